@@ -1,0 +1,207 @@
+"""What a model and a training are made of: frozen dataclasses of plain scalars, checked when they are built."""
+
+from dataclasses import asdict, dataclass, field, fields
+
+
+def _require(holds: bool, owner: object, name: str, rule: str) -> None:
+    if not holds:
+        raise ValueError(f"{type(owner).__name__}.{name} must be {rule}, got {getattr(owner, name)!r}")
+
+
+def _require_probabilities(owner: object, *names: str) -> None:
+    for name in names:
+        _require(0.0 <= getattr(owner, name) <= 1.0, owner, name, "between 0 and 1")
+
+
+def _require_positive(owner: object, *names: str) -> None:
+    for name in names:
+        _require(getattr(owner, name) > 0, owner, name, "positive")
+
+
+def _require_not_negative(owner: object, *names: str) -> None:
+    for name in names:
+        _require(getattr(owner, name) >= 0, owner, name, "zero or more")
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """The waveform that the network hears: its sample rate in Hz and the length of its window in seconds."""
+
+    sample_rate: int = 16_000
+    clip_seconds: float = 3.0
+
+    def __post_init__(self):
+        _require_positive(self, "sample_rate", "clip_seconds")
+
+    @property
+    def clip_samples(self) -> int:
+        """L, the samples in the window."""
+        return round(self.sample_rate * self.clip_seconds)
+
+
+@dataclass(frozen=True)
+class TrimConfig:
+    """Silence: frames more than `top_db` below the loudest one. Frame length and hop in samples."""
+
+    top_db: float = 30.0
+    frame_length: int = 2048
+    hop: int = 512
+
+    def __post_init__(self):
+        _require_positive(self, "top_db", "frame_length", "hop")
+        _require(self.frame_length % 2 == 0, self, "frame_length", "even")
+        _require(self.frame_length % self.hop == 0, self, "hop", f"a divisor of the frame length {self.frame_length}")
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Training-time randomness. Each transform has its range and the probability with which a clip meets it.
+
+    Speed moves pitch and tempo together; pitch (semitones) and stretch (tempo factor) move one and keep the other.
+    Noise has a signal-to-noise ratio in dB and a spectral decay (0 white, 1 pink, 2 brown). Masks cover up to
+    `band_width` mel bands and `frame_width` frames. Mixup draws its weight from Beta(`mixup_beta`, `mixup_beta`).
+    """
+
+    enabled: bool = True
+    speed_probability: float = 1.0
+    min_speed: float = 0.87
+    max_speed: float = 1.15
+    pitch_probability: float = 0.25
+    pitch_semitones: float = 2.0
+    stretch_probability: float = 0.25
+    min_stretch: float = 0.87
+    max_stretch: float = 1.15
+    shift_probability: float = 1.0
+    shift_seconds: float = 0.25
+    noise_probability: float = 0.5
+    min_snr_db: float = 5.0
+    max_snr_db: float = 40.0
+    min_noise_decay: float = 0.0
+    max_noise_decay: float = 1.0
+    gain_probability: float = 0.5
+    gain_db: float = 6.0
+    band_masks: int = 2
+    band_width: int = 12
+    frame_masks: int = 2
+    frame_width: int = 30
+    mixup_probability: float = 0.5
+    mixup_beta: float = 0.3
+
+    def __post_init__(self):
+        _require_probabilities(self, *(f.name for f in fields(self) if f.name.endswith("_probability")))
+        _require_positive(self, "min_speed", "min_stretch", "pitch_semitones", "shift_seconds", "gain_db", "mixup_beta")
+        _require_not_negative(self, "band_masks", "band_width", "frame_masks", "frame_width")
+        for low, high in (
+            ("min_speed", "max_speed"),
+            ("min_stretch", "max_stretch"),
+            ("min_snr_db", "max_snr_db"),
+            ("min_noise_decay", "max_noise_decay"),
+        ):
+            _require(getattr(self, low) <= getattr(self, high), self, low, f"at most {high}")
+
+
+@dataclass(frozen=True)
+class MelConfig:
+    """The log-mel spectrogram: FFT length and hop in samples, M bands from `f_min` to `f_max` Hz, floor in dB.
+
+    `backend` chooses how the same transform is computed: "conv" (nnAudio's convolution kernels), "fft", or "auto".
+    `trainable` lets gradients change nnAudio's kernels, which then belong to the weights; that needs "conv".
+    """
+
+    n_fft: int = 1024
+    hop: int = 256
+    n_mels: int = 64
+    f_min: float = 20.0
+    f_max: float = 8_000.0
+    top_db: float = 80.0
+    backend: str = "auto"
+    trainable: bool = False
+
+    def __post_init__(self):
+        _require_positive(self, "n_fft", "hop", "n_mels", "top_db")
+        _require(self.n_fft % 2 == 0, self, "n_fft", "even")
+        _require(0 <= self.f_min < self.f_max, self, "f_min", f"between 0 and f_max = {self.f_max}")
+        _require(self.backend in ("auto", "conv", "fft"), self, "backend", "auto, conv or fft")
+        _require(not (self.trainable and self.backend == "fft"), self, "backend", "conv or auto when trainable")
+
+
+@dataclass(frozen=True)
+class CnnConfig:
+    """The network: `depth` residual blocks of `width`, 2 `width`, 4 `width`, ... channels, and a head.
+
+    `head` is "gap" (global average pooling, then a linear layer) or "flatten" (a linear layer on every cell).
+    """
+
+    width: int = 32
+    depth: int = 4
+    block_dropout: float = 0.1
+    head_dropout: float = 0.4
+    head: str = "gap"
+
+    def __post_init__(self):
+        _require(self.width >= 2 and self.width % 2 == 0, self, "width", "an even number of channels")
+        _require(1 <= self.depth <= 5, self, "depth", "between 1 and 5")
+        _require_probabilities(self, "block_dropout", "head_dropout")
+        _require(self.head in ("gap", "flatten"), self, "head", "gap or flatten")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything from which a `SpeechEmotionModel` is rebuilt; stored in each checkpoint."""
+
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    trim: TrimConfig = field(default_factory=TrimConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    mel: MelConfig = field(default_factory=MelConfig)
+    cnn: CnnConfig = field(default_factory=CnnConfig)
+
+    def __post_init__(self):
+        if self.mel.f_max > self.audio.sample_rate / 2:
+            nyquist = self.audio.sample_rate / 2
+            raise ValueError(
+                f"MelConfig.f_max must be at most half of the sample rate, {nyquist}, got {self.mel.f_max}"
+            )
+        if self.audio.clip_samples < self.mel.n_fft:
+            raise ValueError(f"AudioConfig.clip_seconds must hold one FFT, got {self.audio.clip_seconds}")
+
+    @property
+    def frames(self) -> int:
+        """F, the frames of the spectrogram of one window."""
+        return self.audio.clip_samples // self.mel.hop + 1
+
+    def as_dict(self) -> dict:
+        """Nested plain dictionaries, as checkpoints and JSON hold them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, parts: dict) -> "ModelConfig":
+        """Rebuild a configuration from `as_dict`; an unknown or missing part raises ValueError."""
+        kinds = {f.name: f.default_factory for f in fields(cls)}
+        if set(parts) != set(kinds):
+            raise ValueError(f"configuration parts must be {sorted(kinds)}, got {sorted(parts)}")
+        try:
+            return cls(**{name: kinds[name](**parts[name]) for name in kinds})
+        except TypeError as error:
+            raise ValueError(f"configuration does not fit this version of ser_gpu: {error}") from None
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training: who is in it (protocol, fold), the seed, and how the weights move."""
+
+    protocol: str = "stratified"
+    fold: int = 0
+    seed: int = 0
+    epochs: int = 110
+    batch_size: int = 32
+    lr: float = 2e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.15
+    label_smoothing: float = 0.1
+    ema_decay: float = 0.99
+
+    def __post_init__(self):
+        _require_positive(self, "epochs", "batch_size", "lr")
+        _require_not_negative(self, "fold", "seed", "weight_decay")
+        _require(0.0 < self.warmup < 1.0, self, "warmup", "between 0 and 1, both excluded")
+        _require_probabilities(self, "label_smoothing", "ema_decay")

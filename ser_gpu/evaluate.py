@@ -1,0 +1,167 @@
+"""python -m ser_gpu.evaluate CHECKPOINT: score a model on clips that it was not trained on."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ser_gpu import checkpoint, command_line
+from ser_gpu.atomic import replacing, write_json
+from ser_gpu.checkpoint import Provenance
+from ser_gpu.data import ravdess
+from ser_gpu.data.protocols import PARTS, PROTOCOLS, Protocol, Split
+from ser_gpu.data.ravdess import Clip
+from ser_gpu.data.waveform import ClipBank
+from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.results import console, environment, figures, metrics
+
+_BATCH = 64
+
+
+def find_clips(data: str | None) -> tuple[Clip, ...]:
+    """The clips of `data`, or of RAVDESS downloaded; a notice on stderr if some are missing."""
+    found = ravdess.scan(ravdess.locate(data, progress=console.DownloadBar("RAVDESS")))
+    if found.left_out:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(found.left_out.items()))
+        console.err.print(f"left out: {reasons}")
+    if found.notice:
+        console.err.print(f"note: {found.notice}")
+    return found.clips
+
+
+def read_clips(clips: Sequence[Clip], sample_rate: int, device: torch.device) -> ClipBank:
+    """Decode clips with a progress bar and move them to the device."""
+    with console.progress() as progress:
+        task = progress.add_task("Reading clips", total=len(clips))
+        bank = ClipBank.read([clip.path for clip in clips], sample_rate, lambda: progress.advance(task))
+    return bank.to(device)
+
+
+@torch.inference_mode()
+def collect_logits(model: SpeechEmotionModel, bank: ClipBank, index: Tensor) -> Tensor:
+    """Logits of some clips of a bank, in evaluation mode.
+
+    Shape: [N] int64 -> [N, C] float32.
+    """
+    model.eval()
+    return torch.cat([model(*bank.batch(part)).float() for part in index.split(_BATCH)])
+
+
+def report(model: SpeechEmotionModel, logits: Tensor, clips: Sequence[Clip], speaker_independent: bool) -> dict:
+    """All scores of some clips; intervals resample actors where the protocol holds actors out, else clips.
+
+    Shape: logits [N, C] for N clips.
+    """
+    return metrics.report(
+        labels=np.array([clip.emotion for clip in clips]),
+        probabilities=model.probabilities(logits).cpu().numpy(),
+        emotions=model.labels,
+        sexes=[clip.sex for clip in clips],
+        groups=[clip.actor if speaker_independent else clip.name for clip in clips],
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and evaluate."""
+    args = _parser().parse_args(arguments)
+    return command_line.run(lambda: _evaluate(args))
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    device = command_line.device(args.device)
+    model, provenance = checkpoint.load(args.checkpoint, device)
+    protocol = _asked_protocol(args, provenance.protocol)
+    found = find_clips(args.data)
+    split = protocol.split(found)
+    if not args.allow_trained:
+        _refuse_trained(args.checkpoint, provenance, found, split, args.part)
+    wanted = set(split.names(args.part))
+    clips = [clip for clip in found if clip.name in wanted]
+    bank = read_clips(clips, model.sample_rate, device)
+    scores = report(
+        model,
+        collect_logits(model, bank, torch.arange(len(clips), device=device)),
+        clips,
+        protocol.speaker_independent,
+    )
+    result = {
+        "checkpoint": Path(args.checkpoint).name,
+        "protocol": protocol.name,
+        "fold": protocol.fold,
+        "test_actors": list(protocol.test_actors),
+        "part": args.part,
+        "seed": provenance.seed,
+        "manifest_hash": split.manifest_hash,
+        "trained_clips_allowed": args.allow_trained,
+        "temperature": float(model.temperature),
+        "environment": environment.describe(device),
+        **scores,
+    }
+    title = f"{protocol.name}, fold {protocol.fold}, {args.part} part"
+    written = _write(args, result, figures.confusion(scores["confusion"], model.labels, f"Confusion: {title}"))
+    if args.json:
+        console.out.print_json(data=result)
+    else:
+        console.show_report(title, scores, model.labels)
+        console.err.print(f"written: {', '.join(map(str, written))}")
+    return command_line.DONE
+
+
+def _asked_protocol(args: argparse.Namespace, stored: Protocol) -> Protocol:
+    if args.test_actors:
+        return Protocol("actors", 0, tuple(args.test_actors))
+    if args.protocol is None and args.fold is None:
+        return stored
+    return Protocol(args.protocol or stored.name, args.fold if args.fold is not None else 0)
+
+
+def _refuse_trained(path: str, provenance: Provenance, clips: Sequence[Clip], split: Split, part: str) -> None:
+    """Raise unless none of the clips to score was in the checkpoint's training or validation."""
+    own = provenance.protocol.split(clips)
+    if own.manifest_hash != provenance.manifest_hash:
+        raise ValueError(
+            f"{path}: was trained on another set of clips than the {len(clips):,} found, so its test part is not "
+            "known; --allow-trained scores it all the same"
+        )
+    seen = {name for name, where in own.part_of.items() if where != "test"}
+    overlap = seen.intersection(split.names(part))
+    if overlap:
+        raise ValueError(
+            f"{path}: {len(overlap)} of these clips were in its training or validation, so the scores would not be "
+            "honest; --allow-trained scores it all the same"
+        )
+
+
+def _write(args: argparse.Namespace, result: dict, figure) -> list[Path]:
+    stem = Path(args.out) / Path(args.checkpoint).stem if args.out else Path(args.checkpoint).with_suffix("")
+    numbers, picture = Path(f"{stem}.evaluation.json"), Path(f"{stem}.confusion.png")
+    write_json(numbers, result)
+    with replacing(picture) as temporary:
+        figure.savefig(temporary, dpi=150)
+    return [numbers, picture]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ser_gpu.evaluate",
+        description="Score a checkpoint on the test part of its own protocol, or on clips of your choice.",
+    )
+    parser.add_argument("checkpoint", help="a .pth file that ser_gpu.train wrote")
+    parser.add_argument("--data", help="RAVDESS folder (default: $RAVDESS_DIR, else downloaded)")
+    parser.add_argument("--protocol", choices=PROTOCOLS, help="default: the checkpoint's own")
+    parser.add_argument("--fold", type=int, help="fold, or seed of a random split (default: the checkpoint's own)")
+    parser.add_argument("--test-actors", type=int, nargs="+", metavar="ACTOR", help="score these actors, 1 to 24")
+    parser.add_argument("--part", choices=PARTS, default="test", help="part to score (default: %(default)s)")
+    parser.add_argument("--allow-trained", action="store_true", help="score clips that the model was trained on, too")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    parser.add_argument("--out", help="folder for the JSON and the figure (default: beside the checkpoint)")
+    parser.add_argument("--json", action="store_true", help="print the JSON instead of tables")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What came of it: metrics, figures, and what the terminal shows."""

@@ -1,0 +1,120 @@
+"""What the terminal shows: progress on stderr, tables and bars on stdout."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.bar import Bar
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from ser_gpu.model import Prediction
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def progress(*fields: str) -> Progress:
+    """A progress bar on stderr with the time left, and `fields` of the task behind it."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        *(TextColumn("{task.fields[" + name + "]}") for name in fields),
+        console=err,
+    )
+
+
+class DownloadBar:
+    """A rich progress bar in the form that pooch drives: `total`, `update`, `reset`, `close`."""
+
+    def __init__(self, description: str):
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), DownloadColumn())
+        self._progress = Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=err)
+        self._task = self._progress.add_task(description, total=None)
+        self._total: int | None = None
+
+    @property
+    def total(self) -> int | None:
+        """Bytes to come; setting it starts the bar."""
+        return self._total
+
+    @total.setter
+    def total(self, size: int) -> None:
+        self._total = size
+        self._progress.start()
+        self._progress.update(self._task, total=size or None)
+
+    def update(self, size: int) -> None:
+        """`size` more bytes came."""
+        self._progress.advance(self._task, size)
+
+    def reset(self) -> None:
+        """Back to zero, which pooch does before it fills the bar at the end."""
+        self._progress.update(self._task, completed=0)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._progress.stop()
+
+
+def show_prediction(name: str, prediction: "Prediction", top: int) -> None:
+    """One line with emotion and confidence, then the `top` emotions as bars."""
+    out.print(f"{name}: [bold]{prediction.emotion}[/bold] {prediction.confidence:.1%}", markup=True)
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=2)
+    grid.add_column(min_width=9)
+    grid.add_column(width=30)
+    grid.add_column(justify="right")
+    ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
+    for emotion, share in ranked[:top]:
+        grid.add_row("", emotion, Bar(1.0, 0.0, share, width=30, color="cyan"), f"{share:.1%}")
+    out.print(grid)
+
+
+def show_report(title: str, report: dict, emotions: Sequence[str]) -> None:
+    """The tables of an evaluation: headline, per emotion, confusion, and the sexes side by side."""
+    interval = report["interval95"]
+    headline = _table(f"{title}, {report['clips']} clips", ("", "value", "95 % interval"))
+    for name, label in (("accuracy", "accuracy"), ("uar", "UAR"), ("macro_f1", "macro F1")):
+        low, high = interval[name]
+        headline.add_row(label, f"{report[name]:.3f}", f"{low:.3f} to {high:.3f}")
+    headline.add_row("calibration error", f"{report['calibration_error']:.3f}", "")
+    headline.add_row("log loss", f"{report['log_loss']:.3f}", "")
+    out.print(headline)
+
+    emotion_table = _table("Per emotion", ("emotion", "clips", "precision", "recall", "F1"))
+    for emotion, row in report["per_emotion"].items():
+        scores = (f"{row[name]:.3f}" for name in ("precision", "recall", "f1"))
+        emotion_table.add_row(emotion, str(row["clips"]), *scores)
+    out.print(emotion_table)
+
+    confusion = _table("Confusion (rows acted, columns predicted)", ("", *(name[:5] for name in emotions)))
+    for emotion, row in zip(emotions, report["confusion"], strict=True):
+        confusion.add_row(emotion, *("." if count == 0 else str(count) for count in row))
+    out.print(confusion)
+
+    sexes = report["by_sex"]
+    sex_table = _table("Pitch bias: the same scores by sex of the actor", ("", *sexes))
+    for name, label in (("clips", "clips"), ("accuracy", "accuracy"), ("uar", "UAR"), ("macro_f1", "macro F1")):
+        values = (scores[name] for scores in sexes.values())
+        sex_table.add_row(label, *(str(v) if isinstance(v, int) else f"{v:.3f}" for v in values))
+    out.print(sex_table)
+
+
+def _table(title: str, columns: Iterable[str]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right")
+    return table

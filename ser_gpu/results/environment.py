@@ -1,0 +1,23 @@
+"""What a figure was measured with: versions, device, threads. Stands in every result file."""
+
+import platform
+from importlib.metadata import version
+
+import torch
+
+from ser_gpu.version import __version__
+
+_PACKAGES = ("torch", "torchaudio", "nnAudio", "torch-audiomentations", "soundfile", "numpy", "scikit-learn")
+
+
+def describe(device: torch.device) -> dict:
+    """Versions and device as plain strings and numbers, ready for JSON."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "ser_gpu": __version__,
+        "python": platform.python_version(),
+        **{package: version(package) for package in _PACKAGES},
+        "device": device.type,
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+    }

@@ -1,0 +1,50 @@
+"""Figures, one function each. Every function returns a matplotlib figure and writes nothing."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#666666"
+
+
+def confusion(matrix: Sequence[Sequence[int]], emotions: Sequence[str], title: str) -> Figure:
+    """Confusion matrix: each row's share by colour, clips as numbers.
+
+    Shape: [C, C] counts, true emotion by row, predicted by column.
+    """
+    counts = np.asarray(matrix)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = Figure(figsize=(6.4, 5.8), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(emotions)), emotions, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(emotions)), emotions)
+    axes.set(xlabel="predicted emotion", ylabel="acted emotion", title=title)
+    for row, column in np.argwhere(counts > 0):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, counts[row, column], ha="center", va="center", color=colour)
+    figure.colorbar(image, label="share of the row", shrink=0.8)
+    return figure
+
+
+def training_curves(history: Sequence[dict], title: str) -> Figure:
+    """Loss, and validation accuracy and UAR, by epoch.
+
+    Args:
+        history: rows of `metrics.csv`, one an epoch.
+    """
+    epochs = [row["epoch"] for row in history]
+    figure = Figure(figsize=(9.0, 3.8), layout="constrained")
+    loss, score = figure.subplots(1, 2)
+    loss.plot(epochs, [row["train_loss"] for row in history], color=_GREY, label="training (augmented, mixed)")
+    loss.plot(epochs, [row["validation_loss"] for row in history], color=_BLUE, label="validation")
+    loss.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="Loss", ylim=(0, None))
+    score.plot(epochs, [row["validation_accuracy"] for row in history], color=_BLUE, label="accuracy")
+    score.plot(epochs, [row["validation_uar"] for row in history], color=_ORANGE, linestyle="--", label="UAR")
+    score.set(xlabel="epoch", ylabel="share right", title="Validation", ylim=(0, 1))
+    for axes in (loss, score):
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    figure.suptitle(title)
+    return figure

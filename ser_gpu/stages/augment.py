@@ -1,0 +1,129 @@
+"""Randomness for training: the waveform chain (torch-audiomentations), the spectrogram masks, and mixup.
+
+Each module is the identity in `eval()`. All of it is drawn from torch's generators: the same seed, the same batch.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ser_gpu.config import AugmentConfig
+
+
+class WaveformAugment(nn.Module):
+    """Speed, pitch shift, time stretch, shift, noise and gain, in this order, as one torch-audiomentations `Compose`.
+
+    Gain leaves a relative log-mel as it is; it matters to a front end that users put in its place. The chain is built
+    with the first training batch, so that inference does not import it.
+
+    Shape: [B, L] -> [B, L].
+    """
+
+    def __init__(self, config: AugmentConfig, sample_rate: int):
+        super().__init__()
+        self.config = config
+        self.sample_rate = sample_rate
+        self.chain: nn.Module | None = None
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        if not (self.training and self.config.enabled):
+            return waveform
+        if self.chain is None:
+            self.chain = build_chain(self.config, self.sample_rate)
+        return self.chain(waveform.unsqueeze(1)).samples.squeeze(1)
+
+
+def build_chain(config: AugmentConfig, sample_rate: int) -> nn.Module:
+    """The waveform transforms as a torch-audiomentations `Compose`; users can put stock transforms beside them."""
+    from torch_audiomentations import Compose, Gain, Shift
+
+    from ser_gpu.stages.noise import AddNoise
+    from ser_gpu.stages.stretch import PitchShift, Speed, TimeStretch
+
+    c = config
+    return Compose(
+        [
+            Speed(c.min_speed, c.max_speed, c.speed_probability, sample_rate),
+            PitchShift(c.pitch_semitones, c.pitch_probability, sample_rate),
+            TimeStretch(c.min_stretch, c.max_stretch, c.stretch_probability, sample_rate),
+            Shift(
+                -c.shift_seconds,
+                c.shift_seconds,
+                "seconds",
+                rollover=False,
+                p=c.shift_probability,
+                sample_rate=sample_rate,
+                output_type="dict",
+            ),
+            AddNoise(
+                c.min_snr_db,
+                c.max_snr_db,
+                c.min_noise_decay,
+                c.max_noise_decay,
+                c.noise_probability,
+                sample_rate,
+            ),
+            Gain(-c.gain_db, c.gain_db, p=c.gain_probability, sample_rate=sample_rate, output_type="dict"),
+        ],
+        output_type="dict",
+    )
+
+
+class SpectrogramMask(nn.Module):
+    """SpecAugment: hide some mel bands and some frames of each clip behind the clip's mean, which is zero.
+
+    Shape: [B, 1, M, F] -> [B, 1, M, F].
+
+    Source: Park et al., SpecAugment, Interspeech 2019.
+    """
+
+    def __init__(self, config: AugmentConfig):
+        super().__init__()
+        self.config = config
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        if not (self.training and self.config.enabled):
+            return spectrogram
+        batch, _, bands, frames = spectrogram.shape
+        device = spectrogram.device
+        band = _random_spans(batch, bands, self.config.band_masks, self.config.band_width, device)
+        frame = _random_spans(batch, frames, self.config.frame_masks, self.config.frame_width, device)
+        return spectrogram.masked_fill(band[:, None, :, None] | frame[:, None, None, :], 0.0)
+
+
+class Mixup(nn.Module):
+    """Blend clips, and their labels, with others of the batch.
+
+    Shape: spectrogram [B, 1, M, F], labels [B] int64 -> [B, 1, M, F], targets [B, C] float32 that sum to one.
+
+    Source: Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018.
+    """
+
+    def __init__(self, config: AugmentConfig, classes: int):
+        super().__init__()
+        self.config = config
+        self.classes = classes
+
+    def forward(self, spectrogram: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        targets = F.one_hot(labels, self.classes).float()
+        if not (self.training and self.config.enabled and self.config.mixup_probability > 0):
+            return spectrogram, targets
+        batch = len(labels)
+        beta = torch.full((batch,), self.config.mixup_beta, device=labels.device)
+        weight = torch.distributions.Beta(beta, beta, validate_args=False).sample()
+        mixed = torch.rand(batch, device=labels.device) < self.config.mixup_probability
+        weight = torch.where(mixed, weight, 1.0)
+        partner = torch.rand(batch, device=labels.device).argsort()
+        spectrogram = torch.lerp(spectrogram[partner], spectrogram, weight[:, None, None, None])
+        return spectrogram, torch.lerp(targets[partner], targets, weight[:, None])
+
+
+def _random_spans(batch: int, size: int, count: int, width: int, device: torch.device) -> Tensor:
+    """True inside `count` spans a clip, each 0 to `width` long, anywhere in `size`.
+
+    Shape: -> [B, size] bool.
+    """
+    length = torch.rand(batch, count, 1, device=device) * min(width, size)
+    start = torch.rand(batch, count, 1, device=device) * (size - length)
+    position = torch.arange(size, device=device)
+    return ((position >= start.floor()) & (position < (start + length).floor())).any(dim=1)

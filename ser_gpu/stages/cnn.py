@@ -1,0 +1,76 @@
+"""EmotionCnn: residual 2-D convolutions on the log-mel spectrogram, then global average pooling or flatten."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ser_gpu.config import CnnConfig
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with batch normalisation beside a 1x1 shortcut; average pooling and dropout of channels.
+
+    Shape: [B, in_channels, H, W] -> [B, out_channels, H // pool[0], W // pool[1]].
+
+    Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, pool: tuple[int, int], dropout: float):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(out_channels)
+        self.shortcut = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.pool = nn.AvgPool2d(pool)
+        self.dropout = nn.Dropout2d(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(self.conv1(x)))
+        y = F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+        return self.dropout(self.pool(y))
+
+
+class EmotionCnn(nn.Module):
+    """Classify a spectrogram as an image.
+
+    A 5x5 stem that halves the frames, `depth` residual blocks that double the channels and halve both axes (the last
+    one the bands alone), and a head: global average pooling or flatten, dropout, linear.
+
+    Args:
+        config: width, depth, dropout, head.
+        bands: M.
+        frames: F; the flatten head is built for this many.
+        classes: C.
+
+    Shape: [B, 1, M, F] -> [B, C].
+
+    Raises:
+        ValueError: too few bands or frames for the depth.
+    """
+
+    def __init__(self, config: CnnConfig, bands: int, frames: int, classes: int):
+        super().__init__()
+        stem = config.width // 2
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, stem, 5, stride=(1, 2), padding=2, bias=False), nn.BatchNorm2d(stem), nn.ReLU()
+        )
+        channels = [stem, *(config.width * 2**level for level in range(config.depth))]
+        pools = [(2, 2)] * (config.depth - 1) + [(2, 1)]
+        self.blocks = nn.Sequential(
+            *(
+                ResidualBlock(before, after, pool, config.block_dropout)
+                for before, after, pool in zip(channels[:-1], channels[1:], pools, strict=True)
+            )
+        )
+        height = bands // 2**config.depth
+        width = (frames + 1) // 2 // 2 ** (config.depth - 1)
+        if height == 0 or width == 0:
+            raise ValueError(f"{bands} bands and {frames} frames are too few for {config.depth} blocks")
+        self.head = config.head
+        self.dropout = nn.Dropout(config.head_dropout)
+        self.classify = nn.Linear(channels[-1] * (1 if self.head == "gap" else height * width), classes)
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        x = self.blocks(self.stem(spectrogram))
+        x = x.mean(dim=(2, 3)) if self.head == "gap" else x.flatten(1)
+        return self.classify(self.dropout(x))

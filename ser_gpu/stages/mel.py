@@ -1,0 +1,103 @@
+"""LogMel: from a waveform to a normalised log-mel spectrogram, in float32 whatever autocast says."""
+
+from contextlib import nullcontext
+
+import torch
+from nnAudio.features.mel import MelSpectrogram
+from torch import Tensor, nn
+
+from ser_gpu.config import MelConfig
+
+_SMALLEST_POWER = 1e-10
+_SMALLEST_VARIANCE = 1e-6
+
+
+class LogMel(nn.Module):
+    """Mel power spectrogram, decibels below the clip's peak, then each clip to zero mean and unit variance.
+
+    The kernels are nnAudio's. They are applied by convolution ("conv") or, with the same window and mel basis, by FFT
+    ("fft"). "auto" is conv where the kernels are trainable and fft where they are frozen. Frozen kernels are rebuilt
+    from the configuration and not stored in a state dict.
+
+    Args:
+        config: FFT length and hop in samples, bands, frequency range in Hz, floor in dB, backend.
+        sample_rate: Hz.
+
+    Shape:
+        - input: [B, L] floating point
+        - output: [B, 1, M, F] float32, F = L // hop + 1
+
+    Source: `librosa.feature.melspectrogram` and `librosa.power_to_db` (librosa 0.11), zero padding at the edges.
+    """
+
+    def __init__(self, config: MelConfig, sample_rate: int):
+        super().__init__()
+        self.config = config
+        self.spectrogram = MelSpectrogram(
+            sr=sample_rate,
+            n_fft=config.n_fft,
+            hop_length=config.hop,
+            n_mels=config.n_mels,
+            fmin=config.f_min,
+            fmax=config.f_max,
+            pad_mode="constant",
+            trainable_mel=config.trainable,
+            trainable_STFT=config.trainable,
+            verbose=False,
+        )
+        for module in self.spectrogram.modules():
+            for name, kernel in list(module.named_buffers(recurse=False)):
+                module.register_buffer(name, kernel, persistent=False)
+
+    @property
+    def backend(self) -> str:
+        """How the transform is computed: "conv" or "fft"."""
+        if self.config.backend == "auto":
+            return "conv" if self.config.trainable else "fft"
+        return self.config.backend
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        with torch.autocast(waveform.device.type, enabled=False):
+            decibels = self.decibels(waveform)
+            centred = decibels - decibels.mean(dim=(1, 2), keepdim=True)
+            variance = centred.square().mean(dim=(1, 2), keepdim=True)
+            return (centred * (variance + _SMALLEST_VARIANCE).rsqrt()).unsqueeze(1)
+
+    def decibels(self, waveform: Tensor) -> Tensor:
+        """Level of each cell below the clip's loudest cell, not under the floor.
+
+        Shape: [B, L] -> [B, M, F], between -top_db and 0 dB.
+        """
+        level = 10.0 * self.power(waveform).clamp(min=_SMALLEST_POWER).log10()
+        return (level - level.amax(dim=(1, 2), keepdim=True)).clamp(min=-self.config.top_db)
+
+    def power(self, waveform: Tensor) -> Tensor:
+        """Mel power spectrogram.
+
+        Shape: [B, L] -> [B, M, F].
+        """
+        power = self._power_by_conv if self.backend == "conv" else self._power_by_fft
+        return torch.matmul(self.spectrogram.mel_basis, power(waveform.to(torch.float32)))
+
+    def _power_by_conv(self, waveform: Tensor) -> Tensor:
+        """nnAudio's convolution, squared without its square root, whose gradient at zero is not finite."""
+        with _exact_convolution() if waveform.is_cuda else nullcontext():
+            return self.spectrogram.stft(waveform, output_format="Complex").square().sum(dim=-1)
+
+    def _power_by_fft(self, waveform: Tensor) -> Tensor:
+        stft = torch.stft(
+            waveform,
+            self.config.n_fft,
+            self.config.hop,
+            window=self.spectrogram.stft.window_mask.flatten(),
+            center=True,
+            pad_mode="constant",
+            return_complex=True,
+        )
+        return torch.view_as_real(stft).square().sum(dim=-1)
+
+
+def _exact_convolution():
+    """cuDNN without TF32, which costs about a decibel; its other settings stay."""
+    cudnn = torch.backends.cudnn
+    return cudnn.flags(cudnn.enabled, cudnn.benchmark, cudnn.benchmark_limit, cudnn.deterministic, allow_tf32=False)

@@ -1,0 +1,45 @@
+"""AddNoise: noise of any colour at a random signal-to-noise ratio, for a whole batch at once."""
+
+import torch
+from torch import Tensor
+from torch_audiomentations.utils.object_dict import ObjectDict
+
+from ser_gpu.stages.batched import BatchedTransform
+
+_SMALLEST_POWER = 1e-12
+
+
+class AddNoise(BatchedTransform):
+    """Add noise whose power falls as 1 / f^decay (0 white, 1 pink, 2 brown), its ratio and decay drawn for each clip.
+
+    The signal-to-noise ratio compares mean powers over the whole window, silence around the speech included.
+    """
+
+    def __init__(
+        self, min_snr_db: float, max_snr_db: float, min_decay: float, max_decay: float, p: float, sample_rate: int
+    ):
+        super().__init__(p, sample_rate)
+        self.min_snr_db, self.max_snr_db = min_snr_db, max_snr_db
+        self.min_decay, self.max_decay = min_decay, max_decay
+
+    def randomize_parameters(self, samples=None, sample_rate=None, targets=None, target_rate=None):
+        self.transform_parameters["snr_db"] = self.uniform(samples, self.min_snr_db, self.max_snr_db)
+        decay = self.uniform(samples, self.min_decay, self.max_decay)
+        self.transform_parameters["noise"] = coloured_noise(torch.randn_like(samples.squeeze(1)), decay)
+
+    def apply_transform(self, samples=None, sample_rate=None, targets=None, target_rate=None) -> ObjectDict:
+        noise = self.transform_parameters["noise"].unsqueeze(1)
+        ratio = 10.0 ** (self.transform_parameters["snr_db"][:, None, None] / 10.0)
+        signal_power = samples.square().mean(dim=2, keepdim=True)
+        noise_power = noise.square().mean(dim=2, keepdim=True).clamp(min=_SMALLEST_POWER)
+        return ObjectDict(samples=samples + noise * (signal_power / (noise_power * ratio)).sqrt())
+
+
+def coloured_noise(white: Tensor, decay: Tensor) -> Tensor:
+    """Shape the spectrum of white noise; the bin at 0 Hz is shaped as its neighbour.
+
+    Shape: [B, L], [B] -> [B, L].
+    """
+    spectrum = torch.fft.rfft(white)
+    bins = torch.arange(spectrum.shape[-1], device=white.device).clamp(min=1)
+    return torch.fft.irfft(spectrum * bins ** (-decay[:, None] / 2.0), n=white.shape[-1])

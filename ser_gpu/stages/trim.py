@@ -1,0 +1,69 @@
+"""TrimSilence: cut leading and trailing silence, then pad or crop around the centre to the window."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ser_gpu.config import TrimConfig
+
+_SMALLEST_POWER = 1e-10
+
+
+class TrimSilence(nn.Module):
+    """Batched `librosa.effects.trim`, then centred padding or cropping to a window, without a loop over clips.
+
+    A frame is silent if its RMS is `top_db` or more below that of the clip's loudest frame. A clip without any sound
+    has no loudest frame and stays whole.
+
+    Args:
+        config: threshold in dB, frame length and hop in samples.
+        clip_samples: L, the window in samples.
+
+    Shape:
+        - waveform: [B, T] float32; lengths: [B] int64, or None where every clip fills its row
+        - output: [B, L] float32
+
+    Source: `librosa.effects.trim` (librosa 0.11), reference level `np.max`.
+    """
+
+    def __init__(self, config: TrimConfig, clip_samples: int):
+        super().__init__()
+        self.config = config
+        self.clip_samples = clip_samples
+
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
+        start, end = self.bounds(waveform, lengths)
+        start = start + ((end - start - self.clip_samples) // 2).clamp(min=0)
+        kept = (end - start).clamp(max=self.clip_samples)
+        margin = (self.clip_samples - kept) // 2
+        time = torch.arange(self.clip_samples, device=waveform.device) - margin[:, None]
+        inside = (time >= 0) & (time < kept[:, None])
+        source = (time + start[:, None]).clamp(0, waveform.shape[-1] - 1)
+        return waveform.gather(1, source).masked_fill(~inside, 0.0)
+
+    def bounds(self, waveform: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """First sample kept and first sample after it, for each clip.
+
+        Shape: [B, T] and [B] -> [B] int64, [B] int64.
+        """
+        if lengths is None:
+            lengths = torch.full(waveform.shape[:1], waveform.shape[-1], device=waveform.device)
+        hop = self.config.hop
+        loudness, is_frame = self._loudness(waveform, lengths)
+        peak = loudness.masked_fill(~is_frame, -torch.inf).amax(dim=1, keepdim=True)
+        sounds = (loudness - peak > -self.config.top_db) & is_frame
+        first = sounds.int().argmax(dim=1)
+        last = sounds.shape[1] - 1 - sounds.flip(1).int().argmax(dim=1)
+        return first * hop, torch.minimum((last + 1) * hop, lengths)
+
+    def _loudness(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Level of each frame in dB, and which frames are the clip's own: 1 + length // hop, as librosa counts them."""
+        frame_length, hop = self.config.frame_length, self.config.hop
+        frames = waveform.shape[-1] // hop + 1
+        blocks_per_frame = frame_length // hop
+        beyond = torch.arange(waveform.shape[-1], device=waveform.device) >= lengths[:, None]
+        padded = F.pad(waveform.masked_fill(beyond, 0.0), (frame_length // 2, frame_length // 2))
+        blocks = padded[:, : (frames + blocks_per_frame - 1) * hop].unflatten(1, (-1, hop)).square().sum(dim=2)
+        power = blocks.unfold(1, blocks_per_frame, 1).sum(dim=2) / frame_length
+        is_frame = torch.arange(frames, device=waveform.device) <= (lengths // hop)[:, None]
+        return 10.0 * power.clamp(min=_SMALLEST_POWER).log10(), is_frame
