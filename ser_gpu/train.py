@@ -192,8 +192,7 @@ class Trainer:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and train."""
-    parser = _parser()
-    args = parser.parse_args(arguments)
+    args = _parser().parse_args(arguments)
     return command_line.run(lambda: _train(args))
 
 
@@ -328,25 +327,26 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m ser_gpu.train",
         description="Train a speech emotion model on RAVDESS; the .pth file that comes out takes raw audio.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--data", help="RAVDESS folder ($RAVDESS_DIR, else downloaded)")
-    parser.add_argument("--protocol", choices=[p for p in PROTOCOLS if p != "actors"], default=defaults.protocol)
-    parser.add_argument("--fold", type=int, default=defaults.fold, help="fold, or seed of a random split")
-    parser.add_argument(
-        "--test-actors", type=int, nargs="+", metavar="ACTOR", help="instead of --protocol: hold these out"
-    )
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="seed of weights, order and augmentation")
-    parser.add_argument("--epochs", type=command_line.positive_int, default=defaults.epochs)
-    parser.add_argument("--batch-size", type=command_line.positive_int, default=defaults.batch_size)
-    parser.add_argument("--lr", type=float, default=defaults.lr, help="peak of the one-cycle schedule")
-    parser.add_argument("--head", choices=("gap", "flatten"), default="gap", help="global average pooling or flatten")
-    parser.add_argument("--no-augment", action="store_true", help="train without augmentation, masks and mixup")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (cuda where there is one)")
-    parser.add_argument("--amp", choices=("auto", "on", "off"), default="auto", help="bfloat16 for the CNN")
-    parser.add_argument("--compile", action="store_true", help="torch.compile the CNN")
-    parser.add_argument("--out", help="folder to write (runs/PROTOCOL-foldK-seedS)")
-    parser.add_argument("--resume", action="store_true", help="go on with the unfinished training in --out")
+    add = parser.add_argument
+    count = command_line.positive_int
+    shown = "(default: %(default)s)"
+    protocols = [name for name in PROTOCOLS if name != "actors"]
+    add("--data", help="RAVDESS folder (default: $RAVDESS_DIR, else downloaded)")
+    add("--protocol", choices=protocols, default=defaults.protocol, help=f"who is in which part {shown}")
+    add("--fold", type=int, default=defaults.fold, help=f"fold, or seed of a random split {shown}")
+    add("--test-actors", type=int, nargs="+", metavar="ACTOR", help="hold these actors out, instead of --protocol")
+    add("--seed", type=int, default=defaults.seed, help=f"seed of weights, order and augmentation {shown}")
+    add("--epochs", type=count, default=defaults.epochs, help=f"passes over the training part {shown}")
+    add("--batch-size", type=count, default=defaults.batch_size, help=f"clips a step {shown}")
+    add("--lr", type=float, default=defaults.lr, help=f"peak learning rate of the one-cycle schedule {shown}")
+    add("--head", choices=("gap", "flatten"), default="gap", help=f"global average pooling or flatten {shown}")
+    add("--no-augment", action="store_true", help="train without augmentation, masks and mixup")
+    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    add("--amp", choices=("auto", "on", "off"), default="auto", help="bfloat16 for the CNN (default: where it is fast)")
+    add("--compile", action="store_true", help="torch.compile the CNN")
+    add("--out", help="folder to write (default: runs/PROTOCOL-foldK-seedS)")
+    add("--resume", action="store_true", help="go on with the unfinished training in --out")
     return parser
 
 

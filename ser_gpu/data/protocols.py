@@ -75,13 +75,9 @@ class Protocol:
     def _held_out_actors(self) -> tuple[Sequence[int], Sequence[int]]:
         if self.name == "actors5":
             return ACTORS5_TEST[self.fold], ACTORS5_VALIDATION[self.fold]
-        if self.name == "actors6":
-            following = ACTORS6_TEST[(self.fold + 1) % len(ACTORS6_TEST)]
-            return ACTORS6_TEST[self.fold], _man_and_woman(following)
-        if self.name == "loso":
-            test = self.fold + 1
-            return (test,), tuple((test + step - 1) % len(ACTORS) + 1 for step in (1, 2))
-        return self.test_actors, _man_and_woman([a for a in ACTORS if a not in self.test_actors])
+        tests = {"actors6": ACTORS6_TEST, "loso": [(actor,) for actor in ACTORS], "actors": [self.test_actors]}
+        test = tests[self.name][self.fold]
+        return test, _man_and_woman([actor for actor in ACTORS if actor not in test], self.fold)
 
 
 @dataclass(frozen=True)
@@ -122,8 +118,10 @@ def _deal(clips: Sequence[Clip], key, seed: int) -> dict[str, str]:
     return {clip.name: part_of_key[key(clip)] for clip in clips}
 
 
-def _man_and_woman(actors: Sequence[int]) -> tuple[int, int]:
-    return next(a for a in actors if a % 2), next(a for a in actors if a % 2 == 0)
+def _man_and_woman(actors: Sequence[int], turn: int) -> tuple[int, int]:
+    """One actor of each sex for validation, others at each turn."""
+    men, women = [a for a in actors if a % 2], [a for a in actors if a % 2 == 0]
+    return men[turn % len(men)], women[turn % len(women)]
 
 
 def _check_test_actors(actors: tuple[int, ...]) -> None:

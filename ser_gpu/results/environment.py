@@ -7,7 +7,7 @@ import torch
 
 from ser_gpu.version import __version__
 
-_PACKAGES = ("torch", "torchaudio", "nnAudio", "torch-audiomentations", "soundfile", "numpy", "scikit-learn")
+_PACKAGES = ("torchaudio", "nnAudio", "torch-audiomentations", "soundfile", "numpy", "scikit-learn")
 
 
 def describe(device: torch.device) -> dict:
@@ -16,6 +16,7 @@ def describe(device: torch.device) -> dict:
     return {
         "ser_gpu": __version__,
         "python": platform.python_version(),
+        "torch": str(torch.__version__),
         **{package: version(package) for package in _PACKAGES},
         "device": device.type,
         "device_name": name,

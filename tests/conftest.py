@@ -1,0 +1,90 @@
+"""Shared fixtures: RAVDESS names without files, a small synthetic tree, and the real recordings where they are."""
+
+import itertools
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from ser_gpu.data import ravdess
+from ser_gpu.data.ravdess import Clip
+from ser_gpu.data.waveform import ClipBank
+
+SAMPLE_RATE = 16_000
+TINY_ACTORS = range(1, 7)
+
+
+def official_names(actors=ravdess.ACTORS, intensities=(1, 2)) -> list[str]:
+    """The names of the archive, in its order."""
+    return [
+        f"03-01-{emotion:02}-{intensity:02}-{statement:02}-{repetition:02}-{actor:02}"
+        for actor, emotion, intensity, statement, repetition in itertools.product(
+            actors, range(1, 9), intensities, (1, 2), (1, 2)
+        )
+        if not (emotion == 1 and intensity == 2)
+    ]
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what this machine has no device for."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if "cuda" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def clips() -> tuple[Clip, ...]:
+    """All 1,440 clips by name; the files do not exist."""
+    return tuple(sorted(ravdess.parse(f"Actor_{name[-2:]}/{name}.wav") for name in official_names()))
+
+
+def synthetic_voice(emotion: int, actor: int, seed: int, seconds: float = 0.6) -> np.ndarray:
+    """A decaying tone between silences; its pitch tells the emotion, its timbre the actor."""
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    pitch = 150 * 1.35**emotion
+    tone = np.sin(2 * np.pi * pitch * time) + actor / 10 * np.sin(4 * np.pi * pitch * time)
+    noise = np.random.default_rng(seed).normal(size=len(time))
+    voice = np.exp(-4 * time) * (0.4 * tone + 0.01 * noise)
+    return np.pad(voice, (2_000 + 37 * actor, 3_000)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def tiny_ravdess(tmp_path_factory) -> Path:
+    """192 short synthetic clips of six actors under official names."""
+    root = tmp_path_factory.mktemp("tiny") / "ravdess"
+    for seed, name in enumerate(official_names(TINY_ACTORS, intensities=(1,))):
+        clip = ravdess.parse(f"{name}.wav")
+        folder = root / f"Actor_{clip.actor:02}"
+        folder.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / f"{name}.wav", synthetic_voice(clip.emotion, clip.actor, seed), SAMPLE_RATE)
+    return root
+
+
+@pytest.fixture(scope="session")
+def ravdess_dir() -> Path:
+    """The real recordings; tests that ask for them are skipped without."""
+    folder = os.environ.get("RAVDESS_DIR")
+    if not folder:
+        pytest.skip("RAVDESS_DIR is not set")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def ravdess_bank(ravdess_dir) -> ClipBank:
+    """All 1,440 real clips, decoded once a session."""
+    return ClipBank.read([clip.path for clip in ravdess.scan(ravdess_dir).clips], SAMPLE_RATE)
+
+
+@pytest.fixture
+def voices() -> torch.Tensor:
+    """[8, 14600] synthetic voices, one an emotion."""
+    return torch.from_numpy(np.stack([synthetic_voice(emotion, 0, seed=emotion) for emotion in range(8)]))
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)

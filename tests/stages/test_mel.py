@@ -1,0 +1,110 @@
+import librosa
+import numpy as np
+import pytest
+import torch
+
+from ser_gpu.config import MelConfig
+from ser_gpu.stages.mel import LogMel
+
+# float32 against float64: rounding of a sum of 1,024 products, seen 80 dB under the peak
+DECIBELS = 1e-3
+
+
+def librosa_decibels(waveform, config, sample_rate=16_000):
+    stft = librosa.stft(waveform.double().numpy(), n_fft=config.n_fft, hop_length=config.hop, pad_mode="constant")
+    mel = librosa.feature.melspectrogram(
+        S=np.abs(stft) ** 2,
+        sr=sample_rate,
+        n_fft=config.n_fft,
+        n_mels=config.n_mels,
+        fmin=config.f_min,
+        fmax=config.f_max,
+    )
+    return librosa.power_to_db(mel, ref=np.max, top_db=config.top_db)
+
+
+@pytest.mark.parametrize("backend", ["conv", "fft"])
+@pytest.mark.parametrize("n_fft", [512, 1024, 2048])
+def test_decibels_are_librosas(backend, n_fft, voices):
+    config = MelConfig(n_fft=n_fft, backend=backend)
+    ours = LogMel(config, 16_000).decibels(voices)
+    for mine, waveform in zip(ours, voices, strict=True):
+        np.testing.assert_allclose(mine, librosa_decibels(waveform, config), atol=DECIBELS, rtol=0)
+
+
+@pytest.mark.ravdess
+@pytest.mark.parametrize("backend", ["conv", "fft"])
+def test_decibels_are_librosas_on_real_speech(backend, ravdess_bank):
+    config = MelConfig(backend=backend)
+    waveforms, _ = ravdess_bank.batch(torch.arange(0, 1_440, 60))
+    for mine, waveform in zip(LogMel(config, 16_000).decibels(waveforms), waveforms, strict=True):
+        np.testing.assert_allclose(mine, librosa_decibels(waveform, config), atol=DECIBELS, rtol=0)
+
+
+@pytest.fixture(params=["conv", "fft"])
+def mel(request):
+    return LogMel(MelConfig(backend=request.param), 16_000)
+
+
+def test_a_clip_alone_equals_the_clip_in_a_batch(mel, voices):
+    voices = voices * torch.logspace(-3, 0, 8)[:, None]
+    together = mel(voices)
+    for i in range(len(voices)):
+        # cells near the floor are exact to 1e-3 dB, and a unit is about 20 dB
+        torch.testing.assert_close(together[i : i + 1], mel(voices[i : i + 1]), atol=5e-5, rtol=0)
+
+
+def test_each_clip_has_zero_mean_and_unit_variance_at_any_level(mel, voices):
+    spectrogram = mel(voices)
+    torch.testing.assert_close(spectrogram.mean(dim=(1, 2, 3)), torch.zeros(8), atol=1e-5, rtol=0)
+    torch.testing.assert_close(spectrogram.std(dim=(1, 2, 3)), torch.ones(8), atol=1e-3, rtol=0)
+    torch.testing.assert_close(mel(voices * 0.01), spectrogram, atol=1e-3, rtol=0)
+
+
+def test_the_floor_is_80_db_below_the_peak(mel, voices):
+    decibels = mel.decibels(torch.nn.functional.pad(voices, (0, 8_000)))
+    assert decibels.amax(dim=(1, 2)).eq(0).all()
+    assert decibels.amin(dim=(1, 2)).eq(-80).all()
+
+
+def test_autocast_changes_nothing(mel, voices):
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(mel(voices), mel(voices.float()))
+        inside = mel(voices)
+    assert inside.dtype == torch.float32
+    assert torch.equal(inside, mel(voices))
+
+
+@pytest.mark.parametrize("backend", ["conv", "fft"])
+@pytest.mark.parametrize("trainable", [False, True])
+def test_gradients_on_digital_silence_are_finite(backend, trainable):
+    if trainable and backend == "fft":
+        pytest.skip("trainable kernels are applied by convolution")
+    mel = LogMel(MelConfig(backend=backend, trainable=trainable), 16_000)
+    waveform = torch.zeros(2, 16_000, requires_grad=True)
+    mel(waveform).square().sum().backward()
+    assert waveform.grad.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in mel.parameters())
+
+
+def test_gradients_reach_the_waveform(mel, voices):
+    voices.requires_grad_()
+    mel(voices)[:, :, :10].sum().backward()
+    assert voices.grad.abs().sum() > 0
+
+
+def test_auto_is_fft_for_frozen_and_conv_for_trainable_kernels():
+    assert LogMel(MelConfig(), 16_000).backend == "fft"
+    assert LogMel(MelConfig(trainable=True), 16_000).backend == "conv"
+
+
+def test_frozen_kernels_are_not_stored_and_trainable_ones_are():
+    assert LogMel(MelConfig(), 16_000).state_dict() == {}
+    stored = LogMel(MelConfig(trainable=True), 16_000).state_dict()
+    assert {"spectrogram.mel_basis", "spectrogram.stft.wsin", "spectrogram.stft.wcos"} <= set(stored)
+    assert len(list(LogMel(MelConfig(trainable=True), 16_000).parameters())) == 3
+
+
+@pytest.mark.parametrize("samples", [1, 400, 800])
+def test_clips_shorter_than_half_a_frame_are_read(mel, samples):
+    assert mel(torch.randn(1, samples)).isfinite().all()

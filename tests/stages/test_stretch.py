@@ -1,0 +1,146 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+import torchaudio
+
+from ser_gpu.stages.stretch import PitchShift, Speed, TimeStretch, change_pitch_and_tempo, change_speed, phase_vocoder
+
+RATE = 16_000
+SEMITONES = [-2.0, -0.7, 0.3, 2.0]
+TEMPI = [0.87, 0.95, 1.04, 1.15]
+MIDDLE = slice(16_000, 32_000)
+
+
+def tones(hertz, count, seconds=3.0):
+    time = torch.arange(round(RATE * seconds), dtype=torch.float64) / RATE
+    return torch.sin(2 * math.pi * hertz * time).float().repeat(count, 1)
+
+
+def pitch_of(waveform):
+    """Frequency in Hz of the strongest peak, by a parabola through its logarithm."""
+    samples = waveform[MIDDLE].double().numpy()
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples)), 8 * len(samples)))
+    peak = spectrum.argmax()
+    left, top, right = np.log(spectrum[peak - 1 : peak + 2])
+    return (peak + 0.5 * (left - right) / (left - 2 * top + right)) * RATE / (8 * len(samples))
+
+
+def cents(measured, expected):
+    return 1200 * math.log2(measured / expected)
+
+
+@pytest.mark.parametrize("hertz", [150.0, 440.0, 1_000.0, 3_000.0])
+def test_pitch_shift_moves_a_tone_and_keeps_the_length(hertz):
+    pitch = 2 ** (torch.tensor(SEMITONES) / 12)
+    shifted = change_pitch_and_tempo(tones(hertz, 4), pitch, torch.ones(4), longest=2 ** (2 / 12))
+    assert shifted.shape == (4, 48_000)
+    for waveform, factor in zip(shifted, pitch.tolist(), strict=True):
+        assert abs(cents(pitch_of(waveform), hertz * factor)) < 1
+
+
+@pytest.mark.parametrize("hertz", [150.0, 440.0, 1_000.0, 3_000.0])
+def test_time_stretch_keeps_the_pitch(hertz):
+    stretched = change_pitch_and_tempo(tones(hertz, 4), torch.ones(4), torch.tensor(TEMPI), longest=1 / 0.87)
+    for waveform in stretched:
+        assert abs(cents(pitch_of(waveform), hertz)) < 1
+
+
+def stretch(waveform, tempo):
+    return change_pitch_and_tempo(waveform, torch.ones_like(tempo), tempo, longest=1 / 0.87)
+
+
+@pytest.mark.parametrize(("transform", "tolerance"), [(change_speed, 1), (stretch, 256 + 0.15 * 512 + 1)])
+def test_tempo_moves_clicks_towards_or_from_the_centre(transform, tolerance):
+    """To the sample by resampling.
+
+    The vocoder moves whole frames: their phase is up to a hop (256) old, and a click keeps its place in its frame, up
+    to half a frame (512) from the centre, where it should move by 15 % of that; a sample is rounding.
+    """
+    clicks = torch.zeros(4, 48_000)
+    clicks[:, [16_000, 32_000]] = 1.0
+    faster = transform(clicks, torch.tensor(TEMPI))
+    for waveform, tempo in zip(faster, TEMPI, strict=True):
+        for half, sign in ((waveform[:24_000], -1), (waveform[24_000:], 1)):
+            at = int(half.abs().argmax()) + (24_000 if sign > 0 else 0)
+            assert abs(at - (24_000 + sign * 8_000 / tempo)) <= tolerance
+
+
+@pytest.mark.parametrize("hertz", [150.0, 1_000.0])
+def test_speed_equals_the_sampled_tone(hertz):
+    fast = change_speed(tones(hertz, 4), torch.tensor(TEMPI))
+    time = (torch.arange(48_000, dtype=torch.float64) - 24_000) / RATE
+    for waveform, tempo in zip(fast, TEMPI, strict=True):
+        expected = torch.sin(2 * math.pi * hertz * (time * tempo + 1.5))
+        # a cubic at four times the rate: error (pi f / 2 fs)^4 / 24, and the ringing of the band limit
+        torch.testing.assert_close(waveform[MIDDLE].double(), expected[MIDDLE], atol=4e-3, rtol=0)
+
+
+def test_a_raised_pitch_does_not_alias():
+    tone = tones(7_500, 1) * torch.hann_window(48_000)
+    assert change_speed(tone, torch.tensor([1.15])).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("rate", [0.8, 0.93, 1.0, 1.21])
+def test_vocoder_is_torchaudios(rate, voices):
+    window = torch.hann_window(1024, dtype=torch.float64)
+    spectrogram = torch.stft(voices.double(), 1024, 256, window=window, return_complex=True)
+    advance = torch.linspace(0, math.pi * 256, 513, dtype=torch.float64)[:, None]
+    theirs = torchaudio.functional.phase_vocoder(spectrogram, rate, advance)
+    ours = phase_vocoder(spectrogram, torch.full((8,), rate, dtype=torch.float64), theirs.shape[-1])
+    assert (ours - theirs).abs().max() < 1e-10
+
+
+def test_clips_do_not_depend_on_their_batch(voices):
+    factors = torch.linspace(0.9, 1.1, 8)
+    together = change_pitch_and_tempo(voices, factors, factors.flip(0), longest=1.3)
+    fast = change_speed(voices, factors)
+    for i in range(8):
+        one = slice(i, i + 1)
+        alone = change_pitch_and_tempo(voices[one], factors[one], factors.flip(0)[one], longest=1.3)
+        torch.testing.assert_close(together[one], alone, atol=1e-5, rtol=0)
+        torch.testing.assert_close(fast[one], change_speed(voices[one], factors[one]), atol=1e-5, rtol=0)
+
+
+TRANSFORMS = {
+    "speed": lambda p: Speed(0.87, 1.15, p, RATE),
+    "pitch": lambda p: PitchShift(2.0, p, RATE),
+    "stretch": lambda p: TimeStretch(0.87, 1.15, p, RATE),
+}
+
+
+@pytest.fixture(params=list(TRANSFORMS))
+def make(request):
+    return TRANSFORMS[request.param]
+
+
+def test_transforms_keep_the_length_and_change_what_they_choose(make, voices):
+    batch = voices[:, None]
+    before = batch.clone()
+    changed = make(0.5)(batch).samples
+    assert changed.shape == batch.shape
+    assert torch.equal(batch, before)
+    assert (changed != batch).any(dim=2).sum() == 4, "half of eight clips"
+
+
+def test_probability_holds_on_average_for_a_single_clip(make):
+    clip = torch.randn(1, 1, 2_048)
+    transform = make(0.3)
+    changed = sum(not torch.equal(transform(clip).samples, clip) for _ in range(200))
+    assert 35 <= changed <= 85  # 60 expected, four standard deviations
+
+
+def test_probability_zero_and_eval_are_the_identity(make, voices):
+    assert make(0.0)(voices[:, None]).samples is not None
+    assert torch.equal(make(0.0)(voices[:, None]).samples, voices[:, None])
+    assert torch.equal(make(1.0).eval()(voices[:, None]).samples, voices[:, None])
+
+
+def test_frozen_parameters_repeat_the_same_change(make, voices):
+    transform = make(1.0)
+    first = transform(voices[:, None]).samples
+    transform.freeze_parameters()
+    assert torch.equal(transform(voices[:, None]).samples, first)
+    transform.unfreeze_parameters()
+    assert not torch.equal(transform(voices[:, None]).samples, first)

@@ -1,0 +1,74 @@
+import librosa
+import numpy as np
+import pytest
+import torch
+
+from ser_gpu.config import TrimConfig
+from ser_gpu.stages.trim import TrimSilence
+
+WINDOW = 48_000
+
+
+@pytest.fixture(params=[TrimConfig(), TrimConfig(top_db=20, frame_length=512, hop=128)], ids=["30dB", "20dB"])
+def trim(request):
+    return TrimSilence(request.param, WINDOW)
+
+
+def librosa_bounds(waveform, config):
+    _, bounds = librosa.effects.trim(
+        waveform.numpy(), top_db=config.top_db, frame_length=config.frame_length, hop_length=config.hop
+    )
+    return tuple(bounds)
+
+
+def test_bounds_are_librosas_on_synthetic_clips(trim, voices):
+    start, end = trim.bounds(voices)
+    assert [*zip(start.tolist(), end.tolist(), strict=True)] == [librosa_bounds(v, trim.config) for v in voices]
+    assert (start > 0).all()
+    assert (end < voices.shape[1]).all()
+
+
+@pytest.mark.ravdess
+def test_bounds_are_librosas_on_every_real_clip(trim, ravdess_bank):
+    for rows in torch.arange(len(ravdess_bank)).split(96):
+        waveforms, lengths = ravdess_bank.batch(rows)
+        start, end = trim.bounds(waveforms, lengths)
+        for i in range(len(rows)):
+            assert (int(start[i]), int(end[i])) == librosa_bounds(waveforms[i, : lengths[i]], trim.config)
+
+
+def test_the_padding_of_a_batch_changes_nothing(trim, voices):
+    lengths = torch.arange(9_000, 9_000 + 8 * 611, 611)
+    padded = voices.clone()
+    for row, length in zip(padded, lengths, strict=True):
+        row[length:] = torch.randn(len(row) - length)  # what stands behind a clip is not its own
+    together = trim(padded, lengths)
+    for i, length in enumerate(lengths):
+        assert torch.equal(together[i], trim(voices[i : i + 1, :length])[0])
+
+
+def test_a_silent_clip_stays_whole(trim):
+    start, end = trim.bounds(torch.zeros(2, 7_000), torch.tensor([7_000, 5_000]))
+    assert start.tolist() == [0, 0]
+    assert end.tolist() == [7_000, 5_000]
+
+
+def test_short_speech_is_centred_and_long_speech_loses_both_ends():
+    trim = TrimSilence(TrimConfig(), 1_000)
+    short, long = torch.ones(1, 400), torch.arange(1.0, 5_001.0)[None]
+    assert torch.equal(trim(short)[0], torch.cat([torch.zeros(300), torch.ones(400), torch.zeros(300)]))
+    start, end = (int(bound) for bound in trim.bounds(long))
+    assert trim(long)[0, 0] == long[0, start + (end - start - 1_000) // 2]
+    assert trim(long)[0, -1] == trim(long)[0, 0] + 999
+
+
+def test_the_input_is_not_changed(trim, voices):
+    before = voices.clone()
+    trim(voices, torch.full((8,), 10_000))
+    assert torch.equal(voices, before)
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.05, 0.5, 4.0])
+def test_any_length_gives_the_window(trim, seconds):
+    noise = torch.from_numpy(np.random.default_rng(0).normal(size=(2, round(16_000 * seconds))).astype(np.float32))
+    assert trim(noise).shape == (2, WINDOW)

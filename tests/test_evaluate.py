@@ -1,0 +1,83 @@
+import json
+import shutil
+
+import pytest
+
+from ser_gpu import checkpoint, evaluate
+from ser_gpu.checkpoint import Provenance
+from ser_gpu.data import ravdess
+from ser_gpu.data.protocols import Protocol
+from ser_gpu.model import SpeechEmotionModel
+
+
+@pytest.fixture
+def trained(tiny_ravdess, tmp_path):
+    """A checkpoint that claims the stratified split of the tiny tree."""
+    path = tmp_path / "model.pth"
+    split = Protocol().split(ravdess.scan(tiny_ravdess).clips)
+    checkpoint.save(path, SpeechEmotionModel(), Provenance(Protocol(), split.manifest_hash, seed=0))
+    return path
+
+
+def run(path, data, *more):
+    return evaluate.main([str(path), "--data", str(data), "--device", "cpu", *more])
+
+
+def test_it_prints_tables_and_writes_json_and_figure(trained, tiny_ravdess, capsys):
+    assert run(trained, tiny_ravdess) == 0
+    printed = capsys.readouterr().out
+    for word in ("accuracy", "UAR", "macro F1", "precision", "surprised", "Confusion", "male", "female"):
+        assert word in printed
+    result = json.loads(trained.with_name("model.evaluation.json").read_text())
+    assert result["clips"] == 20
+    assert result["part"] == "test"
+    assert sum(map(sum, result["confusion"])) == 20
+    assert trained.with_name("model.confusion.png").stat().st_size > 10_000
+
+
+def test_json_goes_to_stdout_alone(trained, tiny_ravdess, tmp_path, capsys):
+    assert run(trained, tiny_ravdess, "--json", "--out", str(tmp_path / "elsewhere")) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / "elsewhere" / "model.evaluation.json").read_text())
+
+
+def test_the_figures_are_those_of_the_model(trained, tiny_ravdess, capsys):
+    """Accuracy by the command equals the share of single predictions that are right."""
+    assert run(trained, tiny_ravdess, "--json") == 0
+    accuracy = json.loads(capsys.readouterr().out)["accuracy"]
+    clips = ravdess.scan(tiny_ravdess).clips
+    test = set(Protocol().split(clips).names("test"))
+    model = checkpoint.load_model(trained)
+    right = [model.predict(c.path).emotion == ravdess.EMOTIONS[c.emotion] for c in clips if c.name in test]
+    assert accuracy == pytest.approx(sum(right) / len(right))
+
+
+@pytest.mark.parametrize(
+    "more", [["--part", "train"], ["--part", "validation"], ["--test-actors", "1"], ["--fold", "1"]]
+)
+def test_it_refuses_clips_that_the_model_was_trained_on(more, trained, tiny_ravdess, capsys):
+    assert run(trained, tiny_ravdess, *more) == 2
+    printed = capsys.readouterr()
+    assert "in its training or validation" in printed.err
+    assert printed.out == ""
+    assert not trained.with_name("model.evaluation.json").exists()
+    assert run(trained, tiny_ravdess, *more, "--allow-trained") == 0
+
+
+def test_it_refuses_another_set_of_clips(trained, tiny_ravdess, tmp_path, capsys):
+    smaller = tmp_path / "smaller"
+    shutil.copytree(tiny_ravdess, smaller)
+    shutil.rmtree(smaller / "Actor_06")
+    assert run(trained, smaller) == 2
+    assert "trained on another set of clips" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"words", None])
+def test_an_unreadable_checkpoint_is_one_line(content, tiny_ravdess, tmp_path, capsys):
+    path = tmp_path / "bad.pth"
+    if content is not None:
+        path.write_bytes(content)
+    assert run(path, tiny_ravdess) == 2
+    printed = capsys.readouterr().err.strip()
+    assert "bad.pth" in printed
+    assert "\n" not in printed

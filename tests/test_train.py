@@ -1,0 +1,200 @@
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import ser_gpu
+from ser_gpu import checkpoint, train
+from ser_gpu.config import AudioConfig, AugmentConfig, CnnConfig, ModelConfig, TrainConfig
+from ser_gpu.data import ravdess
+from ser_gpu.data.protocols import Protocol
+from ser_gpu.train import Material, Trainer
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def material(tiny_ravdess):
+    return Material.gather(ravdess.scan(tiny_ravdess).clips, Protocol(), 16_000, CPU)
+
+
+def small_model(**augment):
+    return ModelConfig(
+        audio=AudioConfig(clip_seconds=1.0), augment=AugmentConfig(**augment), cnn=CnnConfig(width=8, depth=3)
+    )
+
+
+def make_trainer(material, model_config=None, **changes):
+    config = TrainConfig(**{"epochs": 2, "batch_size": 64} | changes)
+    return Trainer(config, model_config or small_model(), material, CPU, amp=False)
+
+
+def weights(trainer):
+    return trainer.ema.module.state_dict()
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def nothing(*_):
+    pass
+
+
+def test_the_same_seed_gives_the_same_weights(material):
+    first, second, other = (make_trainer(material, seed=seed, epochs=1) for seed in (0, 0, 1))
+    for trainer in (first, second, other):
+        trainer.fit(nothing)
+    assert_same(weights(first), weights(second))
+    assert not torch.equal(first.model.cnn.classify.weight, other.model.cnn.classify.weight)
+
+
+def test_a_training_that_goes_on_from_its_state_ends_with_the_same_weights(material, tmp_path):
+    whole = make_trainer(material)
+    states = []
+    whole.fit(lambda row: torch.save(whole.state(), tmp_path / f"{row['epoch']}.pth") or states.append(row))
+    resumed = make_trainer(material)
+    resumed.restore(checkpoint.read(tmp_path / "1.pth"))
+    resumed.fit(nothing)
+    assert_same(weights(whole), weights(resumed))
+    assert [row["train_loss"] for row in resumed.history] == [row["train_loss"] for row in states]
+
+
+def test_the_network_learns(material):
+    """Without augmentation, twenty epochs tell eight pure tones apart."""
+    trainer = make_trainer(material, small_model(enabled=False), epochs=20, batch_size=16, lr=1e-2, ema_decay=0.5)
+    trainer.fit(nothing)
+    assert trainer.history[-1]["train_loss"] < 0.75 * trainer.history[0]["train_loss"]
+    assert trainer.history[-1]["validation_accuracy"] > 0.8
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(material):
+    trainer = make_trainer(material, lr=1e30)
+    with pytest.raises(ValueError, match=r"loss of epoch \d is not finite"):
+        trainer.fit(nothing)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"lr": 1e-4}, "lr is 0.002 there and 0.0001 here"), ({"seed": 3}, "seed is 0 there and 3 here")],
+)
+def test_a_state_of_other_settings_is_refused(material, change, message):
+    state = make_trainer(material).state()
+    with pytest.raises(ValueError, match=message):
+        make_trainer(material, **change).restore(state)
+
+
+def test_a_state_of_another_model_or_split_is_refused(material):
+    state = make_trainer(material).state()
+    with pytest.raises(ValueError, match="enabled is True there and False here"):
+        make_trainer(material, small_model(enabled=False)).restore(state)
+    with pytest.raises(ValueError, match="manifest_hash"):
+        make_trainer(material).restore({**state, "manifest_hash": "0"})
+
+
+def test_weight_decay_spares_biases_and_norms(material):
+    decayed, spared = make_trainer(material).optimizer.param_groups
+    assert {p.ndim for p in decayed["params"]} == {2, 4}
+    assert {p.ndim for p in spared["params"]} == {1}
+    assert spared["weight_decay"] == 0
+
+
+def command(data, out, *more):
+    return ["--data", str(data), "--out", str(out), "--epochs", "3", "--device", "cpu", "--batch-size", "64", *more]
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_ravdess, tmp_path_factory):
+    """The folder of a whole training by the command."""
+    out = tmp_path_factory.mktemp("run")
+    assert train.main(command(tiny_ravdess, out)) == 0
+    return out
+
+
+def test_the_command_writes_all_it_promises(finished):
+    assert sorted(path.name for path in finished.iterdir()) == [
+        "config.json",
+        "curves.png",
+        "last.pth",
+        "metrics.csv",
+        "result.json",
+    ]
+    with (finished / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    result = json.loads((finished / "result.json").read_text())
+    model, provenance = checkpoint.load(finished / "last.pth")
+    assert result["manifest_hash"] == provenance.manifest_hash
+    assert result["test"]["accuracy"] == provenance.metrics["test"]["accuracy"]
+    assert result["temperature"] == pytest.approx(float(model.temperature))
+    assert result["environment"]["torch"] == torch.__version__
+    assert model(torch.zeros(4, 48_000)).shape == (4, 8)
+    assert json.loads((finished / "config.json").read_text())["training"]["epochs"] == 3
+
+
+def test_the_command_does_not_overwrite_a_finished_training(finished, tiny_ravdess, capsys):
+    assert train.main(command(tiny_ravdess, finished)) == 2
+    assert "holds a finished training" in capsys.readouterr().err
+
+
+def test_killed_and_resumed_it_ends_with_the_same_weights(finished, tiny_ravdess, tmp_path, capsys):
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ser_gpu.train", *command(tiny_ravdess, out)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not (out / "metrics.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (out / "resume.pth").exists()
+    assert not (out / "result.json").exists()
+    assert train.main(command(tiny_ravdess, out)) == 2
+    assert "--resume goes on with it" in capsys.readouterr().err
+    assert train.main(command(tiny_ravdess, out, "--resume", "--lr", "0.1")) == 2
+    assert "lr is 0.002 there and 0.1 here" in capsys.readouterr().err
+    assert train.main(command(tiny_ravdess, out, "--resume")) == 0
+    assert_same(
+        ser_gpu.load_model(finished / "last.pth").state_dict(), ser_gpu.load_model(out / "last.pth").state_dict()
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "absent"], "absent: no such folder"),
+        (["--protocol", "actors5", "--fold", "9"], "fold of actors5 must be 0 to 4, got 9"),
+        (["--test-actors", "31"], "between 1 and 24"),
+        (["--device", "quantum"], "--device quantum"),
+        (["--lr", "-1"], "lr must be positive"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_code_2(arguments, message, tiny_ravdess, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAVDESS_DIR", str(tiny_ravdess))
+    assert train.main(arguments) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize("arguments", [["--unknown"], ["--epochs", "0"], ["--head", "mean"], ["--protocol", "mine"]])
+def test_unknown_flags_and_values_exit_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        train.main(arguments)
+    assert caught.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+def test_help_shows_the_defaults(capsys):
+    with pytest.raises(SystemExit):
+        train.main(["--help"])
+    assert "(default: 110)" in capsys.readouterr().out
