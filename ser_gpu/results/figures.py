@@ -48,3 +48,32 @@ def training_curves(history: Sequence[dict], title: str) -> Figure:
         axes.legend(frameon=False)
     figure.suptitle(title)
     return figure
+
+
+def path(
+    raw: np.ndarray,
+    trimmed: np.ndarray,
+    augmented: np.ndarray,
+    decibels: np.ndarray,
+    probabilities: dict[str, float],
+    sample_rate: int,
+) -> Figure:
+    """The way of one clip, left to right: as read, trimmed, augmented, as log-mel, as probabilities.
+
+    Shape: [T], [L], [L], [M, F] in dB below the peak.
+    """
+    figure = Figure(figsize=(14.0, 2.9), layout="constrained")
+    panels = figure.subplots(1, 5, width_ratios=[1, 1, 1, 1.1, 0.8])
+    peak = max(np.abs(wave).max() for wave in (raw, trimmed, augmented)) * 1.05
+    titles = ("waveform in", "trim, centre in 3 s", "augment (training only)")
+    for axes, wave, title in zip(panels, (raw, trimmed, augmented), titles, strict=False):
+        axes.plot(np.arange(len(wave)) / sample_rate, wave, color=_BLUE, linewidth=0.5)
+        axes.set(title=title, xlabel="time (s)", ylim=(-peak, peak), yticks=[])
+    seconds = len(augmented) / sample_rate
+    image = panels[3].imshow(decibels, origin="lower", aspect="auto", extent=(0, seconds, 0, len(decibels)))
+    panels[3].set(title="log-mel: what the CNN sees", xlabel="time (s)", ylabel="mel band")
+    figure.colorbar(image, ax=panels[3], label="dB below the peak")
+    emotions = list(probabilities)[::-1]
+    panels[4].barh(emotions, [probabilities[emotion] for emotion in emotions], color=_ORANGE)
+    panels[4].set(title="emotion out", xlabel="probability", xlim=(0, 1))
+    return figure

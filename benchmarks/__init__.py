@@ -1,0 +1,1 @@
+"""How fast, beside how exact: `python -m benchmarks`."""

@@ -1,0 +1,56 @@
+"""Figures in READMEs are those of the committed JSON."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+
+ROOT = Path(__file__).parent.parent
+CARD = (ROOT / "weights" / "README.md").read_text()
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def evaluation():
+    return json.loads((ROOT / "weights" / "ser_ravdess.evaluation.json").read_text())
+
+
+def row(text, label):
+    """The cells of the first table row that starts with `label`."""
+    (line,) = re.findall(rf"^\| {re.escape(label)} \|(.*)\|$", text, flags=re.MULTILINE)[:1]
+    return [cell.strip() for cell in line.split("|")]
+
+
+@pytest.mark.parametrize("text", [README, CARD], ids=["README", "model card"])
+def test_accuracy_tables_are_the_evaluation(text, evaluation):
+    for name, label in (("accuracy", "accuracy"), ("uar", "UAR"), ("macro_f1", "macro F1")):
+        low, high = evaluation["interval95"][name]
+        assert row(text, label) == [f"{evaluation[name]:.3f}", f"{low:.3f} to {high:.3f}"]
+    assert row(text, "calibration error (15 bins)")[0] == f"{evaluation['calibration_error']:.3f}"
+
+
+def test_the_card_tells_the_emotions_and_sexes_apart(evaluation):
+    for emotion, scores in evaluation["per_emotion"].items():
+        expected = [str(scores["clips"]), *(f"{scores[name]:.3f}" for name in ("precision", "recall", "f1"))]
+        assert row(CARD, emotion) == expected
+    for sex, scores in evaluation["by_sex"].items():
+        expected = [str(scores["clips"]), *(f"{scores[name]:.3f}" for name in ("accuracy", "uar", "macro_f1"))]
+        assert row(CARD, sex) == expected
+
+
+def test_the_evaluation_is_of_the_split_and_the_training_that_the_card_names(evaluation):
+    training = json.loads((ROOT / "weights" / "ser_ravdess.training.json").read_text())
+    assert evaluation["manifest_hash"] == training["manifest_hash"]
+    assert evaluation["manifest_hash"] in CARD
+    assert evaluation["trained_clips_allowed"] is False
+    assert evaluation["accuracy"] == pytest.approx(training["test"]["accuracy"])
+    assert f"{training['parameters']:,} parameters" in CARD
+
+
+@pytest.mark.parametrize("path", report.SECTIONS, ids=lambda path: path.parent.name)
+def test_benchmark_tables_are_generated_from_the_results(path):
+    text = path.read_text(encoding="utf-8")
+    assert report.updated(text, report.SECTIONS[path]) == text
