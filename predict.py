@@ -6,7 +6,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import ser_gpu
 from ser_gpu import command_line
+from ser_gpu.data.waveform import AudioError
 from ser_gpu.results import console
 
 DEFAULT_WEIGHTS = Path(__file__).resolve().parent / "weights" / "ser_ravdess.pth"
@@ -20,9 +22,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    import ser_gpu
-    from ser_gpu.data.waveform import AudioError
-
     model = ser_gpu.load_model(args.weights, command_line.device(args.device))
     top = min(args.top, len(model.labels))
     failed = False

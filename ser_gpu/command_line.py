@@ -1,20 +1,25 @@
-"""What the commands share: the choice of a device, and one clear line with an exit code for every error."""
+"""What the commands share: the device, the clips with a progress bar, one clear line and an exit code for an error."""
 
 import sys
 from argparse import ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import torch
+
+from ser_gpu.data import ravdess
+from ser_gpu.data.ravdess import Clip
+from ser_gpu.data.waveform import ClipBank
+from ser_gpu.results import console
 
 DONE, SOME_FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 
-def device(name: str | None):
+def device(name: str | None) -> torch.device:
     """The torch device of that name; left out, cuda where there is one, else cpu.
 
     Raises:
         ValueError: a device that torch does not know or that is not there.
     """
-    import torch
-
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -42,3 +47,22 @@ def run(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def find_clips(data: str | None) -> tuple[Clip, ...]:
+    """The clips of `data`, or of RAVDESS downloaded; a notice on stderr if some are missing."""
+    found = ravdess.scan(ravdess.locate(data, progress=console.DownloadBar("RAVDESS")))
+    if found.left_out:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(found.left_out.items()))
+        console.err.print(f"left out: {reasons}")
+    if found.notice:
+        console.err.print(f"note: {found.notice}")
+    return found.clips
+
+
+def read_clips(clips: Sequence[Clip], sample_rate: int, device: torch.device) -> ClipBank:
+    """Decode clips with a progress bar and move them to the device."""
+    with console.progress() as progress:
+        task = progress.add_task("Reading clips", total=len(clips))
+        bank = ClipBank.read([clip.path for clip in clips], sample_rate, lambda: progress.advance(task))
+    return bank.to(device)

@@ -5,64 +5,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from ser_gpu import checkpoint, command_line
 from ser_gpu.atomic import replacing, write_json
 from ser_gpu.checkpoint import Provenance
-from ser_gpu.data import ravdess
 from ser_gpu.data.protocols import PARTS, PROTOCOLS, Protocol, Split
 from ser_gpu.data.ravdess import Clip
-from ser_gpu.data.waveform import ClipBank
-from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.results import console, environment, figures, metrics
-
-_BATCH = 64
-
-
-def find_clips(data: str | None) -> tuple[Clip, ...]:
-    """The clips of `data`, or of RAVDESS downloaded; a notice on stderr if some are missing."""
-    found = ravdess.scan(ravdess.locate(data, progress=console.DownloadBar("RAVDESS")))
-    if found.left_out:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(found.left_out.items()))
-        console.err.print(f"left out: {reasons}")
-    if found.notice:
-        console.err.print(f"note: {found.notice}")
-    return found.clips
-
-
-def read_clips(clips: Sequence[Clip], sample_rate: int, device: torch.device) -> ClipBank:
-    """Decode clips with a progress bar and move them to the device."""
-    with console.progress() as progress:
-        task = progress.add_task("Reading clips", total=len(clips))
-        bank = ClipBank.read([clip.path for clip in clips], sample_rate, lambda: progress.advance(task))
-    return bank.to(device)
-
-
-@torch.inference_mode()
-def collect_logits(model: SpeechEmotionModel, bank: ClipBank, index: Tensor) -> Tensor:
-    """Logits of some clips of a bank, in evaluation mode.
-
-    Shape: [N] int64 -> [N, C] float32.
-    """
-    model.eval()
-    return torch.cat([model(*bank.batch(part)).float() for part in index.split(_BATCH)])
-
-
-def report(model: SpeechEmotionModel, logits: Tensor, clips: Sequence[Clip], speaker_independent: bool) -> dict:
-    """All scores of some clips; intervals resample actors where the protocol holds actors out, else clips.
-
-    Shape: logits [N, C] for N clips.
-    """
-    return metrics.report(
-        labels=np.array([clip.emotion for clip in clips]),
-        probabilities=model.probabilities(logits).cpu().numpy(),
-        emotions=model.labels,
-        sexes=[clip.sex for clip in clips],
-        groups=[clip.actor if speaker_independent else clip.name for clip in clips],
-    )
+from ser_gpu.results import console, environment, figures
+from ser_gpu.scoring import collect_logits, report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,13 +26,13 @@ def _evaluate(args: argparse.Namespace) -> int:
     device = command_line.device(args.device)
     model, provenance = checkpoint.load(args.checkpoint, device)
     protocol = _asked_protocol(args, provenance.protocol)
-    found = find_clips(args.data)
+    found = command_line.find_clips(args.data)
     split = protocol.split(found)
     if not args.allow_trained:
         _refuse_trained(args.checkpoint, provenance, found, split, args.part)
     wanted = set(split.names(args.part))
     clips = [clip for clip in found if clip.name in wanted]
-    bank = read_clips(clips, model.sample_rate, device)
+    bank = command_line.read_clips(clips, model.sample_rate, device)
     scores = report(
         model,
         collect_logits(model, bank, torch.arange(len(clips), device=device)),

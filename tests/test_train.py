@@ -13,14 +13,14 @@ from ser_gpu import checkpoint, train
 from ser_gpu.config import AudioConfig, AugmentConfig, CnnConfig, ModelConfig, TrainConfig
 from ser_gpu.data import ravdess
 from ser_gpu.data.protocols import Protocol
-from ser_gpu.train import Material, Trainer
-
-CPU = torch.device("cpu")
+from ser_gpu.data.waveform import ClipBank
+from ser_gpu.trainer import Material, Trainer
 
 
 @pytest.fixture(scope="module")
 def material(tiny_ravdess):
-    return Material.gather(ravdess.scan(tiny_ravdess).clips, Protocol(), 16_000, CPU)
+    clips = ravdess.scan(tiny_ravdess).clips
+    return Material(clips, ClipBank.read([clip.path for clip in clips], 16_000), Protocol().split(clips))
 
 
 def small_model(**augment):
@@ -31,7 +31,7 @@ def small_model(**augment):
 
 def make_trainer(material, model_config=None, **changes):
     config = TrainConfig(**{"epochs": 2, "batch_size": 64} | changes)
-    return Trainer(config, model_config or small_model(), material, CPU, amp=False)
+    return Trainer(config, model_config or small_model(), material, amp=False)
 
 
 def weights(trainer):

@@ -1,0 +1,38 @@
+"""What a model answers on clips of a bank, and how right it is."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ser_gpu.data.ravdess import Clip
+from ser_gpu.data.waveform import ClipBank
+from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.results import metrics
+
+_BATCH = 64
+
+
+@torch.inference_mode()
+def collect_logits(model: SpeechEmotionModel, bank: ClipBank, index: Tensor) -> Tensor:
+    """Logits of some clips of a bank, in evaluation mode.
+
+    Shape: [N] int64 -> [N, C] float32.
+    """
+    model.eval()
+    return torch.cat([model(*bank.batch(part)).float() for part in index.split(_BATCH)])
+
+
+def report(model: SpeechEmotionModel, logits: Tensor, clips: Sequence[Clip], speaker_independent: bool) -> dict:
+    """All scores of some clips; intervals resample actors where the protocol holds actors out, else clips.
+
+    Shape: logits [N, C] for N clips.
+    """
+    return metrics.report(
+        labels=np.array([clip.emotion for clip in clips]),
+        probabilities=model.probabilities(logits).cpu().numpy(),
+        emotions=model.labels,
+        sexes=[clip.sex for clip in clips],
+        groups=[clip.actor if speaker_independent else clip.name for clip in clips],
+    )

@@ -1,0 +1,206 @@
+"""The training loop: Material, the clips and who is in which part; Trainer, the weights and how they move."""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ser_gpu.config import ModelConfig, TrainConfig
+from ser_gpu.data.protocols import PARTS, Split
+from ser_gpu.data.ravdess import Clip
+from ser_gpu.data.waveform import ClipBank
+from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.results import metrics
+from ser_gpu.scoring import collect_logits
+from ser_gpu.stages.augment import Mixup
+
+
+class Material:
+    """What a training is about: the clips on a device, their labels, and the rows of each part.
+
+    Args:
+        clips: in the order of the bank.
+        bank: their waveforms.
+        split: who is in which part.
+
+    Raises:
+        ValueError: a part without a clip.
+    """
+
+    def __init__(self, clips: Sequence[Clip], bank: ClipBank, split: Split):
+        device = bank.lengths.device
+        self.clips = tuple(clips)
+        self.bank = bank
+        self.manifest_hash = split.manifest_hash
+        self.labels = torch.tensor([clip.emotion for clip in clips], device=device)
+        self.rows: dict[str, Tensor] = {}
+        for part in PARTS:
+            rows = [row for row, clip in enumerate(clips) if split.part_of[clip.name] == part]
+            if not rows:
+                raise ValueError(f"no clip in the {part} part")
+            self.rows[part] = torch.tensor(rows, device=device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the clips are."""
+        return self.labels.device
+
+    def clips_of(self, part: str) -> list[Clip]:
+        """The clips of one part, in the order of its rows."""
+        return [self.clips[row] for row in self.rows[part].tolist()]
+
+
+class Trainer:
+    """One training from its first step to its last: model, moving average, optimiser, schedule, history.
+
+    With `amp`, the CNN computes in bfloat16.
+
+    Everything random in an epoch is seeded by (seed, epoch), so a training that is resumed after an epoch goes on as
+    if it had not stopped.
+    """
+
+    def __init__(self, config: TrainConfig, model_config: ModelConfig, material: Material, amp: bool):
+        self.config = config
+        self.material = material
+        self.device = material.device
+        self.amp = amp
+        torch.manual_seed(config.seed)
+        self.model = SpeechEmotionModel(model_config).to(self.device)
+        self.model.cnn.to(memory_format=torch.channels_last)
+        self.ema = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
+        self.mixup = Mixup(model_config.augment, len(self.model.labels))
+        self.optimizer = torch.optim.AdamW(_decay_groups(self.model, config.weight_decay), lr=config.lr)
+        self.batch_size = min(config.batch_size, len(material.rows["train"]))
+        self.steps = len(material.rows["train"]) // self.batch_size
+        self.schedule = OneCycleLR(
+            self.optimizer, config.lr, total_steps=config.epochs * self.steps, pct_start=config.warmup
+        )
+        self.history: list[dict] = []
+
+    def train_epoch(self, on_step: Callable[[], None]) -> float:
+        """One pass over the training part; the mean loss."""
+        self._seed_epoch()
+        self.model.train()
+        rows = self.material.rows["train"]
+        order = rows[torch.randperm(len(rows), device=self.device)]
+        total = torch.zeros((), device=self.device)
+        for batch in order[: self.steps * self.batch_size].split(self.batch_size):
+            spectrogram = self.model.spectrogram(*self.material.bank.batch(batch))
+            spectrogram, targets = self.mixup(spectrogram, self.material.labels[batch])
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+                logits = self.model.cnn(spectrogram.contiguous(memory_format=torch.channels_last))
+            loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.config.label_smoothing)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            self.schedule.step()
+            self.ema.update_parameters(self.model)
+            total += loss.detach()
+            on_step()
+        return total.item() / self.steps
+
+    def fit(self, after_epoch: Callable[[dict], None], on_step: Callable[[], None] = lambda: None) -> None:
+        """Train the epochs that are left; `after_epoch` gets the epoch's row of history.
+
+        Raises:
+            ValueError: the loss is no longer finite; what was saved before stays.
+        """
+        while len(self.history) < self.config.epochs:
+            start = time.perf_counter()
+            loss = self.train_epoch(on_step)
+            if not torch.isfinite(torch.tensor(loss)):
+                raise ValueError(f"the loss of epoch {len(self.history) + 1} is not finite; try a smaller --lr")
+            seconds = time.perf_counter() - start
+            row = {
+                "epoch": len(self.history) + 1,
+                "lr": self.schedule.get_last_lr()[0],
+                "train_loss": loss,
+                **self.validate(),
+                "seconds": seconds,
+                "clips_per_second": self.steps * self.batch_size / seconds,
+            }
+            self.history.append(row)
+            after_epoch(row)
+
+    def validate(self) -> dict[str, float]:
+        """Loss, accuracy and UAR of the moving average on the validation part."""
+        logits, labels = self.logits("validation")
+        scores = metrics.headline(labels.cpu().numpy(), logits.argmax(dim=1).cpu().numpy())
+        return {
+            "validation_loss": F.cross_entropy(logits, labels).item(),
+            "validation_accuracy": scores["accuracy"],
+            "validation_uar": scores["uar"],
+        }
+
+    def finish(self) -> SpeechEmotionModel:
+        """The moving average as a model, with the temperature fitted on validation."""
+        logits, labels = self.logits("validation")
+        model = self.ema.module
+        model.temperature.fill_(metrics.fit_temperature(logits.cpu().numpy(), labels.cpu().numpy()))
+        return model.eval()
+
+    def logits(self, part: str) -> tuple[Tensor, Tensor]:
+        """Logits of the moving average, and labels, of one part.
+
+        Shape: -> [N, C] float32, [N] int64.
+        """
+        rows = self.material.rows[part]
+        return collect_logits(self.ema.module, self.material.bank, rows), self.material.labels[rows]
+
+    def state(self) -> dict:
+        """What `restore` needs to go on after this epoch."""
+        return {
+            "config": asdict(self.config),
+            "model_config": self.model.config.as_dict(),
+            "manifest_hash": self.material.manifest_hash,
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "history": self.history,
+        }
+
+    def restore(self, state: dict) -> None:
+        """Go on from a saved state.
+
+        Raises:
+            ValueError: the state is of a training with other settings or other clips; names the first difference.
+        """
+        own = self.state()
+        for part in ("config", "model_config", "manifest_hash"):
+            if part not in state:
+                raise ValueError(f"the resume file has no {part}")
+            if difference := _first_difference(state[part], own[part], part):
+                raise ValueError(f"the resume file is of another training: {difference}")
+        self.model.load_state_dict(state["model"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.history = state["history"]
+
+    def _seed_epoch(self) -> None:
+        seed = self.config.seed * 100_003 + len(self.history) + 1
+        random.seed(seed)
+        torch.manual_seed(seed)
+
+
+def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Weight decay for convolution and linear kernels; none for biases and batch normalisation."""
+    kernels = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    return [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _first_difference(stored, asked, name: str) -> str | None:
+    if isinstance(asked, dict):
+        for key, value in asked.items():
+            if difference := _first_difference(stored.get(key), value, key):
+                return difference
+        return None
+    return None if stored == asked else f"{name} is {stored!r} there and {asked!r} here"
