@@ -37,7 +37,7 @@ def _predict(args: argparse.Namespace) -> int:
             row = {"file": str(path), "emotion": prediction.emotion, "confidence": prediction.confidence}
             print(json.dumps({**row, "probabilities": dict(ranked)}), flush=True)
         else:
-            console.show_prediction(str(path), prediction, top)
+            console.show_prediction(str(path), prediction.probabilities, top)
     return command_line.SOME_FAILED if failed else command_line.DONE
 
 

@@ -2,7 +2,7 @@
 
 import pickle
 import zipfile
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -49,12 +49,8 @@ def save(path: str | Path, model: SpeechEmotionModel, provenance: Provenance) ->
         "labels": list(model.labels),
         "temperature": float(model.temperature),
         "state_dict": {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()},
-        "protocol": {
-            "name": provenance.protocol.name,
-            "fold": provenance.protocol.fold,
-            "test_actors": list(provenance.protocol.test_actors),
-        },
-    } | {f.name: getattr(provenance, f.name) for f in fields(Provenance) if f.name != "protocol"}
+        **asdict(provenance),
+    }
     with replacing(path) as temporary:
         torch.save(content, temporary)
 
@@ -75,7 +71,8 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[SpeechEm
         model.temperature.fill_(content["temperature"])
         stored = content["protocol"]
         protocol = Protocol(stored["name"], stored["fold"], tuple(stored["test_actors"]))
-        provenance = Provenance(protocol, *(content[f.name] for f in fields(Provenance) if f.name != "protocol"))
+        others = {f.name: content[f.name] for f in fields(Provenance) if f.name != "protocol"}
+        provenance = Provenance(protocol=protocol, **others)
     except KeyError as error:
         raise CheckpointError(f"{path}: not a ser_gpu checkpoint, it has no {error}") from None
     except (RuntimeError, ValueError, TypeError) as error:

@@ -10,7 +10,7 @@ import torch
 from ser_gpu import checkpoint, command_line
 from ser_gpu.atomic import replacing, write_json
 from ser_gpu.checkpoint import Provenance
-from ser_gpu.data.protocols import PARTS, PROTOCOLS, Protocol, Split
+from ser_gpu.data.protocols import NAMED_PROTOCOLS, PARTS, Protocol, Split
 from ser_gpu.data.ravdess import Clip
 from ser_gpu.results import console, environment, figures
 from ser_gpu.scoring import collect_logits, report
@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("checkpoint", help="a .pth file that ser_gpu.train wrote")
     parser.add_argument("--data", help="RAVDESS folder (default: $RAVDESS_DIR, else downloaded)")
-    parser.add_argument("--protocol", choices=PROTOCOLS, help="default: the checkpoint's own")
+    parser.add_argument("--protocol", choices=NAMED_PROTOCOLS, help="default: the checkpoint's own")
     parser.add_argument("--fold", type=int, help="fold, or seed of a random split (default: the checkpoint's own)")
     parser.add_argument("--test-actors", type=int, nargs="+", metavar="ACTOR", help="score these actors, 1 to 24")
     parser.add_argument("--part", choices=PARTS, default="test", help="part to score (default: %(default)s)")

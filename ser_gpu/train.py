@@ -13,7 +13,7 @@ from ser_gpu import checkpoint, command_line
 from ser_gpu.atomic import replacing, write_json
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.config import AugmentConfig, CnnConfig, ModelConfig, TrainConfig
-from ser_gpu.data.protocols import PROTOCOLS, Protocol
+from ser_gpu.data.protocols import NAMED_PROTOCOLS, Protocol
 from ser_gpu.results import console, environment, figures
 from ser_gpu.scoring import report
 from ser_gpu.trainer import Material, Trainer
@@ -145,9 +145,8 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     count = command_line.positive_int
     shown = "(default: %(default)s)"
-    protocols = [name for name in PROTOCOLS if name != "actors"]
     add("--data", help="RAVDESS folder (default: $RAVDESS_DIR, else downloaded)")
-    add("--protocol", choices=protocols, default=defaults.protocol, help=f"who is in which part {shown}")
+    add("--protocol", choices=NAMED_PROTOCOLS, default=defaults.protocol, help=f"who is in which part {shown}")
     add("--fold", type=int, default=defaults.fold, help=f"fold, or seed of a random split {shown}")
     add("--test-actors", type=int, nargs="+", metavar="ACTOR", help="hold these actors out, instead of --protocol")
     add("--seed", type=int, default=defaults.seed, help=f"seed of weights, order and augmentation {shown}")

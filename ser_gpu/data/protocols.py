@@ -31,6 +31,7 @@ ACTORS6_TEST = (
 )
 FOLDS = {"actors5": len(ACTORS5_TEST), "actors6": len(ACTORS6_TEST), "loso": len(ACTORS), "actors": 1}
 PROTOCOLS = (*RANDOM_PROTOCOLS, *FOLDS)
+NAMED_PROTOCOLS = PROTOCOLS[:-1]
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """What the terminal shows: progress on stderr, tables and bars on stdout."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from rich.bar import Bar
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -16,9 +16,6 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Table
-
-if TYPE_CHECKING:
-    from ser_gpu.model import Prediction
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -69,15 +66,16 @@ class DownloadBar:
         self._progress.stop()
 
 
-def show_prediction(name: str, prediction: "Prediction", top: int) -> None:
-    """One line with emotion and confidence, then the `top` emotions as bars."""
-    out.print(f"{name}: [bold]{prediction.emotion}[/bold] {prediction.confidence:.1%}", markup=True)
+def show_prediction(name: str, probabilities: dict[str, float], top: int) -> None:
+    """One line with the likeliest emotion and its probability, then the `top` emotions as bars."""
+    ranked = sorted(probabilities.items(), key=lambda item: -item[1])
+    emotion, confidence = ranked[0]
+    out.print(f"{escape(name)}: [bold]{emotion}[/bold] {confidence:.1%}")
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=2)
     grid.add_column(min_width=9)
     grid.add_column(width=30)
     grid.add_column(justify="right")
-    ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
     for emotion, share in ranked[:top]:
         grid.add_row("", emotion, Bar(1.0, 0.0, share, width=30, color="cyan"), f"{share:.1%}")
     out.print(grid)

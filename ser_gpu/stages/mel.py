@@ -17,8 +17,8 @@ class LogMel(nn.Module):
     """Mel power spectrogram, decibels below the clip's peak, then each clip to zero mean and unit variance.
 
     The kernels are nnAudio's. They are applied by convolution ("conv") or, with the same window and mel basis, by FFT
-    ("fft"). "auto" is conv where the kernels are trainable and fft where they are frozen. Frozen kernels are rebuilt
-    from the configuration and not stored in a state dict.
+    ("fft"). "auto" is conv where the kernels are trainable and fft where they are frozen. (On CUDA, which of the two is
+    faster is not measured yet.) Frozen kernels are rebuilt from the configuration and not stored in a state dict.
 
     Args:
         config: FFT length and hop in samples, bands, frequency range in Hz, floor in dB, backend.

@@ -48,6 +48,7 @@ class TrimSilence(nn.Module):
         """
         if lengths is None:
             lengths = torch.full(waveform.shape[:1], waveform.shape[-1], device=waveform.device)
+        lengths = lengths.clamp(max=waveform.shape[-1])
         hop = self.config.hop
         loudness, is_frame = self._loudness(waveform, lengths)
         peak = loudness.masked_fill(~is_frame, -torch.inf).amax(dim=1, keepdim=True)
