@@ -49,7 +49,7 @@ def _train(args: argparse.Namespace) -> int:
     clips = command_line.find_clips(args.data)
     split = protocol.split(clips)
     bank = command_line.read_clips(clips, model_config.audio.sample_rate, device)
-    trainer = Trainer(config, model_config, Material(clips, bank, split), amp=_use_bfloat16(args.amp, device))
+    trainer = Trainer(config, model_config, Material(clips, bank, split), bfloat16=_use_bfloat16(args.amp, device))
     if args.resume and resume_file.exists():
         trainer.restore(checkpoint.read(resume_file))
     if args.compile:
@@ -109,7 +109,7 @@ def _finish(trainer: Trainer, protocol: Protocol, out: Path) -> None:
         "seed": trainer.config.seed,
         "manifest_hash": trainer.material.manifest_hash,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "bfloat16": trainer.amp,
+        "bfloat16": trainer.bfloat16,
         "seconds": sum(row["seconds"] for row in trainer.history),
         "temperature": float(model.temperature),
         "environment": environment.describe(trainer.device),

@@ -1,5 +1,6 @@
 """The training loop: Material, the clips and who is in which part; Trainer, the weights and how they move."""
 
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -59,17 +60,21 @@ class Material:
 class Trainer:
     """One training from its first step to its last: model, moving average, optimiser, schedule, history.
 
-    With `amp`, the CNN computes in bfloat16.
-
     Everything random in an epoch is seeded by (seed, epoch), so a training that is resumed after an epoch goes on as
     if it had not stopped.
+
+    Args:
+        config: schedule, seed, optimiser.
+        model_config: the network, its front end and its augmentation.
+        material: the clips; their device is the training's.
+        bfloat16: in the CNN.
     """
 
-    def __init__(self, config: TrainConfig, model_config: ModelConfig, material: Material, amp: bool):
+    def __init__(self, config: TrainConfig, model_config: ModelConfig, material: Material, bfloat16: bool):
         self.config = config
         self.material = material
         self.device = material.device
-        self.amp = amp
+        self.bfloat16 = bfloat16
         torch.manual_seed(config.seed)
         self.model = SpeechEmotionModel(model_config).to(self.device)
         self.model.cnn.to(memory_format=torch.channels_last)
@@ -93,7 +98,7 @@ class Trainer:
         for batch in order[: self.steps * self.batch_size].split(self.batch_size):
             spectrogram = self.model.spectrogram(*self.material.bank.batch(batch))
             spectrogram, targets = self.mixup(spectrogram, self.material.labels[batch])
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
                 logits = self.model.cnn(spectrogram.contiguous(memory_format=torch.channels_last))
             loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.config.label_smoothing)
             self.optimizer.zero_grad(set_to_none=True)
@@ -114,7 +119,7 @@ class Trainer:
         while len(self.history) < self.config.epochs:
             start = time.perf_counter()
             loss = self.train_epoch(on_step)
-            if not torch.isfinite(torch.tensor(loss)):
+            if not math.isfinite(loss):
                 raise ValueError(f"the loss of epoch {len(self.history) + 1} is not finite; try a smaller --lr")
             seconds = time.perf_counter() - start
             row = {
@@ -158,6 +163,7 @@ class Trainer:
         return {
             "config": asdict(self.config),
             "model_config": self.model.config.as_dict(),
+            "bfloat16": self.bfloat16,
             "manifest_hash": self.material.manifest_hash,
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
@@ -173,7 +179,7 @@ class Trainer:
             ValueError: the state is of a training with other settings or other clips; names the first difference.
         """
         own = self.state()
-        for part in ("config", "model_config", "manifest_hash"):
+        for part in ("config", "model_config", "bfloat16", "manifest_hash"):
             if part not in state:
                 raise ValueError(f"the resume file has no {part}")
             if difference := _first_difference(state[part], own[part], part):

@@ -31,7 +31,7 @@ def small_model(**augment):
 
 def make_trainer(material, model_config=None, **changes):
     config = TrainConfig(**{"epochs": 2, "batch_size": 64} | changes)
-    return Trainer(config, model_config or small_model(), material, amp=False)
+    return Trainer(config, model_config or small_model(), material, bfloat16=False)
 
 
 def weights(trainer):
