@@ -192,7 +192,7 @@ class TrainConfig:
     protocol: str = "stratified"
     fold: int = 0
     seed: int = 0
-    epochs: int = 110
+    epochs: int = 240
     batch_size: int = 32
     lr: float = 2e-3
     weight_decay: float = 0.05
