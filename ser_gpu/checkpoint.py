@@ -51,8 +51,7 @@ def save(path: str | Path, model: SpeechEmotionModel, provenance: Provenance) ->
         "state_dict": {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()},
         **asdict(provenance),
     }
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
+    write(path, content)
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[SpeechEmotionModel, Provenance]:
@@ -89,8 +88,14 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> SpeechEm
     return load(path, device)[0]
 
 
+def write(path: str | Path, content: dict) -> None:
+    """Write plain data and tensors for `read`; the same content gives the same bytes, whatever the name."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)
+
+
 def read(path: str | Path) -> dict:
-    """Read a file that `torch.save` wrote, as data: code in it is refused.
+    """Read what `write` wrote, as data: code in it is refused.
 
     Raises:
         CheckpointError: the file is missing, damaged, or holds more than plain data and tensors.
@@ -99,10 +104,17 @@ def read(path: str | Path) -> dict:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
     try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, OSError):
+        raise CheckpointError(f"{path}: not a whole checkpoint file (torch.save writes a zip archive)") from None
+    if damaged:
+        raise CheckpointError(f"{path}: damaged, the checksum of {damaged} is wrong")
+    try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise CheckpointError(f"{path}: refused, not a checkpoint of plain data and tensors") from None
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be read as a checkpoint: {_one_line(error)}") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: not a ser_gpu checkpoint")

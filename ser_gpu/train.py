@@ -68,8 +68,7 @@ def _fit_with_progress(trainer: Trainer, out: Path, resume_file: Path) -> None:
         task = progress.add_task("Training", total=total, completed=len(trainer.history) * trainer.steps, status="")
 
         def after_epoch(row: dict) -> None:
-            with replacing(resume_file) as temporary:
-                torch.save(trainer.state(), temporary)
+            checkpoint.write(resume_file, trainer.state())
             _write_csv(out / "metrics.csv", trainer.history)
             status = (
                 f"epoch {row['epoch']}/{config.epochs}  loss {row['train_loss']:.3f}  "

@@ -75,11 +75,8 @@ def test_autocast_changes_nothing(mel, voices):
     assert torch.equal(inside, mel(voices))
 
 
-@pytest.mark.parametrize("backend", ["conv", "fft"])
-@pytest.mark.parametrize("trainable", [False, True])
+@pytest.mark.parametrize(("backend", "trainable"), [("conv", False), ("conv", True), ("fft", False)])
 def test_gradients_on_digital_silence_are_finite(backend, trainable):
-    if trainable and backend == "fft":
-        pytest.skip("trainable kernels are applied by convolution")
     mel = LogMel(MelConfig(backend=backend, trainable=trainable), 16_000)
     waveform = torch.zeros(2, 16_000, requires_grad=True)
     mel(waveform).square().sum().backward()
