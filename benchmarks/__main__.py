@@ -1,4 +1,4 @@
-"""python -m benchmarks: time every subject, write benchmarks/results/DEVICE.json, and print the tables."""
+"""python -m benchmarks: time every subject, print the tables, and write them to the results and the READMEs."""
 
 import argparse
 import json
@@ -34,16 +34,18 @@ def _benchmark(args: argparse.Namespace) -> int:
     with console.progress() as progress:
         for name in progress.track(args.subjects or SUBJECTS, description="Benchmarks"):
             result["subjects"][name] = SUBJECTS[name].run(device, args.quick)
-    path = Path(args.out) if args.out else report.RESULTS / f"{device.type}.json"
-    write_json(path, result)
-    if not args.out:
+    whole = not args.subjects and not args.quick
+    path = Path(args.out) if args.out else report.RESULTS / f"{device.type}.json" if whole else None
+    if path:
+        write_json(path, result)
+    if whole and not args.out:
         report.update_readmes()
     if args.json:
         print(json.dumps(result, indent=2))
     else:
         for name, rows in result["subjects"].items():
             console.out.print(report.terminal_table(SUBJECTS[name], rows))
-    console.err.print(f"written: {path}")
+    console.err.print(f"written: {path}" if path else "nothing written: a quick or partial run, without --out")
     return command_line.DONE
 
 
@@ -54,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("subjects", nargs="*", type=_subject, metavar="SUBJECT", help=", ".join(SUBJECTS))
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     parser.add_argument("--quick", action="store_true", help="small settings, for a test")
-    parser.add_argument("--out", help="JSON file to write (default: benchmarks/results/DEVICE.json)")
+    parser.add_argument("--out", help="JSON file to write (default for a whole run: benchmarks/results/DEVICE.json)")
     parser.add_argument("--json", action="store_true", help="print the JSON instead of tables")
     return parser
 

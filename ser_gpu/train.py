@@ -55,7 +55,11 @@ def _train(args: argparse.Namespace) -> int:
     if args.compile:
         trainer.model.cnn.compile()
     write_json(out / "config.json", {"training": asdict(config), "model": model_config.as_dict()})
-    _fit_with_progress(trainer, out, resume_file)
+    try:
+        _fit_with_progress(trainer, out, resume_file)
+    except KeyboardInterrupt:
+        console.err.print(f"stopped after epoch {len(trainer.history)}; --resume --out {out} goes on")
+        raise
     _finish(trainer, protocol, out)
     resume_file.unlink(missing_ok=True)
     return command_line.DONE

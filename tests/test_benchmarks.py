@@ -17,6 +17,14 @@ def test_a_quick_run_writes_speeds_beside_errors(tmp_path, capsys):
     assert "error, dB" in capsys.readouterr().out
 
 
+def test_a_quick_run_leaves_the_committed_results_alone(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(benchmarks.report, "RESULTS", tmp_path)
+    monkeypatch.setitem(benchmarks.SUBJECTS, "latency", benchmarks.frontend)
+    assert benchmarks.main(["--quick", "--device", "cpu"]) == 0
+    assert list(tmp_path.iterdir()) == []
+    assert "nothing written" in capsys.readouterr().err
+
+
 def test_an_unknown_subject_is_named(capsys):
     with pytest.raises(SystemExit) as caught:
         benchmarks.main(["nope"])

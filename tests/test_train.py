@@ -167,6 +167,17 @@ def test_killed_and_resumed_it_ends_with_the_same_weights(finished, tiny_ravdess
     )
 
 
+def test_ctrl_c_says_how_to_go_on(tiny_ravdess, tmp_path, capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "train_epoch", interrupt)
+    assert train.main(command(tiny_ravdess, tmp_path)) == 130
+    printed = capsys.readouterr().err
+    assert f"stopped after epoch 0; --resume --out {tmp_path} goes on" in printed
+    assert "Traceback" not in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
