@@ -50,6 +50,29 @@ def test_the_evaluation_is_of_the_split_and_the_training_that_the_card_names(eva
     assert f"{training['parameters']:,} parameters" in CARD
 
 
+def test_the_figures_on_new_voices_are_those_of_the_run():
+    test = json.loads((ROOT / "weights" / "runs" / "actors5-fold0-140-epochs.json").read_text())["test"]
+    groups = {"all five": test, "two men": test["by_sex"]["male"], "three women": test["by_sex"]["female"]}
+    for label, scores in groups.items():
+        line = next(line for line in CARD.splitlines() if line.strip().startswith(f"| {label} |"))
+        expected = [str(scores["clips"]), *(f"{scores[name]:.3f}" for name in ("accuracy", "uar", "macro_f1"))]
+        assert [cell.strip() for cell in line.split("|")[2:-1]] == expected
+    assert f"UAR of {test['uar']:.3f}" in README
+    low, high = test["interval95"]["uar"]
+    assert f"{low:.3f} to {high:.3f}" in CARD
+
+
+def test_the_length_of_the_schedule_was_chosen_on_validation():
+    runs = {
+        110: json.loads((ROOT / "weights" / "runs" / "stratified-110-epochs.json").read_text()),
+        240: json.loads((ROOT / "weights" / "ser_ravdess.training.json").read_text()),
+    }
+    for epochs, run in runs.items():
+        assert run["config"]["training"]["epochs"] == epochs
+        assert f"{run['validation']['accuracy']:.3f}" in CARD
+        assert f"{run['test']['accuracy']:.3f}" in CARD
+
+
 @pytest.mark.parametrize("path", report.SECTIONS, ids=lambda path: path.parent.name)
 def test_benchmark_tables_are_generated_from_the_results(path):
     text = path.read_text(encoding="utf-8")
