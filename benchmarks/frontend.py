@@ -60,16 +60,7 @@ def run(device: torch.device, quick: bool) -> list[dict]:
 
 def _competitors(config: MelConfig, waveforms: np.ndarray, device: torch.device) -> dict[str, Callable[[], object]]:
     resident = torch.from_numpy(waveforms).to(device)
-    stock = MelSpectrogram(
-        sr=SAMPLE_RATE,
-        n_fft=config.n_fft,
-        hop_length=config.hop,
-        n_mels=config.n_mels,
-        fmin=config.f_min,
-        fmax=config.f_max,
-        pad_mode="constant",
-        verbose=False,
-    ).to(device)
+    stock = MelSpectrogram(**_settings(config), verbose=False).to(device)
     ours = {
         backend: LogMel(MelConfig(n_fft=config.n_fft, backend=backend), SAMPLE_RATE).to(device)
         for backend in ("fft", "conv")
@@ -79,6 +70,19 @@ def _competitors(config: MelConfig, waveforms: np.ndarray, device: torch.device)
         "ser_gpu, conv": _without_gradients(lambda: ours["conv"].decibels(resident)),
         "nnAudio as it comes": _without_gradients(lambda: _decibels(stock(resident))),
         "librosa, clip by clip": lambda: _librosa(waveforms, config),
+    }
+
+
+def _settings(config: MelConfig) -> dict:
+    """The keywords that nnAudio and librosa share."""
+    return {
+        "sr": SAMPLE_RATE,
+        "n_fft": config.n_fft,
+        "hop_length": config.hop,
+        "n_mels": config.n_mels,
+        "fmin": config.f_min,
+        "fmax": config.f_max,
+        "pad_mode": "constant",
     }
 
 
@@ -97,17 +101,7 @@ def _decibels(power: Tensor) -> Tensor:
 
 def _librosa(waveforms: np.ndarray, config: MelConfig) -> np.ndarray:
     def one(waveform: np.ndarray) -> np.ndarray:
-        power = librosa.feature.melspectrogram(
-            y=waveform,
-            sr=SAMPLE_RATE,
-            n_fft=config.n_fft,
-            hop_length=config.hop,
-            n_mels=config.n_mels,
-            fmin=config.f_min,
-            fmax=config.f_max,
-            pad_mode="constant",
-            dtype=waveform.dtype,
-        )
+        power = librosa.feature.melspectrogram(y=waveform, **_settings(config), dtype=waveform.dtype)
         return librosa.power_to_db(power, ref=np.max, top_db=80)
 
     return np.stack([one(waveform) for waveform in waveforms])

@@ -203,5 +203,6 @@ class TrainConfig:
     def __post_init__(self):
         _require_positive(self, "epochs", "batch_size", "lr")
         _require_not_negative(self, "fold", "seed", "weight_decay")
+        _require(self.seed < 2**32, self, "seed", "below 2^32")
         _require(0.0 < self.warmup < 1.0, self, "warmup", "between 0 and 1, both excluded")
         _require_probabilities(self, "label_smoothing", "ema_decay")

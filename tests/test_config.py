@@ -31,6 +31,7 @@ def test_what_follows_from_the_configuration():
         (lambda: ModelConfig(audio=AudioConfig(sample_rate=8_000)), "f_max must be at most half"),
         (lambda: ModelConfig(audio=AudioConfig(clip_seconds=0.01)), "clip_seconds must hold one FFT"),
         (lambda: TrainConfig(epochs=0), "epochs must be positive"),
+        (lambda: TrainConfig(seed=2**32), "seed must be below"),
         (lambda: TrainConfig(warmup=0.0), "warmup must be between 0 and 1"),
     ],
 )

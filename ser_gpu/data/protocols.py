@@ -49,9 +49,9 @@ class Protocol:
     def __post_init__(self):
         if self.name not in PROTOCOLS:
             raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {self.name!r}")
-        folds = FOLDS.get(self.name)
-        if self.fold < 0 or (folds is not None and self.fold >= folds):
-            raise ValueError(f"fold of {self.name} must be 0 to {folds - 1 if folds else 'any'}, got {self.fold}")
+        folds = FOLDS.get(self.name, 2**32)
+        if not 0 <= self.fold < folds:
+            raise ValueError(f"fold of {self.name} must be 0 to {folds - 1}, got {self.fold}")
         if (self.name == "actors") != bool(self.test_actors):
             raise ValueError(f"test actors go with the protocol 'actors' and no other, got {self.test_actors}")
         _check_test_actors(self.test_actors)

@@ -106,7 +106,8 @@ def test_protocols_yield_the_same_lists_everywhere(protocol, start, clips):
     [
         (("random", 0), "protocol must be one of"),
         (("actors5", 5), "fold of actors5 must be 0 to 4, got 5"),
-        (("stratified", -1), "fold of stratified"),
+        (("stratified", -1), "fold of stratified must be 0 to 4294967295, got -1"),
+        (("twin-safe", 2**32), "fold of twin-safe must be 0 to 4294967295"),
         (("actors", 0), "test actors"),
         (("actors5", 0, (1,)), "test actors"),
         (("actors", 0, (0, 25)), r"\[0, 25\]"),

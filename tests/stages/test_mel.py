@@ -69,7 +69,7 @@ def test_the_floor_is_80_db_below_the_peak(mel, voices):
 
 def test_autocast_changes_nothing(mel, voices):
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(mel(voices), mel(voices.float()))
+        assert (voices @ voices.T).dtype == torch.bfloat16, "autocast is at work"
         inside = mel(voices)
     assert inside.dtype == torch.float32
     assert torch.equal(inside, mel(voices))
