@@ -14,6 +14,7 @@ from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.version import __version__
 
 FORMAT_VERSION = 1
+_MEL_KERNELS = ("mel.mel_power.window", "mel.mel_power.mel_basis")
 
 
 class CheckpointError(ValueError):
@@ -65,8 +66,10 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[SpeechEm
     if version != FORMAT_VERSION:
         raise CheckpointError(f"{path}: checkpoint format {version!r}, this version of ser_gpu reads {FORMAT_VERSION}")
     try:
-        model = SpeechEmotionModel(ModelConfig.from_dict(content["config"]), tuple(content["labels"]))
-        model.load_state_dict(content["state_dict"])
+        weights = content["state_dict"]
+        mel_kernels = tuple(weights[name] for name in _MEL_KERNELS if name in weights) or None
+        model = SpeechEmotionModel(ModelConfig.from_dict(content["config"]), tuple(content["labels"]), mel_kernels)
+        model.load_state_dict(weights)
         model.temperature.fill_(content["temperature"])
         stored = content["protocol"]
         protocol = Protocol(stored["name"], stored["fold"], tuple(stored["test_actors"]))

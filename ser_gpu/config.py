@@ -78,8 +78,6 @@ class AugmentConfig:
     max_snr_db: float = 40.0
     min_noise_decay: float = 0.0
     max_noise_decay: float = 1.0
-    gain_probability: float = 0.5
-    gain_db: float = 6.0
     band_masks: int = 2
     band_width: int = 12
     frame_masks: int = 2
@@ -89,7 +87,7 @@ class AugmentConfig:
 
     def __post_init__(self):
         _require_probabilities(self, *(f.name for f in fields(self) if f.name.endswith("_probability")))
-        _require_positive(self, "min_speed", "min_stretch", "pitch_semitones", "shift_seconds", "gain_db", "mixup_beta")
+        _require_positive(self, "min_speed", "min_stretch", "pitch_semitones", "shift_seconds", "mixup_beta")
         _require_not_negative(self, "band_masks", "band_width", "frame_masks", "frame_width")
         for low, high in (
             ("min_speed", "max_speed"),

@@ -37,6 +37,7 @@ class SpeechEmotionModel(nn.Module):
     Args:
         config: from which the model can be rebuilt.
         labels: the emotions, in the order of the logits.
+        mel_kernels: window and mel basis of an earlier model; left out, nnAudio makes them.
 
     Shape:
         - waveform: [B, T] floating point at `sample_rate`; lengths: [B] int64, samples of each clip, or None
@@ -48,14 +49,19 @@ class SpeechEmotionModel(nn.Module):
         torch.Size([4, 8])
     """
 
-    def __init__(self, config: ModelConfig | None = None, labels: tuple[str, ...] = EMOTIONS):
+    def __init__(
+        self,
+        config: ModelConfig | None = None,
+        labels: tuple[str, ...] = EMOTIONS,
+        mel_kernels: tuple[Tensor, Tensor] | None = None,
+    ):
         super().__init__()
         config = config or ModelConfig()
         self.config = config
         self.labels = tuple(labels)
         self.trim = TrimSilence(config.trim, config.audio.clip_samples)
         self.augment = WaveformAugment(config.augment, config.audio.sample_rate)
-        self.mel = LogMel(config.mel, config.audio.sample_rate)
+        self.mel = LogMel(config.mel, config.audio.sample_rate, mel_kernels)
         self.mask = SpectrogramMask(config.augment)
         self.cnn = EmotionCnn(config.cnn, config.mel.n_mels, config.frames, len(self.labels))
         self.register_buffer("temperature", torch.ones(()), persistent=False)

@@ -11,10 +11,10 @@ from ser_gpu.config import AugmentConfig
 
 
 class WaveformAugment(nn.Module):
-    """Speed, pitch shift, time stretch, shift, noise and gain, in this order, as one torch-audiomentations `Compose`.
+    """Speed, pitch, tempo and place, then noise, as one torch-audiomentations `Compose`.
 
-    Gain leaves a relative log-mel as it is; it matters to a front end that users put in its place. The chain is built
-    with the first training batch, so that inference does not import it.
+    There is no gain: the spectrogram is relative to the clip's own peak. The chain is built with the first training
+    batch, so that inference does not import it.
 
     Shape: [B, L] -> [B, L].
     """
@@ -35,38 +35,25 @@ class WaveformAugment(nn.Module):
 
 def build_chain(config: AugmentConfig, sample_rate: int) -> nn.Module:
     """The waveform transforms as a torch-audiomentations `Compose`; users can put stock transforms beside them."""
-    from torch_audiomentations import Compose, Gain, Shift
+    from torch_audiomentations import Compose
 
     from ser_gpu.stages.noise import AddNoise
-    from ser_gpu.stages.stretch import PitchShift, Speed, TimeStretch
+    from ser_gpu.stages.stretch import Warp
 
     c = config
-    return Compose(
-        [
-            Speed(c.min_speed, c.max_speed, c.speed_probability, sample_rate),
-            PitchShift(c.pitch_semitones, c.pitch_probability, sample_rate),
-            TimeStretch(c.min_stretch, c.max_stretch, c.stretch_probability, sample_rate),
-            Shift(
-                -c.shift_seconds,
-                c.shift_seconds,
-                "seconds",
-                rollover=False,
-                p=c.shift_probability,
-                sample_rate=sample_rate,
-                output_type="dict",
-            ),
-            AddNoise(
-                c.min_snr_db,
-                c.max_snr_db,
-                c.min_noise_decay,
-                c.max_noise_decay,
-                c.noise_probability,
-                sample_rate,
-            ),
-            Gain(-c.gain_db, c.gain_db, p=c.gain_probability, sample_rate=sample_rate, output_type="dict"),
-        ],
-        output_type="dict",
+    warp = Warp(
+        sample_rate,
+        speed=(c.min_speed, c.max_speed),
+        speed_p=c.speed_probability,
+        semitones=c.pitch_semitones,
+        pitch_p=c.pitch_probability,
+        stretch=(c.min_stretch, c.max_stretch),
+        stretch_p=c.stretch_probability,
+        shift_seconds=c.shift_seconds,
+        shift_p=c.shift_probability,
     )
+    noise = AddNoise(c.min_snr_db, c.max_snr_db, c.min_noise_decay, c.max_noise_decay, c.noise_probability, sample_rate)
+    return Compose([warp, noise], output_type="dict")
 
 
 class SpectrogramMask(nn.Module):

@@ -1,6 +1,7 @@
 """BatchedTransform: what the transforms of this package share, in torch-audiomentations' own frame."""
 
 import math
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -8,12 +9,15 @@ from torch import Tensor
 from torch_audiomentations.core.transforms_interface import BaseWaveformTransform
 from torch_audiomentations.utils.object_dict import ObjectDict
 
+_CLIPS_IN_CACHE = 4
+
 
 class BatchedTransform(BaseWaveformTransform):
     """A torch-audiomentations transform without a loop over clips and without a wait for the device.
 
-    Its probability chooses how many clips of a batch are transformed (a fraction is rounded up or down at random, on
-    the host), and a random order chooses which. The base class instead reads a device-side mask back, for every batch.
+    The probability decides on the host how many clips of a batch are computed, always the same number, and a random
+    order decides on the device which. Where that number is not whole, one clip more is computed, and a draw on the
+    device decides whether it is used. The base class instead reads a mask back from the device, for every batch.
 
     Shape: samples [B, 1, L] -> [B, 1, L].
     """
@@ -29,19 +33,42 @@ class BatchedTransform(BaseWaveformTransform):
         if not self.training or self.p == 0:
             return output
         if not self.are_parameters_frozen:
-            count = math.floor(self.p * len(samples) + torch.rand(()).item())
-            chosen = torch.rand(len(samples), device=samples.device).argsort()[:count]
-            self.transform_parameters = {"chosen": chosen}
+            chosen, used = choose(self.p, len(samples), samples.device)
+            self.transform_parameters = {"chosen": chosen, "used": used}
             self.randomize_parameters(samples[chosen], self.sample_rate)
-        chosen = self.transform_parameters["chosen"]
-        if len(chosen) > 0:
-            changed = self.apply_transform(samples[chosen], self.sample_rate).samples
-            output.samples = samples.index_copy(0, chosen, changed)
+        chosen, used = self.transform_parameters["chosen"], self.transform_parameters["used"]
+        before = samples[chosen]
+        changed = self.apply_transform(before, self.sample_rate).samples
+        output.samples = samples.index_copy(0, chosen, torch.where(used[:, None, None], changed, before))
         return output
 
-    def uniform(self, like: Tensor, low: float, high: float) -> Tensor:
-        """One draw a clip.
 
-        Shape: [B, 1, L] -> [B] float32.
-        """
-        return torch.empty(len(like), device=like.device).uniform_(low, high)
+def choose(probability: float, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Which clips of a batch are computed, in random order, and which of those are used: all, but for the last one.
+
+    Shape: -> [N] int64, [N] bool; N is `probability * batch`, rounded up.
+    """
+    expected = probability * batch
+    count = math.ceil(expected - 1e-9)
+    chosen = torch.rand(batch, device=device).argsort()[:count]
+    rank = torch.arange(count, device=device)
+    return chosen, rank + torch.rand(count, device=device) < expected
+
+
+def uniform(count: int, low: float, high: float, device: torch.device) -> Tensor:
+    """One draw a clip.
+
+    Shape: -> [count] float32.
+    """
+    return torch.empty(count, device=device).uniform_(low, high)
+
+
+def in_cache(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """Apply a function of batches; on a processor to a few clips at a time, whose intermediates stay in its cache.
+
+    Shape: each tensor [B, ...] -> [B, ...].
+    """
+    if tensors[0].device.type != "cpu" or len(tensors[0]) <= _CLIPS_IN_CACHE:
+        return function(*tensors)
+    parts = zip(*(tensor.split(_CLIPS_IN_CACHE) for tensor in tensors), strict=True)
+    return torch.cat([function(*part) for part in parts])

@@ -1,9 +1,6 @@
 """LogMel: from a waveform to a normalised log-mel spectrogram, in float32 whatever autocast says."""
 
-from contextlib import nullcontext
-
 import torch
-from nnAudio.features.mel import MelSpectrogram
 from torch import Tensor, nn
 
 from ser_gpu.config import MelConfig
@@ -16,39 +13,33 @@ _CACHE_BYTES = 2**20
 class LogMel(nn.Module):
     """Mel power spectrogram, decibels below the clip's peak, then each clip to zero mean and unit variance.
 
-    The kernels are nnAudio's. They are applied by convolution ("conv") or, with the same window and mel basis, by FFT
-    ("fft"). "auto" is conv where the kernels are trainable and fft where they are frozen. (On CUDA, which of the two is
-    faster is not measured yet.) Frozen kernels are rebuilt from the configuration and not stored in a state dict.
+    The kernels are nnAudio's. They are applied by nnAudio's own convolution ("conv") or, with the same window and mel
+    basis, by FFT ("fft"). "auto" is conv where the kernels are trainable and fft where they are frozen. (On CUDA, which
+    of the two is faster is not measured yet.)
 
     Args:
         config: FFT length and hop in samples, bands, frequency range in Hz, floor in dB, backend.
         sample_rate: Hz.
+        kernels: window and mel basis that nnAudio made before, for the fft backend; so that a model that is loaded
+            from a file does not import nnAudio, which takes longer than the rest of the start.
 
     Shape:
         - input: [B, L] floating point
         - output: [B, 1, M, F] float32, F = L // hop + 1
 
+    Raises:
+        ValueError: kernels of another shape than the configuration's.
+
     Source: `librosa.feature.melspectrogram` and `librosa.power_to_db` (librosa 0.11), zero padding at the edges.
     """
 
-    def __init__(self, config: MelConfig, sample_rate: int):
+    def __init__(self, config: MelConfig, sample_rate: int, kernels: tuple[Tensor, Tensor] | None = None):
         super().__init__()
         self.config = config
-        self.spectrogram = MelSpectrogram(
-            sr=sample_rate,
-            n_fft=config.n_fft,
-            hop_length=config.hop,
-            n_mels=config.n_mels,
-            fmin=config.f_min,
-            fmax=config.f_max,
-            pad_mode="constant",
-            trainable_mel=config.trainable,
-            trainable_STFT=config.trainable,
-            verbose=False,
-        )
-        for module in self.spectrogram.modules():
-            for name, kernel in list(module.named_buffers(recurse=False)):
-                module.register_buffer(name, kernel, persistent=False)
+        if self.backend == "conv":
+            self.mel_power = ConvMelPower(config, sample_rate)
+        else:
+            self.mel_power = FftMelPower(config, *(kernels or nnaudio_kernels(config, sample_rate)))
 
     @property
     def backend(self) -> str:
@@ -79,34 +70,90 @@ class LogMel(nn.Module):
         """
         waveform = waveform.to(torch.float32)
         if waveform.device.type != "cpu":
-            return self._power(waveform)
-        return torch.cat([self._power(clips) for clips in waveform.split(self._clips_in_cache(waveform.shape[-1]))])
-
-    def _power(self, waveform: Tensor) -> Tensor:
-        spectrum = self._power_by_conv if self.backend == "conv" else self._power_by_fft
-        return torch.matmul(self.spectrogram.mel_basis, spectrum(waveform))
+            return self.mel_power(waveform)
+        return torch.cat([self.mel_power(clips) for clips in waveform.split(self._clips_in_cache(waveform.shape[-1]))])
 
     def _clips_in_cache(self, samples: int) -> int:
         """How many clips a processor transforms at once: three times faster where their spectra stay in its cache."""
         complex_bytes = 8 * (self.config.n_fft // 2 + 1) * (samples // self.config.hop + 1)
         return max(1, _CACHE_BYTES // complex_bytes)
 
-    def _power_by_conv(self, waveform: Tensor) -> Tensor:
-        """nnAudio's convolution, squared without its square root, whose gradient at zero is not finite."""
-        with _exact_convolution() if waveform.is_cuda else nullcontext():
-            return self.spectrogram.stft(waveform, output_format="Complex").square().sum(dim=-1)
 
-    def _power_by_fft(self, waveform: Tensor) -> Tensor:
+class FftMelPower(nn.Module):
+    """Mel power spectrogram by FFT; its kernels are part of its state.
+
+    Shape: [B, L] -> [B, M, F].
+    """
+
+    def __init__(self, config: MelConfig, window: Tensor, mel_basis: Tensor):
+        super().__init__()
+        self.config = config
+        for name, kernel, shape in (
+            ("window", window, (config.n_fft,)),
+            ("mel_basis", mel_basis, (config.n_mels, config.n_fft // 2 + 1)),
+        ):
+            if tuple(kernel.shape) != shape:
+                raise ValueError(f"the {name} must be {list(shape)}, got {list(kernel.shape)}")
+            self.register_buffer(name, kernel.clone())
+
+    def forward(self, waveform: Tensor) -> Tensor:
         stft = torch.stft(
             waveform,
             self.config.n_fft,
             self.config.hop,
-            window=self.spectrogram.stft.window_mask.flatten(),
+            window=self.window,
             center=True,
             pad_mode="constant",
             return_complex=True,
         )
-        return torch.view_as_real(stft).square().sum(dim=-1)
+        return torch.matmul(self.mel_basis, stft.real.square() + stft.imag.square())
+
+
+class ConvMelPower(nn.Module):
+    """Mel power spectrogram by nnAudio's convolution, squared without its square root, whose gradient at zero is NaN.
+
+    Frozen kernels are rebuilt from the configuration and not stored in a state dict; trainable ones are weights.
+
+    Shape: [B, L] -> [B, M, F].
+    """
+
+    def __init__(self, config: MelConfig, sample_rate: int):
+        super().__init__()
+        self.layer = _nnaudio_layer(config, sample_rate)
+        for module in self.layer.modules():
+            for name, kernel in list(module.named_buffers(recurse=False)):
+                module.register_buffer(name, kernel, persistent=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        with _exact_convolution():
+            power = self.layer.stft(waveform, output_format="Complex").square().sum(dim=-1)
+        return torch.matmul(self.layer.mel_basis, power)
+
+
+def nnaudio_kernels(config: MelConfig, sample_rate: int) -> tuple[Tensor, Tensor]:
+    """nnAudio's window and mel basis.
+
+    Shape: -> [n_fft], [M, n_fft // 2 + 1].
+    """
+    layer = _nnaudio_layer(config, sample_rate)
+    return layer.stft.window_mask.flatten(), layer.mel_basis
+
+
+def _nnaudio_layer(config: MelConfig, sample_rate: int) -> nn.Module:
+    from nnAudio.features.mel import MelSpectrogram
+
+    return MelSpectrogram(
+        sr=sample_rate,
+        n_fft=config.n_fft,
+        hop_length=config.hop,
+        n_mels=config.n_mels,
+        fmin=config.f_min,
+        fmax=config.f_max,
+        pad_mode="constant",
+        trainable_mel=config.trainable,
+        trainable_STFT=config.trainable,
+        verbose=False,
+    )
 
 
 def _exact_convolution():

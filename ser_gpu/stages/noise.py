@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch_audiomentations.utils.object_dict import ObjectDict
 
-from ser_gpu.stages.batched import BatchedTransform
+from ser_gpu.stages.batched import BatchedTransform, in_cache, uniform
 
 _SMALLEST_POWER = 1e-12
 
@@ -23,9 +23,12 @@ class AddNoise(BatchedTransform):
         self.min_decay, self.max_decay = min_decay, max_decay
 
     def randomize_parameters(self, samples=None, sample_rate=None, targets=None, target_rate=None):
-        self.transform_parameters["snr_db"] = self.uniform(samples, self.min_snr_db, self.max_snr_db)
-        decay = self.uniform(samples, self.min_decay, self.max_decay)
-        self.transform_parameters["noise"] = coloured_noise(torch.randn_like(samples.squeeze(1)), decay)
+        batch, device = len(samples), samples.device
+        decay = uniform(batch, self.min_decay, self.max_decay, device)
+        self.transform_parameters["snr_db"] = uniform(batch, self.min_snr_db, self.max_snr_db, device)
+        self.transform_parameters["noise"] = in_cache(
+            lambda decay: coloured_noise(decay, samples.shape[-1], samples.dtype), decay
+        )
 
     def apply_transform(self, samples=None, sample_rate=None, targets=None, target_rate=None) -> ObjectDict:
         noise = self.transform_parameters["noise"].unsqueeze(1)
@@ -35,11 +38,14 @@ class AddNoise(BatchedTransform):
         return ObjectDict(samples=samples + noise * (signal_power / (noise_power * ratio)).sqrt())
 
 
-def coloured_noise(white: Tensor, decay: Tensor) -> Tensor:
-    """Shape the spectrum of white noise; the bin at 0 Hz is shaped as its neighbour.
+def coloured_noise(decay: Tensor, length: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Gaussian noise, drawn as a spectrum and shaped there; its power does not matter and is not fixed.
 
-    Shape: [B, L], [B] -> [B, L].
+    The bin at 0 Hz is shaped as its neighbour.
+
+    Shape: [B] -> [B, length].
     """
-    spectrum = torch.fft.rfft(white)
-    bins = torch.arange(spectrum.shape[-1], device=white.device).clamp(min=1)
-    return torch.fft.irfft(spectrum * bins ** (-decay[:, None] / 2.0), n=white.shape[-1])
+    bins = torch.arange(length // 2 + 1, device=decay.device).clamp(min=1)
+    spectrum = torch.randn(len(decay), len(bins), 2, device=decay.device, dtype=dtype)
+    shape = torch.exp(-0.5 * decay[:, None] * bins.log())
+    return torch.fft.irfft(torch.view_as_complex(spectrum * shape[..., None].to(dtype)), n=length)

@@ -1,125 +1,207 @@
-"""Speed, PitchShift and TimeStretch: batched torch-audiomentations transforms with one continuous ratio a clip.
+"""Warp, and its special cases Speed, PitchShift and TimeStretch: batched, with one continuous ratio a clip.
 
-All three are one operation, a phase vocoder that changes the tempo and a resampling that changes both:
+All are one operation, a phase vocoder that changes the tempo and a resampling that changes both tempo and pitch:
 
-    output(t) = input((t - centre) * tempo + centre), with its pitch multiplied by `pitch`
+    output(t) = input((t - shift - centre) * tempo + centre), with its pitch multiplied by `pitch`
 
 Clips are stretched around their centre, where the trimmed speech is, and keep their length.
 """
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
+from scipy.fft import next_fast_len
 from torch import Tensor
 from torch_audiomentations.utils.object_dict import ObjectDict
 
-from ser_gpu.stages.batched import BatchedTransform
+from ser_gpu.stages.batched import BatchedTransform, choose, in_cache, uniform
 
 N_FFT = 1024
 HOP = 256
 _OVERSAMPLING = 4
 
 
-class Speed(BatchedTransform):
+class Warp(BatchedTransform):
+    """Speed, pitch, tempo and place of a clip, drawn apart and applied together: one vocoder, one resampling.
+
+    Args:
+        sample_rate: Hz.
+        speed: factors of the slowest and the fastest; moves pitch and tempo together.
+        speed_p: probability with which a clip's speed changes.
+        semitones: the pitch moves by up to so much, up or down, and the tempo stays.
+        pitch_p: probability of that.
+        stretch: tempo factors of the slowest and the fastest; the pitch stays.
+        stretch_p: probability of that.
+        shift_seconds: the clip moves by up to so much, earlier or later; zeros come in.
+        shift_p: probability of that.
+        p: probability of the whole transform.
+
+    Clips whose pitch and tempo keep together do not pass the vocoder.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        speed: tuple[float, float] = (1.0, 1.0),
+        speed_p: float = 0.0,
+        semitones: float = 0.0,
+        pitch_p: float = 0.0,
+        stretch: tuple[float, float] = (1.0, 1.0),
+        stretch_p: float = 0.0,
+        shift_seconds: float = 0.0,
+        shift_p: float = 0.0,
+        p: float = 1.0,
+    ):
+        either = 1 - (1 - pitch_p) * (1 - stretch_p)
+        if speed_p == shift_p == 0:
+            p, pitch_p, stretch_p, either = p * either, *(q / max(either, 1e-9) for q in (pitch_p, stretch_p, either))
+        super().__init__(p, sample_rate)
+        self.speed, self.speed_p = speed, speed_p
+        self.semitones, self.pitch_p = semitones, pitch_p
+        self.stretch, self.stretch_p = stretch, stretch_p
+        self.shift_seconds, self.shift_p = shift_seconds, shift_p
+        self.vocoder_p = either
+
+    def randomize_parameters(self, samples=None, sample_rate=None, targets=None, target_rate=None):
+        batch, device = len(samples), samples.device
+        _, vocoded = choose(self.vocoder_p, batch, device)
+        count = len(vocoded)
+        # Of the clips in the vocoder a share is pitched, from one end of [0, 1], and a share stretched, from the other;
+        # where the shares overlap, both. So each keeps its own probability.
+        share = torch.rand(count, device=device)
+        pitched = vocoded & (share * self.vocoder_p < self.pitch_p)
+        stretched = vocoded & ((1 - share) * self.vocoder_p < self.stretch_p)
+        semitones = uniform(count, -self.semitones, self.semitones, device)
+        speed = uniform(batch, *self.speed, device)
+        shift = uniform(batch, -self.shift_seconds, self.shift_seconds, device) * self.sample_rate
+        self.transform_parameters |= {
+            "pitch": torch.where(pitched, 2.0 ** (semitones / 12.0), 1.0),
+            "stretch": torch.where(stretched, uniform(count, *self.stretch, device), 1.0),
+            "speed": torch.where(torch.rand(batch, device=device) < self.speed_p, speed, 1.0),
+            "shift": torch.where(torch.rand(batch, device=device) < self.shift_p, shift, 0.0),
+        }
+
+    def apply_transform(self, samples=None, sample_rate=None, targets=None, target_rate=None) -> ObjectDict:
+        waveform = samples.squeeze(1)
+        pitch, stretch, speed, shift = (
+            self.transform_parameters[name] for name in ("pitch", "stretch", "speed", "shift")
+        )
+        count = len(pitch)
+        longest = 2.0 ** (self.semitones / 12.0) / self.stretch[0]
+        changed = [
+            change_pitch_and_tempo(
+                waveform[:count], speed[:count] * pitch, speed[:count] * stretch, longest, shift[:count]
+            ),
+            change_speed(waveform[count:], speed[count:], shift[count:]),
+        ]
+        return ObjectDict(samples=torch.cat([part for part in changed if len(part) > 0]).unsqueeze(1))
+
+
+class Speed(Warp):
     """Play faster or slower: pitch and tempo together, by one factor a clip. A resampling alone."""
 
     def __init__(self, min_speed: float, max_speed: float, p: float, sample_rate: int):
-        super().__init__(p, sample_rate)
-        self.min_speed, self.max_speed = min_speed, max_speed
-
-    def randomize_parameters(self, samples=None, sample_rate=None, targets=None, target_rate=None):
-        self.transform_parameters["speed"] = self.uniform(samples, self.min_speed, self.max_speed)
-
-    def apply_transform(self, samples=None, sample_rate=None, targets=None, target_rate=None) -> ObjectDict:
-        changed = change_speed(samples.squeeze(1), self.transform_parameters["speed"])
-        return ObjectDict(samples=changed.unsqueeze(1))
+        super().__init__(sample_rate, speed=(min_speed, max_speed), speed_p=1.0, p=p)
 
 
-class PitchShift(BatchedTransform):
+class PitchShift(Warp):
     """Move the pitch by up to `semitones` up or down, a continuous amount a clip, and keep the tempo."""
 
     def __init__(self, semitones: float, p: float, sample_rate: int):
-        super().__init__(p, sample_rate)
-        self.semitones = semitones
-
-    def randomize_parameters(self, samples=None, sample_rate=None, targets=None, target_rate=None):
-        self.transform_parameters["semitones"] = self.uniform(samples, -self.semitones, self.semitones)
-
-    def apply_transform(self, samples=None, sample_rate=None, targets=None, target_rate=None) -> ObjectDict:
-        pitch = 2.0 ** (self.transform_parameters["semitones"] / 12.0)
-        largest = 2.0 ** (self.semitones / 12.0)
-        changed = change_pitch_and_tempo(samples.squeeze(1), pitch, torch.ones_like(pitch), largest)
-        return ObjectDict(samples=changed.unsqueeze(1))
+        super().__init__(sample_rate, semitones=semitones, pitch_p=1.0, p=p)
 
 
-class TimeStretch(BatchedTransform):
+class TimeStretch(Warp):
     """Change the tempo by a factor a clip (above 1 is faster) and keep the pitch."""
 
     def __init__(self, min_stretch: float, max_stretch: float, p: float, sample_rate: int):
-        super().__init__(p, sample_rate)
-        self.min_stretch, self.max_stretch = min_stretch, max_stretch
-
-    def randomize_parameters(self, samples=None, sample_rate=None, targets=None, target_rate=None):
-        self.transform_parameters["tempo"] = self.uniform(samples, self.min_stretch, self.max_stretch)
-
-    def apply_transform(self, samples=None, sample_rate=None, targets=None, target_rate=None) -> ObjectDict:
-        tempo = self.transform_parameters["tempo"]
-        longest = 1.0 / self.min_stretch
-        changed = change_pitch_and_tempo(samples.squeeze(1), torch.ones_like(tempo), tempo, longest)
-        return ObjectDict(samples=changed.unsqueeze(1))
+        super().__init__(sample_rate, stretch=(min_stretch, max_stretch), stretch_p=1.0, p=p)
 
 
-def change_pitch_and_tempo(waveform: Tensor, pitch: Tensor, tempo: Tensor, longest: float) -> Tensor:
-    """Multiply pitch and tempo by a factor each, around the centre of the clip.
+def change_pitch_and_tempo(
+    waveform: Tensor, pitch: Tensor, tempo: Tensor, longest: float, shift: Tensor | None = None
+) -> Tensor:
+    """Multiply pitch and tempo by a factor each, around the centre of the clip, and move it.
 
     Args:
         longest: an upper bound of `pitch / tempo`, known on the host, that sizes the vocoder's output.
+        shift: samples; left out, the clip stays in its place.
+
+    Shape: [B, L], [B], [B], [B] -> [B, L].
+    """
+    shift = torch.zeros_like(pitch) if shift is None else shift
+    if len(waveform) == 0:
+        return waveform
+    return in_cache(partial(_vocode_and_resample, longest=longest), waveform, pitch, tempo, shift)
+
+
+def change_speed(waveform: Tensor, speed: Tensor, shift: Tensor | None = None) -> Tensor:
+    """Multiply pitch and tempo by the same factor, around the centre of the clip, and move it.
 
     Shape: [B, L], [B], [B] -> [B, L].
     """
-    length = waveform.shape[-1]
-    rate = tempo / pitch
+    shift = torch.zeros_like(speed) if shift is None else shift
+    if len(waveform) == 0:
+        return waveform
+    return in_cache(_resample, waveform, speed, shift)
+
+
+def _vocode_and_resample(waveform: Tensor, pitch: Tensor, tempo: Tensor, shift: Tensor, longest: float) -> Tensor:
     window = torch.hann_window(N_FFT, device=waveform.device, dtype=waveform.dtype)
     spectrogram = torch.stft(waveform, N_FFT, HOP, window=window, pad_mode="constant", return_complex=True)
     frames = math.ceil(spectrogram.shape[-1] * longest) + 1
+    rate = tempo / pitch
     stretched = _overlap_add(phase_vocoder(spectrogram, rate, frames), window)
-    time = torch.arange(length, device=waveform.device, dtype=torch.float64) - length / 2
-    source = time * tempo.double()[:, None] + length / 2
-    return _interpolate(stretched, source / rate.double()[:, None], passband=1.0 / pitch)
+    return _interpolate(stretched, _source(waveform.shape[-1], tempo, shift) / rate.double()[:, None], 1.0 / pitch)
 
 
-def change_speed(waveform: Tensor, speed: Tensor) -> Tensor:
-    """Multiply pitch and tempo by the same factor, around the centre of the clip.
+def _resample(waveform: Tensor, speed: Tensor, shift: Tensor) -> Tensor:
+    return _interpolate(waveform, _source(waveform.shape[-1], speed, shift), 1.0 / speed)
 
-    Shape: [B, L], [B] -> [B, L].
+
+def _source(length: int, tempo: Tensor, shift: Tensor) -> Tensor:
+    """Where in the input each sample of the output comes from.
+
+    Shape: [B], [B] -> [B, length] float64.
     """
-    length = waveform.shape[-1]
-    time = torch.arange(length, device=waveform.device, dtype=torch.float64) - length / 2
-    return _interpolate(waveform, time * speed.double()[:, None] + length / 2, passband=1.0 / speed)
+    centre = length / 2
+    first = centre - (shift.double() + centre) * tempo.double()
+    time = torch.arange(length, device=tempo.device, dtype=torch.float64)
+    return torch.addcmul(first[:, None], time, tempo.double()[:, None])
 
 
 def phase_vocoder(spectrogram: Tensor, rate: Tensor, frames: int) -> Tensor:
     """Read a spectrogram at another rate: interpolated magnitudes, accumulated phase differences.
 
     Since input and output have the same hop, the expected phase advance cancels, and the difference between
-    neighbouring frames is all that accumulates. Frames past the end are zero.
+    neighbouring frames is all that accumulates: as a product of unit phasors, without a sine or an arctangent. Frames
+    past the end are zero.
 
     Shape: [B, K, N] complex, [B] -> [B, K, frames] complex.
 
     Source: Flanagan and Golden 1966; `torchaudio.functional.phase_vocoder`.
     """
+    source = F.pad(spectrogram.transpose(1, 2), (0, 0, 0, 2))  # a frame is a row in memory, as torch.stft leaves it
+    batch, rows, _ = source.shape
     position = torch.arange(frames, device=rate.device, dtype=torch.float64) * rate.double()[:, None]
-    position = position.clamp(max=spectrogram.shape[-1])
+    position = position.clamp(max=rows - 2)
     left = position.floor()
-    weight = (position - left).to(spectrogram.real.dtype)[:, None, :]
-    left = left.long()[:, None, :].expand(-1, spectrogram.shape[1], -1)
-    padded = F.pad(spectrogram, (0, 2))
-    magnitude = padded.abs()
-    angle = padded.angle()
-    step = angle.diff(dim=2).gather(2, left[..., :-1])
-    phase = torch.cat([angle[..., :1], step], dim=2).cumsum(dim=2)
-    return torch.polar(torch.lerp(magnitude.gather(2, left), magnitude.gather(2, left + 1), weight), phase)
+    weight = (position - left).to(source.real.dtype).unsqueeze(2)
+    first_row = torch.arange(batch, device=rate.device)[:, None] * rows
+    row = left.long() + first_row
+
+    def read(values: Tensor, row: Tensor) -> Tensor:
+        return values.flatten(0, 1).index_select(0, row.flatten()).unflatten(0, (batch, -1))
+
+    magnitude = (source.real.square() + source.imag.square()).sqrt()
+    phasor = torch.where(magnitude > 0, source / magnitude, 1.0)
+    step = phasor[:, 1:] * phasor[:, :-1].conj()
+    steps = read(F.pad(step, (0, 0, 0, 1)), row)[:, :-1]
+    phase = torch.cat([phasor[:, :1], steps], dim=1).cumprod(dim=1)
+    loudness = torch.lerp(read(magnitude, row), read(magnitude, row + 1), weight)
+    return (loudness * phase).transpose(1, 2)
 
 
 def _overlap_add(spectrogram: Tensor, window: Tensor) -> Tensor:
@@ -127,15 +209,16 @@ def _overlap_add(spectrogram: Tensor, window: Tensor) -> Tensor:
 
     Shape: [B, K, N] -> [B, (N - 1) * HOP].
     """
-    frames = spectrogram.shape[-1]
-    length = N_FFT + HOP * (frames - 1)
 
-    def add(columns: Tensor) -> Tensor:
-        return F.fold(columns, (1, length), (1, N_FFT), stride=(1, HOP)).flatten(1)
+    def add(frames: Tensor) -> Tensor:
+        blocks = frames.unflatten(2, (-1, HOP))
+        shifts = blocks.shape[2]
+        moved = (F.pad(blocks[:, :, i], (0, 0, i, shifts - 1 - i)) for i in range(shifts))
+        return sum(moved).flatten(1)
 
-    signal = add(torch.fft.irfft(spectrogram, n=N_FFT, dim=1) * window[:, None])
-    weight = add(window.square()[None, :, None].expand(1, -1, frames))
-    return (signal / weight.clamp(min=1e-8))[:, N_FFT // 2 : length - N_FFT // 2]
+    frames = torch.fft.irfft(spectrogram.transpose(1, 2), n=N_FFT) * window
+    weight = add(window.square().expand(1, frames.shape[1], -1)).clamp(min=1e-8)
+    return (add(frames) / weight)[:, N_FFT // 2 : -(N_FFT // 2)]
 
 
 def _interpolate(waveform: Tensor, position: Tensor, passband: Tensor) -> Tensor:
@@ -149,23 +232,22 @@ def _interpolate(waveform: Tensor, position: Tensor, passband: Tensor) -> Tensor
 
     Source: Lagrange's interpolation formula.
     """
-    length = waveform.shape[-1]
-    spectrum = torch.fft.rfft(waveform)
+    length = next_fast_len(waveform.shape[-1], real=True)
+    spectrum = torch.fft.rfft(waveform, n=length)
     frequency = torch.linspace(0.0, 1.0, spectrum.shape[-1], device=waveform.device)
-    spectrum = spectrum * (frequency <= passband[:, None])
+    share = (frequency <= passband[:, None]).to(waveform.dtype)
+    if length % 2 == 0:
+        share[:, -1] /= 2  # half the sample rate is one bin here and two in the denser spectrum
+    spectrum = spectrum * share
     dense = torch.fft.irfft(spectrum, n=length * _OVERSAMPLING) * _OVERSAMPLING
     fine = position * _OVERSAMPLING
     whole = fine.floor()
     x = (fine - whole).to(waveform.dtype)
-    index = whole.long()
-
-    def tap(offset: int) -> Tensor:
-        return dense.gather(1, (index + offset).clamp(0, dense.shape[-1] - 1))
-
-    cubic = (
-        tap(-1) * (-x * (x - 1) * (x - 2) / 6)
-        + tap(0) * ((x + 1) * (x - 1) * (x - 2) / 2)
-        + tap(1) * (-(x + 1) * x * (x - 2) / 2)
-        + tap(2) * ((x + 1) * x * (x - 1) / 6)
-    )
-    return cubic.masked_fill((position < 0) | (position > length - 1), 0.0)
+    index = whole.long().clamp(0, dense.shape[-1] - 3)
+    before, here, after, later = (dense.gather(1, (index + offset).clamp(min=0)) for offset in (-1, 0, 1, 2))
+    # Newton's form of the cubic through (-1, before), (0, here), (1, after), (2, later)
+    first = here - before
+    second = (after - here - first) / 2
+    third = (later - 3 * after + 3 * here - before) / 6
+    cubic = before + (x + 1) * (first + x * (second + (x - 1) * third))
+    return cubic.masked_fill((position < 0) | (position > waveform.shape[-1] - 1), 0.0)

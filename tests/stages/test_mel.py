@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ser_gpu.config import MelConfig
-from ser_gpu.stages.mel import LogMel
+from ser_gpu.stages.mel import LogMel, nnaudio_kernels
 
 # float32 against float64: rounding of a sum of 1,024 products, seen 80 dB under the peak
 DECIBELS = 1e-3
@@ -95,11 +95,24 @@ def test_auto_is_fft_for_frozen_and_conv_for_trainable_kernels():
     assert LogMel(MelConfig(trainable=True), 16_000).backend == "conv"
 
 
-def test_frozen_kernels_are_not_stored_and_trainable_ones_are():
-    assert LogMel(MelConfig(), 16_000).state_dict() == {}
+def test_what_is_stored_suffices_to_compute_and_no_more():
+    assert set(LogMel(MelConfig(), 16_000).state_dict()) == {"mel_power.window", "mel_power.mel_basis"}
+    assert LogMel(MelConfig(backend="conv"), 16_000).state_dict() == {}, "4 MB that the configuration rebuilds"
     stored = LogMel(MelConfig(trainable=True), 16_000).state_dict()
-    assert {"spectrogram.mel_basis", "spectrogram.stft.wsin", "spectrogram.stft.wcos"} <= set(stored)
+    names = {"mel_power.layer.mel_basis", "mel_power.layer.stft.wsin", "mel_power.layer.stft.wcos"}
+    assert names <= set(stored)
     assert len(list(LogMel(MelConfig(trainable=True), 16_000).parameters())) == 3
+
+
+def test_stored_kernels_compute_the_same(voices):
+    config = MelConfig()
+    kernels = nnaudio_kernels(config, 16_000)
+    assert torch.equal(LogMel(config, 16_000, kernels)(voices), LogMel(config, 16_000)(voices))
+
+
+def test_kernels_of_another_configuration_are_refused():
+    with pytest.raises(ValueError, match=r"mel_basis must be \[40, 513\], got \[64, 513\]"):
+        LogMel(MelConfig(n_mels=40), 16_000, nnaudio_kernels(MelConfig(), 16_000))
 
 
 @pytest.mark.parametrize("samples", [1, 400, 800])

@@ -14,7 +14,7 @@ def test_the_ratio_is_what_was_asked(snr_db, voices):
 
 @pytest.mark.parametrize("decay", [0.0, 1.0, 2.0])
 def test_the_spectrum_falls_as_asked(decay):
-    noise = coloured_noise(torch.randn(64, 2**15), torch.full((64,), decay))
+    noise = coloured_noise(torch.full((64,), decay), 2**15)
     power = torch.fft.rfft(noise).abs().square().mean(0)[8:8_000].numpy()
     slope = np.polyfit(np.log(np.arange(8, 8_000)), np.log(power), 1)[0]
     assert abs(slope + decay) < 0.05

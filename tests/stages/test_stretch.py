@@ -5,7 +5,16 @@ import pytest
 import torch
 import torchaudio
 
-from ser_gpu.stages.stretch import PitchShift, Speed, TimeStretch, change_pitch_and_tempo, change_speed, phase_vocoder
+from ser_gpu.stages.batched import choose
+from ser_gpu.stages.stretch import (
+    PitchShift,
+    Speed,
+    TimeStretch,
+    Warp,
+    change_pitch_and_tempo,
+    change_speed,
+    phase_vocoder,
+)
 
 RATE = 16_000
 SEMITONES = [-2.0, -0.7, 0.3, 2.0]
@@ -77,6 +86,28 @@ def test_speed_equals_the_sampled_tone(hertz):
         torch.testing.assert_close(waveform[MIDDLE].double(), expected[MIDDLE], atol=4e-3, rtol=0)
 
 
+@pytest.mark.parametrize("shift", [-4_000.0, 1_234.0])
+def test_a_shift_moves_the_clip_and_zeros_come_in(shift, voices):
+    moved = change_speed(voices, torch.ones(8), torch.full((8,), shift))
+    start, end = max(0, int(shift)), voices.shape[1] + min(0, int(shift))
+    expected = torch.zeros_like(voices)
+    expected[:, start:end] = voices[:, start - int(shift) : end - int(shift)]
+    torch.testing.assert_close(moved, expected, atol=1e-5, rtol=0)  # through an FFT and back
+
+
+def test_pitch_and_tempo_together_are_one_operation():
+    """A tone is raised by both factors' product, and clicks move by the tempo's alone."""
+    speed, pitch, stretch = 1.1, 2 ** (-1.5 / 12), 0.9
+    factors = torch.full((2,), speed * pitch), torch.full((2,), speed * stretch)
+    tone = change_pitch_and_tempo(tones(440, 2), *factors, longest=pitch / stretch)
+    assert abs(cents(pitch_of(tone[0]), 440 * speed * pitch)) < 1
+    clicks = torch.zeros(2, 48_000)
+    clicks[:, 32_000] = 1.0
+    moved = change_pitch_and_tempo(clicks, *factors, longest=pitch / stretch)[0]
+    expected = 24_000 + 8_000 / (speed * stretch)
+    assert abs(int(moved.abs().argmax()) - expected) < 256 + 512 * 0.15 + 1  # as of the vocoder above
+
+
 def test_a_raised_pitch_does_not_alias():
     tone = tones(7_500, 1) * torch.hann_window(48_000)
     assert change_speed(tone, torch.tensor([1.15])).abs().max() < 1e-3
@@ -143,3 +174,32 @@ def test_frozen_parameters_repeat_the_same_change(make, voices):
     assert torch.equal(transform(voices[:, None]).samples, first)
     transform.unfreeze_parameters()
     assert not torch.equal(transform(voices[:, None]).samples, first)
+
+
+def test_warp_keeps_each_probability():
+    warp = Warp(RATE, (0.9, 1.1), 0.8, 2.0, 0.25, (0.9, 1.1), 0.4, 0.1, 0.6)
+    warp.randomize_parameters(torch.empty(20_000, 1, 1))
+    drawn = warp.transform_parameters
+    pitched, stretched = drawn["pitch"] != 1, drawn["stretch"] != 1
+    assert len(pitched) == 20_000 * (1 - 0.75 * 0.6), "as many as are pitched or stretched pass the vocoder"
+    # five standard deviations of a share of 20,000 draws are under 0.018
+    assert pitched.sum() / 20_000 == pytest.approx(0.25, abs=0.018)
+    assert stretched.sum() / 20_000 == pytest.approx(0.4, abs=0.018)
+    assert (pitched & stretched).sum() / 20_000 == pytest.approx(0.1, abs=0.018)
+    assert (drawn["speed"] != 1).float().mean() == pytest.approx(0.8, abs=0.018)
+    assert (drawn["shift"] != 0).float().mean() == pytest.approx(0.6, abs=0.018)
+
+
+def test_a_warp_of_pitch_alone_leaves_the_other_clips_exactly(voices):
+    changed = Warp(RATE, semitones=2.0, pitch_p=0.25)(voices[:, None]).samples[:, 0]
+    assert (changed != voices).any(dim=1).sum() == 2
+
+
+@pytest.mark.parametrize(("probability", "batch"), [(0.3, 1), (0.25, 2), (0.5, 3), (1.0, 4)])
+def test_as_many_clips_are_used_as_the_probability_says(probability, batch):
+    draws = [choose(probability, batch, torch.device("cpu")) for _ in range(2_000)]
+    assert {len(chosen) for chosen, _ in draws} == {math.ceil(probability * batch)}
+    used = torch.stack([used.sum() for _, used in draws]).float().mean()
+    assert used == pytest.approx(probability * batch, abs=0.056)  # five standard deviations of a coin, 2,000 times
+    positions = torch.stack([chosen[0] for chosen, _ in draws]).bincount(minlength=batch)
+    assert positions.min() > 2_000 / batch * 0.8, "each clip in turn"
