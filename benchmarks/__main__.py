@@ -8,12 +8,19 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import frontend, latency, report
+from benchmarks import augment, frontend, latency, pipeline, report, scale, training
 from ser_gpu import command_line
 from ser_gpu.atomic import write_json
 from ser_gpu.results import console, environment
 
-SUBJECTS = {"frontend": frontend, "latency": latency}
+SUBJECTS = {
+    "frontend": frontend,
+    "augment": augment,
+    "pipeline": pipeline,
+    "latency": latency,
+    "training": training,
+    "scale": scale,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,40 +31,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _benchmark(args: argparse.Namespace) -> int:
     device = command_line.device(args.device)
-    result = {
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "quick": args.quick,
-        "load_before": os.getloadavg()[0],
-        "environment": environment.describe(device),
-        "subjects": {},
-    }
+    path = _path(args, device)
+    measured = {}
     with console.progress() as progress:
         for name in progress.track(args.subjects or SUBJECTS, description="Benchmarks"):
-            result["subjects"][name] = SUBJECTS[name].run(device, args.quick)
-    whole = not args.subjects and not args.quick
-    path = Path(args.out) if args.out else report.RESULTS / f"{device.type}.json" if whole else None
-    if path:
-        write_json(path, result)
-    if whole and not args.out:
-        report.update_readmes()
+            header = {
+                "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+                "quick": args.quick,
+                "load_before": os.getloadavg()[0],
+                "environment": environment.describe(device),
+            }
+            measured[name] = header | {"tables": SUBJECTS[name].run(device, args.quick, args.processes)}
+            if path:
+                _merge(path, {name: measured[name]})
+    if path and not args.out:
+        report.update()
     if args.json:
-        print(json.dumps(result, indent=2))
+        print(json.dumps(measured, indent=2))
     else:
-        for name, rows in result["subjects"].items():
-            console.out.print(report.terminal_table(SUBJECTS[name], rows))
-    console.err.print(f"written: {path}" if path else "nothing written: a quick or partial run, without --out")
+        for name, result in measured.items():
+            for key, form in SUBJECTS[name].TABLES.items():
+                console.out.print(report.terminal_table(form, result["tables"][key]))
+    console.err.print(f"written: {path}" if path else "nothing written: a quick run, without --out")
     return command_line.DONE
+
+
+def _path(args: argparse.Namespace, device) -> Path | None:
+    if args.out:
+        return Path(args.out)
+    return None if args.quick else report.RESULTS / f"{device.type}.json"
+
+
+def _merge(path: Path, subjects: dict) -> None:
+    """Each subject is written when it is done, beside those of other runs."""
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    write_json(path, before | subjects)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Speed beside error, against librosa and nnAudio in the same run."
+        prog="python -m benchmarks", description="Speed beside error, against librosa and others in the same run."
     )
-    parser.add_argument("subjects", nargs="*", type=_subject, metavar="SUBJECT", help=", ".join(SUBJECTS))
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
-    parser.add_argument("--quick", action="store_true", help="small settings, for a test")
-    parser.add_argument("--out", help="JSON file to write (default for a whole run: benchmarks/results/DEVICE.json)")
-    parser.add_argument("--json", action="store_true", help="print the JSON instead of tables")
+    add = parser.add_argument
+    add("subjects", nargs="*", type=_subject, metavar="SUBJECT", help=f"{', '.join(SUBJECTS)} (default: all)")
+    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    add("--quick", action="store_true", help="small settings, for a test; writes nothing without --out")
+    add(
+        "--processes",
+        type=command_line.positive_int,
+        default=os.cpu_count(),
+        help="workers of the librosa peers (default: all %(default)s cores)",
+    )
+    add("--out", help="JSON file to write (default: benchmarks/results/DEVICE.json)")
+    add("--json", action="store_true", help="print the JSON instead of tables")
     return parser
 
 

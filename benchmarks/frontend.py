@@ -1,81 +1,151 @@
-"""Log-mel in decibels: ours by FFT and by convolution, nnAudio as it comes, and librosa clip by clip.
+"""Log-mel in decibels: ours by FFT and by convolution, nnAudio, torchaudio and librosa as they come.
 
 Every competitor turns the same clips, resident on its device, into mel decibels below each clip's peak. The error is
 the largest difference from librosa in float64, over all cells within 80 dB of the peak.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
 
-import librosa
 import numpy as np
 import torch
+import torchaudio
 from nnAudio.features import MelSpectrogram
-from torch import Tensor
+from torch import Tensor, nn
 
-from benchmarks.timing import interleaved
-from ser_gpu.config import MelConfig
+from benchmarks import peers
+from benchmarks.signals import SAMPLE_RATE, SECONDS, fading_noise
+from benchmarks.tables import TableForm
+from benchmarks.timing import RATE_COLUMNS, ceilings, interleaved, quietly, rates
+from ser_gpu.config import MelConfig, ModelConfig
 from ser_gpu.stages.mel import LogMel
 
-SAMPLE_RATE = 16_000
-SECONDS = 3
-TITLE = "Log-mel, one thread: 3-second clips a second, and error against librosa in float64"
-COLUMNS = {
-    "competitor": ("", "{}"),
-    "n_fft": ("n_fft", "{}"),
-    "clips_per_second": ("clips/s", "{:,.0f}"),
-    "slowest_round": ("slowest", "{:,.0f}"),
-    "fastest_round": ("fastest", "{:,.0f}"),
-    "against_librosa": ("x librosa", "{:.2f}"),
-    "error_db": ("error, dB", "{:.1e}"),
+LIBROSA = "librosa, clip by clip"
+_LONGEST_CALL_SECONDS = 4.0
+TABLES = {
+    "n_fft": TableForm(
+        "Log-mel, one thread, 64 clips of 3 s: speed, and error against librosa in float64",
+        (
+            ("competitor", "", "{}"),
+            ("n_fft", "n_fft", "{}"),
+            *RATE_COLUMNS,
+            ("against_librosa", "x librosa", "{:.2f}"),
+            ("error_db", "error, dB", "{:.1e}"),
+            ("of_ceiling", "of ceiling", "{:.1%}"),
+        ),
+    ),
+    "batch": TableForm(
+        "Log-mel against the size of the batch, n_fft 1024, one thread: clips/s",
+        (("competitor", "", "{}"), *((str(4**k), f"{4**k:,}", "{:,.0f}") for k in range(7))),
+    ),
+    "processes": TableForm(
+        "Log-mel, n_fft 1024, the whole processor: clips/s",
+        (("competitor", "", "{}"), *RATE_COLUMNS, ("against_librosa", "x librosa", "{:.2f}")),
+    ),
+    "ceiling": TableForm(
+        "The ceiling: the longer of bytes over bandwidth and FLOP over the rate of a matrix product, one thread",
+        (
+            ("n_fft", "n_fft", "{}"),
+            ("bytes", "bytes a clip", "{:,.0f}"),
+            ("flop", "FLOP a clip", "{:,.0f}"),
+            ("gigabytes_per_second", "GB/s measured", "{:,.1f}"),
+            ("gigaflop_per_second", "GFLOP/s measured", "{:,.0f}"),
+            ("clips_per_second", "clips/s at most", "{:,.0f}"),
+        ),
+    ),
 }
 
 
-def run(device: torch.device, quick: bool) -> list[dict]:
-    """Rows of the table: one a competitor and FFT length."""
+def run(device: torch.device, quick: bool, processes: int) -> dict[str, list[dict]]:
+    """Rows of each table."""
+    measured = ceilings(device, threads=1, quick=quick)
+    sizes = (1024,) if quick else (512, 1024, 2048)
+    limits = [_ceiling(MelConfig(n_fft=n_fft), measured) for n_fft in sizes]
+    return {
+        "n_fft": [row for limit in limits for row in _by_n_fft(limit, device, quick)],
+        "batch": _by_batch(device, quick),
+        "processes": _by_processes(device, quick, processes),
+        "ceiling": limits,
+    }
+
+
+def _by_n_fft(limit: dict, device: torch.device, quick: bool) -> list[dict]:
     batch = 8 if quick else 64
-    generator = np.random.default_rng(0)
-    waveforms = (0.1 * generator.normal(size=(batch, SAMPLE_RATE * SECONDS))).astype(np.float32)
-    waveforms *= np.linspace(0, 1, waveforms.shape[1], dtype=np.float32) ** 2  # covers the 80 dB
-    rows = []
-    for n_fft in (1024,) if quick else (512, 1024, 2048):
-        calls = _competitors(MelConfig(n_fft=n_fft), waveforms, device)
-        exact = _librosa(waveforms.astype(np.float64), MelConfig(n_fft=n_fft))
-        times = interleaved(calls, threads=1, rounds=2 if quick else 7, seconds=0.1 if quick else 1.0)
-        for name, call in calls.items():
-            error = np.abs(np.asarray(torch.as_tensor(call()).cpu()) - exact).max()
-            rows.append(
-                {
-                    "competitor": name,
-                    "n_fft": n_fft,
-                    "batch": batch,
-                    "clips_per_second": batch / times[name]["median_s"],
-                    "slowest_round": batch / times[name]["slowest_s"],
-                    "fastest_round": batch / times[name]["fastest_s"],
-                    "against_librosa": times["librosa, clip by clip"]["median_s"] / times[name]["median_s"],
-                    "error_db": float(error),
-                }
-            )
-    return rows
-
-
-def _competitors(config: MelConfig, waveforms: np.ndarray, device: torch.device) -> dict[str, Callable[[], object]]:
+    config = ModelConfig(mel=MelConfig(n_fft=limit["n_fft"]))
+    waveforms = fading_noise(batch)
     resident = torch.from_numpy(waveforms).to(device)
-    stock = MelSpectrogram(**_settings(config), verbose=False).to(device)
-    ours = {
-        backend: LogMel(MelConfig(n_fft=config.n_fft, backend=backend), SAMPLE_RATE).to(device)
-        for backend in ("fft", "conv")
+    calls = {name: quietly(lambda f=f: f(resident)) for name, f in _on_device(config.mel, device).items()}
+    calls |= {
+        "librosa, batched": lambda: peers.log_mel(waveforms, config),
+        LIBROSA: lambda: [peers.log_mel(waveform, config) for waveform in waveforms],
     }
-    return {
-        "ser_gpu, fft": _without_gradients(lambda: ours["fft"].decibels(resident)),
-        "ser_gpu, conv": _without_gradients(lambda: ours["conv"].decibels(resident)),
-        "nnAudio as it comes": _without_gradients(lambda: _decibels(stock(resident))),
-        "librosa, clip by clip": lambda: _librosa(waveforms, config),
-    }
+    exact = peers.log_mel(waveforms.astype(np.float64), config)
+    times = interleaved(calls, threads=1, rounds=2 if quick else 7, seconds=0.1 if quick else 1.0)
+    return [
+        {
+            "competitor": name,
+            "n_fft": config.mel.n_fft,
+            "batch": batch,
+            **rates(times[name], batch),
+            "against_librosa": times[LIBROSA]["median_s"] / times[name]["median_s"],
+            "error_db": float(np.abs(_as_array(call()) - exact).max()),
+            "of_ceiling": batch / times[name]["median_s"] / limit["clips_per_second"],
+        }
+        for name, call in calls.items()
+    ]
 
 
-def _settings(config: MelConfig) -> dict:
-    """The keywords that nnAudio and librosa share."""
-    return {
+def _by_batch(device: torch.device, quick: bool) -> list[dict]:
+    """Batches up to 4,096, as far as one call of a competitor ends within a few seconds."""
+    rows: dict[str, dict] = {}
+    for size in [4**k for k in range(3 if quick else 7)]:
+        calls = _calls_of_batch(size, device)
+        for name in list(calls):
+            row = rows.setdefault(name, {"competitor": name})
+            if size > 1 and size / row.get(str(size // 4), 1e-9) > _LONGEST_CALL_SECONDS:
+                del calls[name]
+        times = interleaved(calls, threads=1, rounds=2 if quick else 3, seconds=0.05 if quick else 0.3)
+        for name, taken in times.items():
+            rows[name][str(size)] = size / taken["median_s"]
+    return list(rows.values())
+
+
+def _calls_of_batch(size: int, device: torch.device) -> dict[str, Callable[[], object]]:
+    config = ModelConfig()
+    waveforms = np.resize(fading_noise(64), (size, SAMPLE_RATE * SECONDS))
+    resident = torch.from_numpy(waveforms).to(device)
+    calls = {name: quietly(lambda f=f: f(resident)) for name, f in _on_device(config.mel, device).items()}
+    return calls | {"librosa, batched": lambda: peers.log_mel(waveforms, config)}
+
+
+def _by_processes(device: torch.device, quick: bool, processes: int) -> list[dict]:
+    batch = 16 if quick else 512
+    config = ModelConfig()
+    waveforms = np.resize(fading_noise(16), (batch, SAMPLE_RATE * SECONDS))
+    resident = torch.from_numpy(waveforms).to(device)
+    ours = _on_device(config.mel, device)["ser_gpu, fft"]
+    pooled = f"librosa, {processes} processes"
+    with peers.Workers(processes) as workers:
+        calls = {
+            f"ser_gpu, fft, {device.type}": quietly(lambda: ours(resident)),
+            pooled: lambda: workers.map(peers.log_mel, list(waveforms), config=config),
+        }
+        times = interleaved(calls, processes, rounds=2 if quick else 5, seconds=0.1 if quick else 1.0)
+    return [
+        {
+            "competitor": name,
+            **rates(taken, batch),
+            "against_librosa": times[pooled]["median_s"] / taken["median_s"],
+        }
+        for name, taken in times.items()
+    ]
+
+
+def _on_device(config: MelConfig, device: torch.device) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Every competitor that takes a batch on the device."""
+    names = {
         "sr": SAMPLE_RATE,
         "n_fft": config.n_fft,
         "hop_length": config.hop,
@@ -83,25 +153,70 @@ def _settings(config: MelConfig) -> dict:
         "fmin": config.f_min,
         "fmax": config.f_max,
         "pad_mode": "constant",
+        "verbose": False,
+    }
+    slaney = {"norm": "slaney", "mel_scale": "slaney"}
+    theirs: dict[str, nn.Module] = {
+        "nnAudio": MelSpectrogram(**names),
+        "torchaudio": torchaudio.transforms.MelSpectrogram(**_torchaudio_names(config), **slaney),
+    }
+    if find_spec("nnAudio2"):
+        from nnAudio2.features.mel import MelSpectrogram as MelSpectrogram2
+
+        theirs["nnAudio2"] = MelSpectrogram2(**names)
+    if find_spec("flashmel") and device.type == "cuda":
+        from flashmel import MelSpectrogram as FlashMel
+
+        theirs["flashmel"] = FlashMel(**_torchaudio_names(config), **slaney)
+    ours = {
+        f"ser_gpu, {backend}": LogMel(replace(config, backend=backend), SAMPLE_RATE).to(device).decibels
+        for backend in ("fft", "conv")
+    }
+    return ours | {name: _exact_decibels(module.to(device)) for name, module in theirs.items()}
+
+
+def _torchaudio_names(config: MelConfig) -> dict:
+    return {
+        "sample_rate": SAMPLE_RATE,
+        "n_fft": config.n_fft,
+        "hop_length": config.hop,
+        "n_mels": config.n_mels,
+        "f_min": config.f_min,
+        "f_max": config.f_max,
+        "pad_mode": "constant",
     }
 
 
-def _without_gradients(call: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    def quiet() -> Tensor:
-        with torch.inference_mode():
-            return call()
+def _ceiling(config: MelConfig, measured: dict[str, float]) -> dict:
+    """What the transform must move and compute at the least: each sample read and each cell written once."""
+    samples = SAMPLE_RATE * SECONDS
+    frames, bins = samples // config.hop + 1, config.n_fft // 2 + 1
+    moved = 4 * (samples + config.n_mels * frames)
+    window, fft, power = config.n_fft, 2.5 * config.n_fft * math.log2(config.n_fft), 3 * bins
+    mel = 2 * 2 * bins  # two triangles overlap at each bin
+    flop = frames * (window + fft + power + mel)
+    seconds = max(moved / measured["bytes_per_second"], flop / measured["flop_per_second"])
+    return {
+        "n_fft": config.n_fft,
+        "bytes": moved,
+        "flop": flop,
+        "gigabytes_per_second": measured["bytes_per_second"] / 1e9,
+        "gigaflop_per_second": measured["flop_per_second"] / 1e9,
+        "clips_per_second": 1 / seconds,
+    }
 
-    return quiet
+
+def _exact_decibels(mel_power: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Decibels below the peak; convolutions without TF32, which would cost about a decibel."""
+
+    def decibels(waveform: Tensor) -> Tensor:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
+            power = mel_power(waveform)
+        level = 10 * power.clamp(min=1e-10).log10()
+        return (level - level.amax(dim=(1, 2), keepdim=True)).clamp(min=-80)
+
+    return decibels
 
 
-def _decibels(power: Tensor) -> Tensor:
-    level = 10 * power.clamp(min=1e-10).log10()
-    return (level - level.amax(dim=(1, 2), keepdim=True)).clamp(min=-80)
-
-
-def _librosa(waveforms: np.ndarray, config: MelConfig) -> np.ndarray:
-    def one(waveform: np.ndarray) -> np.ndarray:
-        power = librosa.feature.melspectrogram(y=waveform, **_settings(config), dtype=waveform.dtype)
-        return librosa.power_to_db(power, ref=np.max, top_db=80)
-
-    return np.stack([one(waveform) for waveform in waveforms])
+def _as_array(result) -> np.ndarray:
+    return result.cpu().numpy() if isinstance(result, Tensor) else np.asarray(result)

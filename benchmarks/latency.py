@@ -3,68 +3,71 @@
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 
+import numpy as np
 import torch
 
 import ser_gpu
-from benchmarks.timing import interleaved
+from benchmarks.tables import TableForm
 from ser_gpu.data.waveform import load
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ROOT / "weights" / "ser_ravdess.pth"
 SAMPLE = ROOT / "examples" / "sample.wav"
-TITLE = "One clip: milliseconds from input to emotion"
-COLUMNS = {
-    "way": ("", "{}"),
-    "median_ms": ("median", "{:,.1f}"),
-    "fastest_ms": ("fastest", "{:,.1f}"),
-    "slowest_ms": ("slowest", "{:,.1f}"),
+_COLUMNS = (
+    ("way", "", "{}"),
+    ("median_ms", "median", "{:,.1f}"),
+    ("p95_ms", "95th percentile", "{:,.1f}"),
+    ("fastest_ms", "fastest", "{:,.1f}"),
+)
+TABLES = {
+    "clip": TableForm("One clip in a running process, the whole processor: milliseconds", _COLUMNS),
+    "process": TableForm(
+        "One clip as a whole process, start included: milliseconds",
+        (*_COLUMNS, ("against_torch", "x import torch", "{:.2f}")),
+    ),
 }
 
 
-def run(device: torch.device, quick: bool) -> list[dict]:
-    """Rows of the table: one a way to ask."""
+def run(device: torch.device, quick: bool, processes: int) -> dict[str, list[dict]]:
+    """Rows of each table: one a way to ask."""
     model = ser_gpu.load_model(WEIGHTS, device)
     samples = load(SAMPLE, model.sample_rate)
-    calls = {
+    asked = {
         "model.predict(samples)": lambda: model.predict(samples),
         "model.predict(path)": lambda: model.predict(SAMPLE),
     }
-    rounds = 3 if quick else 9
-    times = interleaved(calls, threads=torch.get_num_threads(), rounds=rounds, seconds=0.1 if quick else 1.0)
-    processes = {
+    commands = {
         "python -c 'import torch'": ["-c", "import torch"],
         "python predict.py clip.wav": ["predict.py", str(SAMPLE), "--device", str(device)],
     }
-    return [
-        *(
-            {
-                "way": name,
-                "median_ms": 1000 * row["median_s"],
-                "fastest_ms": 1000 * row["fastest_s"],
-                "slowest_ms": 1000 * row["slowest_s"],
-            }
-            for name, row in times.items()
-        ),
-        *_processes(processes, 2 if quick else 7),
-    ]
+    started = {
+        name: lambda a=arguments: subprocess.run([sys.executable, *a], cwd=ROOT, check=True, capture_output=True)
+        for name, arguments in commands.items()
+    }
+    processes_rows = _rows(started, 2 if quick else 11)
+    for row in processes_rows:
+        row["against_torch"] = row["median_ms"] / processes_rows[0]["median_ms"]
+    return {"clip": _rows(asked, 10 if quick else 300), "process": processes_rows}
 
 
-def _processes(commands: dict[str, list[str]], rounds: int) -> list[dict]:
-    seconds: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(rounds):
-        for name, arguments in commands.items():
+def _rows(calls: dict[str, Callable[[], object]], rounds: int) -> list[dict]:
+    """Time the calls in turn, one call a round, after a warm-up."""
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(rounds + 1):
+        for name, call in calls.items():
             start = time.perf_counter()
-            subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True)
-            seconds[name].append(time.perf_counter() - start)
+            call()
+            if turn > 0:
+                taken[name].append(1000 * (time.perf_counter() - start))
     return [
         {
             "way": name,
-            "median_ms": 1000 * median(taken),
-            "fastest_ms": 1000 * min(taken),
-            "slowest_ms": 1000 * max(taken),
+            "median_ms": float(np.median(times)),
+            "p95_ms": float(np.percentile(times, 95)),
+            "fastest_ms": min(times),
         }
-        for name, taken in seconds.items()
+        for name, times in taken.items()
     ]

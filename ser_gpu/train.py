@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-
 from ser_gpu import checkpoint, command_line
 from ser_gpu.atomic import replacing, write_json
 from ser_gpu.checkpoint import Provenance
@@ -16,7 +14,7 @@ from ser_gpu.config import AugmentConfig, CnnConfig, ModelConfig, TrainConfig
 from ser_gpu.data.protocols import NAMED_PROTOCOLS, Protocol
 from ser_gpu.results import console, environment, figures
 from ser_gpu.scoring import report
-from ser_gpu.trainer import Material, Trainer
+from ser_gpu.trainer import Material, Trainer, use_bfloat16
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +47,7 @@ def _train(args: argparse.Namespace) -> int:
     clips = command_line.find_clips(args.data)
     split = protocol.split(clips)
     bank = command_line.read_clips(clips, model_config.audio.sample_rate, device)
-    trainer = Trainer(config, model_config, Material(clips, bank, split), bfloat16=_use_bfloat16(args.amp, device))
+    trainer = Trainer(config, model_config, Material(clips, bank, split), bfloat16=use_bfloat16(args.amp, device))
     if args.resume and resume_file.exists():
         trainer.restore(checkpoint.read(resume_file))
     if args.compile:
@@ -122,14 +120,6 @@ def _finish(trainer: Trainer, protocol: Protocol, out: Path) -> None:
     write_json(out / "result.json", result)
     console.show_report(f"{title}, test part", scores["test"], model.labels)
     console.err.print(f"written: {out}/last.pth, result.json, metrics.csv, config.json, curves.png")
-
-
-def _use_bfloat16(choice: str, device: torch.device) -> bool:
-    """`auto`: on a GPU, and on a processor that multiplies bfloat16 in hardware."""
-    if choice != "auto":
-        return choice == "on"
-    capabilities = torch.cpu.get_capabilities()
-    return device.type == "cuda" or bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def _write_csv(path: Path, rows: list[dict]) -> None:

@@ -77,7 +77,6 @@ class Trainer:
         self.bfloat16 = bfloat16
         torch.manual_seed(config.seed)
         self.model = SpeechEmotionModel(model_config).to(self.device)
-        self.model.cnn.to(memory_format=torch.channels_last)
         self.ema = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
         self.mixup = Mixup(model_config.augment, len(self.model.labels))
         self.optimizer = torch.optim.AdamW(_decay_groups(self.model, config.weight_decay), lr=config.lr)
@@ -88,7 +87,7 @@ class Trainer:
         )
         self.history: list[dict] = []
 
-    def train_epoch(self, on_step: Callable[[], None]) -> float:
+    def train_epoch(self, on_step: Callable[[], None] = lambda: None) -> float:
         """One pass over the training part; the mean loss."""
         self._seed_epoch()
         self.model.train()
@@ -99,7 +98,7 @@ class Trainer:
             spectrogram = self.model.spectrogram(*self.material.bank.batch(batch))
             spectrogram, targets = self.mixup(spectrogram, self.material.labels[batch])
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-                logits = self.model.cnn(spectrogram.contiguous(memory_format=torch.channels_last))
+                logits = self.model.cnn(spectrogram)
             loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.config.label_smoothing)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -194,6 +193,14 @@ class Trainer:
         seed = self.config.seed * 100_003 + len(self.history) + 1
         random.seed(seed)
         torch.manual_seed(seed)
+
+
+def use_bfloat16(choice: str, device: torch.device) -> bool:
+    """ "on", "off", or "auto": on a GPU, and on a processor that multiplies bfloat16 in hardware."""
+    if choice != "auto":
+        return choice == "on"
+    capabilities = torch.cpu.get_capabilities()
+    return device.type == "cuda" or bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:

@@ -3,24 +3,59 @@ import json
 import pytest
 
 from benchmarks import __main__ as benchmarks
+from benchmarks import report, signals, summary
+from benchmarks.tables import TableForm
 
 
-def test_a_quick_run_writes_speeds_beside_errors(tmp_path, capsys):
+def quick(subject, tmp_path, *more):
     out = tmp_path / "cpu.json"
-    assert benchmarks.main(["frontend", "--quick", "--device", "cpu", "--out", str(out)]) == 0
-    result = json.loads(out.read_text())
-    rows = result["subjects"]["frontend"]
-    assert [row["competitor"] for row in rows][-1] == "librosa, clip by clip"
-    assert all(row["clips_per_second"] > 0 for row in rows)
-    assert all(row["error_db"] < 1e-3 for row in rows if row["competitor"].startswith("ser_gpu"))
+    assert benchmarks.main([subject, "--quick", "--device", "cpu", "--out", str(out), *more]) == 0
+    return json.loads(out.read_text())[subject]
+
+
+def test_frontend_gives_speeds_beside_errors(tmp_path, capsys):
+    result = quick("frontend", tmp_path, "--processes", "1")
+    rows = {row["competitor"]: row for row in result["tables"]["n_fft"]}
+    assert {"ser_gpu, fft", "ser_gpu, conv", "nnAudio", "torchaudio", "librosa, clip by clip"} <= set(rows)
+    assert all(row["clips_per_second"] > 0 for row in rows.values())
+    assert all(0 < row["error_db"] < 1e-3 for row in rows.values())
+    assert all(0 < row["of_ceiling"] < 1 for row in rows.values()), "nobody is faster than the ceiling"
     assert result["environment"]["device"] == "cpu"
-    assert "error, dB" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert all(form.title[:40] in printed for form in benchmarks.frontend.TABLES.values())
+
+
+def test_augment_gives_cents_beside_speeds(tmp_path):
+    tables = quick("augment", tmp_path)["tables"]
+    ours = tables["pitch_shift"][0]
+    assert ours["competitor"] == "ser_gpu"
+    assert ours["error_cents"] < 1
+    assert {row["precision"]: row["error"] < 1e-5 for row in tables["vocoder"]} == {"float64": True, "float32": True}
+    assert len(tables["chain"]) == 2
+
+
+def test_the_pipeline_and_its_peer_give_the_same_probabilities(tmp_path):
+    rows = quick("pipeline", tmp_path, "--processes", "1")["tables"]["waveform_to_probabilities"]
+    ours, theirs = rows[0], rows[-1]
+    assert ours["competitor"] == "ser_gpu"
+    assert theirs["competitor"].startswith("librosa in 1 process")
+    assert ours["error"] < 1e-4  # decibels agree to 1e-3, and logits to a little less
+
+
+def test_training_compares_augmented_and_plain_epochs(tmp_path):
+    rows = quick("training", tmp_path, "--processes", "1")["tables"]["epoch"]
+    assert [row["competitor"].split(",")[-1].strip() for row in rows] == ["augmented"] * 2 + ["plain"] * 2
+    assert all(row["clips_per_second"] > 0 for row in rows)
+
+
+def test_a_stream_answers_every_clip(tmp_path):
+    rows = quick("scale", tmp_path)["tables"]["stream"]
+    assert [row["clips"] for row in rows] == [100, 300]
 
 
 def test_a_quick_run_leaves_the_committed_results_alone(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(benchmarks.report, "RESULTS", tmp_path)
-    monkeypatch.setitem(benchmarks.SUBJECTS, "latency", benchmarks.frontend)
-    assert benchmarks.main(["--quick", "--device", "cpu"]) == 0
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    assert benchmarks.main(["scale", "--quick", "--device", "cpu"]) == 0
     assert list(tmp_path.iterdir()) == []
     assert "nothing written" in capsys.readouterr().err
 
@@ -30,3 +65,71 @@ def test_an_unknown_subject_is_named(capsys):
         benchmarks.main(["nope"])
     assert caught.value.code == 2
     assert "no such subject: 'nope'" in capsys.readouterr().err
+
+
+def test_a_table_leaves_cells_empty_that_were_not_measured():
+    form = TableForm("title", (("name", "", "{}"), ("rate", "clips/s", "{:,.0f}")))
+    assert form.cells({"name": "a", "rate": 1234.5}) == ["a", "1,234"]
+    assert form.cells({"name": "a", "rate": None}) == form.cells({"name": "a"}) == ["a", ""]
+
+
+def test_recordings_are_speech_between_silences():
+    clips, lengths = signals.recordings(4)
+    assert lengths.min() >= 48_000
+    assert (clips[:, :12_000].abs().amax(dim=1) < 100).all()
+    assert (clips.abs().amax(dim=1) > 3_000).all()
+
+
+def test_the_summary_takes_the_fastest_peer():
+    rows = [
+        {"competitor": "ser_gpu, fft", "clips_per_second": 100.0, "n_fft": 1024, "error_db": 1e-5},
+        *(
+            {"competitor": name, "clips_per_second": rate, "n_fft": 1024, "error_db": 0.0}
+            for name, rate in (("librosa, a", 10.0), ("librosa, b", 20.0), ("nnAudio", 5.0), ("torchaudio", 50.0))
+        ),
+    ]
+    librosa, nnaudio, torchaudio = summary.rows({"frontend": {"tables": {"n_fft": rows}}})
+    assert (librosa["peer"], librosa["ratio"]) == ("librosa, b", 5.0)
+    assert (nnaudio["ratio"], torchaudio["ratio"]) == (20.0, 2.0)
+
+
+@pytest.fixture(scope="module")
+def committed():
+    return json.loads((report.ROOT / "benchmarks" / "results" / "cpu.json").read_text())
+
+
+@pytest.mark.parametrize(("n_fft", "nnaudio"), [(512, 1.5), (1024, 2.0), (2048, 5.0)])
+def test_goal_log_mel_is_faster_than_librosa_and_nnaudio(committed, n_fft, nnaudio):
+    table = committed["frontend"]["tables"]["n_fft"]
+    rates = {row["competitor"]: row["clips_per_second"] for row in table if row["n_fft"] == n_fft}
+    errors = {row["competitor"]: row["error_db"] for row in table if row["n_fft"] == n_fft}
+    assert rates["ser_gpu, fft"] > max(rates["librosa, clip by clip"], rates["librosa, batched"])
+    assert rates["ser_gpu, fft"] > nnaudio * rates["nnAudio"]
+    assert errors["ser_gpu, fft"] < 1e-3
+
+
+def test_goal_augmentation_is_faster_than_the_peers(committed):
+    tables = committed["augment"]["tables"]
+    rates = {
+        key: {row["competitor"]: row["clips_per_second"] for row in tables[key]} for key in tables if key != "vocoder"
+    }
+    librosa = "librosa, clip by clip"
+    assert rates["pitch_shift"]["ser_gpu"] > 5 * rates["pitch_shift"]["torch-audiomentations"]
+    assert rates["pitch_shift"]["ser_gpu"] > rates["pitch_shift"][librosa]
+    assert rates["time_stretch"]["ser_gpu"] > rates["time_stretch"][librosa]
+    assert rates["chain"]["ser_gpu"] > 2 * rates["chain"][librosa]
+    assert tables["vocoder"][0] == {"precision": "float64", "error": pytest.approx(0, abs=1e-10)}
+    assert tables["pitch_shift"][0]["error_cents"] < 5
+
+
+def test_goal_one_prediction_starts_little_later_than_torch(committed):
+    torch_alone, ours = committed["latency"]["tables"]["process"]
+    assert ours["median_ms"] < 1.25 * torch_alone["median_ms"]
+
+
+def test_goal_memory_is_constant_and_the_rate_flat(committed):
+    stream = committed["scale"]["tables"]["stream"]
+    rates = [row["clips_per_second"] for row in stream]
+    assert stream[-1]["clips"] >= 10**5
+    assert max(rates) < 1.1 * min(rates)
+    assert stream[-1]["peak_megabytes"] < 1.05 * stream[0]["peak_megabytes"]

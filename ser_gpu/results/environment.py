@@ -21,4 +21,5 @@ def describe(device: torch.device) -> dict:
         "device": device.type,
         "device_name": name,
         "threads": torch.get_num_threads(),
+        "tf32": {"matmul": torch.backends.cuda.matmul.allow_tf32, "cudnn": torch.backends.cudnn.allow_tf32},
     }

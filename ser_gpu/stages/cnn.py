@@ -1,5 +1,6 @@
 """EmotionCnn: residual 2-D convolutions on the log-mel spectrogram, then global average pooling or flatten."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -69,8 +70,9 @@ class EmotionCnn(nn.Module):
         self.head = config.head
         self.dropout = nn.Dropout(config.head_dropout)
         self.classify = nn.Linear(channels[-1] * (1 if self.head == "gap" else height * width), classes)
+        self.to(memory_format=torch.channels_last)  # faster on GPUs and processors alike
 
     def forward(self, spectrogram: Tensor) -> Tensor:
-        x = self.blocks(self.stem(spectrogram))
+        x = self.blocks(self.stem(spectrogram.contiguous(memory_format=torch.channels_last)))
         x = x.mean(dim=(2, 3)) if self.head == "gap" else x.flatten(1)
         return self.classify(self.dropout(x))

@@ -131,10 +131,11 @@ def change_pitch_and_tempo(
 
     Shape: [B, L], [B], [B], [B] -> [B, L].
     """
-    shift = torch.zeros_like(pitch) if shift is None else shift
     if len(waveform) == 0:
         return waveform
-    return in_cache(partial(_vocode_and_resample, longest=longest), waveform, pitch, tempo, shift)
+    rate = tempo / pitch
+    stretched = in_cache(partial(_vocode, longest=longest), waveform, rate)
+    return _resample(stretched, tempo, shift, rate, waveform.shape[-1], passband=1.0 / pitch)
 
 
 def change_speed(waveform: Tensor, speed: Tensor, shift: Tensor | None = None) -> Tensor:
@@ -142,34 +143,20 @@ def change_speed(waveform: Tensor, speed: Tensor, shift: Tensor | None = None) -
 
     Shape: [B, L], [B], [B] -> [B, L].
     """
-    shift = torch.zeros_like(speed) if shift is None else shift
     if len(waveform) == 0:
         return waveform
-    return in_cache(_resample, waveform, speed, shift)
+    return _resample(waveform, speed, shift, torch.ones_like(speed), waveform.shape[-1], passband=1.0 / speed)
 
 
-def _vocode_and_resample(waveform: Tensor, pitch: Tensor, tempo: Tensor, shift: Tensor, longest: float) -> Tensor:
+def _vocode(waveform: Tensor, rate: Tensor, longest: float) -> Tensor:
+    """Change the tempo alone.
+
+    Shape: [B, L], [B] -> [B, about L * longest].
+    """
     window = torch.hann_window(N_FFT, device=waveform.device, dtype=waveform.dtype)
     spectrogram = torch.stft(waveform, N_FFT, HOP, window=window, pad_mode="constant", return_complex=True)
     frames = math.ceil(spectrogram.shape[-1] * longest) + 1
-    rate = tempo / pitch
-    stretched = _overlap_add(phase_vocoder(spectrogram, rate, frames), window)
-    return _interpolate(stretched, _source(waveform.shape[-1], tempo, shift) / rate.double()[:, None], 1.0 / pitch)
-
-
-def _resample(waveform: Tensor, speed: Tensor, shift: Tensor) -> Tensor:
-    return _interpolate(waveform, _source(waveform.shape[-1], speed, shift), 1.0 / speed)
-
-
-def _source(length: int, tempo: Tensor, shift: Tensor) -> Tensor:
-    """Where in the input each sample of the output comes from.
-
-    Shape: [B], [B] -> [B, length] float64.
-    """
-    centre = length / 2
-    first = centre - (shift.double() + centre) * tempo.double()
-    time = torch.arange(length, device=tempo.device, dtype=torch.float64)
-    return torch.addcmul(first[:, None], time, tempo.double()[:, None])
+    return _overlap_add(phase_vocoder(spectrogram, rate, frames), window)
 
 
 def phase_vocoder(spectrogram: Tensor, rate: Tensor, frames: int) -> Tensor:
@@ -183,7 +170,9 @@ def phase_vocoder(spectrogram: Tensor, rate: Tensor, frames: int) -> Tensor:
 
     Source: Flanagan and Golden 1966; `torchaudio.functional.phase_vocoder`.
     """
-    source = F.pad(spectrogram.transpose(1, 2), (0, 0, 0, 2))  # a frame is a row in memory, as torch.stft leaves it
+    # a frame is a row in memory, as torch.stft leaves it; an empty cell gets the phase 0
+    smallest = torch.finfo(spectrogram.dtype).tiny ** 0.5
+    source = F.pad(spectrogram.transpose(1, 2), (0, 0, 0, 2)) + smallest
     batch, rows, _ = source.shape
     position = torch.arange(frames, device=rate.device, dtype=torch.float64) * rate.double()[:, None]
     position = position.clamp(max=rows - 2)
@@ -195,8 +184,8 @@ def phase_vocoder(spectrogram: Tensor, rate: Tensor, frames: int) -> Tensor:
     def read(values: Tensor, row: Tensor) -> Tensor:
         return values.flatten(0, 1).index_select(0, row.flatten()).unflatten(0, (batch, -1))
 
-    magnitude = (source.real.square() + source.imag.square()).sqrt()
-    phasor = torch.where(magnitude > 0, source / magnitude, 1.0)
+    magnitude = (source * source.conj()).real.sqrt()
+    phasor = source * magnitude.reciprocal()
     step = phasor[:, 1:] * phasor[:, :-1].conj()
     steps = read(F.pad(step, (0, 0, 0, 1)), row)[:, :-1]
     phase = torch.cat([phasor[:, :1], steps], dim=1).cumprod(dim=1)
@@ -212,42 +201,62 @@ def _overlap_add(spectrogram: Tensor, window: Tensor) -> Tensor:
 
     def add(frames: Tensor) -> Tensor:
         blocks = frames.unflatten(2, (-1, HOP))
-        shifts = blocks.shape[2]
-        moved = (F.pad(blocks[:, :, i], (0, 0, i, shifts - 1 - i)) for i in range(shifts))
-        return sum(moved).flatten(1)
+        batch, count, overlap, _ = blocks.shape
+        total = blocks.new_zeros(batch, count + overlap - 1, HOP)
+        for i in range(overlap):
+            total[:, i : i + count] += blocks[:, :, i]
+        return total.flatten(1)
 
     frames = torch.fft.irfft(spectrogram.transpose(1, 2), n=N_FFT) * window
     weight = add(window.square().expand(1, frames.shape[1], -1)).clamp(min=1e-8)
     return (add(frames) / weight)[:, N_FFT // 2 : -(N_FFT // 2)]
 
 
-def _interpolate(waveform: Tensor, position: Tensor, passband: Tensor) -> Tensor:
-    """Read a waveform between its samples: band limit, oversampling by FFT, then a cubic through four points.
+def _resample(
+    waveform: Tensor, tempo: Tensor, shift: Tensor | None, rate: Tensor, length: int, passband: Tensor
+) -> Tensor:
+    """Read a waveform, whose tempo the vocoder has changed by `rate`, at the places where the output comes from.
+
+    The band is limited and the waveform oversampled by one FFT; then a cubic goes through the four points around each
+    place. Outside the waveform the result is zero.
 
     Args:
-        position: in samples; outside the waveform the result is zero.
+        length: L, samples of the output.
         passband: the share of the band that may stay, 1 or more for all of it; keeps a raised pitch from aliasing.
 
-    Shape: [B, T], [B, L] float64, [B] -> [B, L].
+    Shape: [B, T], [B], [B], [B], [B] -> [B, L].
 
-    Source: Lagrange's interpolation formula.
+    Source: Newton's interpolation formula.
     """
-    length = next_fast_len(waveform.shape[-1], real=True)
-    spectrum = torch.fft.rfft(waveform, n=length)
+    size = next_fast_len(waveform.shape[-1], real=True)
+    spectrum = torch.fft.rfft(waveform, n=size)
     frequency = torch.linspace(0.0, 1.0, spectrum.shape[-1], device=waveform.device)
     share = (frequency <= passband[:, None]).to(waveform.dtype)
-    if length % 2 == 0:
+    if size % 2 == 0:
         share[:, -1] /= 2  # half the sample rate is one bin here and two in the denser spectrum
-    spectrum = spectrum * share
-    dense = torch.fft.irfft(spectrum, n=length * _OVERSAMPLING) * _OVERSAMPLING
+    dense = torch.fft.irfft(spectrum * share, n=size * _OVERSAMPLING) * _OVERSAMPLING
+
+    centre = length / 2
+    late = 0.0 if shift is None else shift.double()
+    step = tempo.double() / rate.double()
+    first = centre / rate.double() - (late + centre) * step
+    return in_cache(partial(_interpolate, samples=waveform.shape[-1], length=length), dense, first, step)
+
+
+def _interpolate(dense: Tensor, first: Tensor, step: Tensor, samples: int, length: int) -> Tensor:
+    """Values at `first + n * step`, in samples before the oversampling.
+
+    Shape: [B, D], [B] float64, [B] float64 -> [B, length].
+    """
+    time = torch.arange(length, device=dense.device, dtype=torch.float64)
+    position = torch.addcmul(first[:, None], time, step[:, None])
     fine = position * _OVERSAMPLING
     whole = fine.floor()
-    x = (fine - whole).to(waveform.dtype)
+    x = (fine - whole).to(dense.dtype)
     index = whole.long().clamp(0, dense.shape[-1] - 3)
     before, here, after, later = (dense.gather(1, (index + offset).clamp(min=0)) for offset in (-1, 0, 1, 2))
-    # Newton's form of the cubic through (-1, before), (0, here), (1, after), (2, later)
-    first = here - before
-    second = (after - here - first) / 2
-    third = (later - 3 * after + 3 * here - before) / 6
-    cubic = before + (x + 1) * (first + x * (second + (x - 1) * third))
-    return cubic.masked_fill((position < 0) | (position > waveform.shape[-1] - 1), 0.0)
+    slope = here - before
+    curve = (after - here - slope) / 2
+    bend = (later - 3 * after + 3 * here - before) / 6
+    cubic = before + (x + 1) * (slope + x * (curve + (x - 1) * bend))
+    return cubic.masked_fill((position < 0) | (position > samples - 1), 0.0)

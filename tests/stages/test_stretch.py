@@ -117,10 +117,11 @@ def test_a_raised_pitch_does_not_alias():
 def test_vocoder_is_torchaudios(rate, voices):
     window = torch.hann_window(1024, dtype=torch.float64)
     spectrogram = torch.stft(voices.double(), 1024, 256, window=window, return_complex=True)
-    advance = torch.linspace(0, math.pi * 256, 513, dtype=torch.float64)[:, None]
+    # bin k advances by k quarter turns a hop; whole turns left in would cost torchaudio two digits
+    advance = (torch.arange(513, dtype=torch.float64) % 4 * math.pi / 2)[:, None]
     theirs = torchaudio.functional.phase_vocoder(spectrogram, rate, advance)
     ours = phase_vocoder(spectrogram, torch.full((8,), rate, dtype=torch.float64), theirs.shape[-1])
-    assert (ours - theirs).abs().max() < 1e-10
+    assert (ours - theirs).abs().max() < 1e-10  # of magnitudes up to 250: 4e-13 of the largest
 
 
 def test_clips_do_not_depend_on_their_batch(voices):

@@ -1,0 +1,205 @@
+"""Pitch shift, time stretch, noise, and the whole chain of a training clip; on every clip of the batch.
+
+Peers at their best: librosa knows one ratio a call and goes clip by clip; torchaudio's time stretch and
+torch-audiomentations take the batch. The error of a pitch shift is the largest distance of a shifted tone
+from where it should be, in cents; that of a time stretch the largest distance from where it was.
+"""
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torchaudio
+from torch import Tensor
+from torch_audiomentations import AddColoredNoise
+from torch_audiomentations import PitchShift as StockPitchShift
+
+from benchmarks import peers
+from benchmarks.signals import SAMPLE_RATE, fading_noise, pitch_of, recordings, tones
+from benchmarks.tables import TableForm
+from benchmarks.timing import RATE_COLUMNS, interleaved, quietly, rates
+from ser_gpu.config import AugmentConfig, ModelConfig
+from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.stages.noise import AddNoise
+from ser_gpu.stages.stretch import change_pitch_and_tempo, phase_vocoder
+
+_COLUMNS = (("competitor", "", "{}"), ("ratios", "ratios", "{}"), *RATE_COLUMNS, ("ours_against", "ours x", "{:.2f}"))
+_CENTS = ("error_cents", "error, cents", "{:.2f}")
+TABLES = {
+    "pitch_shift": TableForm("Pitch shift by up to 2 semitones, one thread, 16 clips of 3 s", (*_COLUMNS, _CENTS)),
+    "time_stretch": TableForm("Time stretch by 0.87 to 1.15, one thread, 16 clips of 3 s", (*_COLUMNS, _CENTS)),
+    "noise": TableForm("Noise at 5 to 40 dB, one thread, 16 clips of 3 s", _COLUMNS),
+    "chain": TableForm(
+        "Trim, pitch shift, time stretch, noise and log-mel of every clip, one thread, 16 clips of 3 to 4.5 s",
+        _COLUMNS,
+    ),
+    "vocoder": TableForm(
+        "Phase vocoder, largest difference from torchaudio's in float64, of a spectrogram whose largest cell is 1",
+        (("precision", "", "{}"), ("error", "error", "{:.1e}")),
+    ),
+}
+_LOW, _HIGH, _SEMITONES = 0.87, 1.15, 2.0
+
+
+def run(device: torch.device, quick: bool, processes: int) -> dict[str, list[dict]]:
+    """Rows of each table."""
+    batch = 4 if quick else 16
+    waveforms = torch.from_numpy(fading_noise(batch)).to(device)
+    return {
+        "pitch_shift": _table(_pitch_shifts(batch, device), waveforms, quick, _pitch_error)
+        + ([] if quick else [_torchaudio_pitch_shift(waveforms)]),
+        "time_stretch": _table(_time_stretches(batch, device), waveforms, quick, _stretch_error),
+        "noise": _table(_noises(), waveforms, quick),
+        "chain": _chain(batch, device, quick),
+        "vocoder": [_vocoder_error(dtype) for dtype in (torch.float64, torch.float32)],
+    }
+
+
+def _table(competitors: dict[str, tuple], waveforms: Tensor, quick: bool, error: Callable | None = None) -> list[dict]:
+    """Time every competitor (which ratios it knows, its function, the ratios it is given) on the same waveforms."""
+    calls = {name: quietly(lambda f=function: f(waveforms)) for name, (_, function, _) in competitors.items()}
+    times = interleaved(calls, threads=1, rounds=2 if quick else 5, seconds=0.1 if quick else 1.0)
+    ours = next(iter(times.values()))["median_s"]
+    return [
+        {
+            "competitor": name,
+            "ratios": kind,
+            **rates(times[name], len(waveforms)),
+            "ours_against": times[name]["median_s"] / ours,
+            **({"error_cents": error(function, given, waveforms.device)} if error and given is not None else {}),
+        }
+        for name, (kind, function, given) in competitors.items()
+    ]
+
+
+def _pitch_shifts(batch: int, device: torch.device) -> dict[str, tuple]:
+    semitones = torch.linspace(-_SEMITONES, _SEMITONES, batch, device=device)
+    pitch, steady = 2 ** (semitones / 12), torch.ones(batch, device=device)
+    each = semitones.tolist()
+    stock = StockPitchShift(-_SEMITONES, _SEMITONES, p=1.0, sample_rate=SAMPLE_RATE, output_type="dict")
+
+    def ours(x: Tensor) -> Tensor:
+        return change_pitch_and_tempo(x, pitch, steady, longest=2 ** (_SEMITONES / 12))
+
+    def librosas(x: Tensor) -> list[np.ndarray]:
+        return [peers.pitch_shift(clip, by, SAMPLE_RATE) for clip, by in zip(x.cpu().numpy(), each, strict=True)]
+
+    return {
+        "ser_gpu": ("any, one a clip", ours, each),
+        "torch-audiomentations": ("two, one a clip", lambda x: stock(x.unsqueeze(1)).samples.squeeze(1), None),
+        "librosa, clip by clip": ("any", librosas, each),
+    }
+
+
+def _torchaudio_pitch_shift(waveforms: Tensor) -> dict:
+    """One call, on one clip: the sample rates of a semitone have no common divisor, and its filters are huge."""
+    start = time.perf_counter()
+    torchaudio.functional.pitch_shift(waveforms[:1], SAMPLE_RATE, 1, n_fft=1024).sum().item()
+    return {
+        "competitor": "torchaudio, one call",
+        "ratios": "whole semitones",
+        "clips_per_second": 1 / (time.perf_counter() - start),
+    }
+
+
+def _time_stretches(batch: int, device: torch.device) -> dict[str, tuple]:
+    tempo, steady = torch.linspace(_LOW, _HIGH, batch, device=device), torch.ones(batch, device=device)
+    each = tempo.tolist()
+    window = torch.hann_window(1024, device=device)
+    theirs = torchaudio.transforms.TimeStretch(hop_length=256, n_freq=513).to(device)
+
+    def ours(x: Tensor) -> Tensor:
+        return change_pitch_and_tempo(x, steady, tempo, longest=1 / _LOW)
+
+    def torchaudios(x: Tensor) -> Tensor:
+        spectrogram = torch.stft(x, 1024, 256, window=window, return_complex=True)
+        return torch.istft(theirs(spectrogram, each[0]), 1024, 256, window=window)
+
+    def librosas(x: Tensor) -> list[np.ndarray]:
+        return [peers.time_stretch(clip, by) for clip, by in zip(x.cpu().numpy(), each, strict=True)]
+
+    return {
+        "ser_gpu": ("any, one a clip", ours, [0.0] * batch),
+        "torchaudio, batched": ("one for the batch", torchaudios, [0.0] * batch),
+        "librosa, clip by clip": ("any", librosas, [0.0] * batch),
+    }
+
+
+def _noises() -> dict[str, tuple]:
+    ours = AddNoise(5.0, 40.0, 0.0, 1.0, 1.0, SAMPLE_RATE)
+    stock = AddColoredNoise(5.0, 40.0, 0.0, 1.0, p=1.0, sample_rate=SAMPLE_RATE, output_type="dict")
+    generator = np.random.default_rng(0)
+    return {
+        "ser_gpu": ("any colour, fresh", lambda x: ours(x.unsqueeze(1)).samples, None),
+        "torch-audiomentations": ("any colour, one second repeated", lambda x: stock(x.unsqueeze(1)).samples, None),
+        "numpy, clip by clip": (
+            "white",
+            lambda x: [peers.add_noise(clip, 20.0, generator) for clip in x.cpu().numpy()],
+            None,
+        ),
+    }
+
+
+def _chain(batch: int, device: torch.device, quick: bool) -> list[dict]:
+    clips, lengths = recordings(batch)
+    config = ModelConfig(
+        augment=AugmentConfig(
+            speed_probability=0.0,
+            shift_probability=0.0,
+            pitch_probability=1.0,
+            stretch_probability=1.0,
+            noise_probability=1.0,
+            max_noise_decay=0.0,
+        )
+    )
+    model = SpeechEmotionModel(config).to(device).train()
+    resident, resident_lengths = clips.to(device), lengths.to(device)
+    arrays = [clip[:length].numpy() for clip, length in zip(clips, lengths, strict=True)]
+    calls = {
+        "ser_gpu": quietly(lambda: model.spectrogram(resident / 32_768, resident_lengths)),
+        "librosa, clip by clip": lambda: [
+            peers.augmented_features(clip, seed, config) for seed, clip in enumerate(arrays)
+        ],
+    }
+    times = interleaved(calls, threads=1, rounds=2 if quick else 5, seconds=0.1 if quick else 1.0)
+    return [
+        {
+            "competitor": name,
+            "ratios": "any, one a clip",
+            **rates(taken, batch),
+            "ours_against": taken["median_s"] / times["ser_gpu"]["median_s"],
+        }
+        for name, taken in times.items()
+    ]
+
+
+def _pitch_error(shift: Callable, semitones: list[float], device: torch.device) -> float:
+    shifted = quietly(lambda: shift(tones(440.0, len(semitones)).to(device)))()
+    return max(
+        abs(1200 * math.log2(pitch_of(_numpy(tone)) / (440.0 * 2 ** (by / 12))))
+        for tone, by in zip(shifted, semitones, strict=True)
+    )
+
+
+_stretch_error = _pitch_error  # a stretch is a pitch shift by nothing
+
+
+def _vocoder_error(dtype: torch.dtype) -> dict:
+    waveform = torch.from_numpy(fading_noise(4)).to(dtype)
+    window = torch.hann_window(1024, dtype=dtype)
+    spectrogram = torch.stft(waveform, 1024, 256, window=window, return_complex=True)
+    spectrogram /= spectrogram.abs().max()
+    # the expected advance of bin k at this hop is k quarter turns; whole turns left in it cost torchaudio two digits
+    advance = (torch.arange(513, dtype=torch.float64) % 4 * math.pi / 2)[:, None]
+    error = 0.0
+    for rate in (0.87, 1.0, 1.15):
+        theirs = torchaudio.functional.phase_vocoder(spectrogram.to(torch.complex128), rate, advance)
+        ours = phase_vocoder(spectrogram, torch.full((4,), rate, dtype=torch.float64), theirs.shape[-1])
+        error = max(error, float((ours - theirs).abs().max()))
+    return {"precision": str(dtype).removeprefix("torch."), "error": error}
+
+
+def _numpy(waveform) -> np.ndarray:
+    return waveform.cpu().numpy() if isinstance(waveform, Tensor) else waveform

@@ -1,0 +1,72 @@
+"""How the cost grows with the number of clips: a stream of batches, none kept; and what a million hours would take."""
+
+import resource
+import time
+
+import torch
+
+import ser_gpu
+from benchmarks.latency import WEIGHTS
+from benchmarks.signals import recordings
+from benchmarks.tables import TableForm
+from ser_gpu.trainer import use_bfloat16
+
+TABLES = {
+    "stream": TableForm(
+        "A stream of clips of 3.0 to 4.5 s through the model, its CNN in bfloat16 where that is fast",
+        (
+            ("clips", "clips", "{:,}"),
+            ("clips_per_second", "clips/s", "{:,.0f}"),
+            ("seconds", "seconds", "{:,.1f}"),
+            ("peak_megabytes", "peak memory so far, MB", "{:,.0f}"),
+        ),
+    ),
+    "a_million_hours": TableForm(
+        "From the last rate, not run: 10^6 hours of speech in windows of 3 s",
+        (("clips", "windows", "{:,}"), ("device_hours", "hours of this device", "{:,.0f}")),
+    ),
+}
+_BATCH = 64
+
+
+def run(device: torch.device, quick: bool, processes: int) -> dict[str, list[dict]]:
+    """Rows of each table. A processor stops at 10^5 clips, a GPU at 10^6."""
+    model = ser_gpu.load_model(WEIGHTS, device)
+    batch = 1024 if device.type == "cuda" else _BATCH
+    clips, lengths = (part.to(device) for part in recordings(batch))
+    sizes = (100, 300) if quick else tuple(10**k for k in range(3, 6 if device.type == "cpu" else 7))
+    _stream(model, clips, lengths, 4 * batch)
+    rows = []
+    for size in sizes:
+        seconds = _stream(model, clips, lengths, size)
+        rows.append(
+            {
+                "clips": size,
+                "clips_per_second": size / seconds,
+                "seconds": seconds,
+                "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            }
+        )
+    windows = 10**6 * 3_600 // 3
+    return {
+        "stream": rows,
+        "a_million_hours": [{"clips": windows, "device_hours": windows / rows[-1]["clips_per_second"] / 3_600}],
+    }
+
+
+@torch.inference_mode()
+def _stream(model, clips: torch.Tensor, lengths: torch.Tensor, count: int) -> float:
+    """Seconds for `count` clips; each batch is another mixture of the same recordings, made on the device."""
+    answers = torch.zeros(len(model.labels), device=clips.device)
+    start = time.perf_counter()
+    for done in range(0, count, len(clips)):
+        size = min(len(clips), count - done)
+        waveform = (clips.roll(1 + done // len(clips), dims=0)[:size] + clips[:size]) / 65_536
+        with torch.autocast(clips.device.type, torch.bfloat16, enabled=use_bfloat16("auto", clips.device)):
+            logits = model(waveform, lengths[:size])
+        answers += model.probabilities(logits).sum(dim=0)
+    total = float(answers.sum())
+    seconds = time.perf_counter() - start
+    if abs(total - count) > 1e-3 * count:
+        raise RuntimeError(f"{count} clips were sent, and {total:.1f} answered")
+    return seconds

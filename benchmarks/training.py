@@ -1,0 +1,195 @@
+"""An epoch of training: our trainer, against the usual DataLoader whose workers compute librosa features.
+
+Both train the same CNN with the same optimiser and precision on the same clips; the usual way augments on the CPU, in
+its workers.
+"""
+
+import subprocess
+import threading
+import time
+from statistics import mean
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from benchmarks import peers
+from benchmarks.signals import SAMPLE_RATE, recordings
+from benchmarks.tables import TableForm
+from ser_gpu.config import AugmentConfig, ModelConfig, TrainConfig
+from ser_gpu.data.protocols import Split
+from ser_gpu.data.ravdess import EMOTIONS, parse
+from ser_gpu.data.waveform import ClipBank
+from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.trainer import Material, Trainer, use_bfloat16
+
+TABLES = {
+    "epoch": TableForm(
+        "An epoch of training, the whole processor",
+        (
+            ("competitor", "", "{}"),
+            ("batch", "batch", "{}"),
+            ("clips_per_second", "clips/s", "{:,.0f}"),
+            ("epoch_seconds", "epoch of 1,440 clips, s", "{:,.2f}"),
+            ("ours_against", "ours x", "{:.2f}"),
+            ("peak_gigabytes", "peak GPU memory, GB", "{:.2f}"),
+            ("busy", "GPU computes", "{:.0%}"),
+            ("joules_a_million", "J a million clips", "{:,.0f}"),
+        ),
+    )
+}
+EPOCH = 1_440
+
+
+def run(device: torch.device, quick: bool, processes: int) -> dict[str, list[dict]]:
+    """Rows of the table; augmented and not, ours and the usual way."""
+    count = 32 if quick else 512 if device.type == "cpu" else EPOCH
+    clips, lengths = recordings(count)
+    rounds = 1 if quick else 3
+    rows = []
+    for batch in (32,) if device.type == "cpu" else (32, 64, 256, 1024):
+        for augmented in (True, False):
+            trainer = _trainer(clips, lengths, device, batch, augmented)
+            usual = _UsualWay(clips, lengths, device, batch, augmented, processes)
+            suffix = "augmented" if augmented else "plain"
+            competitors = {f"ser_gpu, {suffix}": trainer.train_epoch}
+            if batch == 32:
+                competitors[f"librosa in {processes} loader workers, {suffix}"] = usual.train_epoch
+            rows += _compare(competitors, device, batch, count, rounds)
+    return {"epoch": rows}
+
+
+def _compare(competitors: dict, device: torch.device, batch: int, count: int, rounds: int) -> list[dict]:
+    clips = max(1, count // batch) * batch
+    measured = {}
+    for name, epoch in competitors.items():
+        epoch()
+        measured[name] = (*_measure(epoch, device, rounds), _busy(epoch) if device.type == "cuda" else None)
+    ours = next(iter(measured.values()))[0]
+    return [
+        {
+            "competitor": name,
+            "batch": batch,
+            "clips_per_second": clips / seconds,
+            "epoch_seconds": EPOCH * seconds / clips,
+            "ours_against": seconds / ours,
+            "peak_gigabytes": peak and peak / 1e9,
+            "busy": kernel_seconds and min(1.0, kernel_seconds / seconds),
+            "joules_a_million": watts and watts * 1e6 * seconds / clips,
+        }
+        for name, (seconds, watts, peak, kernel_seconds) in measured.items()
+    ]
+
+
+def _measure(epoch, device: torch.device, rounds: int) -> tuple[float, float | None, int | None]:
+    """Median seconds of an epoch; mean watts and peak bytes of a GPU."""
+    on_gpu = device.type == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(device)
+    taken = []
+    with _PowerMeter(on_gpu) as meter:
+        for _ in range(rounds):
+            start = time.perf_counter()
+            epoch()
+            if on_gpu:
+                torch.cuda.synchronize(device)
+            taken.append(time.perf_counter() - start)
+    return sorted(taken)[len(taken) // 2], meter.watts, torch.cuda.max_memory_allocated(device) if on_gpu else None
+
+
+def _busy(epoch) -> float:
+    """Seconds in kernels of one profiled epoch."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        epoch()
+        torch.cuda.synchronize()
+    return sum(event.self_device_time_total for event in profile.key_averages()) / 1e6
+
+
+class _PowerMeter:
+    """Mean power draw of the first GPU while it is open, by `nvidia-smi`; None where there is none."""
+
+    def __init__(self, on_gpu: bool):
+        self.watts: float | None = None
+        self._samples: list[float] = []
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._sample) if on_gpu else None
+
+    def __enter__(self) -> "_PowerMeter":
+        if self._thread:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._done.set()
+        if self._thread:
+            self._thread.join()
+        if self._samples:
+            self.watts = mean(self._samples)
+
+    def _sample(self) -> None:
+        query = ["nvidia-smi", "--query-gpu=power.draw", "--format=csv,noheader,nounits", "--id=0"]
+        while not self._done.wait(0.1):
+            try:
+                self._samples.append(float(subprocess.check_output(query, text=True)))
+            except (OSError, ValueError, subprocess.CalledProcessError):
+                return
+
+
+def _trainer(clips, lengths, device: torch.device, batch: int, augmented: bool) -> Trainer:
+    names = [f"Actor_01/03-01-{i % 8 + 1:02}-01-01-01-01.wav" for i in range(len(clips))]
+    parts = dict.fromkeys((parse(name).name for name in names), "train")
+    dealt = [parse(name) for name in names]
+    others = [parse("Actor_02/03-01-01-01-01-01-02.wav"), parse("Actor_03/03-01-01-01-01-01-03.wav")]
+    split = Split(parts | {others[0].name: "validation", others[1].name: "test"})
+    bank = ClipBank(torch.cat([clips, clips[:2]]), torch.cat([lengths, lengths[:2]]), SAMPLE_RATE).to(device)
+    material = Material([*dealt, *others], bank, split)
+    config = ModelConfig(augment=AugmentConfig(enabled=augmented))
+    training = TrainConfig(epochs=100, batch_size=batch)
+    return Trainer(training, config, material, use_bfloat16("auto", device))
+
+
+class _Features(Dataset):
+    def __init__(self, clips: list[np.ndarray], config: ModelConfig):
+        self.clips, self.config = clips, config
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, row: int) -> tuple[np.ndarray, int]:
+        clip, label = self.clips[row], row % len(EMOTIONS)
+        if self.config.augment.enabled:
+            return peers.augmented_features(clip, np.random.randint(2**31), self.config)[None], label  # noqa: NPY002
+        return peers.features(clip, self.config)[None], label
+
+
+class _UsualWay:
+    """Features by librosa in DataLoader workers, then the CNN on the device."""
+
+    def __init__(self, clips, lengths, device: torch.device, batch: int, augmented: bool, processes: int):
+        config = ModelConfig(augment=AugmentConfig(enabled=augmented))
+        arrays = [clip[:length].numpy() for clip, length in zip(clips, lengths, strict=True)]
+        self.device = device
+        self.loader = DataLoader(
+            _Features(arrays, config),
+            batch,
+            shuffle=True,
+            num_workers=processes,
+            multiprocessing_context="spawn",
+            persistent_workers=True,
+            pin_memory=device.type == "cuda",
+            drop_last=True,
+        )
+        self.cnn = SpeechEmotionModel(config).to(device).cnn.train()
+        self.optimizer = torch.optim.AdamW(self.cnn.parameters())
+        self.bfloat16 = use_bfloat16("auto", device)
+
+    def train_epoch(self) -> None:
+        for spectrogram, labels in self.loader:
+            x = spectrogram.to(self.device, non_blocking=True)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+                logits = self.cnn(x)
+            loss = F.cross_entropy(logits.float(), labels.to(self.device, non_blocking=True))
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
