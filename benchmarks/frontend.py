@@ -23,7 +23,7 @@ from ser_gpu.config import MelConfig, ModelConfig
 from ser_gpu.stages.mel import LogMel
 
 LIBROSA = "librosa, clip by clip"
-_LONGEST_CALL_SECONDS = 4.0
+_LONGEST_CALL_SECONDS = 2.0
 TABLES = {
     "n_fft": TableForm(
         "Log-mel, one thread, 64 clips of 3 s: speed, and error against librosa in float64",
@@ -82,7 +82,7 @@ def _by_n_fft(limit: dict, device: torch.device, quick: bool) -> list[dict]:
         LIBROSA: lambda: [peers.log_mel(waveform, config) for waveform in waveforms],
     }
     exact = peers.log_mel(waveforms.astype(np.float64), config)
-    times = interleaved(calls, threads=1, rounds=2 if quick else 7, seconds=0.1 if quick else 1.0)
+    times = interleaved(calls, threads=1, rounds=2 if quick else 5, seconds=0.1 if quick else 0.4)
     return [
         {
             "competitor": name,
@@ -106,7 +106,7 @@ def _by_batch(device: torch.device, quick: bool) -> list[dict]:
             row = rows.setdefault(name, {"competitor": name})
             if size > 1 and size / row.get(str(size // 4), 1e-9) > _LONGEST_CALL_SECONDS:
                 del calls[name]
-        times = interleaved(calls, threads=1, rounds=2 if quick else 3, seconds=0.05 if quick else 0.3)
+        times = interleaved(calls, threads=1, rounds=2, seconds=0.05 if quick else 0.2)
         for name, taken in times.items():
             rows[name][str(size)] = size / taken["median_s"]
     return list(rows.values())
@@ -132,7 +132,7 @@ def _by_processes(device: torch.device, quick: bool, processes: int) -> list[dic
             f"ser_gpu, fft, {device.type}": quietly(lambda: ours(resident)),
             pooled: lambda: workers.map(peers.log_mel, list(waveforms), config=config),
         }
-        times = interleaved(calls, processes, rounds=2 if quick else 5, seconds=0.1 if quick else 1.0)
+        times = interleaved(calls, processes, rounds=2 if quick else 5, seconds=0.1 if quick else 0.4)
     return [
         {
             "competitor": name,

@@ -1,9 +1,10 @@
 """Files appear whole or not at all: written under a temporary name beside the target, then renamed."""
 
+import csv
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def write_json(path: str | Path, content: object) -> None:
     text = json.dumps(content, indent=2, allow_nan=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def write_csv(path: str | Path, rows: Sequence[dict]) -> None:
+    """Write rows that have the keys of the first one."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _umask() -> int:

@@ -1,6 +1,7 @@
 """What a model and a training are made of: frozen dataclasses of plain scalars, checked when they are built."""
 
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 
 
 def _require(holds: bool, owner: object, name: str, rule: str) -> None:
@@ -204,3 +205,37 @@ class TrainConfig:
         _require(self.seed < 2**32, self, "seed", "below 2^32")
         _require(0.0 < self.warmup < 1.0, self, "warmup", "between 0 and 1, both excluded")
         _require_probabilities(self, "label_smoothing", "ema_decay")
+
+
+def with_settings(
+    training: TrainConfig, model: ModelConfig, settings: Sequence[str]
+) -> tuple[TrainConfig, ModelConfig]:
+    """Both configurations with single values changed, each setting a `part.name=value`.
+
+    Raises:
+        ValueError: a part or name that there is not, or a value of another kind; names the setting.
+
+    Example:
+        >>> training, model = with_settings(TrainConfig(), ModelConfig(), ["cnn.width=48", "training.lr=1e-3"])
+        >>> model.cnn.width, training.lr
+        (48, 0.001)
+    """
+    parts = {"training": training, **{part.name: getattr(model, part.name) for part in fields(model)}}
+    for setting in settings:
+        name, _, text = setting.partition("=")
+        part, _, key = name.partition(".")
+        if part not in parts or key not in {each.name for each in fields(parts[part])}:
+            known = ", ".join(f"{part}.{each.name}" for part, config in parts.items() for each in fields(config))
+            raise ValueError(f"no such setting: {name!r}, there are {known}")
+        parts[part] = replace(parts[part], **{key: _parsed(setting, text, getattr(parts[part], key))})
+    return parts.pop("training"), ModelConfig(**parts)
+
+
+def _parsed(setting: str, text: str, before: bool | int | float | str) -> bool | int | float | str:
+    if isinstance(before, str):
+        return text
+    try:
+        return {"true": True, "false": False}[text] if isinstance(before, bool) else type(before)(text)
+    except (KeyError, ValueError):
+        kind = {bool: "true or false", int: "a whole number", float: "a number"}[type(before)]
+        raise ValueError(f"{setting}: the value must be {kind}") from None

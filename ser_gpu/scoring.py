@@ -36,3 +36,22 @@ def report(model: SpeechEmotionModel, logits: Tensor, clips: Sequence[Clip], spe
         sexes=[clip.sex for clip in clips],
         groups=[clip.actor if speaker_independent else clip.name for clip in clips],
     )
+
+
+def prediction_rows(model: SpeechEmotionModel, logits: Tensor, clips: Sequence[Clip], part: str) -> list[dict]:
+    """What the model answered for each clip, in full, as rows of a CSV file.
+
+    Shape: logits [N, C] for N clips.
+    """
+    probabilities = model.probabilities(logits).cpu().tolist()
+    return [
+        {
+            "part": part,
+            "clip": clip.name,
+            "actor": clip.actor,
+            "emotion": model.labels[clip.emotion],
+            "predicted": model.labels[max(range(len(answer)), key=answer.__getitem__)],
+            **{emotion: f"{share:.5f}" for emotion, share in zip(model.labels, answer, strict=True)},
+        }
+        for clip, answer in zip(clips, probabilities, strict=True)
+    ]

@@ -1,19 +1,18 @@
 """python -m ser_gpu.train: train a model by a protocol, resumable, and score its test part once at the end."""
 
 import argparse
-import csv
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from ser_gpu import checkpoint, command_line
-from ser_gpu.atomic import replacing, write_json
+from ser_gpu.atomic import replacing, write_csv, write_json
 from ser_gpu.checkpoint import Provenance
-from ser_gpu.config import AugmentConfig, CnnConfig, ModelConfig, TrainConfig
+from ser_gpu.config import AugmentConfig, CnnConfig, ModelConfig, TrainConfig, with_settings
 from ser_gpu.data.protocols import NAMED_PROTOCOLS, Protocol
 from ser_gpu.results import console, environment, figures
-from ser_gpu.scoring import report
+from ser_gpu.scoring import prediction_rows, report
 from ser_gpu.trainer import Material, Trainer, use_bfloat16
 
 
@@ -37,6 +36,7 @@ def _train(args: argparse.Namespace) -> int:
         lr=args.lr,
     )
     model_config = ModelConfig(augment=AugmentConfig(enabled=not args.no_augment), cnn=CnnConfig(head=args.head))
+    config, model_config = with_settings(config, model_config, args.set)
     out = Path(args.out or f"runs/{protocol.name}-fold{protocol.fold}-seed{args.seed}")
     if (out / "result.json").exists():
         raise ValueError(f"{out}: holds a finished training; name another folder with --out")
@@ -58,7 +58,7 @@ def _train(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         console.err.print(f"stopped after epoch {len(trainer.history)}; --resume --out {out} goes on")
         raise
-    _finish(trainer, protocol, out)
+    _finish(trainer, protocol, out, ("validation",) if args.no_test else ("validation", "test"))
     resume_file.unlink(missing_ok=True)
     return command_line.DONE
 
@@ -71,7 +71,7 @@ def _fit_with_progress(trainer: Trainer, out: Path, resume_file: Path) -> None:
 
         def after_epoch(row: dict) -> None:
             checkpoint.write(resume_file, trainer.state())
-            _write_csv(out / "metrics.csv", trainer.history)
+            write_csv(out / "metrics.csv", trainer.history)
             status = (
                 f"epoch {row['epoch']}/{config.epochs}  loss {row['train_loss']:.3f}  "
                 f"validation accuracy {row['validation_accuracy']:.3f}  UAR {row['validation_uar']:.3f}  "
@@ -84,13 +84,15 @@ def _fit_with_progress(trainer: Trainer, out: Path, resume_file: Path) -> None:
         trainer.fit(after_epoch, on_step=lambda: progress.advance(task))
 
 
-def _finish(trainer: Trainer, protocol: Protocol, out: Path) -> None:
-    """Fit the temperature, score the test part once, and write checkpoint, result and figure."""
+def _finish(trainer: Trainer, protocol: Protocol, out: Path, parts: Sequence[str]) -> None:
+    """Fit the temperature, score each part once, and write checkpoint, result, predictions and figure."""
     model = trainer.finish()
-    scores = {}
-    for part in ("validation", "test"):
+    scores, predictions = {}, []
+    for part in parts:
         logits, _ = trainer.logits(part)
-        scores[part] = report(model, logits, trainer.material.clips_of(part), protocol.speaker_independent)
+        clips = trainer.material.clips_of(part)
+        scores[part] = report(model, logits, clips, protocol.speaker_independent)
+        predictions += prediction_rows(model, logits, clips, part)
     names = ("clips", "accuracy", "uar", "macro_f1", "calibration_error")
     provenance = Provenance(
         protocol=protocol,
@@ -117,16 +119,10 @@ def _finish(trainer: Trainer, protocol: Protocol, out: Path) -> None:
         "config": {"training": asdict(trainer.config), "model": model.config.as_dict()},
         **scores,
     }
+    write_csv(out / "predictions.csv", predictions)
     write_json(out / "result.json", result)
-    console.show_report(f"{title}, test part", scores["test"], model.labels)
-    console.err.print(f"written: {out}/last.pth, result.json, metrics.csv, config.json, curves.png")
-
-
-def _write_csv(path: Path, rows: list[dict]) -> None:
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    console.show_report(f"{title}, {parts[-1]} part", scores[parts[-1]], model.labels)
+    console.err.print(f"written: {out}/last.pth, result.json, predictions.csv, metrics.csv, config.json, curves.png")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -148,6 +144,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--lr", type=float, default=defaults.lr, help=f"peak learning rate of the one-cycle schedule {shown}")
     add("--head", choices=("gap", "flatten"), default="gap", help=f"global average pooling or flatten {shown}")
     add("--no-augment", action="store_true", help="train without augmentation, masks and mixup")
+    add("--set", nargs="+", default=[], metavar="NAME=VALUE", help="any setting, such as cnn.width=48")
+    add("--no-test", action="store_true", help="do not score the test part: for a comparison on validation")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     add("--amp", choices=("auto", "on", "off"), default="auto", help="bfloat16 for the CNN (default: where it is fast)")
     add("--compile", action="store_true", help="torch.compile the CNN")

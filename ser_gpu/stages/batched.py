@@ -1,15 +1,12 @@
 """BatchedTransform: what the transforms of this package share, in torch-audiomentations' own frame."""
 
 import math
-from collections.abc import Callable
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch_audiomentations.core.transforms_interface import BaseWaveformTransform
 from torch_audiomentations.utils.object_dict import ObjectDict
-
-_CLIPS_IN_CACHE = 4
 
 
 class BatchedTransform(BaseWaveformTransform):
@@ -61,14 +58,3 @@ def uniform(count: int, low: float, high: float, device: torch.device) -> Tensor
     Shape: -> [count] float32.
     """
     return torch.empty(count, device=device).uniform_(low, high)
-
-
-def in_cache(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """Apply a function of batches; on a processor to a few clips at a time, whose intermediates stay in its cache.
-
-    Shape: each tensor [B, ...] -> [B, ...].
-    """
-    if tensors[0].device.type != "cpu" or len(tensors[0]) <= _CLIPS_IN_CACHE:
-        return function(*tensors)
-    parts = zip(*(tensor.split(_CLIPS_IN_CACHE) for tensor in tensors), strict=True)
-    return torch.cat([function(*part) for part in parts])

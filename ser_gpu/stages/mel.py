@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ser_gpu.config import MelConfig
+from ser_gpu.stages.in_cache import in_cache
 
 _SMALLEST_POWER = 1e-10
 _SMALLEST_VARIANCE = 1e-6
@@ -68,15 +69,8 @@ class LogMel(nn.Module):
 
         Shape: [B, L] -> [B, M, F].
         """
-        waveform = waveform.to(torch.float32)
-        if waveform.device.type != "cpu":
-            return self.mel_power(waveform)
-        return torch.cat([self.mel_power(clips) for clips in waveform.split(self._clips_in_cache(waveform.shape[-1]))])
-
-    def _clips_in_cache(self, samples: int) -> int:
-        """How many clips a processor transforms at once: three times faster where their spectra stay in its cache."""
-        complex_bytes = 8 * (self.config.n_fft // 2 + 1) * (samples // self.config.hop + 1)
-        return max(1, _CACHE_BYTES // complex_bytes)
+        complex_bytes = 8 * (self.config.n_fft // 2 + 1) * (waveform.shape[-1] // self.config.hop + 1)
+        return in_cache(self.mel_power, waveform.float(), clips=max(1, _CACHE_BYTES // complex_bytes))
 
 
 class FftMelPower(nn.Module):

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 from torch_audiomentations.utils.object_dict import ObjectDict
 
-from ser_gpu.stages.batched import BatchedTransform, in_cache, uniform
+from ser_gpu.stages.batched import BatchedTransform, uniform
+from ser_gpu.stages.in_cache import in_cache
 
 _SMALLEST_POWER = 1e-12
 

@@ -16,7 +16,8 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 from torch_audiomentations.utils.object_dict import ObjectDict
 
-from ser_gpu.stages.batched import BatchedTransform, choose, in_cache, uniform
+from ser_gpu.stages.batched import BatchedTransform, choose, uniform
+from ser_gpu.stages.in_cache import in_cache
 
 N_FFT = 1024
 HOP = 256

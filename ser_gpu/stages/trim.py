@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ser_gpu.config import TrimConfig
+from ser_gpu.stages.in_cache import in_cache
 
 _SMALLEST_POWER = 1e-10
 
@@ -32,6 +33,9 @@ class TrimSilence(nn.Module):
         self.clip_samples = clip_samples
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return in_cache(self._cut, waveform, self._own_lengths(waveform, lengths))
+
+    def _cut(self, waveform: Tensor, lengths: Tensor) -> Tensor:
         start, end = self.bounds(waveform, lengths)
         start = start + ((end - start - self.clip_samples) // 2).clamp(min=0)
         kept = (end - start).clamp(max=self.clip_samples)
@@ -46,9 +50,7 @@ class TrimSilence(nn.Module):
 
         Shape: [B, T] and [B] -> [B] int64, [B] int64.
         """
-        if lengths is None:
-            lengths = torch.full(waveform.shape[:1], waveform.shape[-1], device=waveform.device)
-        lengths = lengths.clamp(max=waveform.shape[-1])
+        lengths = self._own_lengths(waveform, lengths)
         hop = self.config.hop
         loudness, is_frame = self._loudness(waveform, lengths)
         peak = loudness.masked_fill(~is_frame, -torch.inf).amax(dim=1, keepdim=True)
@@ -56,6 +58,12 @@ class TrimSilence(nn.Module):
         first = sounds.int().argmax(dim=1)
         last = sounds.shape[1] - 1 - sounds.flip(1).int().argmax(dim=1)
         return first * hop, torch.minimum((last + 1) * hop, lengths)
+
+    def _own_lengths(self, waveform: Tensor, lengths: Tensor | None) -> Tensor:
+        samples = waveform.shape[-1]
+        if lengths is None:
+            return torch.full(waveform.shape[:1], samples, device=waveform.device)
+        return lengths.clamp(max=samples)
 
     def _loudness(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Level of each frame in dB, and which frames are the clip's own: 1 + length // hop, as librosa counts them."""
