@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import augment, frontend, latency, pipeline, report, scale, training
+from benchmarks import augment, frontend, latency, peers, pipeline, report, scale, training
 from ser_gpu import command_line
 from ser_gpu.atomic import write_json
 from ser_gpu.results import console, environment
@@ -40,6 +40,7 @@ def _benchmark(args: argparse.Namespace) -> int:
                 "quick": args.quick,
                 "load_before": os.getloadavg()[0],
                 "environment": environment.describe(device),
+                "peers": peers.versions(),
             }
             measured[name] = header | {"tables": SUBJECTS[name].run(device, args.quick, args.processes)}
             if path:

@@ -3,6 +3,8 @@
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
 
 import librosa
 import numpy as np
@@ -10,6 +12,11 @@ import numpy as np
 from ser_gpu.config import ModelConfig
 
 INT16_SCALE = 32_768.0
+
+
+def versions() -> dict[str, str]:
+    """Versions of the peers that are installed."""
+    return {name: version(name) for name in ("librosa", "scipy", "nnAudio2", "flashmel") if find_spec(name)}
 
 
 def log_mel(waveform: np.ndarray, config: ModelConfig) -> np.ndarray:

@@ -123,6 +123,7 @@ def test_the_command_writes_all_it_promises(finished):
         "curves.png",
         "last.pth",
         "metrics.csv",
+        "predictions.csv",
         "result.json",
     ]
     with (finished / "metrics.csv").open() as file:
@@ -136,6 +137,26 @@ def test_the_command_writes_all_it_promises(finished):
     assert result["environment"]["torch"] == torch.__version__
     assert model(torch.zeros(4, 48_000)).shape == (4, 8)
     assert json.loads((finished / "config.json").read_text())["training"]["epochs"] == 3
+
+
+def test_predictions_are_those_that_were_scored(finished):
+    result = json.loads((finished / "result.json").read_text())
+    with (finished / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for part in ("validation", "test"):
+        right = [row["predicted"] == row["emotion"] for row in rows if row["part"] == part]
+        assert len(right) == result[part]["clips"]
+        assert sum(right) / len(right) == pytest.approx(result[part]["accuracy"])
+    assert all(sum(float(row[emotion]) for emotion in ser_gpu.EMOTIONS) == pytest.approx(1, abs=1e-4) for row in rows)
+
+
+def test_without_the_test_part_it_is_not_scored(tiny_ravdess, tmp_path, capsys):
+    arguments = command(tiny_ravdess, tmp_path / "run", "--no-test", "--epochs", "1", "--set", "cnn.width=8")
+    assert train.main(arguments) == 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert "test" not in result
+    assert result["config"]["model"]["cnn"]["width"] == 8
+    assert "test part" not in capsys.readouterr().out
 
 
 def test_the_command_does_not_overwrite_a_finished_training(finished, tiny_ravdess, capsys):
@@ -186,6 +207,8 @@ def test_ctrl_c_says_how_to_go_on(tiny_ravdess, tmp_path, capsys, monkeypatch):
         (["--test-actors", "31"], "between 1 and 24"),
         (["--device", "quantum"], "--device quantum"),
         (["--lr", "-1"], "lr must be positive"),
+        (["--set", "cnn.depht=3"], "no such setting: 'cnn.depht', there are training.protocol"),
+        (["--set", "cnn.depth=deep"], "cnn.depth=deep: the value must be a whole number"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(arguments, message, tiny_ravdess, tmp_path, capsys, monkeypatch):

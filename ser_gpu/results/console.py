@@ -111,6 +111,21 @@ def show_report(title: str, report: dict, emotions: Sequence[str]) -> None:
     out.print(sex_table)
 
 
+def show_crossvalidation(table: dict) -> None:
+    """Every run of a cross-validation, then the means; the test part where it was scored, else validation."""
+    part = "test" if "test" in table["summary"] else "validation"
+    summary = table["summary"][part]
+    title = f"{table['name']}: {table['protocol']}, {part} part, {table['runs']} of {table['planned']} trainings"
+    shown = _table(title, ("fold", "seed", "clips", "accuracy", "UAR", "macro F1", "calibration error"))
+    for row in table["rows"]:
+        values = (f"{row[part][metric]:.3f}" for metric in summary)
+        shown.add_row(str(row["fold"]), str(row["seed"]), str(row[part]["clips"]), *values)
+    shown.add_section()
+    for label, key in (("mean", "mean"), ("sd over seeds", "sd_seeds"), ("sd over folds", "sd_folds")):
+        shown.add_row(label, "", "", *("" if each[key] is None else f"{each[key]:.3f}" for each in summary.values()))
+    out.print(shown)
+
+
 def _table(title: str, columns: Iterable[str]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", header_style="")
     for i, column in enumerate(columns):
