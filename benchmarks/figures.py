@@ -20,7 +20,7 @@ def by_batch(frontend: dict) -> Figure:
         frontend: the subject's part of a result file.
     """
     tables, where = frontend["tables"], frontend["environment"]
-    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
     axes = figure.subplots()
     for row in tables["batch"]:
         colour, marker, width = _STYLES[row["competitor"]]
@@ -45,5 +45,5 @@ def by_batch(frontend: dict) -> Figure:
         title=f"Log-mel spectrograms, n_fft 1024, one thread\n({where['device_name']}, torch {where['torch']})",
     )
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize=8, ncols=2)
+    figure.legend(loc="outside lower center", frameon=False, ncols=4)
     return figure

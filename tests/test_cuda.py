@@ -1,0 +1,86 @@
+"""What only a CUDA device can show: agreement with the CPU, no waiting, and capture as a graph."""
+
+import pytest
+import torch
+
+from ser_gpu.config import AugmentConfig, CnnConfig, MelConfig, ModelConfig, TrainConfig
+from ser_gpu.data import ravdess
+from ser_gpu.data.protocols import Protocol
+from ser_gpu.data.waveform import ClipBank
+from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.stages.mel import LogMel
+from ser_gpu.stages.stretch import change_pitch_and_tempo, change_speed
+from ser_gpu.stages.trim import TrimSilence
+from ser_gpu.trainer import Material, Trainer
+
+pytestmark = pytest.mark.cuda
+
+
+@pytest.fixture
+def trainer(tiny_ravdess):
+    clips = ravdess.scan(tiny_ravdess).clips
+    bank = ClipBank.read([clip.path for clip in clips], 16_000).to("cuda")
+    material = Material(clips, bank, Protocol().split(clips))
+    return Trainer(TrainConfig(epochs=4, batch_size=32), ModelConfig(), material, bfloat16=True)
+
+
+def test_trimming_is_the_same_to_the_sample(voices):
+    trim = TrimSilence(ModelConfig().trim, 16_000)
+    lengths = torch.linspace(9_000, voices.shape[1], 8).long()
+    assert torch.equal(trim(voices.cuda(), lengths.cuda()).cpu(), trim(voices, lengths))
+
+
+@pytest.mark.parametrize("backend", ["fft", "conv"])
+def test_decibels_agree(backend, voices):
+    mel = LogMel(MelConfig(backend=backend), 16_000)
+    on_cpu = mel.decibels(voices)
+    torch.testing.assert_close(mel.cuda().decibels(voices.cuda()).cpu(), on_cpu, atol=1e-3, rtol=0)
+
+
+def test_stretching_agrees(voices):
+    factors = torch.linspace(0.9, 1.1, 8)
+    for stretch in (change_speed, lambda x, f: change_pitch_and_tempo(x, f, f.flip(0), longest=1.3)):
+        torch.testing.assert_close(
+            stretch(voices.cuda(), factors.cuda()).cpu(), stretch(voices, factors), atol=1e-4, rtol=0
+        )
+
+
+def test_a_training_epoch_never_waits_for_the_device(trainer):
+    trainer.train_steps(on_step=lambda: None)  # builds the chain, chooses kernels
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        total = trainer.train_steps(on_step=lambda: None)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert total.isfinite()
+
+
+def test_what_waits_is_caught():
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        with pytest.raises(RuntimeError, match="synchroniz"):
+            torch.ones(1, device="cuda").item()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
+def test_the_forward_pass_can_be_captured_as_a_graph(training, voices):
+    config = ModelConfig(augment=AugmentConfig(mixup_probability=0.0), cnn=CnnConfig(width=8))
+    model = SpeechEmotionModel(config).cuda().train(training)
+    waveform = voices.cuda()
+    stream = torch.cuda.Stream()
+    with torch.no_grad(), torch.cuda.stream(stream):
+        for _ in range(3):
+            expected = model(waveform)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.no_grad(), torch.cuda.graph(graph):
+        answer = model(waveform)
+    graph.replay()
+    assert answer.shape == expected.shape
+    if not training:
+        torch.testing.assert_close(answer, expected)
+    first = answer.clone()
+    graph.replay()
+    assert torch.equal(answer, first) is not training, "each replay in training draws anew"
