@@ -3,6 +3,7 @@
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
+from statistics import median
 
 import psutil
 import torch
@@ -20,6 +21,7 @@ TABLES = {
             ("clips", "clips", "{:,}"),
             ("clips_per_second", "clips/s", "{:,.0f}"),
             ("seconds", "seconds", "{:,.1f}"),
+            ("repeats", "median of", "{}"),
             ("megabytes", "memory of the process at most, MB", "{:,.0f}"),
         ),
     ),
@@ -44,16 +46,21 @@ def _measure(device_name: str, quick: bool) -> dict[str, list[dict]]:
     batch = 1024 if device.type == "cuda" else _BATCH
     clips, lengths = (part.to(device) for part in recordings(batch))
     sizes = (100, 300) if quick else tuple(10**k for k in range(3, 6 if device.type == "cpu" else 7))
+    repeated = 0 if quick else 10**4
     _stream(model, clips, lengths, 4 * batch)
     rows = []
     for size in sizes:
-        seconds, resident = _stream(model, clips, lengths, size)
+        times, resident = zip(
+            *(_stream(model, clips, lengths, size) for _ in range(max(1, repeated // size))), strict=True
+        )
+        seconds = median(times)
         rows.append(
             {
                 "clips": size,
                 "clips_per_second": size / seconds,
                 "seconds": seconds,
-                "megabytes": resident / 2**20,
+                "repeats": len(times),
+                "megabytes": max(resident) / 2**20,
             }
         )
     windows = 10**6 * 3_600 // 3

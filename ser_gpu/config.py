@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 
+HEADS = ("gap", "statistics", "attention", "flatten")
+
 
 def _require(holds: bool, owner: object, name: str, rule: str) -> None:
     if not holds:
@@ -103,8 +105,10 @@ class AugmentConfig:
 class MelConfig:
     """The log-mel spectrogram: FFT length and hop in samples, M bands from `f_min` to `f_max` Hz, floor in dB.
 
-    `backend` chooses how the same transform is computed: "conv" (nnAudio's convolution kernels), "fft", or "auto".
-    `trainable` lets gradients change nnAudio's kernels, which then belong to the weights; that needs "conv".
+    `band_channel` adds a second picture, in which each band is relative to its own mean over the clip: what a voice's
+    or a microphone's colour adds to every frame is gone. `backend` chooses how the same transform is computed: "conv"
+    (nnAudio's convolution kernels), "fft", or "auto". `trainable` lets gradients change nnAudio's
+    kernels, which then belong to the weights; that needs "conv".
     """
 
     n_fft: int = 1024
@@ -113,6 +117,7 @@ class MelConfig:
     f_min: float = 20.0
     f_max: float = 8_000.0
     top_db: float = 80.0
+    band_channel: bool = False
     backend: str = "auto"
     trainable: bool = False
 
@@ -123,12 +128,18 @@ class MelConfig:
         _require(self.backend in ("auto", "conv", "fft"), self, "backend", "auto, conv or fft")
         _require(not (self.trainable and self.backend == "fft"), self, "backend", "conv or auto when trainable")
 
+    @property
+    def channels(self) -> int:
+        """Pictures of one clip."""
+        return 2 if self.band_channel else 1
+
 
 @dataclass(frozen=True)
 class CnnConfig:
     """The network: `depth` residual blocks of `width`, 2 `width`, 4 `width`, ... channels, and a head.
 
-    `head` is "gap" (global average pooling, then a linear layer) or "flatten" (a linear layer on every cell).
+    `head` is "gap" (global average pooling), "statistics" (mean and standard deviation over time), "attention" (a mean
+    over time, weighted by what is heard), each before a linear layer, or "flatten" (a linear layer on every cell).
     """
 
     width: int = 32
@@ -141,7 +152,7 @@ class CnnConfig:
         _require(self.width >= 2 and self.width % 2 == 0, self, "width", "an even number of channels")
         _require(1 <= self.depth <= 5, self, "depth", "between 1 and 5")
         _require_probabilities(self, "block_dropout", "head_dropout")
-        _require(self.head in ("gap", "flatten"), self, "head", "gap or flatten")
+        _require(self.head in HEADS, self, "head", f"one of {', '.join(HEADS)}")
 
 
 @dataclass(frozen=True)

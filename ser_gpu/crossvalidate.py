@@ -21,11 +21,13 @@ SPLIT_SEEDS = range(5)
 
 @dataclass(frozen=True)
 class Run:
-    """One training of the cross-validation: which fold and seed, and the folder that it writes."""
+    """One training: protocol, fold and seed, the folder that it writes, and further arguments of `ser_gpu.train`."""
 
+    protocol: str
     fold: int
     seed: int
     out: Path
+    arguments: tuple[str, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -51,10 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _crossvalidate(args: argparse.Namespace, train_arguments: list[str]) -> int:
     name = args.name or args.protocol
     folder = Path(args.runs) / name
-    folds = args.folds if args.folds is not None else _all_folds(args.protocol)
-    runs = [Run(fold, seed, folder / f"fold{fold}-seed{seed}") for seed in args.seeds for fold in folds]
-    _hold_to_one_setting(folder, [args.protocol, *train_arguments])
-    failed = _train([run for run in runs if not run.finished], args.protocol, train_arguments, args.jobs)
+    folds = args.folds if args.folds is not None else all_folds(args.protocol)
+    runs = [Run(args.protocol, fold, seed, folder / f"fold{fold}-seed{seed}") for seed in args.seeds for fold in folds]
+    hold_to_one_setting(folder, [args.protocol, *train_arguments])
+    failed = train_all(runs, train_arguments, args.jobs)
     done = [run for run in runs if run.finished]
     if not done:
         raise ValueError(f"{folder}: no training of {len(runs)} came to its end")
@@ -70,11 +72,12 @@ def _crossvalidate(args: argparse.Namespace, train_arguments: list[str]) -> int:
     return command_line.SOME_FAILED if failed else command_line.DONE
 
 
-def _all_folds(protocol: str) -> Sequence[int]:
+def all_folds(protocol: str) -> Sequence[int]:
+    """Every fold of a protocol; of a random one, the first split seeds."""
     return SPLIT_SEEDS if protocol in RANDOM_PROTOCOLS else range(FOLDS[protocol])
 
 
-def _hold_to_one_setting(folder: Path, arguments: list[str]) -> None:
+def hold_to_one_setting(folder: Path, arguments: list[str]) -> None:
     """Refuse to mix trainings of different settings under one name."""
     path = folder / "arguments.json"
     if path.exists() and json.loads(path.read_text(encoding="utf-8")) != arguments:
@@ -82,13 +85,14 @@ def _hold_to_one_setting(folder: Path, arguments: list[str]) -> None:
     write_json(path, arguments)
 
 
-def _train(runs: list[Run], protocol: str, train_arguments: list[str], jobs: int) -> int:
-    """Run the trainings, `jobs` at a time, each as a process with a log of its own; how many failed."""
+def train_all(runs: Sequence[Run], train_arguments: list[str], jobs: int) -> int:
+    """Run what is not finished, `jobs` trainings at a time, each a process with its own log; how many failed."""
+    runs = [run for run in runs if not run.finished]
     failed = 0
     threads = max(1, (os.cpu_count() or 1) // jobs)
     with console.progress("status") as progress, ThreadPoolExecutor(jobs) as pool:
         task = progress.add_task("Trainings", total=len(runs), status="")
-        one = lambda run: _train_one(run, protocol, train_arguments, threads)  # noqa: E731
+        one = lambda run: _train_one(run, train_arguments, threads)  # noqa: E731
         for run, code in zip(runs, pool.map(one, runs), strict=True):
             if code:
                 failed += 1
@@ -97,12 +101,12 @@ def _train(runs: list[Run], protocol: str, train_arguments: list[str], jobs: int
     return failed
 
 
-def _train_one(run: Run, protocol: str, train_arguments: list[str], threads: int) -> int:
+def _train_one(run: Run, train_arguments: list[str], threads: int) -> int:
     run.out.mkdir(parents=True, exist_ok=True)
-    own = ["--protocol", protocol, "--fold", str(run.fold), "--seed", str(run.seed), "--out", str(run.out), "--resume"]
+    own = ["--protocol", run.protocol, "--fold", str(run.fold), "--seed", str(run.seed), *run.arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     with (run.out / "log.txt").open("a", encoding="utf-8") as log:
-        command = [sys.executable, "-m", "ser_gpu.train", *own, *train_arguments]
+        command = [sys.executable, "-m", "ser_gpu.train", *own, "--out", str(run.out), "--resume", *train_arguments]
         return subprocess.run(command, stdout=log, stderr=log, env=environment).returncode
 
 

@@ -63,7 +63,7 @@ class SpeechEmotionModel(nn.Module):
         self.augment = WaveformAugment(config.augment, config.audio.sample_rate)
         self.mel = LogMel(config.mel, config.audio.sample_rate, mel_kernels)
         self.mask = SpectrogramMask(config.augment)
-        self.cnn = EmotionCnn(config.cnn, config.mel.n_mels, config.frames, len(self.labels))
+        self.cnn = EmotionCnn(config.cnn, config.mel.channels, config.mel.n_mels, config.frames, len(self.labels))
         self.register_buffer("temperature", torch.ones(()), persistent=False)
 
     @property

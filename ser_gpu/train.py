@@ -9,7 +9,7 @@ from pathlib import Path
 from ser_gpu import checkpoint, command_line
 from ser_gpu.atomic import replacing, write_csv, write_json
 from ser_gpu.checkpoint import Provenance
-from ser_gpu.config import AugmentConfig, CnnConfig, ModelConfig, TrainConfig, with_settings
+from ser_gpu.config import HEADS, AugmentConfig, CnnConfig, ModelConfig, TrainConfig, with_settings
 from ser_gpu.data.protocols import NAMED_PROTOCOLS, Protocol
 from ser_gpu.results import console, environment, figures
 from ser_gpu.scoring import prediction_rows, report
@@ -142,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--epochs", type=count, default=defaults.epochs, help=f"passes over the training part {shown}")
     add("--batch-size", type=count, default=defaults.batch_size, help=f"clips a step {shown}")
     add("--lr", type=float, default=defaults.lr, help=f"peak learning rate of the one-cycle schedule {shown}")
-    add("--head", choices=("gap", "flatten"), default="gap", help=f"global average pooling or flatten {shown}")
+    add("--head", choices=HEADS, default="gap", help=f"how the last feature maps are pooled {shown}")
     add("--no-augment", action="store_true", help="train without augmentation, masks and mixup")
     add("--set", nargs="+", default=[], metavar="NAME=VALUE", help="any setting, such as cnn.width=48")
     add("--no-test", action="store_true", help="do not score the test part: for a comparison on validation")

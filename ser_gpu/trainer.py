@@ -88,7 +88,14 @@ class Trainer:
         self.history: list[dict] = []
 
     def train_epoch(self, on_step: Callable[[], None] = lambda: None) -> float:
-        """One pass over the training part; the mean loss."""
+        """One pass over the training part; the mean loss, the one thing that is read back from the device."""
+        return self.train_steps(on_step).item() / self.steps
+
+    def train_steps(self, on_step: Callable[[], None]) -> Tensor:
+        """The steps of an epoch, none of which waits for the device; the sum of their losses, still there.
+
+        Shape: -> [].
+        """
         self._seed_epoch()
         self.model.train()
         rows = self.material.rows["train"]
@@ -107,7 +114,7 @@ class Trainer:
             self.ema.update_parameters(self.model)
             total += loss.detach()
             on_step()
-        return total.item() / self.steps
+        return total
 
     def fit(self, after_epoch: Callable[[dict], None], on_step: Callable[[], None] = lambda: None) -> None:
         """Train the epochs that are left; `after_epoch` gets the epoch's row of history.

@@ -126,6 +126,19 @@ def show_crossvalidation(table: dict) -> None:
     out.print(shown)
 
 
+def show_ablation(table: dict) -> None:
+    """Every variant with its validation UAR and the difference from the recipe, in points."""
+    columns = ("variant", "runs", "parameters", "UAR", "difference", "standard error", "calibration error")
+    shown = _table(f"Ablation: {table['protocol']}, validation parts", columns)
+    for row in table["variants"]:
+        gap = "" if row["difference"] is None else f"{100 * row['difference']:+.1f}"
+        error = "" if row["standard_error"] is None else f"{100 * row['standard_error']:.1f}"
+        scores = row["validation"]
+        cells = (f"{row['parameters']:,}", f"{scores['uar']:.3f}", gap, error, f"{scores['calibration_error']:.3f}")
+        shown.add_row(row["name"], str(row["runs"]), *cells)
+    out.print(shown)
+
+
 def _table(title: str, columns: Iterable[str]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", header_style="")
     for i, column in enumerate(columns):

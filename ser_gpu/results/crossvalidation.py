@@ -39,6 +39,42 @@ def summary(rows: Sequence[dict], part: str) -> dict[str, dict]:
     }
 
 
+def ablation(protocol: str, variants: dict[str, list[str]], results: dict[str, Sequence[dict]]) -> dict:
+    """Validation UAR of each variant, and its difference from the first one, fold by fold and seed by seed.
+
+    Args:
+        variants: name -> settings in which it differs; the first one is the recipe.
+        results: name -> what `ser_gpu.train` wrote.
+    """
+    rows = {name: [_row(result) for result in each] for name, each in results.items()}
+    recipe = {_place(row): row["validation"]["uar"] for row in rows[next(iter(variants))]}
+    return {
+        "protocol": protocol,
+        "variants": [
+            {"name": name, "settings": settings, **_against(recipe, rows[name]), "rows": rows[name]}
+            for name, settings in variants.items()
+            if rows[name]
+        ],
+    }
+
+
+def _against(recipe: dict[tuple, float], rows: Sequence[dict]) -> dict:
+    paired = [row["validation"]["uar"] - recipe[_place(row)] for row in rows if _place(row) in recipe]
+    several = len(paired) > 1
+    return {
+        "runs": len(rows),
+        "parameters": rows[0]["parameters"],
+        "seconds": fmean(row["seconds"] for row in rows),
+        "validation": {metric: fmean(row["validation"][metric] for row in rows) for metric in METRICS},
+        "difference": fmean(paired) if paired else None,
+        "standard_error": stdev(paired) / len(paired) ** 0.5 if several else None,
+    }
+
+
+def _place(row: dict) -> tuple[int, int]:
+    return row["fold"], row["seed"]
+
+
 def _spread(rows: Sequence[dict], part: str, metric: str, axis: str) -> float | None:
     groups: dict[int, list[float]] = {}
     for row in rows:

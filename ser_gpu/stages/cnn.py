@@ -35,44 +35,94 @@ class EmotionCnn(nn.Module):
     """Classify a spectrogram as an image.
 
     A 5x5 stem that halves the frames, `depth` residual blocks that double the channels and halve both axes (the last
-    one the bands alone), and a head: global average pooling or flatten, dropout, linear.
+    one the bands alone), and a head: a pooling, dropout, linear.
 
     Args:
         config: width, depth, dropout, head.
+        channels: pictures of one clip.
         bands: M.
         frames: F; the flatten head is built for this many.
         classes: C.
 
-    Shape: [B, 1, M, F] -> [B, C].
+    Shape: [B, channels, M, F] -> [B, C].
 
     Raises:
         ValueError: too few bands or frames for the depth.
     """
 
-    def __init__(self, config: CnnConfig, bands: int, frames: int, classes: int):
+    def __init__(self, config: CnnConfig, channels: int, bands: int, frames: int, classes: int):
         super().__init__()
         stem = config.width // 2
         self.stem = nn.Sequential(
-            nn.Conv2d(1, stem, 5, stride=(1, 2), padding=2, bias=False), nn.BatchNorm2d(stem), nn.ReLU()
+            nn.Conv2d(channels, stem, 5, stride=(1, 2), padding=2, bias=False), nn.BatchNorm2d(stem), nn.ReLU()
         )
-        channels = [stem, *(config.width * 2**level for level in range(config.depth))]
+        widths = [stem, *(config.width * 2**level for level in range(config.depth))]
         pools = [(2, 2)] * (config.depth - 1) + [(2, 1)]
         self.blocks = nn.Sequential(
             *(
                 ResidualBlock(before, after, pool, config.block_dropout)
-                for before, after, pool in zip(channels[:-1], channels[1:], pools, strict=True)
+                for before, after, pool in zip(widths[:-1], widths[1:], pools, strict=True)
             )
         )
         height = bands // 2**config.depth
         width = (frames + 1) // 2 // 2 ** (config.depth - 1)
         if height == 0 or width == 0:
             raise ValueError(f"{bands} bands and {frames} frames are too few for {config.depth} blocks")
-        self.head = config.head
+        self.pool = _pooling(config.head, widths[-1])
         self.dropout = nn.Dropout(config.head_dropout)
-        self.classify = nn.Linear(channels[-1] * (1 if self.head == "gap" else height * width), classes)
+        cells = {"gap": 1, "attention": 1, "statistics": 2, "flatten": height * width}
+        self.classify = nn.Linear(widths[-1] * cells[config.head], classes)
         self.to(memory_format=torch.channels_last)  # faster on GPUs and processors alike
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         x = self.blocks(self.stem(spectrogram.contiguous(memory_format=torch.channels_last)))
-        x = x.mean(dim=(2, 3)) if self.head == "gap" else x.flatten(1)
-        return self.classify(self.dropout(x))
+        return self.classify(self.dropout(self.pool(x)))
+
+
+def _pooling(head: str, channels: int) -> nn.Module:
+    if head == "attention":
+        return AttentivePooling(channels)
+    return {"gap": GlobalAveragePooling, "statistics": StatisticsPooling, "flatten": nn.Flatten}[head]()
+
+
+class GlobalAveragePooling(nn.Module):
+    """Mean over bands and frames.
+
+    Shape: [B, C, H, W] -> [B, C].
+
+    Source: Lin et al., Network In Network, ICLR 2014.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=(2, 3))
+
+
+class StatisticsPooling(nn.Module):
+    """Mean and standard deviation over frames of the mean over bands.
+
+    Shape: [B, C, H, W] -> [B, 2 C].
+
+    Source: Snyder et al., Deep Neural Network Embeddings for Text-Independent Speaker Verification, Interspeech 2017.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        frames = x.mean(dim=2)
+        variance = frames.float().var(dim=2, correction=0)
+        return torch.cat([frames.mean(dim=2), (variance + 1e-5).sqrt().to(frames.dtype)], dim=1)
+
+
+class AttentivePooling(nn.Module):
+    """Mean over frames of the mean over bands, weighted by a learned score of each frame.
+
+    Shape: [B, C, H, W] -> [B, C].
+
+    Source: Okabe et al., Attentive Statistics Pooling for Deep Speaker Embedding, Interspeech 2018.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.score = nn.Conv1d(channels, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        frames = x.mean(dim=2)
+        return (frames * self.score(frames).softmax(dim=2)).sum(dim=2)

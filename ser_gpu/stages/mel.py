@@ -26,7 +26,7 @@ class LogMel(nn.Module):
 
     Shape:
         - input: [B, L] floating point
-        - output: [B, 1, M, F] float32, F = L // hop + 1
+        - output: [B, 1, M, F] float32, F = L // hop + 1; [B, 2, M, F] with a band channel
 
     Raises:
         ValueError: kernels of another shape than the configuration's.
@@ -51,10 +51,10 @@ class LogMel(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         with torch.autocast(waveform.device.type, enabled=False):
-            decibels = self.decibels(waveform)
-            centred = decibels - decibels.mean(dim=(1, 2), keepdim=True)
-            variance = centred.square().mean(dim=(1, 2), keepdim=True)
-            return (centred * (variance + _SMALLEST_VARIANCE).rsqrt()).unsqueeze(1)
+            level = _normalised(self.decibels(waveform).unsqueeze(1))
+            if not self.config.band_channel:
+                return level
+            return torch.cat([level, _normalised(level - level.mean(dim=3, keepdim=True))], dim=1)
 
     def decibels(self, waveform: Tensor) -> Tensor:
         """Level of each cell below the clip's loudest cell, not under the floor.
@@ -71,6 +71,16 @@ class LogMel(nn.Module):
         """
         complex_bytes = 8 * (self.config.n_fft // 2 + 1) * (waveform.shape[-1] // self.config.hop + 1)
         return in_cache(self.mel_power, waveform.float(), clips=max(1, _CACHE_BYTES // complex_bytes))
+
+
+def _normalised(picture: Tensor) -> Tensor:
+    """Zero mean and unit variance for each clip.
+
+    Shape: [B, 1, M, F] -> [B, 1, M, F].
+    """
+    centred = picture - picture.mean(dim=(2, 3), keepdim=True)
+    variance = centred.square().mean(dim=(2, 3), keepdim=True)
+    return centred * (variance + _SMALLEST_VARIANCE).rsqrt()
 
 
 class FftMelPower(nn.Module):

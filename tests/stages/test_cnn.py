@@ -1,33 +1,34 @@
 import pytest
 import torch
 
-from ser_gpu.config import CnnConfig
+from ser_gpu.config import HEADS, CnnConfig
 from ser_gpu.stages.cnn import EmotionCnn
 
 
-@pytest.mark.parametrize("head", ["gap", "flatten"])
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize(("width", "depth"), [(32, 4), (16, 3), (48, 5)])
 @pytest.mark.parametrize("frames", [187, 188])
 def test_shapes(head, width, depth, frames):
-    cnn = EmotionCnn(CnnConfig(width=width, depth=depth, head=head), 64, frames, 8).eval()
+    cnn = EmotionCnn(CnnConfig(width=width, depth=depth, head=head), 1, 64, frames, 8).eval()
     assert cnn(torch.randn(2, 1, 64, frames)).shape == (2, 8)
 
 
 def test_the_default_has_about_a_million_parameters():
-    assert 1.0e6 < sum(p.numel() for p in EmotionCnn(CnnConfig(), 64, 188, 8).parameters()) < 1.5e6
+    assert 1.0e6 < sum(p.numel() for p in EmotionCnn(CnnConfig(), 1, 64, 188, 8).parameters()) < 1.5e6
 
 
-def test_global_average_pooling_takes_any_number_of_frames():
-    cnn = EmotionCnn(CnnConfig(), 64, 188, 8).eval()
+@pytest.mark.parametrize("head", [head for head in HEADS if head != "flatten"])
+def test_pooling_takes_any_number_of_frames(head):
+    cnn = EmotionCnn(CnnConfig(head=head), 1, 64, 188, 8).eval()
     assert cnn(torch.randn(2, 1, 64, 300)).shape == (2, 8)
 
 
 def test_a_clip_alone_equals_the_clip_in_a_batch():
-    cnn = EmotionCnn(CnnConfig(), 64, 188, 8).eval()
-    batch = torch.randn(4, 1, 64, 188)
+    cnn = EmotionCnn(CnnConfig(), 2, 64, 188, 8).eval()
+    batch = torch.randn(4, 2, 64, 188)
     torch.testing.assert_close(cnn(batch)[2:3], cnn(batch[2:3]), atol=1e-5, rtol=0)
 
 
 def test_too_small_a_picture_is_refused():
     with pytest.raises(ValueError, match="8 bands and 188 frames are too few for 4 blocks"):
-        EmotionCnn(CnnConfig(), 8, 188, 8)
+        EmotionCnn(CnnConfig(), 1, 8, 188, 8)

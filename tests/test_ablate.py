@@ -1,0 +1,51 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from ser_gpu import ablate
+from ser_gpu.config import ModelConfig, TrainConfig, with_settings
+
+
+@pytest.fixture
+def variants(tmp_path):
+    path = tmp_path / "variants.toml"
+    small = '"cnn.width=4", "cnn.depth=2", "audio.clip_seconds=0.5", "augment.enabled=false"'
+    path.write_text(f'[variants]\n"the recipe" = [{small}]\nflatten = [{small}, "cnn.head=flatten"]\n')
+    return path
+
+
+def test_variants_are_compared_on_validation_alone(variants, tiny_ravdess, tmp_path, capsys):
+    options = ["--protocol", "stratified", "--folds", "0", "--runs", str(tmp_path), "--jobs", "2"]
+    training = ["--data", str(tiny_ravdess), "--device", "cpu", "--epochs", "1", "--batch-size", "64"]
+    assert ablate.main([str(variants), *options, *training]) == 0
+    table = json.loads((tmp_path / "ablation" / "table.json").read_text())
+    recipe, flatten = table["variants"]
+    assert (recipe["name"], recipe["difference"]) == ("the recipe", 0.0)
+    gap = flatten["validation"]["uar"] - recipe["validation"]["uar"]
+    assert flatten["difference"] == pytest.approx(gap)
+    assert flatten["parameters"] > recipe["parameters"]
+    assert "test" not in flatten["rows"][0]
+    assert "flatten" in capsys.readouterr().out
+
+
+def test_the_shipped_variants_are_settings_that_there_are():
+    variants = ablate.read_variants(Path(__file__).parent.parent / "experiments" / "ablation.toml")
+    assert next(iter(variants.values())) == []
+    for settings in variants.values():
+        assert bool(settings) == (
+            with_settings(TrainConfig(), ModelConfig(), settings) != (TrainConfig(), ModelConfig())
+        )
+
+
+@pytest.mark.parametrize("text", ["", "[variants]", "[variants]\na = 1", "[variants"])
+def test_a_file_without_variants_is_one_line(text, tmp_path, capsys):
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    assert ablate.main([str(path)]) == 2
+    assert str(path) in capsys.readouterr().err
+
+
+def test_an_unknown_variant_is_named(variants, capsys):
+    assert ablate.main([str(variants), "--only", "nothing"]) == 2
+    assert "no such variant: nothing" in capsys.readouterr().err
