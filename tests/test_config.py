@@ -27,7 +27,7 @@ def test_what_follows_from_the_configuration():
         (lambda: MelConfig(backend="gpu"), "backend must be auto, conv or fft, got 'gpu'"),
         (lambda: MelConfig(backend="fft", trainable=True), "backend must be conv or auto when trainable"),
         (lambda: MelConfig(f_min=9_000.0), "f_min must be between 0 and f_max"),
-        (lambda: CnnConfig(head="mean"), "head must be gap or flatten"),
+        (lambda: CnnConfig(head="mean"), "head must be one of gap, statistics, attention, flatten"),
         (lambda: ModelConfig(audio=AudioConfig(sample_rate=8_000)), "f_max must be at most half"),
         (lambda: ModelConfig(audio=AudioConfig(clip_seconds=0.01)), "clip_seconds must hold one FFT"),
         (lambda: TrainConfig(epochs=0), "epochs must be positive"),

@@ -5,14 +5,25 @@ from pathlib import Path
 
 import pytest
 import soundfile
+import torch
 
 import predict
+import ser_gpu
 from ser_gpu import evaluate
 from ser_gpu.data import ravdess
 from ser_gpu.data.protocols import Protocol
+from ser_gpu.stages.mel import nnaudio_kernels
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = ROOT / "weights" / "ser_ravdess.pth"
+
+
+def test_their_kernels_are_those_that_nnaudio_makes_of_their_configuration():
+    model = ser_gpu.load_model(WEIGHTS)
+    kernels = nnaudio_kernels(model.config.mel, model.sample_rate)
+    stored = model.mel.mel_power.window, model.mel.mel_power.mel_basis
+    for ours, theirs in zip(stored, kernels, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-7, rtol=0)  # another processor's cosine may round otherwise
 
 
 @pytest.mark.ravdess
