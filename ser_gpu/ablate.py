@@ -8,8 +8,7 @@ from pathlib import Path
 
 from ser_gpu import command_line
 from ser_gpu.atomic import write_json
-from ser_gpu.crossvalidate import Run, all_folds, hold_to_one_setting, train_all
-from ser_gpu.data.protocols import NAMED_PROTOCOLS
+from ser_gpu.crossvalidate import Run, add_run_options, all_folds, hold_to_one_setting, train_all
 from ser_gpu.results import console, crossvalidation
 
 
@@ -79,16 +78,9 @@ def _parser() -> argparse.ArgumentParser:
         "no test part is scored. Started again, it goes on where it stopped. Arguments that are not named here go to "
         "ser_gpu.train, such as --epochs or --device.",
     )
-    add = parser.add_argument
-    add("variants", nargs="?", default="experiments/ablation.toml", help="(default: %(default)s)")
-    add("--only", nargs="+", metavar="VARIANT", help="these variants alone (default: all)")
-    add("--protocol", choices=NAMED_PROTOCOLS, default="actors5", help="(default: %(default)s)")
-    add("--folds", type=int, nargs="+", help="(default: all; for a random protocol, split seeds 0 to 4)")
-    add("--seeds", type=int, nargs="+", default=[0], help="seeds of the trainings (default: 0)")
-    add("--runs", default="runs", help="folder of all trainings (default: %(default)s)")
-    add("--table", help="JSON file of the table (default: RUNS/ablation/table.json)")
-    add("--jobs", type=command_line.positive_int, default=1, help="trainings at a time (default: %(default)s)")
-    add("--json", action="store_true", help="print the JSON instead of the table")
+    add_run_options(parser)
+    parser.add_argument("variants", nargs="?", default="experiments/ablation.toml", help="(default: %(default)s)")
+    parser.add_argument("--only", nargs="+", metavar="VARIANT", help="these variants alone (default: all)")
     return parser
 
 

@@ -115,21 +115,26 @@ def _last_line(run: Run) -> str:
     return next((line for line in reversed(lines) if line.strip()), "no output")
 
 
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """What every command of many trainings knows: which ones, how many at a time, and where to."""
+    add = parser.add_argument
+    add("--protocol", choices=NAMED_PROTOCOLS, default="actors5", help="(default: %(default)s)")
+    add("--folds", type=int, nargs="+", help="(default: all; for a random protocol, split seeds 0 to 4)")
+    add("--seeds", type=int, nargs="+", default=[0], help="seeds of the trainings (default: 0)")
+    add("--runs", default="runs", help="folder of all trainings (default: %(default)s)")
+    add("--table", help="JSON file of the table (default: table.json beside the trainings)")
+    add("--jobs", type=command_line.positive_int, default=1, help="trainings at a time (default: %(default)s)")
+    add("--json", action="store_true", help="print the JSON instead of the table")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m ser_gpu.crossvalidate",
         description="Train every fold and seed of a protocol and print the table. Started again, it goes on where it "
         "stopped. Arguments that are not named here go to ser_gpu.train, such as --epochs, --set or --device.",
     )
-    add = parser.add_argument
-    add("--protocol", choices=NAMED_PROTOCOLS, default="actors5", help="(default: %(default)s)")
-    add("--folds", type=int, nargs="+", help="(default: all; for a random protocol, split seeds 0 to 4)")
-    add("--seeds", type=int, nargs="+", default=[0], help="seeds of the trainings (default: 0)")
-    add("--name", help="of the folder and the table (default: the protocol)")
-    add("--runs", default="runs", help="folder of all trainings (default: %(default)s)")
-    add("--table", help="JSON file of the table (default: RUNS/NAME/table.json)")
-    add("--jobs", type=command_line.positive_int, default=1, help="trainings at a time (default: %(default)s)")
-    add("--json", action="store_true", help="print the JSON instead of the table")
+    add_run_options(parser)
+    parser.add_argument("--name", help="of the folder and the table (default: the protocol)")
     return parser
 
 
