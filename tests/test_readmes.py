@@ -62,6 +62,17 @@ def test_the_figures_on_new_voices_are_those_of_the_run():
     assert f"{low:.3f} to {high:.3f}" in CARD
 
 
+def test_the_longer_schedule_did_not_help_on_new_voices():
+    short, long = (
+        json.loads((ROOT / "weights" / "runs" / f"actors5-fold0-{epochs}-epochs.json").read_text())
+        for epochs in (140, 240)
+    )
+    assert long["manifest_hash"] == short["manifest_hash"]
+    assert f"{long['validation']['uar']:.3f}" == f"{short['validation']['uar']:.3f}" == "0.727"
+    assert "UAR of 0.727 on validation" in CARD
+    assert f"{long['test']['uar']:.3f}" in CARD
+
+
 def test_the_length_of_the_schedule_was_chosen_on_validation():
     runs = {
         110: json.loads((ROOT / "weights" / "runs" / "stratified-110-epochs.json").read_text()),
