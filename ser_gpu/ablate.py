@@ -20,7 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _ablate(args: argparse.Namespace, train_arguments: list[str]) -> int:
     variants = read_variants(Path(args.variants))
-    chosen = args.only or list(variants)
+    recipe = next(iter(variants))
+    chosen = list(dict.fromkeys([recipe, *(args.only or variants)]))
     if unknown := [name for name in chosen if name not in variants]:
         raise ValueError(f"no such variant: {', '.join(unknown)}; {args.variants} has {', '.join(variants)}")
     folder = Path(args.runs) / "ablation"
@@ -79,8 +80,8 @@ def _parser() -> argparse.ArgumentParser:
         "ser_gpu.train, such as --epochs or --device.",
     )
     add_run_options(parser)
-    parser.add_argument("variants", nargs="?", default="experiments/ablation.toml", help="(default: %(default)s)")
-    parser.add_argument("--only", nargs="+", metavar="VARIANT", help="these variants alone (default: all)")
+    parser.add_argument("--variants", default="experiments/ablation.toml", help="(default: %(default)s)")
+    parser.add_argument("--only", nargs="+", metavar="VARIANT", help="these variants and the recipe (default: all)")
     return parser
 
 

@@ -106,7 +106,7 @@ def _train_one(run: Run, train_arguments: list[str], threads: int) -> int:
     own = ["--protocol", run.protocol, "--fold", str(run.fold), "--seed", str(run.seed), *run.arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     with (run.out / "log.txt").open("a", encoding="utf-8") as log:
-        command = [sys.executable, "-m", "ser_gpu.train", *own, "--out", str(run.out), "--resume", *train_arguments]
+        command = [sys.executable, "-m", "ser_gpu.train", *train_arguments, *own, "--out", str(run.out), "--resume"]
         return subprocess.run(command, stdout=log, stderr=log, env=environment).returncode
 
 

@@ -144,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--lr", type=float, default=defaults.lr, help=f"peak learning rate of the one-cycle schedule {shown}")
     add("--head", choices=HEADS, default="gap", help=f"how the last feature maps are pooled {shown}")
     add("--no-augment", action="store_true", help="train without augmentation, masks and mixup")
-    add("--set", nargs="+", default=[], metavar="NAME=VALUE", help="any setting, such as cnn.width=48")
+    add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="any setting, such as cnn.width=48")
     add("--no-test", action="store_true", help="do not score the test part: for a comparison on validation")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     add("--amp", choices=("auto", "on", "off"), default="auto", help="bfloat16 for the CNN (default: where it is fast)")

@@ -18,7 +18,8 @@ def variants(tmp_path):
 def test_variants_are_compared_on_validation_alone(variants, tiny_ravdess, tmp_path, capsys):
     options = ["--protocol", "stratified", "--folds", "0", "--runs", str(tmp_path), "--jobs", "2"]
     training = ["--data", str(tiny_ravdess), "--device", "cpu", "--epochs", "1", "--batch-size", "64"]
-    assert ablate.main([str(variants), *options, *training]) == 0
+    training += ["--set", "training.lr=0.003"]
+    assert ablate.main(["--variants", str(variants), *options, *training]) == 0
     table = json.loads((tmp_path / "ablation" / "table.json").read_text())
     recipe, flatten = table["variants"]
     assert (recipe["name"], recipe["difference"]) == ("the recipe", 0.0)
@@ -27,6 +28,8 @@ def test_variants_are_compared_on_validation_alone(variants, tiny_ravdess, tmp_p
     assert flatten["parameters"] > recipe["parameters"]
     assert "test" not in flatten["rows"][0]
     assert "flatten" in capsys.readouterr().out
+    stored = json.loads((tmp_path / "ablation" / "flatten" / "fold0-seed0" / "config.json").read_text())
+    assert (stored["training"]["lr"], stored["model"]["cnn"]["head"]) == (0.003, "flatten"), "both settings hold"
 
 
 def test_the_shipped_variants_are_settings_that_there_are():
@@ -42,10 +45,10 @@ def test_the_shipped_variants_are_settings_that_there_are():
 def test_a_file_without_variants_is_one_line(text, tmp_path, capsys):
     path = tmp_path / "bad.toml"
     path.write_text(text)
-    assert ablate.main([str(path)]) == 2
+    assert ablate.main(["--variants", str(path)]) == 2
     assert str(path) in capsys.readouterr().err
 
 
 def test_an_unknown_variant_is_named(variants, capsys):
-    assert ablate.main([str(variants), "--only", "nothing"]) == 2
+    assert ablate.main(["--variants", str(variants), "--only", "nothing"]) == 2
     assert "no such variant: nothing" in capsys.readouterr().err
