@@ -88,7 +88,7 @@ def _ours(model: SpeechEmotionModel, bank: ClipBank, size: int, bfloat16: bool) 
 def _theirs(model: SpeechEmotionModel, pool: peers.Workers, clips: list[np.ndarray], size: int) -> torch.Tensor:
     features = torch.from_numpy(pool.map(peers.features, clips, config=model.config))
     parts = features.unsqueeze(1).split(size)
-    return torch.cat([model.probabilities(model.cnn(part.to(model.device))) for part in parts]).cpu()
+    return torch.cat([model.probabilities(model.cnn(part.to(model.device)).mean(dim=0)) for part in parts]).cpu()
 
 
 def _before(clips, lengths, device: torch.device) -> list[dict]:

@@ -188,7 +188,7 @@ class _UsualWay:
         for spectrogram, labels in self.loader:
             x = spectrogram.to(self.device, non_blocking=True)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-                logits = self.cnn(x)
+                logits = self.cnn(x).mean(dim=0)
             loss = F.cross_entropy(logits.float(), labels.to(self.device, non_blocking=True))
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()

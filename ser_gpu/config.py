@@ -138,12 +138,16 @@ class MelConfig:
 class CnnConfig:
     """The network: `depth` residual blocks of `width`, 2 `width`, 4 `width`, ... channels, and a head.
 
+    `members` such networks, which differ in their first weights alone, learn side by side and answer together.
+    `band_stride` is the first convolution's step over mel bands: 2 halves the work of all that follows.
     `head` is "gap" (global average pooling), "statistics" (mean and standard deviation over time), "attention" (a mean
     over time, weighted by what is heard), each before a linear layer, or "flatten" (a linear layer on every cell).
     """
 
     width: int = 32
     depth: int = 4
+    band_stride: int = 1
+    members: int = 1
     block_dropout: float = 0.1
     head_dropout: float = 0.4
     head: str = "gap"
@@ -151,6 +155,8 @@ class CnnConfig:
     def __post_init__(self):
         _require(self.width >= 2 and self.width % 2 == 0, self, "width", "an even number of channels")
         _require(1 <= self.depth <= 5, self, "depth", "between 1 and 5")
+        _require(self.band_stride in (1, 2), self, "band_stride", "1 or 2")
+        _require_positive(self, "members")
         _require_probabilities(self, "block_dropout", "head_dropout")
         _require(self.head in HEADS, self, "head", f"one of {', '.join(HEADS)}")
 

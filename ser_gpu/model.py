@@ -77,7 +77,7 @@ class SpeechEmotionModel(nn.Module):
         return self.temperature.device
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return self.cnn(self.spectrogram(waveform, lengths))
+        return self.cnn(self.spectrogram(waveform, lengths)).mean(dim=0)
 
     def spectrogram(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
         """What the CNN sees.

@@ -106,7 +106,7 @@ class Trainer:
             spectrogram, targets = self.mixup(spectrogram, self.material.labels[batch])
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
                 logits = self.model.cnn(spectrogram)
-            loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.config.label_smoothing)
+            loss = members_loss(logits, targets, self.config.label_smoothing)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
@@ -200,6 +200,15 @@ class Trainer:
         seed = self.config.seed * 100_003 + len(self.history) + 1
         random.seed(seed)
         torch.manual_seed(seed)
+
+
+def members_loss(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
+    """Cross-entropy with smoothed labels, the mean over clips and over the members of the ensemble.
+
+    Shape: [K, B, C], [B, C] -> [].
+    """
+    targets = targets.expand_as(logits).flatten(0, 1)
+    return F.cross_entropy(logits.float().flatten(0, 1), targets, label_smoothing=label_smoothing)
 
 
 def use_bfloat16(choice: str, device: torch.device) -> bool:

@@ -52,7 +52,7 @@ def test_the_same_seed_gives_the_same_weights(material):
     for trainer in (first, second, other):
         trainer.fit(nothing)
     assert_same(weights(first), weights(second))
-    assert not torch.equal(first.model.cnn.classify.weight, other.model.cnn.classify.weight)
+    assert not torch.equal(first.model.cnn.members[0].classify.weight, other.model.cnn.members[0].classify.weight)
 
 
 def test_a_training_that_goes_on_from_its_state_ends_with_the_same_weights(material, tmp_path):

@@ -1,4 +1,4 @@
-"""EmotionCnn: residual 2-D convolutions on the log-mel spectrogram, then global average pooling or flatten."""
+"""EmotionCnn: residual 2-D convolutions on the log-mel spectrogram, then a pooling; one network or several."""
 
 import torch
 import torch.nn.functional as F
@@ -32,13 +32,38 @@ class ResidualBlock(nn.Module):
 
 
 class EmotionCnn(nn.Module):
+    """One answer from each member of an ensemble of networks of one shape; their mean is the model's.
+
+    Args:
+        config: of each network, and how many `members` there are.
+        channels, bands, frames, classes: as in `ResidualCnn`.
+
+    Shape: [B, channels, M, F] -> [K, B, C] for K members.
+
+    Source: Lakshminarayanan et al., Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles,
+    NeurIPS 2017.
+    """
+
+    def __init__(self, config: CnnConfig, channels: int, bands: int, frames: int, classes: int):
+        super().__init__()
+        self.members = nn.ModuleList(
+            ResidualCnn(config, channels, bands, frames, classes) for _ in range(config.members)
+        )
+        self.to(memory_format=torch.channels_last)  # faster on GPUs and processors alike
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        spectrogram = spectrogram.contiguous(memory_format=torch.channels_last)
+        return torch.stack([member(spectrogram) for member in self.members])
+
+
+class ResidualCnn(nn.Module):
     """Classify a spectrogram as an image.
 
     A 5x5 stem that halves the frames, `depth` residual blocks that double the channels and halve both axes (the last
     one the bands alone), and a head: a pooling, dropout, linear.
 
     Args:
-        config: width, depth, dropout, head.
+        config: width, depth, band stride, dropout, head.
         channels: pictures of one clip.
         bands: M.
         frames: F; the flatten head is built for this many.
@@ -54,7 +79,9 @@ class EmotionCnn(nn.Module):
         super().__init__()
         stem = config.width // 2
         self.stem = nn.Sequential(
-            nn.Conv2d(channels, stem, 5, stride=(1, 2), padding=2, bias=False), nn.BatchNorm2d(stem), nn.ReLU()
+            nn.Conv2d(channels, stem, 5, stride=(config.band_stride, 2), padding=2, bias=False),
+            nn.BatchNorm2d(stem),
+            nn.ReLU(),
         )
         widths = [stem, *(config.width * 2**level for level in range(config.depth))]
         pools = [(2, 2)] * (config.depth - 1) + [(2, 1)]
@@ -64,7 +91,7 @@ class EmotionCnn(nn.Module):
                 for before, after, pool in zip(widths[:-1], widths[1:], pools, strict=True)
             )
         )
-        height = bands // 2**config.depth
+        height = -(-bands // config.band_stride) // 2**config.depth
         width = (frames + 1) // 2 // 2 ** (config.depth - 1)
         if height == 0 or width == 0:
             raise ValueError(f"{bands} bands and {frames} frames are too few for {config.depth} blocks")
@@ -72,10 +99,9 @@ class EmotionCnn(nn.Module):
         self.dropout = nn.Dropout(config.head_dropout)
         cells = {"gap": 1, "attention": 1, "statistics": 2, "flatten": height * width}
         self.classify = nn.Linear(widths[-1] * cells[config.head], classes)
-        self.to(memory_format=torch.channels_last)  # faster on GPUs and processors alike
 
     def forward(self, spectrogram: Tensor) -> Tensor:
-        x = self.blocks(self.stem(spectrogram.contiguous(memory_format=torch.channels_last)))
+        x = self.blocks(self.stem(spectrogram))
         return self.classify(self.dropout(self.pool(x)))
 
 

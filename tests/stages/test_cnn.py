@@ -8,9 +8,21 @@ from ser_gpu.stages.cnn import EmotionCnn
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize(("width", "depth"), [(32, 4), (16, 3), (48, 5)])
 @pytest.mark.parametrize("frames", [187, 188])
-def test_shapes(head, width, depth, frames):
-    cnn = EmotionCnn(CnnConfig(width=width, depth=depth, head=head), 1, 64, frames, 8).eval()
-    assert cnn(torch.randn(2, 1, 64, frames)).shape == (2, 8)
+@pytest.mark.parametrize("band_stride", [1, 2])
+def test_shapes(head, width, depth, frames, band_stride):
+    config = CnnConfig(width=width, depth=depth, head=head, band_stride=band_stride)
+    cnn = EmotionCnn(config, 1, 64, frames, 8).eval()
+    assert cnn(torch.randn(2, 1, 64, frames)).shape == (1, 2, 8)
+
+
+def test_members_differ_and_each_answers_as_if_it_were_alone():
+    cnn = EmotionCnn(CnnConfig(members=3), 1, 64, 188, 8).eval()
+    picture = torch.randn(2, 1, 64, 188)
+    answers = cnn(picture)
+    assert answers.shape == (3, 2, 8)
+    assert not torch.allclose(answers[0], answers[1])
+    for member, answer in zip(cnn.members, answers, strict=True):
+        torch.testing.assert_close(member(picture), answer)
 
 
 def test_the_default_has_about_a_million_parameters():
@@ -20,13 +32,13 @@ def test_the_default_has_about_a_million_parameters():
 @pytest.mark.parametrize("head", [head for head in HEADS if head != "flatten"])
 def test_pooling_takes_any_number_of_frames(head):
     cnn = EmotionCnn(CnnConfig(head=head), 1, 64, 188, 8).eval()
-    assert cnn(torch.randn(2, 1, 64, 300)).shape == (2, 8)
+    assert cnn(torch.randn(2, 1, 64, 300)).shape == (1, 2, 8)
 
 
 def test_a_clip_alone_equals_the_clip_in_a_batch():
     cnn = EmotionCnn(CnnConfig(), 2, 64, 188, 8).eval()
     batch = torch.randn(4, 2, 64, 188)
-    torch.testing.assert_close(cnn(batch)[2:3], cnn(batch[2:3]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(cnn(batch)[:, 2:3], cnn(batch[2:3]), atol=1e-5, rtol=0)
 
 
 def test_too_small_a_picture_is_refused():
