@@ -8,10 +8,11 @@ from pathlib import Path
 
 import ser_gpu
 from ser_gpu import command_line
-from ser_gpu.data.waveform import AudioError
+from ser_gpu.data.audio_file import AudioError
 from ser_gpu.results import console
 
 DEFAULT_WEIGHTS = Path(__file__).resolve().parent / "weights" / "ser_ravdess.pth"
+STANDARD_INPUT = Path("-")
 SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64"}
 
 
@@ -27,23 +28,28 @@ def _predict(args: argparse.Namespace) -> int:
     failed = False
     for path in _audio_files(args.files):
         try:
-            prediction = model.predict(path)
+            prediction = model.predict(sys.stdin.buffer if path == STANDARD_INPUT else path)
         except AudioError as error:
             failed = True
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            if args.json:
+                _print_json(path, error=str(error))
             continue
         if args.json:
             ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[:top]
-            row = {"file": str(path), "emotion": prediction.emotion, "confidence": prediction.confidence}
-            print(json.dumps({**row, "probabilities": dict(ranked)}), flush=True)
+            _print_json(path, emotion=prediction.emotion, confidence=prediction.confidence, probabilities=dict(ranked))
         else:
             console.show_prediction(str(path), prediction.probabilities, top)
     return command_line.SOME_FAILED if failed else command_line.DONE
 
 
+def _print_json(path: Path, **answer: object) -> None:
+    print(json.dumps({"file": str(path), **answer}), flush=True)
+
+
 def _audio_files(names: Sequence[str]) -> Iterator[Path]:
     for path in map(Path, names):
-        if not path.is_dir():
+        if not _is_folder(path):
             yield path
             continue
         inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
@@ -52,15 +58,23 @@ def _audio_files(names: Sequence[str]) -> Iterator[Path]:
         yield from inside
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # such as a name that is too long: reading it will say so
+        return False
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="predict.py", description="Name the emotion in recordings of a voice, with a confidence for each emotion."
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="audio files of any rate and length, or folders")
-    parser.add_argument("--weights", default=str(DEFAULT_WEIGHTS), help="checkpoint (default: the shipped one)")
-    parser.add_argument("--top", type=command_line.positive_int, default=8, help="emotions to show (default: all)")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of bars")
+    add = parser.add_argument
+    add("files", nargs="+", metavar="FILE", help="audio of any rate and length, folders, or - for standard input")
+    add("--weights", default=str(DEFAULT_WEIGHTS), help="checkpoint (default: the shipped one)")
+    add("--top", type=command_line.positive_int, default=8, help="emotions to show (default: all)")
+    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    add("--json", action="store_true", help="one JSON object a file and line, with an error where there is no answer")
     return parser
 
 

@@ -1,5 +1,6 @@
 """What the commands share: the device, the clips with a progress bar, one clear line and an exit code for an error."""
 
+import os
 import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
@@ -41,6 +42,9 @@ def run(command: Callable[[], int]) -> int:
     """Run a command; a bad input, an unreadable file or Ctrl-C becomes one line on stderr and an exit code."""
     try:
         return command()
+    except BrokenPipeError:  # the reader of our output has what it wanted, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return SOME_FAILED
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_USE

@@ -1,23 +1,31 @@
 """SpeechEmotionModel: every stage in one forward pass, from raw audio to logits; and `predict`."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ser_gpu.config import ModelConfig
+from ser_gpu.data.audio_file import AudioError
 from ser_gpu.data.ravdess import EMOTIONS
-from ser_gpu.data.waveform import AudioError, load, to_mono
+from ser_gpu.data.waveform import segments, to_mono
 from ser_gpu.stages.augment import SpectrogramMask, WaveformAugment
 from ser_gpu.stages.cnn import EmotionCnn
 from ser_gpu.stages.mel import LogMel
 from ser_gpu.stages.trim import TrimSilence
+from ser_gpu.stages.voice import VoiceActivity
 
 SHORTEST_SECONDS = 0.05
+SEGMENT_SECONDS = 600.0
 _WINDOWS_AT_ONCE = 64
+
+
+class NoSpeechError(AudioError):
+    """A recording in which nobody speaks; the message is one line that names the file."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,7 @@ class SpeechEmotionModel(nn.Module):
         self.augment = WaveformAugment(config.augment, config.audio.sample_rate)
         self.mel = LogMel(config.mel, config.audio.sample_rate, mel_kernels)
         self.mask = SpectrogramMask(config.augment)
+        self.voice = VoiceActivity(config.audio.sample_rate)
         self.cnn = EmotionCnn(config.cnn, config.mel.channels, config.mel.n_mels, config.frames, len(self.labels))
         self.register_buffer("temperature", torch.ones(()), persistent=False)
 
@@ -102,54 +111,80 @@ class SpeechEmotionModel(nn.Module):
         """
         return (logits.float() / self.temperature).softmax(dim=1)
 
-    def predict(self, audio: str | PathLike | np.ndarray | Tensor, sample_rate: int | None = None) -> Prediction:
+    def predict(
+        self, audio: str | PathLike | BinaryIO | np.ndarray | Tensor, sample_rate: int | None = None
+    ) -> Prediction:
         """Name the emotion of one recording, in evaluation mode.
 
         Silence around the speech is cut. Speech longer than the window is read in windows that overlap by half, and
-        the probabilities of those that are not silent are averaged.
+        the probabilities of those in which somebody speaks are averaged. A long recording is read ten minutes at a
+        time, so that memory does not grow with its length.
 
         Args:
-            audio: a file that libsndfile reads, or samples as [T] or [channels, T], float or int16.
+            audio: a file that libsndfile reads, or a binary stream of one, or samples as [T] or [channels, T], float
+                or int16.
             sample_rate: Hz of the samples; left out, they are at the model's own rate. A file brings its own.
 
         Raises:
             AudioError: a file or samples that cannot be used, or under 50 ms; one line that names the file.
+            NoSpeechError: silence, noise, or another sound without a voice.
         """
-        if isinstance(audio, str | PathLike):
-            name = str(audio)
-            waveform = load(Path(audio), self.sample_rate)
-        else:
-            name = "audio"
-            samples = torch.as_tensor(audio)
-            waveform = to_mono(samples.cpu(), sample_rate or self.sample_rate, self.sample_rate, name)
-        if len(waveform) < SHORTEST_SECONDS * self.sample_rate:
-            milliseconds = 1000 * len(waveform) / self.sample_rate
-            raise AudioError(
-                f"{name}: {milliseconds:.0f} ms is too short, {1000 * SHORTEST_SECONDS:.0f} ms is the least"
-            )
-        windows = self._windows(waveform.to(self.device))
+        name, pieces = self._pieces(audio, sample_rate)
         was_training = self.training
         self.eval()
         try:
             with torch.inference_mode():
-                parts = [self.probabilities(self(chunk)) for chunk in windows.split(_WINDOWS_AT_ONCE)]
+                probabilities = [self._of_windows(self._windows(piece.to(self.device))) for piece in pieces]
         finally:
             self.train(was_training)
-        mean = torch.cat(parts).mean(dim=0).tolist()
+        answers = torch.cat(probabilities)
+        if len(answers) == 0:
+            raise NoSpeechError(f"{name}: no speech found")
+        mean = answers.mean(dim=0).tolist()
         best = max(range(len(mean)), key=mean.__getitem__)
         return Prediction(self.labels[best], mean[best], dict(zip(self.labels, mean, strict=True)))
 
+    def _pieces(
+        self, audio: str | PathLike | BinaryIO | np.ndarray | Tensor, sample_rate: int | None
+    ) -> tuple[str, Iterator[Tensor]]:
+        """What to call the recording, and its samples in segments of ten minutes."""
+        if isinstance(audio, np.ndarray | Tensor):
+            waveform = to_mono(torch.as_tensor(audio).cpu(), sample_rate or self.sample_rate, self.sample_rate)
+            name, pieces = "audio", iter(waveform.split(round(SEGMENT_SECONDS * self.sample_rate)))
+        else:
+            name = str(audio) if isinstance(audio, str | PathLike) else "standard input"
+            pieces = segments(audio, self.sample_rate, SEGMENT_SECONDS)
+        return name, self._long_enough(name, pieces)
+
+    def _long_enough(self, name: str, pieces: Iterator[Tensor]) -> Iterator[Tensor]:
+        for at, piece in enumerate(pieces):
+            if len(piece) >= SHORTEST_SECONDS * self.sample_rate:
+                yield piece
+            elif at == 0:
+                milliseconds, least = 1000 * len(piece) / self.sample_rate, 1000 * SHORTEST_SECONDS
+                raise AudioError(f"{name}: {milliseconds:.0f} ms is too short, {least:.0f} ms is the least")
+
+    def _of_windows(self, windows: Tensor) -> Tensor:
+        """Probabilities of those windows in which somebody speaks.
+
+        Shape: [W, T] -> [V, C] with V at most W.
+        """
+        parts = windows.split(_WINDOWS_AT_ONCE)
+        spoken = [part[self.voice(part)] for part in parts]
+        none = windows.new_zeros(0, len(self.labels))
+        return torch.cat([none, *(self.probabilities(self(part)) for part in spoken if len(part))])
+
     def _windows(self, waveform: Tensor) -> Tensor:
-        """The speech of one clip in overlapping windows, the last one flush with its end, silent ones left out.
+        """The sound of one clip in overlapping windows, the last one flush with its end, silent ones left out.
 
         Shape: [T] -> [W, L'] with L' at most L.
         """
         start, end = (int(bound) for bound in self.trim.bounds(waveform[None]))
-        speech = waveform[start:end]
+        sound = waveform[start:end]
         length = self.config.audio.clip_samples
-        if len(speech) <= length:
-            return speech[None]
-        starts = [*range(0, len(speech) - length, length // 2), len(speech) - length]
-        windows = torch.stack([speech[at : at + length] for at in starts])
+        if len(sound) <= length:
+            return sound[None]
+        starts = [*range(0, len(sound) - length, length // 2), len(sound) - length]
+        windows = torch.stack([sound[at : at + length] for at in starts])
         peaks = windows.abs().amax(dim=1)
         return windows[peaks > peaks.max() * 10 ** (-self.config.trim.top_db / 20)]

@@ -11,7 +11,7 @@ import torch
 
 from ser_gpu.data import ravdess
 from ser_gpu.data.ravdess import Clip
-from ser_gpu.data.waveform import ClipBank
+from ser_gpu.data.waveform import ClipBank, level
 
 SAMPLE_RATE = 16_000
 TINY_ACTORS = range(1, 7)
@@ -42,14 +42,19 @@ def clips() -> tuple[Clip, ...]:
     return tuple(sorted(ravdess.parse(f"Actor_{name[-2:]}/{name}.wav") for name in official_names()))
 
 
-def synthetic_voice(emotion: int, actor: int, seed: int, seconds: float = 0.6) -> np.ndarray:
-    """A decaying tone between silences; its pitch tells the emotion, its timbre the actor."""
-    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
-    pitch = 150 * 1.35**emotion
-    tone = np.sin(2 * np.pi * pitch * time) + actor / 10 * np.sin(4 * np.pi * pitch * time)
+def synthetic_voice(
+    emotion: int, actor: int, seed: int, seconds: float = 0.6, sample_rate: int = SAMPLE_RATE
+) -> np.ndarray:
+    """Syllables of a harmonic tone between silences; its pitch tells the emotion, its timbre the actor."""
+    time = np.arange(round(seconds * sample_rate)) / sample_rate
+    pitch = 100 * 1.17**emotion
+    harmonics = np.arange(1, int(3_500 / pitch) + 1)
+    strength = harmonics ** -(1 + actor / 10)
+    tone = np.sin(2 * np.pi * pitch * time[:, None] * harmonics) @ strength
     noise = np.random.default_rng(seed).normal(size=len(time))
-    voice = np.exp(-4 * time) * (0.4 * tone + 0.01 * noise)
-    return np.pad(voice, (2_000 + 37 * actor, 3_000)).astype(np.float32)
+    voice = np.sin(4 * np.pi * time) ** 2 * (0.2 * tone + 0.005 * noise)
+    before, after = 0.125 + actor / 400, 0.19
+    return np.pad(voice, (round(before * sample_rate), round(after * sample_rate))).astype(np.float32)
 
 
 @pytest.fixture(scope="session")
@@ -81,8 +86,8 @@ def ravdess_bank(ravdess_dir) -> ClipBank:
 
 @pytest.fixture
 def voices() -> torch.Tensor:
-    """[8, 14600] synthetic voices, one an emotion."""
-    return torch.from_numpy(np.stack([synthetic_voice(emotion, 0, seed=emotion) for emotion in range(8)]))
+    """[8, 14640] synthetic voices, one an emotion, their peaks at 1 as `load` gives them."""
+    return torch.stack([level(torch.from_numpy(synthetic_voice(emotion, 0, seed=emotion))) for emotion in range(8)])
 
 
 @pytest.fixture(autouse=True)

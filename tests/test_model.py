@@ -6,8 +6,9 @@ import soundfile
 import torch
 
 from ser_gpu.config import ModelConfig
-from ser_gpu.data.waveform import AudioError
-from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.data.audio_file import AudioError
+from ser_gpu.data.waveform import level
+from ser_gpu.model import NoSpeechError, SpeechEmotionModel
 from tests.conftest import synthetic_voice
 
 
@@ -78,22 +79,19 @@ def test_predict_takes_paths_arrays_and_tensors_alike(model, tmp_path):
         assert model.predict(audio) == expected
 
 
-@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000, 96_000, 192_000])
 def test_predict_hears_the_same_at_any_rate(model, rate):
-    def voice(rate):
-        time = np.arange(rate) / rate
-        return np.sin(2 * np.pi * 300 * time) * np.exp(-3 * time) + 0.3 * np.sin(2 * np.pi * 900 * time**2)
-
-    expected = model.predict(voice(16_000), 16_000).probabilities
-    heard = model.predict(voice(rate), rate).probabilities
-    # 8 kHz holds no band above 4 kHz, so the empty bands differ
-    assert max(abs(heard[e] - expected[e]) for e in expected) < (0.1 if rate == 8_000 else 0.02)
+    expected = model.predict(synthetic_voice(3, 1, 0), 16_000).probabilities
+    heard = model.predict(synthetic_voice(3, 1, 0, sample_rate=rate), rate).probabilities
+    # 8 kHz holds no band above 4 kHz, so the empty bands differ; elsewhere the noise does
+    assert max(abs(heard[e] - expected[e]) for e in expected) < (0.1 if rate == 8_000 else 0.03)
 
 
 @pytest.mark.parametrize("seconds", [0.05, 0.3, 2.9, 3.1, 4.5, 31.0])
 def test_predict_takes_any_length_from_50_ms(model, seconds):
-    noise = np.random.default_rng(0).normal(size=round(16_000 * seconds)).astype(np.float32)
-    assert_sound(model.predict(noise))
+    voice = synthetic_voice(3, 1, 0, seconds=40.0)
+    middle = len(voice) // 2
+    assert_sound(model.predict(voice[middle : middle + round(16_000 * seconds)]))
 
 
 def test_long_speech_is_read_in_overlapping_windows_to_its_end(model):
@@ -110,12 +108,52 @@ def test_silent_windows_do_not_vote(model):
     assert all(window.any() for window in windows)
 
 
-def test_the_probability_of_a_long_clip_is_the_mean_of_its_windows(model):
-    noise = torch.randn(96_000)
-    logits = torch.cat([model(window[None]) for window in model._windows(noise)])
+def test_the_probability_of_a_long_clip_is_the_mean_of_its_windows_that_hold_speech(model):
+    voice = torch.from_numpy(synthetic_voice(3, 1, 0, seconds=3.0))
+    knocks = torch.zeros(160_000)
+    knocks[::8_000] = 0.5
+    clip = level(torch.cat([voice, knocks, voice]))
+    windows = model._windows(clip)
+    assert 0 < model.voice(windows).sum() < len(windows)
+    logits = torch.cat([model(window[None]) for window in windows[model.voice(windows)]])
     expected = model.probabilities(logits).mean(dim=0)
-    measured = torch.tensor(list(model.predict(noise).probabilities.values()))
+    measured = torch.tensor(list(model.predict(clip).probabilities.values()))
     torch.testing.assert_close(measured, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        np.zeros(32_000, np.float32),
+        np.full(32_000, 0.3, np.float32),
+        np.random.default_rng(0).normal(size=32_000).astype(np.float32),
+        np.sin(2 * np.pi * 50 / 16_000 * np.arange(32_000)).astype(np.float32),
+    ],
+    ids=["silence", "offset", "noise", "hum"],
+)
+def test_a_sound_without_a_voice_has_no_emotion(model, sound):
+    with pytest.raises(NoSpeechError, match="audio: no speech found"):
+        model.predict(sound)
+
+
+@pytest.mark.parametrize("change", [lambda x: 1e-6 * x, lambda x: 3e4 * x, lambda x: x + 0.5, lambda x: 1e-42 * x + 1])
+def test_level_and_offset_do_not_matter(model, change):
+    voice = synthetic_voice(3, 1, 0).astype(np.float64)
+    expected = model.predict(voice).probabilities
+    if (changed := change(voice).astype(np.float32)).std() == 0:
+        with pytest.raises(NoSpeechError):
+            model.predict(changed)
+        return
+    heard = model.predict(changed).probabilities
+    assert max(abs(heard[e] - expected[e]) for e in expected) < 1e-3  # an offset costs float32 bits of the voice
+
+
+def test_a_recording_longer_than_a_segment_is_the_mean_over_its_windows(model, monkeypatch):
+    voice = synthetic_voice(3, 1, 0, seconds=9.0)
+    whole = model.predict(voice)
+    monkeypatch.setattr("ser_gpu.model.SEGMENT_SECONDS", 4.0)
+    assert_sound(model.predict(voice))
+    assert model.predict(voice).emotion == whole.emotion
 
 
 def test_temperature_softens_the_confidence_and_keeps_the_emotion(voices):
@@ -138,6 +176,8 @@ def test_predict_works_in_evaluation_mode_and_leaves_the_mode_as_it_was(voices):
     [
         (np.zeros(320, np.float32), "20 ms is too short"),
         (np.full(8_000, np.nan), "not finite"),
+        (np.full(8_000, 1e300), "not finite"),
+        (np.full(8_000, 1e32), "beyond 1e\\+30"),
         (np.zeros(0), "no samples"),
         (np.zeros((16_000, 2)), "expected"),
         ("absent.wav", "absent.wav: no such file"),

@@ -70,7 +70,10 @@ def test_bad_files_are_one_line_each_and_the_rest_goes_on(voice, weights, tmp_pa
     for line, name in zip(lines, bad, strict=True):
         assert line.startswith("error: ")
         assert name in line
-    assert json.loads(printed.out)["file"] == str(voice)
+    rows = [json.loads(line) for line in printed.out.splitlines()]
+    assert [row["file"] for row in rows] == [*files, str(voice)], "in the order of the arguments, the bad ones too"
+    assert [f"error: {row['error']}" for row in rows[:-1]] == lines
+    assert "emotion" in rows[-1]
 
 
 @pytest.mark.parametrize(

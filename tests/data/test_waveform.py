@@ -3,8 +3,9 @@ import pytest
 import soundfile
 import torch
 
-from ser_gpu.data import ravdess
-from ser_gpu.data.waveform import AudioError, ClipBank, load, resample, to_mono
+from ser_gpu.data import audio_file, ravdess
+from ser_gpu.data.audio_file import AudioError
+from ser_gpu.data.waveform import ClipBank, level, load, resample, segments, to_mono
 from tests.conftest import SAMPLE_RATE
 
 
@@ -12,10 +13,38 @@ def tone(rate, hertz=440.0, seconds=0.5):
     return np.sin(2 * np.pi * hertz * np.arange(round(rate * seconds)) / rate).astype(np.float32)
 
 
-def test_load_mixes_channels_and_keeps_the_samples(tmp_path):
+def test_load_mixes_channels_and_sets_the_level(tmp_path):
     left, right = tone(SAMPLE_RATE), 0.5 * tone(SAMPLE_RATE, 1000)
     soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), SAMPLE_RATE, subtype="FLOAT")
-    np.testing.assert_allclose(load(tmp_path / "a.wav", SAMPLE_RATE), (left + right) / 2, atol=1e-7)
+    mixed = left + right
+    np.testing.assert_allclose(load(tmp_path / "a.wav", SAMPLE_RATE), mixed / np.abs(mixed).max(), atol=1e-6)
+
+
+def test_level_takes_the_offset_out_and_keeps_the_shape():
+    wave = torch.from_numpy(tone(SAMPLE_RATE))
+    for changed in (wave, 0.01 * wave + 0.2, -3e4 + 1e4 * wave, 1e29 * wave):
+        levelled = level(changed)
+        assert levelled.abs().max() == 1
+        assert abs(levelled.mean()) < 1e-6
+        torch.testing.assert_close(levelled, level(wave), atol=2e-5, rtol=0)
+    assert not level(torch.full((100,), 0.7)).any()
+    assert not level(torch.zeros(100)).any()
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 192_000])
+def test_blocks_and_segments_hold_the_samples_of_the_whole(tmp_path, rate, monkeypatch):
+    noise = np.random.default_rng(0).normal(size=(3 * rate + 17, 2)).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", noise, rate, subtype="FLOAT")
+    whole = load(tmp_path / "a.wav", SAMPLE_RATE)
+    expected = to_mono(torch.from_numpy(noise.T), rate, SAMPLE_RATE)
+    torch.testing.assert_close(whole, expected, atol=1e-5, rtol=0)
+    monkeypatch.setattr(audio_file, "_BLOCK_VALUES", 2 * 3_001)
+    torch.testing.assert_close(load(tmp_path / "a.wav", SAMPLE_RATE), expected, atol=1e-5, rtol=0)
+    pieces = list(segments(tmp_path / "a.wav", SAMPLE_RATE, seconds=1.0))
+    assert [len(piece) for piece in pieces[:3]] == [SAMPLE_RATE] * 3
+    assert sum(map(len, pieces)) == len(expected)
+    for piece, part in zip(pieces, expected.split(SAMPLE_RATE), strict=True):
+        torch.testing.assert_close(piece, level(part), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 44_101, 48_000, 96_000, 192_000])
@@ -33,8 +62,8 @@ def test_resampling_removes_what_the_lower_rate_cannot_hold():
 
 
 def test_to_mono_takes_int16_and_float_alike():
-    whole = torch.tensor([0, 16_384, -32_768], dtype=torch.int16)
-    expected = torch.tensor([0.0, 0.5, -1.0])
+    whole = torch.tensor([0, 16_384, 16_384, -32_768], dtype=torch.int16)
+    expected = torch.tensor([0.0, 0.5, 0.5, -1.0])
     assert torch.equal(to_mono(whole, 16_000, 16_000), expected)
     assert torch.equal(to_mono(expected.double(), 16_000, 16_000), expected)
 
@@ -82,6 +111,6 @@ def test_a_bank_gives_each_clip_back(tiny_ravdess):
     for row, clip in enumerate([clips[3], clips[17], clips[3]]):
         expected = load(clip.path, SAMPLE_RATE)
         assert lengths[row] == len(expected)
-        # half a step of 16 bit
-        torch.testing.assert_close(waveforms[row, : lengths[row]], expected, atol=0.5 / 32_768 + 1e-9, rtol=0)
+        # half a step of 16 bit; a whole one at the peak, since the largest int16 is 32,767
+        torch.testing.assert_close(waveforms[row, : lengths[row]], expected, atol=1 / 32_768 + 1e-9, rtol=0)
         assert not waveforms[row, lengths[row] :].any()
