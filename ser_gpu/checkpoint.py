@@ -1,5 +1,6 @@
 """Checkpoints: `.pth` files of plain data, loaded with `weights_only=True`, written whole or not at all."""
 
+import io
 import pickle
 import zipfile
 from dataclasses import asdict, dataclass, field, fields
@@ -92,9 +93,15 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> SpeechEm
 
 
 def write(path: str | Path, content: dict) -> None:
-    """Write plain data and tensors for `read`; the same content gives the same bytes, whatever the name."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        torch.save(content, file)
+    """Write plain data and tensors for `read`; the same content gives the same bytes, whatever the name.
+
+    Raises:
+        OSError: the file cannot be written; names `path`.
+    """
+    buffer = io.BytesIO()  # since torch.save hides why a file cannot be written
+    torch.save(content, buffer)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def read(path: str | Path) -> dict:

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from ser_gpu import checkpoint, command_line
-from ser_gpu.atomic import replacing, write_csv, write_json
+from ser_gpu.atomic import only_one, replacing, write_csv, write_json
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.config import HEADS, AugmentConfig, CnnConfig, ModelConfig, TrainConfig, with_settings
 from ser_gpu.data.protocols import NAMED_PROTOCOLS, Protocol
 from ser_gpu.results import console, environment, figures
 from ser_gpu.scoring import prediction_rows, report
-from ser_gpu.trainer import Material, Trainer, use_bfloat16
+from ser_gpu.trainer import DivergedError, Material, Trainer, use_bfloat16
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,12 +40,25 @@ def _train(args: argparse.Namespace) -> int:
     model_config = ModelConfig(augment=AugmentConfig(enabled=not args.no_augment), cnn=CnnConfig(head=args.head))
     config, model_config = with_settings(config, model_config, args.set)
     out = Path(args.out or f"runs/{protocol.name}-fold{protocol.fold}-seed{args.seed}")
+    with only_one(out):
+        return _train_into(out, args, device, protocol, config, model_config)
+
+
+def _train_into(
+    out: Path,
+    args: argparse.Namespace,
+    device: torch.device,
+    protocol: Protocol,
+    config: TrainConfig,
+    model_config: ModelConfig,
+) -> int:
     if (out / "result.json").exists():
         raise ValueError(f"{out}: holds a finished training; name another folder with --out")
     resume_file = out / "resume.pth"
     if resume_file.exists() and not args.resume:
         raise ValueError(f"{out}: holds an unfinished training; --resume goes on with it, --out names another folder")
 
+    write_json(out / "config.json", {"training": asdict(config), "model": model_config.as_dict()})
     clips = command_line.find_clips(args.data)
     split = protocol.split(clips)
     bank = command_line.read_clips(clips, model_config.audio.sample_rate, device)
@@ -52,12 +67,16 @@ def _train(args: argparse.Namespace) -> int:
         trainer.restore(checkpoint.read(resume_file))
     if args.compile:
         trainer.model.cnn.compile()
-    write_json(out / "config.json", {"training": asdict(config), "model": model_config.as_dict()})
     try:
         _fit_with_progress(trainer, out, resume_file)
     except KeyboardInterrupt:
         console.err.print(f"stopped after epoch {len(trainer.history)}; --resume --out {out} goes on")
         raise
+    except DivergedError as error:
+        raise ValueError(
+            f"{error}; {resume_file} holds epoch {len(trainer.history)}, "
+            f"a smaller --lr with another --out may do better"
+        ) from None
     _finish(trainer, protocol, out, ("validation",) if args.no_test else ("validation", "test"))
     resume_file.unlink(missing_ok=True)
     return command_line.DONE

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from statistics import fmean
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,10 @@ from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.results import metrics
 from ser_gpu.scoring import collect_logits
 from ser_gpu.stages.augment import Mixup
+
+
+class DivergedError(ValueError):
+    """A training whose loss is no longer a number."""
 
 
 class Material:
@@ -88,19 +93,27 @@ class Trainer:
         self.history: list[dict] = []
 
     def train_epoch(self, on_step: Callable[[], None] = lambda: None) -> float:
-        """One pass over the training part; the mean loss, the one thing that is read back from the device."""
-        return self.train_steps(on_step).item() / self.steps
+        """One pass over the training part; the mean loss. The losses are all that is read back from the device.
+
+        Raises:
+            DivergedError: a loss that is not finite; names epoch and step.
+        """
+        losses = self.train_steps(on_step).tolist()
+        for step, loss in enumerate(losses, start=1):
+            if not math.isfinite(loss):
+                raise DivergedError(f"the loss of epoch {len(self.history) + 1}, step {step} is {loss}")
+        return fmean(losses)
 
     def train_steps(self, on_step: Callable[[], None]) -> Tensor:
-        """The steps of an epoch, none of which waits for the device; the sum of their losses, still there.
+        """The steps of an epoch, none of which waits for the device; their losses, still there.
 
-        Shape: -> [].
+        Shape: -> [steps].
         """
         self._seed_epoch()
         self.model.train()
         rows = self.material.rows["train"]
         order = rows[torch.randperm(len(rows), device=self.device)]
-        total = torch.zeros((), device=self.device)
+        losses = []
         for batch in order[: self.steps * self.batch_size].split(self.batch_size):
             spectrogram = self.model.spectrogram(*self.material.bank.batch(batch))
             spectrogram, targets = self.mixup(spectrogram, self.material.labels[batch])
@@ -112,21 +125,19 @@ class Trainer:
             self.optimizer.step()
             self.schedule.step()
             self.ema.update_parameters(self.model)
-            total += loss.detach()
+            losses.append(loss.detach())
             on_step()
-        return total
+        return torch.stack(losses)
 
     def fit(self, after_epoch: Callable[[dict], None], on_step: Callable[[], None] = lambda: None) -> None:
         """Train the epochs that are left; `after_epoch` gets the epoch's row of history.
 
         Raises:
-            ValueError: the loss is no longer finite; what was saved before stays.
+            DivergedError: as in `train_epoch`; what was saved before stays.
         """
         while len(self.history) < self.config.epochs:
             start = time.perf_counter()
             loss = self.train_epoch(on_step)
-            if not math.isfinite(loss):
-                raise ValueError(f"the loss of epoch {len(self.history) + 1} is not finite; try a smaller --lr")
             seconds = time.perf_counter() - start
             row = {
                 "epoch": len(self.history) + 1,

@@ -53,12 +53,13 @@ def test_an_interrupted_write_leaves_the_old_file(saved, monkeypatch):
     path, model, provenance = saved
     before = path.read_bytes()
 
-    def broken_save(content, target):
-        target.write(b"half")
-        raise OSError("disk full")
+    def broken_write(temporary, content):
+        with temporary.open("wb") as file:
+            file.write(content[:100])
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", broken_save)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(Path, "write_bytes", broken_write)
+    with pytest.raises(OSError, match=r"model\.pth: cannot be written: no space left on device"):
         checkpoint.save(path, model, provenance)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["model.pth"]

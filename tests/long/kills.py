@@ -1,0 +1,92 @@
+"""kill -9 at random moments of a training, in the middle of writing its state too, and the same weights in the end."""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+EPOCHS = 25
+
+
+def kill(data: Path, folder: Path, count: int, seed: int) -> dict:
+    """Train once without and once with `count` kills; each time the training is resumed.
+
+    Args:
+        data: a RAVDESS tree, a small one.
+        folder: for both trainings.
+        count: kills, every fourth of them in the middle of writing a file.
+        seed: of the moments.
+    """
+    context = multiprocessing.get_context("spawn")  # a process of its own: this one may have threads, which do not fork
+    with context.Pool(1) as pool:
+        return pool.apply(_kill, (data, folder, count, seed))
+
+
+def _kill(data: Path, folder: Path, count: int, seed: int) -> dict:
+    import torch_audiomentations  # noqa: F401  loaded once, for all forks
+
+    from ser_gpu import train  # noqa: F401
+
+    whole, killed = folder / "whole", folder / "killed"
+    start = time.monotonic()
+    assert _train(data, whole, kill_after=None, kill_at_write=None) == 0, (folder / "log.txt").read_text()
+    duration = time.monotonic() - start
+    generator = random.Random(seed)
+    kills = {"moment": 0, "writing": 0}
+    while sum(kills.values()) < count:
+        writing = sum(kills.values()) % 4 == 3
+        after = None if writing else generator.uniform(0.0, 3 * duration / count)
+        at_write = generator.randint(1, 4) if writing else None
+        if _train(data, killed, after, at_write) == -signal.SIGKILL:
+            kills["writing" if writing else "moment"] += 1
+        elif (killed / "result.json").exists():
+            break  # too fast a machine for so many kills: the outcome says how many there were
+    if not (killed / "result.json").exists():
+        assert _train(data, killed, None, None) == 0, (folder / "log.txt").read_text()
+    same = {
+        name: (whole / name).read_bytes() == (killed / name).read_bytes() for name in ("last.pth", "predictions.csv")
+    }
+    return {
+        "kills": sum(kills.values()),
+        "kills_while_writing": kills["writing"],
+        "seconds_uninterrupted": duration,
+        "same_weights": same["last.pth"],
+        "same_predictions": same["predictions.csv"],
+    }
+
+
+def _train(data: Path, out: Path, kill_after: float | None, kill_at_write: int | None) -> int:
+    """Fork a training and kill it after some seconds, or in the middle of its nth write; its exit code, or -9."""
+    from ser_gpu import train
+
+    child = os.fork()
+    if child == 0:
+        log = os.open(out.parent / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        if kill_at_write is not None:
+            _die_in_write(kill_at_write)
+        settings = ["cnn.width=2", "cnn.depth=2", "audio.clip_seconds=0.5"]
+        arguments = ["--data", str(data), "--out", str(out), "--epochs", str(EPOCHS), "--batch-size", "64"]
+        os._exit(train.main([*arguments, "--device", "cpu", "--resume", "--set", *settings]))
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _die_in_write(number: int) -> None:
+    """Kill this process when half of the `number`th state is written."""
+    count = 0
+
+    def write_half(path: Path, content: bytes) -> None:
+        nonlocal count
+        count += 1
+        with path.open("wb") as file:
+            file.write(content if count < number else content[: len(content) // 2])
+        if count == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Path.write_bytes = write_half

@@ -1,0 +1,205 @@
+"""Nothing is lost: a training that is killed, or that finds the disk full, the folder forbidden or the data gone."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from ser_gpu import train
+from ser_gpu.atomic import only_one
+from ser_gpu.trainer import Trainer
+from tests.long import kills
+
+ROOT = Path(__file__).parent.parent
+
+
+def command(data, out, *more):
+    return [
+        *("--data", str(data), "--out", str(out), "--device", "cpu", "--epochs", "3", "--batch-size", "64"),
+        *("--set", "cnn.width=2", "audio.clip_seconds=1", *more),
+    ]
+
+
+def one_line(printed):
+    """What a user reads: the last line is the error, and nothing is a traceback."""
+    assert "Traceback" not in printed
+    return next(line for line in printed.splitlines() if line.startswith("error: "))
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_weights(tiny_ravdess, tmp_path):
+    outcome = kills.kill(tiny_ravdess, tmp_path, count=20, seed=0)
+    assert outcome["kills"] == 20
+    assert outcome["kills_while_writing"] >= 5
+    assert outcome["same_weights"]
+    assert outcome["same_predictions"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_last_state(tiny_ravdess, tmp_path):
+    """A limit on the size of files stands for the full disk: the same refusal of the system, for one process."""
+    out = tmp_path / "run"
+    script = f"""
+import resource, sys
+from ser_gpu import train
+from ser_gpu.trainer import Trainer
+epoch = Trainer.train_epoch
+def fill_after_two(trainer, *rest):
+    if len(trainer.history) == 2:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
+    return epoch(trainer, *rest)
+Trainer.train_epoch = fill_after_two
+sys.exit(train.main({command(tiny_ravdess, out)!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert one_line(done.stderr) == f"error: {out}/resume.pth: cannot be written: file too large"
+    state = torch.load(out / "resume.pth", weights_only=True)
+    assert len(state["history"]) == 2
+    assert train.main([*command(tiny_ravdess, out), "--resume"]) == 0
+
+
+@pytest.mark.parametrize("under", ["a file", "a forbidden folder"])
+def test_an_out_that_cannot_be_written_is_said_before_the_training(under, tiny_ravdess, tmp_path, capsys, monkeypatch):
+    place = tmp_path / "place"
+    if under == "a file":
+        place.touch()
+    else:
+        place.mkdir()
+        monkeypatch.setattr(Path, "mkdir", _forbidden)
+    monkeypatch.setattr(Trainer, "fit", lambda *_: pytest.fail("the training began"))
+    assert train.main(command(tiny_ravdess, place / "run")) == 2
+    assert str(place) in one_line(capsys.readouterr().err)
+
+
+def _forbidden(path, *_, **__):
+    raise PermissionError(13, "Permission denied", str(path))
+
+
+def test_two_trainings_do_not_write_to_one_folder(tiny_ravdess, tmp_path, capsys):
+    script = f"""
+import sys
+from pathlib import Path
+from ser_gpu.atomic import only_one
+with only_one(Path({str(tmp_path)!r})):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, **pipes) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        assert train.main(command(tiny_ravdess, tmp_path)) == 2
+        assert one_line(capsys.readouterr().err).startswith(f"error: {tmp_path}: another process writes there")
+        holder.kill()
+    with only_one(tmp_path):
+        pass  # a process that was killed holds nothing
+
+
+def copied(tiny_ravdess, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(tiny_ravdess, data)
+    return data, sorted(data.rglob("*.wav"))
+
+
+def interrupted(data, out, monkeypatch):
+    """A training that was stopped after its first epoch."""
+    epoch = Trainer.train_epoch
+
+    def stop_after_one(trainer, *rest):
+        if trainer.history:
+            raise KeyboardInterrupt
+        return epoch(trainer, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_epoch", stop_after_one)
+        assert train.main(command(data, out)) == 130
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (Path.unlink, "the resume file is of another training: manifest_hash"),
+        (lambda path: path.write_bytes(b"damaged"), "{path}: cannot be read as audio"),
+        (lambda path: soundfile.write(path, np.zeros(0), 16_000), "{path}: holds no samples"),
+    ],
+    ids=["deleted", "corrupted", "emptied"],
+)
+def test_a_clip_that_is_spoilt_before_the_training_goes_on(spoil, message, tiny_ravdess, tmp_path, capsys, monkeypatch):
+    data, files = copied(tiny_ravdess, tmp_path)
+    out = tmp_path / "run"
+    interrupted(data, out, monkeypatch)
+    spoil(files[0])
+    before = (out / "resume.pth").read_bytes()
+    capsys.readouterr()
+    assert train.main([*command(data, out), "--resume"]) == 2
+    assert message.format(path=files[0]) in one_line(capsys.readouterr().err)
+    assert (out / "resume.pth").read_bytes() == before
+
+
+def test_clips_that_go_while_it_trains_are_not_missed(tiny_ravdess, tmp_path, monkeypatch):
+    """All clips are in memory before the first step."""
+    data, files = copied(tiny_ravdess, tmp_path)
+    epoch = Trainer.train_epoch
+
+    def delete_first(trainer, *rest):
+        for file in files:
+            file.unlink(missing_ok=True)
+        return epoch(trainer, *rest)
+
+    monkeypatch.setattr(Trainer, "train_epoch", delete_first)
+    assert train.main(command(data, tmp_path / "run")) == 0
+
+
+def test_a_loss_that_is_not_a_number_stops_with_its_step_and_the_state_before(
+    tiny_ravdess, tmp_path, capsys, monkeypatch
+):
+    steps = Trainer.train_steps
+
+    def spoil_the_third(trainer, on_step):
+        losses = steps(trainer, on_step)
+        if len(trainer.history) == 2:
+            losses[1:] = torch.nan
+        return losses
+
+    monkeypatch.setattr(Trainer, "train_steps", spoil_the_third)
+    out = tmp_path / "run"
+    assert train.main(command(tiny_ravdess, out)) == 2
+    printed = one_line(capsys.readouterr().err)
+    assert printed.startswith(f"error: the loss of epoch 3, step 2 is nan; {out}/resume.pth holds epoch 2")
+    assert len(torch.load(out / "resume.pth", weights_only=True)["history"]) == 2
+
+
+def test_the_resume_file_is_checked_like_any_checkpoint(tiny_ravdess, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "run"
+    interrupted(tiny_ravdess, out, monkeypatch)
+    content = bytearray((out / "resume.pth").read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    (out / "resume.pth").write_bytes(content)
+    capsys.readouterr()
+    assert train.main([*command(tiny_ravdess, out), "--resume"]) == 2
+    assert "damaged, the checksum" in one_line(capsys.readouterr().err)
+
+
+def test_any_number_of_reading_threads_gives_the_same_bank(tiny_ravdess, monkeypatch):
+    from concurrent import futures
+
+    from ser_gpu.data import ravdess, waveform
+
+    paths = [clip.path for clip in ravdess.scan(tiny_ravdess).clips[:48]]
+    banks = []
+    for threads in (1, 2, 16):
+        pool = lambda threads=threads: futures.ThreadPoolExecutor(threads)  # noqa: E731
+        monkeypatch.setattr(waveform, "ThreadPoolExecutor", pool)
+        banks.append(waveform.ClipBank.read(paths, 16_000))
+    assert all(torch.equal(bank.waveforms, banks[0].waveforms) for bank in banks)
+
+
+def test_two_processes_train_the_same_weights(tiny_ravdess, tmp_path):
+    for name in ("first", "second"):
+        arguments = [sys.executable, "-m", "ser_gpu.train", *command(tiny_ravdess, tmp_path / name), "--epochs", "1"]
+        subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True)
+    first, second = (tmp_path / name / "last.pth" for name in ("first", "second"))
+    assert first.read_bytes() == second.read_bytes()
