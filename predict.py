@@ -28,7 +28,8 @@ def _predict(args: argparse.Namespace) -> int:
     failed = False
     for path in _audio_files(args.files):
         try:
-            prediction = model.predict(sys.stdin.buffer if path == STANDARD_INPUT else path)
+            with command_line.quiet_decoders():
+                prediction = model.predict(sys.stdin.buffer if path == STANDARD_INPUT else path)
         except AudioError as error:
             failed = True
             print(f"error: {error}", file=sys.stderr, flush=True)

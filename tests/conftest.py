@@ -57,16 +57,20 @@ def synthetic_voice(
     return np.pad(voice, (round(before * sample_rate), round(after * sample_rate))).astype(np.float32)
 
 
-@pytest.fixture(scope="session")
-def tiny_ravdess(tmp_path_factory) -> Path:
+def synthetic_ravdess(root: Path) -> Path:
     """192 short synthetic clips of six actors under official names."""
-    root = tmp_path_factory.mktemp("tiny") / "ravdess"
     for seed, name in enumerate(official_names(TINY_ACTORS, intensities=(1,))):
         clip = ravdess.parse(f"{name}.wav")
         folder = root / f"Actor_{clip.actor:02}"
         folder.mkdir(parents=True, exist_ok=True)
         soundfile.write(folder / f"{name}.wav", synthetic_voice(clip.emotion, clip.actor, seed), SAMPLE_RATE)
     return root
+
+
+@pytest.fixture(scope="session")
+def tiny_ravdess(tmp_path_factory) -> Path:
+    """The folder of a small synthetic data set."""
+    return synthetic_ravdess(tmp_path_factory.mktemp("tiny") / "ravdess")
 
 
 @pytest.fixture(scope="session")

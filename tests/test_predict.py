@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -90,6 +91,60 @@ def test_wrong_use_is_one_line_and_exit_code_2(arguments, message, voice, capsys
 def test_an_empty_folder_is_wrong_use(tmp_path, weights, capsys):
     assert predict.main([str(tmp_path), "--weights", weights]) == 2
     assert "no audio file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("source", ["a pipe", "a file"])
+def test_a_dash_reads_standard_input(source, voice, weights):
+    command = [sys.executable, "predict.py", "-", "--weights", weights, "--json"]
+    if source == "a pipe":
+        done = subprocess.run(command, cwd=ROOT, input=voice.read_bytes(), capture_output=True, check=True)
+    else:
+        with voice.open("rb") as stdin:
+            done = subprocess.run(command, cwd=ROOT, stdin=stdin, capture_output=True, check=True)
+    row = json.loads(done.stdout)
+    expected = checkpoint.load(weights)[0].predict(voice)
+    assert row == {"file": "-", **dataclasses.asdict(expected), "probabilities": row["probabilities"]}
+    assert row["probabilities"] == expected.probabilities
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(voice, weights):
+    command = [sys.executable, "predict.py", *[str(voice)] * 2_000, "--weights", weights, "--json"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
+        assert json.loads(process.stdout.readline())["file"] == str(voice)
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(timeout=60) == 1
+
+
+def test_silence_is_said_to_be_no_speech(tmp_path, weights, capsys):
+    soundfile.write(tmp_path / "silence.wav", np.zeros(32_000), SAMPLE_RATE)
+    assert predict.main([str(tmp_path), "--weights", weights, "--json"]) == 1
+    printed = capsys.readouterr()
+    assert printed.err == f"error: {tmp_path}/silence.wav: no speech found\n"
+    assert json.loads(printed.out) == {
+        "file": f"{tmp_path}/silence.wav",
+        "error": f"{tmp_path}/silence.wav: no speech found",
+    }
+
+
+def test_doubts_of_a_decoder_are_kept_from_the_terminal(voice, tmp_path, weights):
+    """libsndfile's MP3 decoder writes to the descriptor of stderr itself."""
+    samples, rate = soundfile.read(voice)
+    soundfile.write(tmp_path / "voice.mp3", np.tile(samples, 4), rate)
+    content = bytearray((tmp_path / "voice.mp3").read_bytes())
+    content[2_000:2_600] = bytes(600)
+    (tmp_path / "voice.mp3").write_bytes(content)
+    heard = f"import soundfile; soundfile.read({str(tmp_path / 'voice.mp3')!r})"
+    assert subprocess.run([sys.executable, "-c", heard], capture_output=True).stderr, "there are doubts"
+    done = subprocess.run(
+        [sys.executable, "predict.py", str(tmp_path / "voice.mp3"), "absent.wav", "--weights", weights],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == "error: absent.wav: no such file\n"
+    assert str(tmp_path / "voice.mp3") in done.stdout
 
 
 def python(*arguments):

@@ -2,6 +2,7 @@
 
 import io
 import multiprocessing
+import os
 import random
 import resource
 import struct
@@ -9,7 +10,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -43,32 +43,20 @@ KINDS = (
 _EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF)
 
 
-@dataclass
-class Outcome:
-    """What a fuzzing came to.
-
-    Attributes:
-        counts: answered, refused (one line), traceback, crashed, too slow, too much memory.
-        slowest_seconds: of one file.
-        peak_megabytes: of the process that read them all, its libraries and model included.
-        failures: which mutations went wrong, and how.
-    """
-
-    counts: Counter = field(default_factory=Counter)
-    slowest_seconds: float = 0.0
-    peak_megabytes: float = 0.0
-    failures: list[str] = field(default_factory=list)
-
-
-def fuzz(voice: np.ndarray, mutations: int, seed: int, on_file: Callable[[], None] = lambda: None) -> Outcome:
+def fuzz(voice: np.ndarray, mutations: int, seed: int, on_file: Callable[[], None] = lambda: None) -> dict:
     """Feed `mutations` damaged copies of one recording, in every format, to `predict`.
 
     Args:
         voice: [T] at 16 kHz.
         mutations: files to try.
         seed: of all randomness; each mutation can be made again from the seed and its number.
+
+    Returns:
+        How many were answered and refused in one line; what else happened, and to which mutation; the slowest file, and
+        the peak memory of the process that read them, its libraries and model included.
     """
-    outcome = Outcome()
+    counts: Counter[str] = Counter(answered=0, refused=0)
+    failures, slowest, peak = [], 0.0, 0.0
     originals = _originals(voice)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mutant"
@@ -76,14 +64,21 @@ def fuzz(voice: np.ndarray, mutations: int, seed: int, on_file: Callable[[], Non
         for number in range(mutations):
             path.write_bytes(mutant(originals, seed, number))
             verdict, seconds, megabytes = reader.read(path)
-            outcome.counts[verdict.split(":")[0]] += 1
-            outcome.slowest_seconds = max(outcome.slowest_seconds, seconds)
-            outcome.peak_megabytes = max(outcome.peak_megabytes, megabytes)
+            counts[verdict.split(":")[0]] += 1
+            slowest, peak = max(slowest, seconds), max(peak, megabytes)
             if verdict not in ("answered", "refused"):
-                outcome.failures.append(f"seed {seed}, mutation {number}: {verdict}")
+                failures.append(f"mutation {number}: {verdict}")
             on_file()
         reader.close()
-    return outcome
+    return {
+        "mutations": mutations,
+        "seed": seed,
+        "counts": dict(counts),
+        "failures": failures,
+        "slowest_seconds": slowest,
+        "megabytes_before": reader.megabytes_before,
+        "peak_megabytes": peak,
+    }
 
 
 def mutant(originals: list[bytes], seed: int, number: int) -> bytes:
@@ -181,13 +176,14 @@ class _Reader:
         self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self.process.start()
         theirs.close()
-        assert self.pipe.recv() == "ready"
+        self.megabytes_before = self.pipe.recv()
 
 
 def _serve(pipe: Connection) -> None:
     torch.set_num_threads(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders write their doubts there
     model = SpeechEmotionModel(ModelConfig(cnn=CnnConfig(width=2, depth=1))).eval()
-    pipe.send("ready")
+    pipe.send(_peak_megabytes())
     for path in _received(pipe):
         try:
             model.predict(path)
@@ -196,7 +192,11 @@ def _serve(pipe: Connection) -> None:
             verdict = "refused" if _is_one_line(str(error), path) else f"not one line: {error}"
         except Exception as error:  # what this is all about
             verdict = f"traceback: {type(error).__name__}: {error}"
-        pipe.send((verdict, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+        pipe.send((verdict, _peak_megabytes()))
+
+
+def _peak_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _received(pipe: Connection) -> Iterator[Path]:

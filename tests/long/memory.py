@@ -1,0 +1,80 @@
+"""An hour of prediction and an hour of training: how much memory after the first minute, and at the end."""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import psutil
+import soundfile
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+_SETTLED_SECONDS = 60.0
+_PREDICT = """
+import itertools, sys
+import ser_gpu
+from ser_gpu.data.audio_file import AudioError
+model = ser_gpu.load_model("weights/ser_ravdess.pth")
+for count, path in enumerate(itertools.cycle(sys.argv[1:]), start=1):
+    try:
+        model.predict(path)
+    except AudioError:
+        pass
+    if count % 100 == 0:
+        print(count, flush=True)
+"""
+
+
+def prediction(voices: list[np.ndarray], seconds: float, on_sample: Callable[[], None] = lambda: None) -> dict:
+    """Predict files of many lengths and kinds, bad ones among them, over and over in one process."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = []
+        for number, voice in enumerate(voices):
+            for suffix in ("wav", "flac", "ogg", "mp3"):
+                files.append(Path(folder) / f"{number}.{suffix}")
+                soundfile.write(files[-1], np.tile(voice, 1 + 7 * number), 16_000)
+        files.append(Path(folder) / "words.wav")
+        files[-1].write_text("these are words")
+        return watch([sys.executable, "-c", _PREDICT, *map(str, files)], seconds, on_sample)
+
+
+def training(arguments: Sequence[str], seconds: float, on_sample: Callable[[], None] = lambda: None) -> dict:
+    """Train with these arguments of `ser_gpu.train`."""
+    return watch([sys.executable, "-m", "ser_gpu.train", *arguments], seconds, on_sample)
+
+
+def watch(command: Sequence[str], seconds: float, on_sample: Callable[[], None] = lambda: None) -> dict:
+    """Sample the resident memory of a command once a second until it ends, or its time is over.
+
+    Returns:
+        Seconds watched; megabytes after the first minute (or half of the time, if that is less) and at the end, the
+        median of a minute each; the peak; and the last line of output, which tells how much was done.
+    """
+    samples: list[tuple[float, float]] = []
+    start = time.monotonic()
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+        watched = psutil.Process(process.pid)
+        while (passed := time.monotonic() - start) < seconds and process.poll() is None:
+            samples.append((passed, watched.memory_info().rss / 2**20))
+            on_sample()
+            time.sleep(min(1.0, seconds / 20))
+        ended = process.poll()
+        process.kill()
+        process.wait()
+        output.seek(0)
+        last = output.read().strip().splitlines()[-1:]
+    settled = min(_SETTLED_SECONDS, samples[-1][0] / 2)
+    early = [megabytes for at, megabytes in samples if settled <= at < 2 * settled]
+    late = [megabytes for at, megabytes in samples if at >= samples[-1][0] - settled]
+    return {
+        "seconds": samples[-1][0],
+        "exit_code": ended,
+        "megabytes_early": float(np.median(early)),
+        "megabytes_late": float(np.median(late)),
+        "megabytes_peak": max(megabytes for _, megabytes in samples),
+        "last_line": last[0] if last else "",
+    }

@@ -1,0 +1,85 @@
+"""The committed results of the long checks as the table of tests/README.md."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from ser_gpu.atomic import replacing
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+RESULTS = ROOT / "tests" / "long" / "results"
+README = ROOT / "tests" / "README.md"
+BEGIN, END = "<!-- long: begin -->", "<!-- long: end -->"
+
+
+def update() -> None:
+    """Write the table anew from the results."""
+    with replacing(README) as temporary:
+        temporary.write_text(updated(), encoding="utf-8")
+
+
+def updated() -> str:
+    """tests/README.md with what stands between its markers replaced."""
+    before, rest = README.read_text(encoding="utf-8").split(BEGIN)
+    _, after = rest.split(END)
+    lines = ["| what | found | command |", "|---|---|---|"]
+    for path in sorted(RESULTS.glob("*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        command = f"`{result['command']}`"
+        for row, (what, found) in enumerate(ROWS[path.stem](result)):
+            lines.append(f"| {what} | {found} | {command if row == 0 else ''} |")
+    return f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{after}"
+
+
+def _fuzz(result: dict) -> Iterator[tuple[str, str]]:
+    counts = result["counts"]
+    wrong = result["mutations"] - counts["answered"] - counts["refused"]
+    yield "damaged files", f"{result['mutations']:,} (seed {result['seed']})"
+    yield "answered; refused in one line", f"{counts['answered']:,}; {counts['refused']:,}"
+    yield "tracebacks, crashes, hangs, more than 1 GB", f"{wrong}"
+    yield "slowest file", f"{result['slowest_seconds']:.2f} s"
+    yield "peak memory of the process", f"{result['megabytes_before']:.0f} MB before, {result['peak_megabytes']:.0f} MB"
+
+
+def _files(result: dict) -> Iterator[tuple[str, str]]:
+    yield "files at once, of them bad", f"{result['files']:,}, {result['bad']:,}; exit code {result['exit_code']}"
+    yield "answered; listed as bad", f"{result['answered']:,}; {result['error_lines']:,}"
+    yield "in the order of the files", "yes" if result["in_order"] and result["all_bad_listed"] else "no"
+    yield (
+        "first answer; all of them",
+        f"{result['seconds_to_the_first_answer']:.1f} s; {result['seconds']:.0f} s",
+    )
+    yield "memory early; late", f"{result['megabytes_early']:.0f} MB; {result['megabytes_late']:.0f} MB"
+
+
+def _kills(result: dict) -> Iterator[tuple[str, str]]:
+    yield (
+        "kill -9 of one training, of them while it wrote its state",
+        f"{result['kills']}, {result['kills_while_writing']}",
+    )
+    same = result["same_weights"] and result["same_predictions"]
+    yield "weights and predictions of the uninterrupted training, bit for bit", "yes" if same else "no"
+
+
+def _memory(result: dict) -> Iterator[tuple[str, str]]:
+    yield "watched", f"{result['seconds'] / 60:.0f} minutes"
+    yield (
+        "memory after the first minute; in the last; peak",
+        "; ".join(f"{result[f'megabytes_{when}']:.0f} MB" for when in ("early", "late", "peak")),
+    )
+
+
+def _speech(result: dict) -> Iterator[tuple[str, str]]:
+    for what, share in result["speech_found"].items():
+        count = result["noises_of_each_colour"] if what.startswith("noise") else result["clips"]
+        yield f"{what}: speech found", f"{share:.1%} of {count:,}"
+
+
+ROWS = {
+    "fuzz": _fuzz,
+    "files": _files,
+    "kills": _kills,
+    "memory-prediction": _memory,
+    "memory-training": _memory,
+    "speech": _speech,
+}
