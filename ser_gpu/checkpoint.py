@@ -1,17 +1,20 @@
 """Checkpoints: `.pth` files of plain data, loaded with `weights_only=True`, written whole or not at all."""
 
 import io
+import math
 import pickle
 import zipfile
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ser_gpu.atomic import replacing
 from ser_gpu.config import ModelConfig
 from ser_gpu.data.protocols import Protocol
 from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.stages.cnn import EmotionCnn
 from ser_gpu.version import __version__
 
 FORMAT_VERSION = 1
@@ -67,20 +70,51 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[SpeechEm
     if version != FORMAT_VERSION:
         raise CheckpointError(f"{path}: checkpoint format {version!r}, this version of ser_gpu reads {FORMAT_VERSION}")
     try:
-        weights = content["state_dict"]
+        config, labels = ModelConfig.from_dict(content["config"]), _labels(content["labels"])
+        weights = _weights(content["state_dict"], config, labels)
         mel_kernels = tuple(weights[name] for name in _MEL_KERNELS if name in weights) or None
-        model = SpeechEmotionModel(ModelConfig.from_dict(content["config"]), tuple(content["labels"]), mel_kernels)
+        model = SpeechEmotionModel(config, labels, mel_kernels)
         model.load_state_dict(weights)
-        model.temperature.fill_(content["temperature"])
+        model.temperature.fill_(_temperature(content["temperature"]))
         stored = content["protocol"]
         protocol = Protocol(stored["name"], stored["fold"], tuple(stored["test_actors"]))
         others = {f.name: content[f.name] for f in fields(Provenance) if f.name != "protocol"}
         provenance = Provenance(protocol=protocol, **others)
     except KeyError as error:
         raise CheckpointError(f"{path}: not a ser_gpu checkpoint, it has no {error}") from None
-    except (RuntimeError, ValueError, TypeError) as error:
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: does not fit this version of ser_gpu: {_one_line(error)}") from None
     return model.to(device).eval(), provenance
+
+
+def _labels(stored: list) -> tuple[str, ...]:
+    if not isinstance(stored, list) or not all(isinstance(label, str) and label for label in stored):
+        raise ValueError("the labels must be a list of names")
+    if len(stored) < 2 or len(set(stored)) < len(stored):
+        raise ValueError("the labels must be two names or more, each once")
+    return tuple(stored)
+
+
+def _temperature(stored: float) -> float:
+    if not 0.0 < stored < math.inf:
+        raise ValueError(f"the temperature must be a positive number, got {stored}")
+    return stored
+
+
+def _weights(stored: dict, config: ModelConfig, labels: tuple[str, ...]) -> dict:
+    """The stored tensors, once they are what the configuration asks for: before memory is taken for it."""
+    for name, value in stored.items():
+        if not isinstance(value, Tensor) or value.untyped_storage().nbytes() < value.numel() * value.element_size():
+            raise ValueError(f"{name} is no plain tensor")
+        if not value.isfinite().all():
+            raise ValueError(f"{name} is not finite")
+    with torch.device("meta"):
+        network = EmotionCnn(config.cnn, config.mel.channels, config.mel.n_mels, config.frames, len(labels))
+    for name, value in network.state_dict(prefix="cnn.").items():
+        if name not in stored or stored[name].shape != value.shape:
+            there = list(stored[name].shape) if name in stored else "missing"
+            raise ValueError(f"{name} must be {list(value.shape)}, it is {there}")
+    return stored
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> SpeechEmotionModel:
@@ -113,22 +147,32 @@ def read(path: str | Path) -> dict:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, OSError):
-        raise CheckpointError(f"{path}: not a whole checkpoint file (torch.save writes a zip archive)") from None
-    if damaged:
-        raise CheckpointError(f"{path}: damaged, the checksum of {damaged} is wrong")
+    _check_archive(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise CheckpointError(f"{path}: refused, not a checkpoint of plain data and tensors") from None
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # a hostile file can make the reader fail in any way
         raise CheckpointError(f"{path}: cannot be read as a checkpoint: {_one_line(error)}") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: not a ser_gpu checkpoint")
     return content
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse a file that is not whole, and a bomb: compressed, or with more in it than its size."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            bomb = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+            bomb = bomb or sum(entry.file_size for entry in entries) > path.stat().st_size
+            damaged = None if bomb else archive.testzip()
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, OSError):
+        raise CheckpointError(f"{path}: not a whole checkpoint file (torch.save writes a zip archive)") from None
+    if bomb:
+        raise CheckpointError(f"{path}: refused, not an archive as torch.save writes it")
+    if damaged:
+        raise CheckpointError(f"{path}: damaged, the checksum of {damaged} is wrong")
 
 
 def _one_line(error: Exception) -> str:

@@ -11,6 +11,12 @@ def _require(holds: bool, owner: object, name: str, rule: str) -> None:
         raise ValueError(f"{type(owner).__name__}.{name} must be {rule}, got {getattr(owner, name)!r}")
 
 
+def _require_at_most(owner: object, **limits: float) -> None:
+    """Far beyond any use: a configuration that comes with a file must not ask for all the memory there is."""
+    for name, limit in limits.items():
+        _require(getattr(owner, name) <= limit, owner, name, f"at most {limit:,}")
+
+
 def _require_probabilities(owner: object, *names: str) -> None:
     for name in names:
         _require(0.0 <= getattr(owner, name) <= 1.0, owner, name, "between 0 and 1")
@@ -35,6 +41,7 @@ class AudioConfig:
 
     def __post_init__(self):
         _require_positive(self, "sample_rate", "clip_seconds")
+        _require_at_most(self, sample_rate=192_000, clip_seconds=60.0)
 
     @property
     def clip_samples(self) -> int:
@@ -52,6 +59,8 @@ class TrimConfig:
 
     def __post_init__(self):
         _require_positive(self, "top_db", "frame_length", "hop")
+        _require_at_most(self, frame_length=65_536)
+        _require(self.hop >= 16, self, "hop", "16 or more")
         _require(self.frame_length % 2 == 0, self, "frame_length", "even")
         _require(self.frame_length % self.hop == 0, self, "hop", f"a divisor of the frame length {self.frame_length}")
 
@@ -123,6 +132,8 @@ class MelConfig:
 
     def __post_init__(self):
         _require_positive(self, "n_fft", "hop", "n_mels", "top_db")
+        _require_at_most(self, n_fft=16_384, n_mels=512)
+        _require(self.hop >= 16, self, "hop", "16 or more")
         _require(self.n_fft % 2 == 0, self, "n_fft", "even")
         _require(0 <= self.f_min < self.f_max, self, "f_min", f"between 0 and f_max = {self.f_max}")
         _require(self.backend in ("auto", "conv", "fft"), self, "backend", "auto, conv or fft")
@@ -157,6 +168,7 @@ class CnnConfig:
         _require(1 <= self.depth <= 5, self, "depth", "between 1 and 5")
         _require(self.band_stride in (1, 2), self, "band_stride", "1 or 2")
         _require_positive(self, "members")
+        _require_at_most(self, width=1_024, members=64)
         _require_probabilities(self, "block_dropout", "head_dropout")
         _require(self.head in HEADS, self, "head", f"one of {', '.join(HEADS)}")
 
@@ -197,7 +209,7 @@ class ModelConfig:
             raise ValueError(f"configuration parts must be {sorted(kinds)}, got {sorted(parts)}")
         try:
             return cls(**{name: kinds[name](**parts[name]) for name in kinds})
-        except TypeError as error:
+        except (TypeError, OverflowError) as error:
             raise ValueError(f"configuration does not fit this version of ser_gpu: {error}") from None
 
 

@@ -1,8 +1,14 @@
 import pickle
+import random
+import zipfile
+from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis.strategies import booleans, data, floats, integers, lists, none, sampled_from, text
 
 import ser_gpu
 from ser_gpu import checkpoint
@@ -90,6 +96,81 @@ def rewritten(path, **changes):
     torch.save({k: v for k, v in content.items() if v is not None}, path)
 
 
+def with_config(path, part, **changes):
+    config = torch.load(path, weights_only=True)["config"]
+    rewritten(path, config={**config, part: {**config[part], **changes}})
+
+
+def with_weight(path, change):
+    """Change the first kernel of the network."""
+    weights = torch.load(path, weights_only=True)["state_dict"]
+    name = "cnn.members.0.stem.0.weight"
+    rewritten(path, state_dict={**weights, name: change(weights[name])})
+
+
+def compressed(path):
+    """The start of a zip bomb: an entry that is small in the file and large outside of it."""
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/bomb", bytes(50_000_000))
+
+
+def overlapping(path):
+    """A bomb without compression: many names for the bytes of one entry."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.filelist.extend(archive.filelist * 50)
+        archive._didModify = True
+
+
+def test_any_flipped_byte_is_refused_or_does_no_harm(saved):
+    """Not every byte of an archive means something; the content is what it was, or there is none."""
+    path = saved[0]
+    whole, expected = path.read_bytes(), checkpoint.read(path)["state_dict"]
+    generator = random.Random(0)
+    refused = 0
+    for _ in range(300):
+        content = bytearray(whole)
+        content[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
+        path.write_bytes(content)
+        try:
+            weights = checkpoint.read(path)["state_dict"]
+        except CheckpointError:
+            refused += 1
+        else:
+            assert all(torch.equal(weights[name], expected[name]) for name in expected)
+    assert refused > 250
+
+
+def test_a_hostile_pickle_with_right_checksums_is_refused_in_one_line(saved):
+    path = saved[0]
+    with zipfile.ZipFile(path) as archive:
+        entries = {info.filename: archive.read(info) for info in archive.infolist()}
+    name = next(name for name in entries if name.endswith("data.pkl"))
+    generator = random.Random(0)
+    messages = []
+    for _ in range(200):
+        program = bytearray(entries[name])
+        for _ in range(generator.randint(1, 8)):
+            program[generator.randrange(len(program))] = generator.randrange(256)
+        with zipfile.ZipFile(path, "w") as archive:
+            for entry, content in {**entries, name: bytes(program)}.items():
+                archive.writestr(entry, content)
+        try:
+            checkpoint.load(path)
+        except CheckpointError as error:
+            messages.append(str(error))
+    assert len(messages) > 100
+    assert not any("\n" in message for message in messages)
+
+
+@given(part=sampled_from([field.name for field in fields(ModelConfig)]), data=data())
+def test_a_configuration_of_any_values_is_taken_or_refused(part, data):
+    parts = ModelConfig().as_dict()
+    name = data.draw(sampled_from(sorted(parts[part])))
+    parts[part][name] = data.draw(none() | booleans() | integers() | floats() | text() | lists(integers()))
+    with suppress(ValueError):
+        ModelConfig.from_dict(parts)
+
+
 def test_code_in_a_file_is_refused_and_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"state_dict": Harmful()}, tmp_path / "harm.pth")
@@ -107,13 +188,34 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, monkeypatch):
         (lambda path: path.write_bytes(b""), "not a whole checkpoint"),
         (lambda path: path.write_text("words"), "not a whole checkpoint"),
         (lambda path: path.write_bytes(path.read_bytes()[:5_000]), "not a whole checkpoint"),
-        (with_a_wrong_header, "not a whole checkpoint"),
+        (with_a_wrong_header, "refused, not an archive as torch.save writes it"),
         (flipped, "damaged, the checksum"),
         (lambda path: torch.save([1, 2], path), "not a ser_gpu checkpoint"),
         (lambda path: torch.save({"weights": 1}, path), "checkpoint format None"),
         (lambda path: rewritten(path, format_version=99), "checkpoint format 99"),
         (lambda path: rewritten(path, labels=None), "it has no 'labels'"),
-        (lambda path: rewritten(path, labels=["happy", "sad"]), "does not fit"),
+        (
+            lambda path: rewritten(path, labels=["happy", "sad"]),
+            r"classify.weight must be \[2, 3680\], it is \[8, 3680\]",
+        ),
+        (lambda path: rewritten(path, labels=["happy"] * 8), "the labels must be two names or more, each once"),
+        (lambda path: rewritten(path, labels=list(range(8))), "the labels must be a list of names"),
+        (lambda path: rewritten(path, temperature=0.0), "the temperature must be a positive number"),
+        (lambda path: rewritten(path, temperature=float("nan")), "the temperature must be a positive number"),
+        (lambda path: rewritten(path, protocol="stratified"), "does not fit"),
+        (lambda path: rewritten(path, state_dict=[1, 2]), "does not fit"),
+        (lambda path: with_weight(path, lambda weight: weight[:2]), r"must be \[4, 1, 5, 5\], it is \[2, 1, 5, 5\]"),
+        (lambda path: with_weight(path, lambda weight: weight * torch.nan), "is not finite"),
+        (lambda path: with_weight(path, lambda weight: weight[:1].clone().expand(4, 1, 5, 5)), "is no plain tensor"),
+        (lambda path: with_weight(path, lambda weight: weight.tolist()), "is no plain tensor"),
+        (lambda path: with_config(path, "cnn", width=2**20), "CnnConfig.width must be at most 1,024"),
+        (lambda path: with_config(path, "cnn", members=10**9), "CnnConfig.members must be at most 64"),
+        (lambda path: with_config(path, "cnn", width=1_024), r"must be \[512, 1, 5, 5\], it is \[4, 1, 5, 5\]"),
+        (lambda path: with_config(path, "audio", clip_seconds=1e12), "AudioConfig.clip_seconds must be at most 60"),
+        (lambda path: with_config(path, "mel", n_fft=2**30), "MelConfig.n_fft must be at most 16,384"),
+        (lambda path: with_config(path, "mel", hop=None), "does not fit"),
+        (compressed, "refused, not an archive as torch.save writes it"),
+        (overlapping, "refused, not an archive as torch.save writes it"),
         (lambda path: rewritten(path, config={}), "does not fit"),
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
+import torch.nn.functional as F
 
 import predict
 import ser_gpu
@@ -13,6 +14,7 @@ from ser_gpu import evaluate
 from ser_gpu.data import ravdess
 from ser_gpu.data.protocols import Protocol
 from ser_gpu.stages.mel import nnaudio_kernels
+from tests.long import logits, report
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = ROOT / "weights" / "ser_ravdess.pth"
@@ -24,6 +26,26 @@ def test_their_kernels_are_those_that_nnaudio_makes_of_their_configuration():
     stored = model.mel.mel_power.window, model.mel.mel_power.mel_basis
     for ours, theirs in zip(stored, kernels, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-7, rtol=0)  # another processor's cosine may round otherwise
+
+
+def test_their_logits_are_what_they_were():
+    stored = json.loads((report.RESULTS / "logits.json").read_text())
+    heard = logits.of_shipped_weights(stored["seed"])
+    # float32 sums in another order, on another processor or by another version of a library
+    torch.testing.assert_close(heard, torch.tensor(stored["logits"]), atol=1e-4, rtol=0)
+
+
+@torch.inference_mode()
+def test_their_answer_does_not_depend_on_the_batch():
+    model = ser_gpu.load_model(WEIGHTS)
+    voices = logits.clips(seed=7)
+    lengths = torch.tensor([len(voice) for voice in voices])
+    batch = torch.stack([F.pad(voice, (0, int(lengths.max()) - len(voice))) for voice in voices])
+    together = model(batch, lengths)
+    for voice, answer in zip(voices, together, strict=True):
+        torch.testing.assert_close(model(voice[None])[0], answer, atol=1e-5, rtol=0)
+    order = torch.randperm(len(voices))
+    torch.testing.assert_close(model(batch[order], lengths[order]), together[order], atol=1e-5, rtol=0)
 
 
 @pytest.mark.ravdess

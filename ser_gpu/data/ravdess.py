@@ -12,6 +12,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from filelock import FileLock
+
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 ACTORS = tuple(range(1, 25))
 CLIPS = 1_440
@@ -145,8 +147,10 @@ def locate(data: str | Path | None, progress: object = False) -> Path:
     import pooch
 
     folder = Path(pooch.os_cache("ser_gpu")) / "ravdess"
-    if not folder.is_dir():
-        download(folder, progress=progress)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name("ravdess.lock")):  # trainings side by side wait for one download
+        if not folder.is_dir():
+            download(folder, progress=progress)
     return folder
 
 

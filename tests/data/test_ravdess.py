@@ -4,6 +4,7 @@ import threading
 import zipfile
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -80,12 +81,17 @@ def test_locate_fills_the_default_folder_by_download(tmp_path, monkeypatch):
     assert ravdess.locate(None).is_dir()
 
 
+ESCAPING = "03-01-01-01-01-01-24"
+
+
 def archive() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as members:
         for name in official_names(actors=[1]):
             members.writestr(f"Actor_01/{name}.wav", name * 100)
         members.writestr("../../escaped.txt", "outside")
+        for place in ("../../", "/tmp/", "Actor_01/../../../"):
+            members.writestr(f"{place}{ESCAPING}.wav", "outside")
     return buffer.getvalue()
 
 
@@ -126,8 +132,9 @@ def test_download_of_a_good_archive(tmp_path):
             md5=hashlib.md5(content).hexdigest(),
             progress=DownloadBar("RAVDESS"),
         )
-    assert len(ravdess.scan(folder).clips) == 60
-    assert len(everything_under(tmp_path)) == 60, "the archive is removed and no member escapes the folder"
+    assert len(ravdess.scan(folder).clips) == 61
+    assert everything_under(tmp_path) == everything_under(folder), "the archive is removed, no member escapes"
+    assert not Path(f"/tmp/{ESCAPING}.wav").exists()
 
 
 def test_download_of_a_corrupt_archive_keeps_nothing(tmp_path):
@@ -145,7 +152,44 @@ def test_download_that_breaks_off_keeps_nothing_and_can_be_repeated(tmp_path):
         ravdess.download(tmp_path / "ravdess", url=url, md5=md5)
     assert everything_under(tmp_path) == []
     with server(content, len(content)) as url:
-        assert len(ravdess.scan(ravdess.download(tmp_path / "ravdess", url=url, md5=md5)).clips) == 60
+        assert len(ravdess.scan(ravdess.download(tmp_path / "ravdess", url=url, md5=md5)).clips) == 61
+
+
+@pytest.mark.parametrize("left", ["an archive", "a folder"])
+def test_what_a_killed_download_left_is_not_used(left, tmp_path):
+    content = archive()
+    if left == "an archive":
+        (tmp_path / "ravdess.zip").write_bytes(content[: len(content) // 2])
+    else:
+        touch(tmp_path / "ravdess.unpacking" / "Actor_01" / "03-01-01-01-01-01-01.wav")
+    with server(content, len(content)) as url:
+        folder = ravdess.download(tmp_path / "ravdess", url=url, md5=hashlib.md5(content).hexdigest())
+    assert all(path.stat().st_size > 1 for path in everything_under(folder))
+    assert [path.name for path in tmp_path.iterdir()] == ["ravdess"]
+
+
+def test_an_interrupted_unpacking_leaves_no_folder(tmp_path, monkeypatch):
+    def interrupt(members, folder, infos):
+        members.extract(infos[0], folder)
+        raise KeyboardInterrupt
+
+    content = archive()
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", interrupt)
+    with server(content, len(content)) as url, pytest.raises(KeyboardInterrupt):
+        ravdess.download(tmp_path / "ravdess", url=url, md5=hashlib.md5(content).hexdigest())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_member_that_lies_about_its_size_is_refused(tmp_path):
+    """A bomb says that it is small; not a byte more than it says is written."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as members:
+        members.writestr("03-01-01-01-01-01-01.wav", bytes(10_000_000))
+        members.filelist[0].file_size = 100
+    content = buffer.getvalue()
+    with server(content, len(content)) as url, pytest.raises(OSError, match="not a whole zip archive"):
+        ravdess.download(tmp_path / "ravdess", url=url, md5=hashlib.md5(content).hexdigest())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_download_refuses_what_is_no_zip_and_what_is_too_large(tmp_path, monkeypatch):

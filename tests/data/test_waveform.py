@@ -1,12 +1,25 @@
+import itertools
+import math
+
 import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import given
+from hypothesis.strategies import integers, just, lists
 
-from ser_gpu.data import audio_file, ravdess
+from ser_gpu.data import audio_file, ravdess, waveform
 from ser_gpu.data.audio_file import AudioError
 from ser_gpu.data.waveform import ClipBank, level, load, resample, segments, to_mono
 from tests.conftest import SAMPLE_RATE
+
+
+@given(blocks=lists(lists(integers(0, 9), max_size=9), max_size=9), size=integers(1, 12) | just(math.inf))
+def test_regrouping_keeps_every_sample_in_order(blocks, size):
+    pieces = list(waveform._regroup(iter([torch.tensor(block) for block in blocks]), size))
+    assert [sample for piece in pieces for sample in piece.tolist()] == list(itertools.chain(*blocks))
+    assert all(len(piece) == size for piece in pieces[:-1])
+    assert all(0 < len(piece) <= size for piece in pieces)
 
 
 def tone(rate, hertz=440.0, seconds=0.5):

@@ -14,7 +14,7 @@ from ser_gpu import command_line
 from ser_gpu.atomic import write_json
 from ser_gpu.results import console, environment
 from tests.conftest import synthetic_ravdess, synthetic_voice
-from tests.long import files, fuzz, kills, memory, report, speech
+from tests.long import files, fuzz, kills, logits, memory, report, speech
 
 SEED = 0
 
@@ -75,12 +75,17 @@ def _speech(args: argparse.Namespace) -> dict:
     return speech.detect(bank, args.count, SEED)
 
 
+def _logits(_: argparse.Namespace) -> dict:
+    return {"seed": SEED, "logits": logits.of_shipped_weights(SEED).tolist()}
+
+
 SUBJECTS: dict[str, Callable[[argparse.Namespace], dict]] = {
     "fuzz": _fuzz,
     "files": _files,
     "kills": _kills,
     "memory": _memory,
     "speech": _speech,
+    "logits": _logits,
 }
 
 
@@ -96,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         subject = subjects.add_parser(name)
         subject.add_argument("--count", type=command_line.positive_int, default=count, help=f"{what} ({count:,})")
     subjects.choices["speech"].add_argument("--data", help="RAVDESS folder (default: $RAVDESS_DIR, else downloaded)")
+    subjects.add_parser("logits")
     watched = subjects.add_parser("memory")
     watched.add_argument("of", choices=("prediction", "training"))
     watched.add_argument("--minutes", type=float, default=60.0, help="(default: %(default)s)")

@@ -75,10 +75,15 @@ def _speech(result: dict) -> Iterator[tuple[str, str]]:
         yield f"{what}: speech found", f"{share:.1%} of {count:,}"
 
 
+def _logits(result: dict) -> Iterator[tuple[str, str]]:
+    yield "logits of the shipped weights that a test holds to 1e-4", f"{len(result['logits'])} clips"
+
+
 ROWS = {
     "fuzz": _fuzz,
     "files": _files,
     "kills": _kills,
+    "logits": _logits,
     "memory-prediction": _memory,
     "memory-training": _memory,
     "speech": _speech,
