@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: predict test lint train evaluate lock
+.PHONY: predict test lint train evaluate audit lock
 
 predict: $(READY)  ## name the emotion of the sample clip
 	$(BIN)/python predict.py examples/sample.wav
@@ -29,6 +29,11 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $(READY)
+
+audit:  ## known vulnerabilities of what requirements.lock pins
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet pip-audit
+	build/audit/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip
 
 lock:  ## pin what pyproject.toml resolves to today
 	$(PYTHON) -m venv --clear build/lock
