@@ -128,8 +128,9 @@ def test_the_probability_of_a_long_clip_is_the_mean_of_its_windows_that_hold_spe
         np.full(32_000, 0.3, np.float32),
         np.random.default_rng(0).normal(size=32_000).astype(np.float32),
         np.sin(2 * np.pi * 50 / 16_000 * np.arange(32_000)).astype(np.float32),
+        sum(np.sin(2 * np.pi * 120 * k / 16_000 * np.arange(32_000)) / k for k in range(1, 20)).astype(np.float32),
     ],
-    ids=["silence", "offset", "noise", "hum"],
+    ids=["silence", "offset", "noise", "hum", "buzz"],
 )
 def test_a_sound_without_a_voice_has_no_emotion(model, sound):
     with pytest.raises(NoSpeechError, match="audio: no speech found"):

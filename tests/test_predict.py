@@ -107,6 +107,16 @@ def test_a_dash_reads_standard_input(source, voice, weights):
     assert row["probabilities"] == expected.probabilities
 
 
+def test_an_answer_comes_before_the_next_file_is_read(voice, weights):
+    command = [sys.executable, "predict.py", str(voice), "-", "--weights", weights, "--json"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
+        assert json.loads(process.stdout.readline())["file"] == str(voice), "standard input is still open and empty"
+        process.stdin.write(voice.read_bytes())
+        process.stdin.close()
+        assert json.loads(process.stdout.readline())["file"] == "-"
+
+
 def test_a_reader_that_has_enough_ends_it_quietly(voice, weights):
     command = [sys.executable, "predict.py", *[str(voice)] * 2_000, "--weights", weights, "--json"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
