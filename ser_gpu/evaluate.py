@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 
 from ser_gpu import checkpoint, command_line
 from ser_gpu.atomic import replacing, write_json
@@ -53,7 +54,11 @@ def _evaluate(args: argparse.Namespace) -> int:
         **scores,
     }
     title = f"{protocol.name}, fold {protocol.fold}, {args.part} part"
-    written = _write(args, result, figures.confusion(scores["confusion"], model.labels, f"Confusion: {title}"))
+    pictures = {
+        "confusion": figures.confusion(scores["confusion"], model.labels, f"Confusion: {title}"),
+        "reliability": figures.reliability(**scores["reliability"], title=f"Reliability: {title}"),
+    }
+    written = _write(args, result, pictures)
     if args.json:
         console.out.print_json(data=result)
     else:
@@ -87,13 +92,16 @@ def _refuse_trained(path: str, provenance: Provenance, clips: Sequence[Clip], sp
         )
 
 
-def _write(args: argparse.Namespace, result: dict, figure) -> list[Path]:
+def _write(args: argparse.Namespace, result: dict, pictures: dict[str, Figure]) -> list[Path]:
     stem = Path(args.out) / Path(args.checkpoint).stem if args.out else Path(args.checkpoint).with_suffix("")
-    numbers, picture = Path(f"{stem}.evaluation.json"), Path(f"{stem}.confusion.png")
+    numbers = Path(f"{stem}.evaluation.json")
     write_json(numbers, result)
-    with replacing(picture) as temporary:
-        figure.savefig(temporary, dpi=150)
-    return [numbers, picture]
+    written = [numbers]
+    for name, figure in pictures.items():
+        written.append(Path(f"{stem}.{name}.png"))
+        with replacing(written[-1]) as temporary:
+            figure.savefig(temporary, dpi=150)
+    return written
 
 
 def _parser() -> argparse.ArgumentParser:

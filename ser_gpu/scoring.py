@@ -31,9 +31,11 @@ def report(model: SpeechEmotionModel, logits: Tensor, clips: Sequence[Clip], spe
     """
     return metrics.report(
         labels=np.array([clip.emotion for clip in clips]),
-        probabilities=model.probabilities(logits).cpu().numpy(),
+        logits=logits.cpu().numpy(),
+        temperature=float(model.temperature),
         emotions=model.labels,
         sexes=[clip.sex for clip in clips],
+        intensities=[clip.intensity for clip in clips],
         groups=[clip.actor if speaker_independent else clip.name for clip in clips],
     )
 

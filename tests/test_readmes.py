@@ -32,13 +32,15 @@ def test_accuracy_tables_are_the_evaluation(text, evaluation):
     assert row(text, "calibration error (15 bins)")[0] == f"{evaluation['calibration_error']:.3f}"
 
 
-def test_the_card_tells_the_emotions_and_sexes_apart(evaluation):
+def test_the_card_tells_emotions_sexes_and_intensities_apart(evaluation):
     for emotion, scores in evaluation["per_emotion"].items():
         expected = [str(scores["clips"]), *(f"{scores[name]:.3f}" for name in ("precision", "recall", "f1"))]
         assert row(CARD, emotion) == expected
-    for sex, scores in evaluation["by_sex"].items():
+    for group, scores in [*evaluation["by_sex"].items(), *evaluation["by_intensity"].items()]:
         expected = [str(scores["clips"]), *(f"{scores[name]:.3f}" for name in ("accuracy", "uar", "macro_f1"))]
-        assert row(CARD, sex) == expected
+        assert row(CARD, group) == expected
+    before = f"{evaluation['calibration_error_before_temperature']:.3f}"
+    assert row(CARD, "the same before temperature")[0] == before
 
 
 def test_the_evaluation_is_of_the_split_and_the_training_that_the_card_names(evaluation):

@@ -89,19 +89,25 @@ def show_report(title: str, report: dict, emotions: Sequence[str]) -> None:
         low, high = interval[name]
         headline.add_row(label, f"{report[name]:.3f}", f"{low:.3f} to {high:.3f}")
     headline.add_row("calibration error", f"{report['calibration_error']:.3f}", "")
+    headline.add_row("  before temperature", f"{report['calibration_error_before_temperature']:.3f}", "")
     headline.add_row("log loss", f"{report['log_loss']:.3f}", "")
     out.print(headline)
 
-    emotion_table = _table("Per emotion", ("emotion", "clips", "precision", "recall", "F1"))
+    columns = ("emotion", "clips", "precision", "recall", "F1", "recall, normal", "recall, strong")
+    emotion_table = _table("Per emotion", columns)
     for emotion, row in report["per_emotion"].items():
         scores = (f"{row[name]:.3f}" for name in ("precision", "recall", "f1"))
-        emotion_table.add_row(emotion, str(row["clips"]), *scores)
+        by_intensity = row["recall_by_intensity"]
+        spoken = (f"{by_intensity[name]:.3f}" if name in by_intensity else "" for name in ("normal", "strong"))
+        emotion_table.add_row(emotion, str(row["clips"]), *scores, *spoken)
     out.print(emotion_table)
 
     confusion = _table("Confusion (rows acted, columns predicted)", ("", *(name[:5] for name in emotions)))
     for emotion, row in zip(emotions, report["confusion"], strict=True):
         confusion.add_row(emotion, *("." if count == 0 else str(count) for count in row))
     out.print(confusion)
+    for pair in report["most_confused"]:
+        out.print(f"{pair['share']:.0%} of {pair['acted']} was heard as {pair['predicted']}")
 
     sexes = report["by_sex"]
     sex_table = _table("Pitch bias: the same scores by sex of the actor", ("", *sexes))

@@ -28,6 +28,29 @@ def confusion(matrix: Sequence[Sequence[int]], emotions: Sequence[str], title: s
     return figure
 
 
+def reliability(before: Sequence[dict], after: Sequence[dict], title: str) -> Figure:
+    """How often the model is right against how sure it is, before and after the temperature.
+
+    Args:
+        before, after: as `ser_gpu.results.metrics.reliability` gives them.
+    """
+    figure = Figure(figsize=(8.4, 4.2), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, rows, name in zip(panels, (before, after), ("before temperature", "after temperature"), strict=True):
+        clips = sum(row["clips"] for row in rows)
+        error = sum(row["clips"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / clips
+        axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", label="as right as it is sure")
+        axes.plot([row["confidence"] for row in rows], [row["accuracy"] for row in rows], color=_BLUE, linewidth=1)
+        sizes = [600 * row["clips"] / clips + 8 for row in rows]
+        axes.scatter([row["confidence"] for row in rows], [row["accuracy"] for row in rows], s=sizes, color=_BLUE)
+        axes.set(title=f"{name}: error {error:.3f}", xlabel="confidence", xlim=(-0.05, 1.05), ylim=(-0.05, 1.05))
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("share right (area of a point: clips)")
+    panels[0].legend(frameon=False, loc="upper left")
+    figure.suptitle(title)
+    return figure
+
+
 def training_curves(history: Sequence[dict], title: str) -> Figure:
     """Loss, and validation accuracy and UAR, by epoch.
 

@@ -7,59 +7,98 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, precision_recall_fscore_support
 
 CALIBRATION_BINS = 15
+INTENSITIES = {1: "normal", 2: "strong"}
 BOOTSTRAP_DRAWS = 1_000
 
 
 def report(
     labels: np.ndarray,
-    probabilities: np.ndarray,
+    logits: np.ndarray,
+    temperature: float,
     emotions: Sequence[str],
     sexes: Sequence[str],
+    intensities: Sequence[int],
     groups: Sequence[object],
 ) -> dict:
     """All scores as plain numbers, ready for JSON.
 
     Args:
         labels: true emotion of each clip, an index into `emotions`.
-        probabilities: predicted probability of each emotion.
+        logits: of the model.
+        temperature: by which they are divided; calibration is told without it too.
         sexes: "male" or "female", of the speaker of each clip.
+        intensities: 1 (normal) or 2 (strong), of each clip.
         groups: what the 95 % intervals resample: the actor of each clip, or the clip itself.
 
     Shape: [N] int, [N, C] float.
     """
     classes = range(len(emotions))
-    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True, dtype=np.float64)
+    logits = logits.astype(np.float64)
+    probabilities, before = softmax(logits / temperature, axis=1), softmax(logits, axis=1)
     predicted = probabilities.argmax(axis=1)
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, predicted, labels=classes, zero_division=0.0
     )
-    sexes = np.asarray(sexes)
+    confusion = confusion_matrix(labels, predicted, labels=classes)
+    intensities = np.asarray(intensities)
     return {
         "clips": len(labels),
         **headline(labels, predicted),
         "interval95": bootstrap_intervals(labels, predicted, groups),
         "log_loss": float(log_loss(labels, probabilities, labels=list(classes))),
         "calibration_error": calibration_error(labels, probabilities),
+        "calibration_error_before_temperature": calibration_error(labels, before),
+        "reliability": {"before": reliability(labels, before), "after": reliability(labels, probabilities)},
         "per_emotion": {
             emotion: {
                 "precision": float(precision[i]),
                 "recall": float(recall[i]),
                 "f1": float(f1[i]),
                 "clips": int(support[i]),
+                "recall_by_intensity": {
+                    name: float((predicted[spoken] == i).mean())
+                    for value, name in INTENSITIES.items()
+                    if (spoken := (labels == i) & (intensities == value)).any()
+                },
             }
             for i, emotion in enumerate(emotions)
         },
-        "confusion": confusion_matrix(labels, predicted, labels=classes).tolist(),
-        "by_sex": {
-            sex: {"clips": int((sexes == sex).sum()), **headline(labels[sexes == sex], predicted[sexes == sex])}
-            for sex in ("male", "female")
-            if (sexes == sex).any()
-        },
+        "confusion": confusion.tolist(),
+        "most_confused": most_confused(confusion, emotions),
+        "by_intensity": _apart(labels, predicted, intensities, {name: value for value, name in INTENSITIES.items()}),
+        "by_sex": _apart(labels, predicted, np.asarray(sexes), {"male": "male", "female": "female"}),
     }
+
+
+def _apart(labels: np.ndarray, predicted: np.ndarray, groups: np.ndarray, names: dict[str, object]) -> dict:
+    """`headline` of each group that occurs."""
+    members = {name: groups == value for name, value in names.items()}
+    return {
+        name: {"clips": int(inside.sum()), **headline(labels[inside], predicted[inside])}
+        for name, inside in members.items()
+        if inside.any()
+    }
+
+
+def most_confused(confusion: np.ndarray, emotions: Sequence[str], count: int = 5) -> list[dict]:
+    """The largest errors, as shares of the clips of an emotion.
+
+    Shape: [C, C] counts, true emotion by row, predicted by column.
+    """
+    confusion = np.asarray(confusion)
+    wrong = confusion - np.diag(np.diag(confusion))
+    shares = wrong / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    order = np.argsort(-shares, axis=None, kind="stable")[:count]
+    pairs = zip(*np.unravel_index(order, shares.shape), strict=True)
+    return [
+        {"acted": emotions[row], "predicted": emotions[column], "share": float(shares[row, column])}
+        for row, column in pairs
+        if shares[row, column] > 0
+    ]
 
 
 def headline(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
@@ -93,16 +132,32 @@ def bootstrap_intervals(
     return {name: [float(low[i]), float(high[i])] for i, name in enumerate(("accuracy", "uar", "macro_f1"))}
 
 
+def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> list[dict]:
+    """For each bin of confidence that holds clips: how many, their mean confidence, and how many of them are right.
+
+    Shape: [N], [N, C].
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    return [
+        {
+            "clips": int(inside.sum()),
+            "confidence": float(confidence[inside].mean()),
+            "accuracy": float(right[inside].mean()),
+        }
+        for inside in (bin_of == number for number in range(bins))
+        if inside.any()
+    ]
+
+
 def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
     """Expected calibration error: the gap between confidence and accuracy in equal-width bins, weighted by clips.
 
     Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [abs(confidence[bin_of == b].sum() - right[bin_of == b].sum()) for b in range(bins)]
-    return float(sum(gaps) / len(labels))
+    rows = reliability(labels, probabilities, bins)
+    return sum(row["clips"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / len(labels)
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:

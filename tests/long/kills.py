@@ -39,10 +39,13 @@ def _kill(data: Path, folder: Path, count: int, seed: int) -> dict:
         writing = sum(kills.values()) % 4 == 3
         after = None if writing else generator.uniform(0.0, 3 * duration / count)
         at_write = generator.randint(1, 4) if writing else None
-        if _train(data, killed, after, at_write) == -signal.SIGKILL:
+        code = _train(data, killed, after, at_write)
+        if code == -signal.SIGKILL:
             kills["writing" if writing else "moment"] += 1
         elif (killed / "result.json").exists():
             break  # too fast a machine for so many kills: the outcome says how many there were
+        else:
+            raise RuntimeError(f"exit code {code}: {(folder / 'log.txt').read_text()[-500:]}")
     if not (killed / "result.json").exists():
         assert _train(data, killed, None, None) == 0, (folder / "log.txt").read_text()
     same = {

@@ -21,9 +21,11 @@ def softmax(logits):
     return torch.from_numpy(logits).softmax(dim=1).numpy()
 
 
-def make_report(labels, logits):
+def make_report(labels, logits, temperature=1.0):
     sexes = ["male" if i % 3 else "female" for i in range(len(labels))]
-    return metrics.report(labels, softmax(logits), EMOTIONS, sexes, groups=np.arange(len(labels)) % 24)
+    intensities = [1 if label == 0 else 1 + i % 2 for i, label in enumerate(labels)]
+    groups = np.arange(len(labels)) % 24
+    return metrics.report(labels, logits, temperature, EMOTIONS, sexes, intensities, groups)
 
 
 def test_headline_is_scikit_learns(answers):
@@ -52,8 +54,35 @@ def test_the_report_adds_up(answers):
         assert row["recall"] == pytest.approx(confusion[i, i] / confusion[i].sum())
         assert row["precision"] == pytest.approx(confusion[i, i] / confusion[:, i].sum())
     sexes = report["by_sex"]
-    weighted = sum(scores["clips"] * scores["accuracy"] for scores in sexes.values()) / 400
-    assert weighted == pytest.approx(report["accuracy"])
+    for parts in (sexes, report["by_intensity"]):
+        weighted = sum(scores["clips"] * scores["accuracy"] for scores in parts.values()) / 400
+        assert weighted == pytest.approx(report["accuracy"])
+    assert set(report["per_emotion"]["neutral"]["recall_by_intensity"]) == {"normal"}, "neutral is never strong"
+    assert set(report["per_emotion"]["angry"]["recall_by_intensity"]) == {"normal", "strong"}
+
+
+def test_the_most_confused_are_the_largest_shares(answers):
+    report = make_report(*answers)
+    confusion = np.array(report["confusion"])
+    shares = confusion / confusion.sum(axis=1, keepdims=True)
+    np.fill_diagonal(shares, 0)
+    told = [pair["share"] for pair in report["most_confused"]]
+    assert told == pytest.approx(sorted(shares.ravel())[::-1][:5])
+    first = report["most_confused"][0]
+    assert shares[EMOTIONS.index(first["acted"]), EMOTIONS.index(first["predicted"])] == told[0]
+    assert metrics.most_confused(np.eye(8, dtype=int), EMOTIONS) == []
+
+
+def test_calibration_is_told_before_and_after_the_temperature(answers):
+    labels, logits = answers
+    report = make_report(labels, 5 * logits, temperature=5.0)
+    assert report["calibration_error"] == pytest.approx(metrics.calibration_error(labels, softmax(logits)))
+    assert report["calibration_error_before_temperature"] > report["calibration_error"]
+    for when, error in (("before", "calibration_error_before_temperature"), ("after", "calibration_error")):
+        rows = report["reliability"][when]
+        assert sum(row["clips"] for row in rows) == 400
+        gaps = sum(row["clips"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / 400
+        assert gaps == pytest.approx(report[error])
 
 
 def test_intervals_hold_the_score_and_widen_with_coarser_groups(answers):
@@ -108,6 +137,8 @@ def test_figures_show_what_they_are_given(answers):
     assert [label.get_text() for label in axes.get_yticklabels()] == list(EMOTIONS)
     shown = sum(int(text.get_text()) for text in axes.texts)
     assert shown == 400
+    panels = figures.reliability(**report["reliability"], title="title").axes
+    assert f"{report['calibration_error']:.3f}" in panels[1].get_title()
     row = {"epoch": 1, "train_loss": 2.0, "validation_loss": 1.9, "validation_accuracy": 0.2, "validation_uar": 0.1}
     loss, score = figures.training_curves([row, {**row, "epoch": 2}], "title").axes
     assert [len(axes.lines) for axes in (loss, score)] == [2, 2]
