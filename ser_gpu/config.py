@@ -70,7 +70,8 @@ class AugmentConfig:
     """Training-time randomness. Each transform has its range and the probability with which a clip meets it.
 
     Speed moves pitch and tempo together; pitch (semitones) and stretch (tempo factor) move one and keep the other.
-    Noise has a signal-to-noise ratio in dB and a spectral decay (0 white, 1 pink, 2 brown). Masks cover up to
+    Noise has a signal-to-noise ratio in dB and a spectral decay (0 white, 1 pink, 2 brown). A channel is the colour of
+    a microphone, the band of a line and the reverberation of a room. Masks cover up to
     `band_width` mel bands and `frame_width` frames. Mixup draws its weight from Beta(`mixup_beta`, `mixup_beta`).
     """
 
@@ -90,6 +91,9 @@ class AugmentConfig:
     max_snr_db: float = 40.0
     min_noise_decay: float = 0.0
     max_noise_decay: float = 1.0
+    channel_probability: float = 0.0
+    channel_colour_db: float = 10.0
+    reverb_seconds: float = 0.5
     band_masks: int = 2
     band_width: int = 12
     frame_masks: int = 2
@@ -100,6 +104,8 @@ class AugmentConfig:
     def __post_init__(self):
         _require_probabilities(self, *(f.name for f in fields(self) if f.name.endswith("_probability")))
         _require_positive(self, "min_speed", "min_stretch", "pitch_semitones", "shift_seconds", "mixup_beta")
+        _require_not_negative(self, "channel_colour_db", "reverb_seconds")
+        _require_at_most(self, reverb_seconds=3.0)
         _require_not_negative(self, "band_masks", "band_width", "frame_masks", "frame_width")
         for low, high in (
             ("min_speed", "max_speed"),

@@ -11,7 +11,7 @@ from ser_gpu.config import AugmentConfig
 
 
 class WaveformAugment(nn.Module):
-    """Speed, pitch, tempo and place, then noise, as one torch-audiomentations `Compose`.
+    """Speed, pitch, tempo and place, then the channel, then noise, as one torch-audiomentations `Compose`.
 
     There is no gain: the spectrogram is relative to the clip's own peak. The chain is built with the first training
     batch, so that inference does not import it.
@@ -37,6 +37,7 @@ def build_chain(config: AugmentConfig, sample_rate: int) -> nn.Module:
     """The waveform transforms as a torch-audiomentations `Compose`; users can put stock transforms beside them."""
     from torch_audiomentations import Compose
 
+    from ser_gpu.stages.channel import RandomChannel
     from ser_gpu.stages.noise import AddNoise
     from ser_gpu.stages.stretch import Warp
 
@@ -53,7 +54,8 @@ def build_chain(config: AugmentConfig, sample_rate: int) -> nn.Module:
         shift_p=c.shift_probability,
     )
     noise = AddNoise(c.min_snr_db, c.max_snr_db, c.min_noise_decay, c.max_noise_decay, c.noise_probability, sample_rate)
-    return Compose([warp, noise], output_type="dict")
+    channel = RandomChannel(c.channel_colour_db, c.reverb_seconds, c.channel_probability, sample_rate)
+    return Compose([warp, *([channel] if c.channel_probability else []), noise], output_type="dict")
 
 
 class SpectrogramMask(nn.Module):

@@ -161,7 +161,7 @@ def test_what_a_killed_download_left_is_not_used(left, tmp_path):
     if left == "an archive":
         (tmp_path / "ravdess.zip").write_bytes(content[: len(content) // 2])
     else:
-        touch(tmp_path / "ravdess.unpacking" / "Actor_01" / "03-01-01-01-01-01-01.wav")
+        touch(tmp_path / "ravdess.unpacking" / "Actor_02" / "03-01-01-01-01-01-02.wav")
     with server(content, len(content)) as url:
         folder = ravdess.download(tmp_path / "ravdess", url=url, md5=hashlib.md5(content).hexdigest())
     assert all(path.stat().st_size > 1 for path in everything_under(folder))
