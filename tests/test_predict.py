@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import time
@@ -110,7 +111,8 @@ def test_a_dash_reads_standard_input(source, voice, weights):
 def test_an_answer_comes_before_the_next_file_is_read(voice, weights):
     command = [sys.executable, "predict.py", str(voice), "-", "--weights", weights, "--json"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(command, cwd=ROOT, env=buffered, **pipes) as process:
         assert json.loads(process.stdout.readline())["file"] == str(voice), "standard input is still open and empty"
         process.stdin.write(voice.read_bytes())
         process.stdin.close()

@@ -145,6 +145,47 @@ def show_ablation(table: dict) -> None:
     out.print(shown)
 
 
+def show_robustness(models: Sequence[dict]) -> None:
+    """UAR and the share without speech, by condition, a column a model."""
+    columns = ("condition", *(f"{model['name']}: UAR" for model in models), "no speech found")
+    shown = _table("The voice of a stranger", columns)
+    for condition in models[0]["conditions"]:
+        rows = [model["conditions"][condition] for model in models]
+        silent = ", ".join(f"{row['no_speech']:.1%}" for row in rows)
+        shown.add_row(condition, *(f"{row['uar']:.3f}" for row in rows), silent)
+    out.print(shown)
+
+
+def show_pitch_counterfactual(shifts: Sequence[dict]) -> None:
+    """Accuracy and UAR of each sex by semitones."""
+    sexes = list(shifts[0]["by_sex"])
+    columns = ("semitones", *(f"{sex}: {score}" for sex in sexes for score in ("accuracy", "UAR")))
+    shown = _table("The same clips with another pitch", columns)
+    for row in shifts:
+        scores = (row["by_sex"][sex][name] for sex in sexes for name in ("accuracy", "uar"))
+        shown.add_row(f"{row['semitones']:+d}", *(f"{score:.3f}" for score in scores))
+    out.print(shown)
+
+
+def show_pitch_bias(result: dict) -> None:
+    """Men's and women's voices, and thirds of the pitch."""
+    sexes = _table("By sex of the actor", ("", "actors", "answers", "accuracy", "UAR", "95 % interval", "listeners"))
+    for sex in ("male", "female"):
+        row = result["by_sex"][sex]
+        low, high = row["interval95"]["uar"]
+        scores = (f"{row['accuracy']:.3f}", f"{row['uar']:.3f}", f"{low:.3f} to {high:.3f}")
+        sexes.add_row(sex, str(row["actors"]), str(row["answers"]), *scores, f"{result['listeners'][sex]:.3f}")
+    out.print(sexes)
+    difference, chance = result["by_sex"]["uar_difference"], result["by_sex"]["p_value"]
+    out.print(f"women's UAR less men's: {difference:+.3f}; chance makes as large a difference with p = {chance:.2g}")
+    thirds = _table("By thirds of the pitch", ("voices", "third", "median pitch (Hz)", "answers", "accuracy", "UAR"))
+    for name, rows in result["by_pitch"].items():
+        for row in rows:
+            scores = (f"{row['accuracy']:.3f}", f"{row['uar']:.3f}")
+            thirds.add_row(name, row["third"], f"{row['median_hz']:.0f}", str(row["answers"]), *scores)
+    out.print(thirds)
+
+
 def _table(title: str, columns: Iterable[str]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", header_style="")
     for i, column in enumerate(columns):

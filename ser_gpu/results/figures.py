@@ -5,7 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#666666"
+# colour-blind safe: Okabe and Ito
+_BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+_EIGHT = ("#999999", "#56B4E9", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#009E73", "#E69F00")
+_VOICES = {"male": "men's voices", "female": "women's voices"}
 
 
 def confusion(matrix: Sequence[Sequence[int]], emotions: Sequence[str], title: str) -> Figure:
@@ -48,6 +51,86 @@ def reliability(before: Sequence[dict], after: Sequence[dict], title: str) -> Fi
     panels[0].set_ylabel("share right (area of a point: clips)")
     panels[0].legend(frameon=False, loc="upper left")
     figure.suptitle(title)
+    return figure
+
+
+def robustness(models: Sequence[dict]) -> Figure:
+    """UAR under every condition, a point a model; the first condition is the recording as it is.
+
+    Args:
+        models: `name`, and `conditions`: name -> scores with `uar`.
+    """
+    conditions = list(models[0]["conditions"])
+    figure = Figure(figsize=(8.0, 0.34 * len(conditions) + 1.4), layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(conditions))[::-1]
+    for model, colour, marker in zip(models, (_BLUE, _ORANGE, _GREEN, _GREY), "osD^", strict=False):
+        scores = [model["conditions"][name]["uar"] for name in conditions]
+        axes.plot(scores, places, marker, color=colour, label=f"{model['name']}, {model['clips']} clips")
+        axes.axvline(scores[0], color=colour, linewidth=0.8, linestyle=":")
+    axes.axvline(1 / 8, color=_GREY, linewidth=0.8, linestyle="--", label="chance")
+    axes.set_yticks(places, conditions)
+    axes.set(xlabel="UAR (dotted: as recorded)", xlim=(0, 1), title="The voice of a stranger: UAR by condition")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(0.14, 0.5))
+    return figure
+
+
+def pitch_counterfactual(shifts: Sequence[dict], emotions: Sequence[str]) -> Figure:
+    """What the same clips become with another pitch: accuracy by sex, and how often each emotion is predicted.
+
+    Args:
+        shifts: `semitones`, and `by_sex`: sex -> `accuracy` and the share of each emotion in `predicted`.
+    """
+    semitones = [row["semitones"] for row in shifts]
+    sexes = [sex for sex in ("male", "female") if sex in shifts[0]["by_sex"]]
+    figure = Figure(figsize=(4.2 * (1 + len(sexes)), 3.9), layout="constrained")
+    panels = figure.subplots(1, 1 + len(sexes))
+    for sex, colour, marker in zip(sexes, (_BLUE, _ORANGE), "os", strict=False):
+        accuracy = [row["by_sex"][sex]["accuracy"] for row in shifts]
+        panels[0].plot(semitones, accuracy, marker=marker, color=colour, label=_VOICES[sex])
+    panels[0].set(title="Accuracy", xlabel="pitch moved by (semitones)", ylabel="share right", ylim=(0, 1))
+    panels[0].legend(frameon=False)
+    for axes, sex in zip(panels[1:], sexes, strict=True):
+        shares = np.array([row["by_sex"][sex]["predicted"] for row in shifts]).T
+        axes.stackplot(semitones, shares, labels=emotions, colors=_EIGHT)
+        axes.set(title=f"Predicted for {_VOICES[sex]}", xlabel="pitch moved by (semitones)", ylabel="share of clips")
+        axes.set(xlim=(semitones[0], semitones[-1]), ylim=(0, 1))
+    handles, names = panels[-1].get_legend_handles_labels()
+    figure.legend(handles[::-1], names[::-1], loc="outside right center", frameon=False)
+    panels[0].grid(alpha=0.3)
+    return figure
+
+
+def pitch_bias(result: dict) -> Figure:
+    """UAR of men's and women's voices beside listeners', and over thirds of the pitch.
+
+    Args:
+        result: `by_sex` with intervals and `p_value`, `by_pitch`, `listeners`.
+    """
+    figure = Figure(figsize=(9.4, 4.0), layout="constrained")
+    sexes, pitch = figure.subplots(1, 2, sharey=True, width_ratios=[1, 1.5])
+    for place, (sex, colour) in enumerate((("male", _BLUE), ("female", _ORANGE))):
+        row = result["by_sex"][sex]
+        low, high = row["interval95"]["uar"]
+        error = [[max(0.0, row["uar"] - low)], [max(0.0, high - row["uar"])]]
+        sexes.bar(place, row["uar"], 0.6, yerr=error, capsize=4, color=colour)
+        sexes.plot([place - 0.3, place + 0.3], [result["listeners"][sex]] * 2, color="black", linestyle="--")
+    sexes.plot([], [], color="black", linestyle="--", label="listeners, one rating")
+    sexes.set_xticks(
+        [0, 1], [f"{_VOICES[sex]}\n{result['by_sex'][sex]['actors']} actors" for sex in ("male", "female")]
+    )
+    title = f"difference {result['by_sex']['uar_difference']:+.3f}, p = {result['by_sex']['p_value']:.2g}"
+    sexes.set(ylabel="UAR", ylim=(0, 1), title=title)
+    for name, colour, marker in (("all", _GREY, "D"), ("male", _BLUE, "o"), ("female", _ORANGE, "s")):
+        rows = result["by_pitch"].get(name, [])
+        label = "all voices" if name == "all" else _VOICES[name]
+        hertz, scores = [row["median_hz"] for row in rows], [row["uar"] for row in rows]
+        pitch.plot(hertz, scores, marker=marker, color=colour, label=label)
+    pitch.set(xlabel="median pitch of a third of the clips (Hz)", title="by thirds of the pitch")
+    for axes in (sexes, pitch):
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False, loc="lower right")
     return figure
 
 
