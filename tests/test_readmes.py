@@ -89,3 +89,13 @@ def test_the_length_of_the_schedule_was_chosen_on_validation():
 @pytest.mark.parametrize("path", [report.README, report.DETAILS], ids=lambda path: path.parent.name)
 def test_benchmark_tables_are_generated_from_the_results(path):
     assert report.updated(path) == path.read_text(encoding="utf-8")
+
+
+def test_the_card_tells_what_the_studies_found():
+    results = ROOT / "experiments" / "results"
+    (model,) = json.loads((results / "robustness.json").read_text())["models"]
+    for condition, scores in model["conditions"].items():
+        assert row(CARD, condition) == [f"{scores['accuracy']:.3f}", f"{scores['uar']:.3f}"]
+    for shift in json.loads((results / "pitch-counterfactual.json").read_text())["shifts"][::2]:
+        expected = [f"{shift['by_sex'][sex]['accuracy']:.3f}" for sex in ("male", "female")]
+        assert row(CARD, f"{shift['semitones']:+d} semitones") == expected
