@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.unheard import RESULTS
+from experiments.study import RESULTS
 from ser_gpu import command_line
 from ser_gpu.atomic import write_csv
 from ser_gpu.data.waveform import load

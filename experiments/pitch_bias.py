@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments import pitch, unheard
+from experiments import pitch, study
 from ser_gpu import command_line
-from ser_gpu.atomic import replacing, write_json
 from ser_gpu.data import ravdess
 from ser_gpu.data.ravdess import EMOTIONS
 from ser_gpu.results import console, figures, metrics
@@ -59,14 +58,7 @@ def _compare(args: argparse.Namespace) -> int:
         "by_pitch": by_pitch(answers),
         "listeners": LISTENERS,
     }
-    stem = Path(args.out or unheard.RESULTS / "pitch-bias")
-    write_json(stem.with_suffix(".json"), result)
-    with replacing(stem.with_suffix(".png")) as temporary:
-        figures.pitch_bias(result).savefig(temporary, dpi=130)
-    if args.json:
-        console.out.print_json(data=result)
-    else:
-        console.show_pitch_bias(result)
+    study.publish(args, result, figures.pitch_bias(result), console.show_pitch_bias)
     return command_line.DONE
 
 
@@ -161,10 +153,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m experiments.pitch_bias", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("predictions", help="predictions.csv of a training, or the table's of a cross-validation")
-    add("--pitch", default=str(unheard.RESULTS / "pitch.csv"), help="of python -m experiments.pitch (%(default)s)")
+    add("--pitch", default=str(study.RESULTS / "pitch.csv"), help="of python -m experiments.pitch (%(default)s)")
     add("--seed", type=int, default=0, help="of the permutations (default: %(default)s)")
-    add("--out", help="name of JSON and figure, without suffix (default: experiments/results/pitch-bias)")
-    add("--json", action="store_true", help="print the JSON instead of the tables")
+    study.add_output_options(parser, "pitch-bias")
     return parser
 
 

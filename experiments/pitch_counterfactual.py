@@ -6,15 +6,13 @@ Our own pitch shift moves every clip of the test part by -4 to +4 semitones; all
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from experiments import unheard
+from experiments import study
 from ser_gpu import command_line
-from ser_gpu.atomic import replacing, write_json
 from ser_gpu.data.ravdess import Clip
 from ser_gpu.data.waveform import ClipBank
 from ser_gpu.model import SpeechEmotionModel
@@ -33,21 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(args: argparse.Namespace) -> int:
     device = command_line.device(args.device)
-    model, provenance, clips = unheard.load(args.checkpoint, args.data, device)
+    model, provenance, clips = study.load(args.checkpoint, args.data, device)
     bank = command_line.read_clips(clips, model.sample_rate, device)
     result = {
-        **unheard.header(args.checkpoint, provenance, clips, device),
+        **study.header(args.checkpoint, provenance, clips, device),
         "emotions": list(model.labels),
         "shifts": [row(model, bank, clips, semitones) for semitones in SEMITONES],
     }
-    stem = Path(args.out or unheard.RESULTS / "pitch-counterfactual")
-    write_json(stem.with_suffix(".json"), result)
-    with replacing(stem.with_suffix(".png")) as temporary:
-        figures.pitch_counterfactual(result["shifts"], model.labels).savefig(temporary, dpi=130)
-    if args.json:
-        console.out.print_json(data=result)
-    else:
-        console.show_pitch_counterfactual(result["shifts"])
+    figure = figures.pitch_counterfactual(result["shifts"], model.labels)
+    study.publish(args, result, figure, console.show_pitch_counterfactual)
     return command_line.DONE
 
 
@@ -98,8 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     add("checkpoint", help="a .pth file that ser_gpu.train wrote")
     add("--data", help="RAVDESS folder (default: $RAVDESS_DIR, else downloaded)")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
-    add("--out", help="name of JSON and figure, without suffix (default: experiments/results/pitch-counterfactual)")
-    add("--json", action="store_true", help="print the JSON instead of the table")
+    study.add_output_options(parser, "pitch-counterfactual")
     return parser
 
 

@@ -12,10 +12,9 @@ import numpy as np
 import soundfile
 import torch
 
-from experiments import unheard
+from experiments import study
 from experiments.sounds import CONDITIONS
 from ser_gpu import command_line
-from ser_gpu.atomic import replacing, write_json
 from ser_gpu.data.ravdess import Clip
 from ser_gpu.model import NoSpeechError, SpeechEmotionModel
 from ser_gpu.results import console, figures, metrics
@@ -31,18 +30,11 @@ def _measure(args: argparse.Namespace) -> int:
     device = command_line.device(args.device)
     models = []
     for path in args.checkpoints:
-        model, provenance, clips = unheard.load(path, args.data, device)
-        header = unheard.header(path, provenance, clips, device)
+        model, provenance, clips = study.load(path, args.data, device)
+        header = study.header(path, provenance, clips, device)
         models.append({"name": Path(path).stem, **header, "conditions": scores(model, clips, args.seed)})
     result = {"seed": args.seed, "models": models}
-    stem = Path(args.out or unheard.RESULTS / "robustness")
-    write_json(stem.with_suffix(".json"), result)
-    with replacing(stem.with_suffix(".png")) as temporary:
-        figures.robustness(models).savefig(temporary, dpi=130)
-    if args.json:
-        console.out.print_json(data=result)
-    else:
-        console.show_robustness(models)
+    study.publish(args, result, figures.robustness(models), console.show_robustness)
     return command_line.DONE
 
 
@@ -81,8 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", help="RAVDESS folder (default: $RAVDESS_DIR, else downloaded)")
     add("--seed", type=int, default=0, help="of noise and rooms (default: %(default)s)")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
-    add("--out", help="name of the JSON and the figure, without suffix (default: experiments/results/robustness)")
-    add("--json", action="store_true", help="print the JSON instead of the table")
+    study.add_output_options(parser, "robustness")
     return parser
 
 

@@ -145,8 +145,9 @@ def show_ablation(table: dict) -> None:
     out.print(shown)
 
 
-def show_robustness(models: Sequence[dict]) -> None:
+def show_robustness(result: dict) -> None:
     """UAR and the share without speech, by condition, a column a model."""
+    models = result["models"]
     columns = ("condition", *(f"{model['name']}: UAR" for model in models), "no speech found")
     shown = _table("The voice of a stranger", columns)
     for condition in models[0]["conditions"]:
@@ -156,8 +157,9 @@ def show_robustness(models: Sequence[dict]) -> None:
     out.print(shown)
 
 
-def show_pitch_counterfactual(shifts: Sequence[dict]) -> None:
+def show_pitch_counterfactual(result: dict) -> None:
     """Accuracy and UAR of each sex by semitones."""
+    shifts = result["shifts"]
     sexes = list(shifts[0]["by_sex"])
     columns = ("semitones", *(f"{sex}: {score}" for sex in sexes for score in ("accuracy", "UAR")))
     shown = _table("The same clips with another pitch", columns)
