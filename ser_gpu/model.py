@@ -20,8 +20,8 @@ from ser_gpu.stages.trim import TrimSilence
 from ser_gpu.stages.voice import VoiceActivity
 
 SHORTEST_SECONDS = 0.05
-SEGMENT_SECONDS = 600.0
-_WINDOWS_AT_ONCE = 64
+SEGMENT_SECONDS = 60.0
+_WINDOWS_AT_ONCE = 32
 
 
 class NoSpeechError(AudioError):
@@ -117,7 +117,7 @@ class SpeechEmotionModel(nn.Module):
         """Name the emotion of one recording, in evaluation mode.
 
         Silence around the speech is cut. Speech longer than the window is read in windows that overlap by half, and
-        the probabilities of those in which somebody speaks are averaged. A long recording is read ten minutes at a
+        the probabilities of those in which somebody speaks are averaged. A long recording is read a minute at a
         time, so that memory does not grow with its length.
 
         Args:
@@ -147,7 +147,7 @@ class SpeechEmotionModel(nn.Module):
     def _pieces(
         self, audio: str | PathLike | BinaryIO | np.ndarray | Tensor, sample_rate: int | None
     ) -> tuple[str, Iterator[Tensor]]:
-        """What to call the recording, and its samples in segments of ten minutes."""
+        """What to call the recording, and its samples in segments of a minute."""
         if isinstance(audio, np.ndarray | Tensor):
             waveform = to_mono(torch.as_tensor(audio).cpu(), sample_rate or self.sample_rate, self.sample_rate)
             name, pieces = "audio", iter(waveform.split(round(SEGMENT_SECONDS * self.sample_rate)))

@@ -124,6 +124,12 @@ def test_the_committed_results_are_good():
     assert results["files"]["files"] >= 10_000
     assert results["files"]["answered"] + results["files"]["error_lines"] == results["files"]["files"]
     assert results["kills"]["kills"] >= 20
+    short, long = results["hours"]["recordings"]
+    assert long["minutes"] >= 180
+    assert short["exit_code"] == long["exit_code"] == 0
+    # within a batch of windows memory goes up and down by more than 100 MB; what would grow is the median
+    assert long["megabytes_late"] < long["megabytes_early"] + 50
+    assert long["megabytes_peak"] < short["megabytes_peak"] + 300
     for of in ("prediction", "training"):
         assert results[f"memory-{of}"]["seconds"] > 3_500
         # what libraries keep of the longest clip and of fragments; a leak of a kilobyte a clip would be more

@@ -80,7 +80,7 @@ def level(waveform: Tensor) -> Tensor:
     """
     largest = waveform.abs().max().clamp(min=torch.finfo(torch.float32).tiny)
     waveform = waveform / largest  # first, so that the mean of huge samples stays finite
-    centred = waveform - waveform.double().mean().float()
+    centred = waveform - waveform.mean(dtype=torch.float64).float()
     peak = centred.abs().max()
     return centred / peak if peak > _SMALLEST_PEAK else torch.zeros_like(centred)
 

@@ -110,6 +110,30 @@ def test_truncated_samples_are_read_as_far_as_they_go(voice, tmp_path):
     assert len(load(path, SAMPLE_RATE)) == (len(voice) - 44) // 2
 
 
+@pytest.mark.parametrize("container", ["FLAC", "OGG", "MP3"])
+def test_truncated_coders_give_what_they_can_or_one_line(voice, tmp_path, container):
+    path = tmp_path / "clip"
+    soundfile.write(path, voice, SAMPLE_RATE, format=container)
+    content = path.read_bytes()
+    for share in (0.01, 0.3, 0.6, 0.95):
+        path.write_bytes(content[: round(share * len(content))])
+        try:
+            assert 0 < len(load(path, SAMPLE_RATE)) <= len(voice) + 2_400
+        except AudioError as error:
+            message = str(error)
+        else:
+            continue
+        assert message.startswith(f"{path}: ")
+        assert "\n" not in message
+
+
+def test_denormal_samples_are_heard(voice, tmp_path):
+    soundfile.write(tmp_path / "clip.wav", voice * 1e-39, SAMPLE_RATE, subtype="FLOAT")
+    heard = load(tmp_path / "clip.wav", SAMPLE_RATE)
+    # steps of 1e-45 are left
+    torch.testing.assert_close(heard, level(torch.from_numpy(voice)), atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("rate", [0, 1, 999, 768_001, 2**31 - 1])
 def test_a_rate_that_no_recording_has_is_refused(voice, tmp_path, rate):
     path = tmp_path / "clip.wav"

@@ -69,6 +69,10 @@ def _memory(args: argparse.Namespace) -> dict:
         return memory.prediction(voices, seconds, tick)
 
 
+def _hours(args: argparse.Namespace) -> dict:
+    return memory.long_recording(synthetic_voice(3, 1, SEED, seconds=5.0, sample_rate=48_000), args.count)
+
+
 def _speech(args: argparse.Namespace) -> dict:
     clips = command_line.find_clips(args.data)
     bank = command_line.read_clips(clips, 16_000, torch.device("cpu"))
@@ -84,6 +88,7 @@ SUBJECTS: dict[str, Callable[[argparse.Namespace], dict]] = {
     "files": _files,
     "kills": _kills,
     "memory": _memory,
+    "hours": _hours,
     "speech": _speech,
     "logits": _logits,
 }
@@ -96,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         ("fuzz", 100_000, "damaged files to predict"),
         ("files", 10_000, "files to predict at once, one in a hundred bad"),
         ("kills", 100, "kill -9 of one training"),
+        ("hours", 3, "hours of one recording"),
         ("speech", 200, "noises of each colour in which to look for speech"),
     ):
         subject = subjects.add_parser(name)

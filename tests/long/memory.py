@@ -41,6 +41,29 @@ def prediction(voices: list[np.ndarray], seconds: float, on_sample: Callable[[],
         return watch([sys.executable, "-c", _PREDICT, *map(str, files)], seconds, on_sample)
 
 
+def long_recording(voice: np.ndarray, hours: float) -> dict:
+    """Predict one recording of ten minutes and one of some hours, both stereo at 48 kHz, and watch each process."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for seconds in (600.0, 3_600.0 * hours):
+            path = Path(folder) / "long.flac"
+            with soundfile.SoundFile(path, "w", 48_000, 2, subtype="PCM_16") as file:
+                stereo = np.stack([voice, 0.5 * voice], axis=1)
+                for _ in range(round(seconds * 48_000 / len(voice))):
+                    file.write(stereo)
+            start = time.perf_counter()
+            watched = watch([sys.executable, "predict.py", str(path), "--top", "1"], seconds=3_600.0)
+            rows.append(
+                {
+                    "minutes": seconds / 60,
+                    "seconds": time.perf_counter() - start,
+                    "exit_code": watched["exit_code"],
+                    **{name: watched[name] for name in ("megabytes_early", "megabytes_late", "megabytes_peak")},
+                }
+            )
+    return {"recordings": rows}
+
+
 def training(arguments: Sequence[str], seconds: float, on_sample: Callable[[], None] = lambda: None) -> dict:
     """Train with these arguments of `ser_gpu.train`."""
     return watch([sys.executable, "-m", "ser_gpu.train", *arguments], seconds, on_sample)
@@ -51,7 +74,8 @@ def watch(command: Sequence[str], seconds: float, on_sample: Callable[[], None] 
 
     Returns:
         Seconds watched; megabytes after the first minute (or half of the time, if that is less) and at the end, the
-        median of a minute each; the peak; and the last line of output, which tells how much was done.
+        median of a minute each; the peak; the median of every minute; and the last line of output, which tells how
+        much was done.
     """
     samples: list[tuple[float, float]] = []
     start = time.monotonic()
@@ -67,14 +91,17 @@ def watch(command: Sequence[str], seconds: float, on_sample: Callable[[], None] 
         process.wait()
         output.seek(0)
         last = output.read().strip().splitlines()[-1:]
-    settled = min(_SETTLED_SECONDS, samples[-1][0] / 2)
-    early = [megabytes for at, megabytes in samples if settled <= at < 2 * settled]
-    late = [megabytes for at, megabytes in samples if at >= samples[-1][0] - settled]
+    at, megabytes = np.array(samples).T
+    settled = min(_SETTLED_SECONDS, at[-1] / 2)
     return {
-        "seconds": samples[-1][0],
+        "seconds": float(at[-1]),
         "exit_code": ended,
-        "megabytes_early": float(np.median(early)),
-        "megabytes_late": float(np.median(late)),
-        "megabytes_peak": max(megabytes for _, megabytes in samples),
+        "megabytes_early": float(np.median(megabytes[(at >= settled) & (at < 2 * settled)])),
+        "megabytes_late": float(np.median(megabytes[at >= at[-1] - settled])),
+        "megabytes_peak": float(megabytes.max()),
+        "megabytes_by_minute": [
+            round(float(np.median(megabytes[(at >= 60 * minute) & (at < 60 * (minute + 1))])), 1)
+            for minute in range(int(at[-1] // 60))
+        ],
         "last_line": last[0] if last else "",
     }

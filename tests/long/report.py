@@ -69,6 +69,15 @@ def _memory(result: dict) -> Iterator[tuple[str, str]]:
     )
 
 
+def _hours(result: dict) -> Iterator[tuple[str, str]]:
+    for row in result["recordings"]:
+        yield (
+            f"a recording of {row['minutes']:.0f} minutes, stereo at 48 kHz",
+            f"{row['seconds']:.0f} s; memory early, late, at most "
+            f"{row['megabytes_early']:.0f}, {row['megabytes_late']:.0f}, {row['megabytes_peak']:.0f} MB",
+        )
+
+
 def _speech(result: dict) -> Iterator[tuple[str, str]]:
     for what, share in result["speech_found"].items():
         count = result["noises_of_each_colour"] if what.startswith("noise") else result["clips"]
@@ -82,6 +91,7 @@ def _logits(result: dict) -> Iterator[tuple[str, str]]:
 ROWS = {
     "fuzz": _fuzz,
     "files": _files,
+    "hours": _hours,
     "kills": _kills,
     "logits": _logits,
     "memory-prediction": _memory,
