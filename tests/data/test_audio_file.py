@@ -227,15 +227,16 @@ def test_a_pipe_without_end_is_refused(monkeypatch):
 def test_reading_takes_the_same_memory_for_any_length(tmp_path):
     """Four minutes at 48 kHz in 8 channels are 370 MB as float32."""
     script = f"""
-import resource, soundfile, numpy as np
+import soundfile, numpy as np
 from ser_gpu.data.waveform import segments
+from tests.long.memory import peak_megabytes
 path = {str(tmp_path / "long.wav")!r}
 second = (np.random.default_rng(0).normal(size=(48_000, 8)) * 3_000).astype(np.int16)
 with soundfile.SoundFile(path, "w", 48_000, 8, subtype="PCM_16") as file:
     for _ in range(60): file.write(second)
 def megabytes():
     for piece in segments(path, 16_000, 10.0): pass
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_megabytes()
 first = megabytes()
 with soundfile.SoundFile(path, "r+") as file:
     file.seek(0, 2)

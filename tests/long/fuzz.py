@@ -4,7 +4,6 @@ import io
 import multiprocessing
 import os
 import random
-import resource
 import struct
 import tempfile
 import time
@@ -20,6 +19,7 @@ import torch
 from ser_gpu.config import CnnConfig, ModelConfig
 from ser_gpu.data.audio_file import AudioError
 from ser_gpu.model import SpeechEmotionModel
+from tests.long.memory import peak_megabytes
 
 SECONDS_LIMIT = 5.0
 MEGABYTES_LIMIT = 1_000.0
@@ -183,7 +183,7 @@ def _serve(pipe: Connection) -> None:
     torch.set_num_threads(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders write their doubts there
     model = SpeechEmotionModel(ModelConfig(cnn=CnnConfig(width=2, depth=1))).eval()
-    pipe.send(_peak_megabytes())
+    pipe.send(peak_megabytes())
     for path in _received(pipe):
         try:
             model.predict(path)
@@ -192,11 +192,7 @@ def _serve(pipe: Connection) -> None:
             verdict = "refused" if _is_one_line(str(error), path) else f"not one line: {error}"
         except Exception as error:  # what this is all about
             verdict = f"traceback: {type(error).__name__}: {error}"
-        pipe.send((verdict, _peak_megabytes()))
-
-
-def _peak_megabytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        pipe.send((verdict, peak_megabytes()))
 
 
 def _received(pipe: Connection) -> Iterator[Path]:

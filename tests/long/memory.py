@@ -69,6 +69,13 @@ def training(arguments: Sequence[str], seconds: float, on_sample: Callable[[], N
     return watch([sys.executable, "-m", "ser_gpu.train", *arguments], seconds, on_sample)
 
 
+def peak_megabytes() -> float:
+    """The largest resident memory that this process had. (Not `ru_maxrss`: a process starts with its parent's.)"""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
+
+
 def watch(command: Sequence[str], seconds: float, on_sample: Callable[[], None] = lambda: None) -> dict:
     """Sample the resident memory of a command once a second until it ends, or its time is over.
 
