@@ -63,10 +63,11 @@ def _kills(result: dict) -> Iterator[tuple[str, str]]:
 
 def _memory(result: dict) -> Iterator[tuple[str, str]]:
     yield "watched", f"{result['seconds'] / 60:.0f} minutes"
-    yield (
-        "memory after the first minute; in the last; peak",
-        "; ".join(f"{result[f'megabytes_{when}']:.0f} MB" for when in ("early", "late", "peak")),
-    )
+    moments = {"after the first minute": result["megabytes_early"]}
+    if "megabytes_by_minute" in result:
+        moments["in the tenth"] = result["megabytes_by_minute"][9]
+    moments |= {"in the last": result["megabytes_late"], "peak": result["megabytes_peak"]}
+    yield "memory " + "; ".join(moments), "; ".join(f"{megabytes:.0f} MB" for megabytes in moments.values())
 
 
 def _hours(result: dict) -> Iterator[tuple[str, str]]:
