@@ -99,3 +99,19 @@ def test_the_card_tells_what_the_studies_found():
     for shift in json.loads((results / "pitch-counterfactual.json").read_text())["shifts"][::2]:
         expected = [f"{shift['by_sex'][sex]['accuracy']:.3f}" for sex in ("male", "female")]
         assert row(CARD, f"{shift['semitones']:+d} semitones") == expected
+
+
+def test_the_ablation_on_the_page_is_the_one_that_was_measured():
+    page = (ROOT / "experiments" / "README.md").read_text()
+    table = json.loads((ROOT / "experiments" / "results" / "ablation-ensembles.json").read_text())
+    for variant in table["variants"]:
+        scores = (variant["validation"]["uar"], variant["difference"], variant["standard_error"])
+        uar, difference, error = scores
+        expected = [
+            str(variant["runs"]),
+            f"{variant['parameters']:,}",
+            f"{uar:.3f}",
+            f"{difference:+.3f}",
+            f"{error:.3f}",
+        ]
+        assert row(page, variant["name"]) == expected
