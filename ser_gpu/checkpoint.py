@@ -167,7 +167,7 @@ def _check_archive(path: Path) -> None:
             bomb = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
             bomb = bomb or sum(entry.file_size for entry in entries) > path.stat().st_size
             damaged = None if bomb else archive.testzip()
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, OSError):
+    except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, OSError):
         raise CheckpointError(f"{path}: not a whole checkpoint file (torch.save writes a zip archive)") from None
     if bomb:
         raise CheckpointError(f"{path}: refused, not an archive as torch.save writes it")

@@ -28,7 +28,7 @@ def device(name: str | None) -> torch.device:
     try:
         chosen = torch.device(name)
         torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         raise ValueError(f"--device {name}: {str(error).splitlines()[0]}") from None
     return chosen
 
