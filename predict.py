@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import ser_gpu
 from ser_gpu import command_line
@@ -29,7 +30,7 @@ def _predict(args: argparse.Namespace) -> int:
     for path in _audio_files(args.files):
         try:
             with command_line.quiet_decoders():
-                prediction = model.predict(sys.stdin.buffer if path == STANDARD_INPUT else path)
+                prediction = model.predict(_standard_input() if path == STANDARD_INPUT else path)
         except AudioError as error:
             failed = True
             print(f"error: {error}", file=sys.stderr, flush=True)
@@ -42,6 +43,12 @@ def _predict(args: argparse.Namespace) -> int:
         else:
             console.show_prediction(str(path), prediction.probabilities, top)
     return command_line.SOME_FAILED if failed else command_line.DONE
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise AudioError("standard input: is closed")
+    return sys.stdin.buffer
 
 
 def _print_json(path: Path, **answer: object) -> None:

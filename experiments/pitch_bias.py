@@ -19,7 +19,7 @@ from ser_gpu.data.ravdess import EMOTIONS
 from ser_gpu.results import console, figures, metrics
 
 PERMUTATIONS = 10_000
-# Share of listeners' ratings that name the acted emotion (Livingstone and Russo 2018, audio alone, normal and strong)
+# Share of listeners' ratings that name the acted emotion, by sex of the actor (Livingstone and Russo 2018)
 LISTENERS = {"male": 0.586, "female": 0.661}
 
 

@@ -67,8 +67,10 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[SpeechEm
     """
     content = read(path)
     version = content.get("format_version")
-    if version != FORMAT_VERSION:
-        raise CheckpointError(f"{path}: checkpoint format {version!r}, this version of ser_gpu reads {FORMAT_VERSION}")
+    if type(version) is not int or version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path}: checkpoint format {_one_line(repr(version))}, this version of ser_gpu reads {FORMAT_VERSION}"
+        )
     try:
         config, labels = ModelConfig.from_dict(content["config"]), _labels(content["labels"])
         weights = _weights(content["state_dict"], config, labels)
@@ -175,5 +177,5 @@ def _check_archive(path: Path) -> None:
         raise CheckpointError(f"{path}: damaged, the checksum of {damaged} is wrong")
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: object) -> str:
     return " ".join(str(error).split())[:200]

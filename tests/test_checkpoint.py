@@ -193,6 +193,7 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, monkeypatch):
         (lambda path: torch.save([1, 2], path), "not a ser_gpu checkpoint"),
         (lambda path: torch.save({"weights": 1}, path), "checkpoint format None"),
         (lambda path: rewritten(path, format_version=99), "checkpoint format 99"),
+        (lambda path: rewritten(path, format_version=torch.zeros(3)), "checkpoint format tensor"),
         (lambda path: rewritten(path, labels=None), "it has no 'labels'"),
         (
             lambda path: rewritten(path, labels=["happy", "sad"]),

@@ -108,6 +108,12 @@ def test_a_dash_reads_standard_input(source, voice, weights):
     assert row["probabilities"] == expected.probabilities
 
 
+def test_a_closed_standard_input_is_said(weights, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)  # what Python has where the shell says <&-
+    assert predict.main(["-", "--weights", weights]) == 1
+    assert capsys.readouterr().err == "error: standard input: is closed\n"
+
+
 def test_an_answer_comes_before_the_next_file_is_read(voice, weights):
     command = [sys.executable, "predict.py", str(voice), "-", "--weights", weights, "--json"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
