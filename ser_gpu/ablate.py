@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         "no test part is scored. Started again, it goes on where it stopped. Arguments that are not named here go to "
         "ser_gpu.train, such as --epochs or --device.",
     )
-    add_run_options(parser)
+    add_run_options(parser, protocol="search")
     parser.add_argument("--variants", default="experiments/ablation.toml", help="(default: %(default)s)")
     parser.add_argument("--only", nargs="+", metavar="VARIANT", help="these variants and the recipe (default: all)")
     return parser

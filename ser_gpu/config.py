@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 
 HEADS = ("gap", "statistics", "attention", "flatten")
+WARPS = ("waveform", "spectrogram")
 
 
 def _require(holds: bool, owner: object, name: str, rule: str) -> None:
@@ -70,12 +71,14 @@ class AugmentConfig:
     """Training-time randomness. Each transform has its range and the probability with which a clip meets it.
 
     Speed moves pitch and tempo together; pitch (semitones) and stretch (tempo factor) move one and keep the other.
+    `warp` is where that and the shift are done: in the waveform, or for a fraction of the work in the spectrogram.
     Noise has a signal-to-noise ratio in dB and a spectral decay (0 white, 1 pink, 2 brown). A channel is the colour of
     a microphone, the band of a line and the reverberation of a room. Masks cover up to
     `band_width` mel bands and `frame_width` frames. Mixup draws its weight from Beta(`mixup_beta`, `mixup_beta`).
     """
 
     enabled: bool = True
+    warp: str = "waveform"
     speed_probability: float = 1.0
     min_speed: float = 0.87
     max_speed: float = 1.15
@@ -102,6 +105,7 @@ class AugmentConfig:
     mixup_beta: float = 0.3
 
     def __post_init__(self):
+        _require(self.warp in WARPS, self, "warp", f"one of {', '.join(WARPS)}")
         _require_probabilities(self, *(f.name for f in fields(self) if f.name.endswith("_probability")))
         _require_positive(self, "min_speed", "min_stretch", "pitch_semitones", "shift_seconds", "mixup_beta")
         _require_not_negative(self, "channel_colour_db", "reverb_seconds")
@@ -156,7 +160,8 @@ class CnnConfig:
     """The network: `depth` residual blocks of `width`, 2 `width`, 4 `width`, ... channels, and a head.
 
     `members` such networks, which differ in their first weights alone, learn side by side and answer together.
-    `band_stride` is the first convolution's step over mel bands: 2 halves the work of all that follows.
+    `band_stride` is the first convolution's step over mel bands: 2 halves the work of all that follows. `pool_first`
+    puts each block's pooling before its convolutions, which then do a quarter of their work.
     `head` is "gap" (global average pooling), "statistics" (mean and standard deviation over time), "attention" (a mean
     over time, weighted by what is heard), each before a linear layer, or "flatten" (a linear layer on every cell).
     """
@@ -164,6 +169,7 @@ class CnnConfig:
     width: int = 32
     depth: int = 4
     band_stride: int = 1
+    pool_first: bool = False
     members: int = 1
     block_dropout: float = 0.1
     head_dropout: float = 0.4

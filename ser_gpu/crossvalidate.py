@@ -115,10 +115,10 @@ def _last_line(run: Run) -> str:
     return next((line for line in reversed(lines) if line.strip()), "no output")
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
+def add_run_options(parser: argparse.ArgumentParser, protocol: str) -> None:
     """What every command of many trainings knows: which ones, how many at a time, and where to."""
     add = parser.add_argument
-    add("--protocol", choices=NAMED_PROTOCOLS, default="actors5", help="(default: %(default)s)")
+    add("--protocol", choices=NAMED_PROTOCOLS, default=protocol, help="(default: %(default)s)")
     add("--folds", type=int, nargs="+", help="(default: all; for a random protocol, split seeds 0 to 4)")
     add("--seeds", type=int, nargs="+", default=[0], help="seeds of the trainings (default: 0)")
     add("--runs", default="runs", help="folder of all trainings (default: %(default)s)")
@@ -133,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Train every fold and seed of a protocol and print the table. Started again, it goes on where it "
         "stopped. Arguments that are not named here go to ser_gpu.train, such as --epochs, --set or --device.",
     )
-    add_run_options(parser)
+    add_run_options(parser, protocol="actors5")
     parser.add_argument("--name", help="of the folder and the table (default: the protocol)")
     return parser
 

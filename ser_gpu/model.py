@@ -16,6 +16,7 @@ from ser_gpu.data.waveform import segments, to_mono
 from ser_gpu.stages.augment import SpectrogramMask, WaveformAugment
 from ser_gpu.stages.cnn import EmotionCnn
 from ser_gpu.stages.mel import LogMel
+from ser_gpu.stages.spectrogram_warp import SpectrogramWarp
 from ser_gpu.stages.trim import TrimSilence
 from ser_gpu.stages.voice import VoiceActivity
 
@@ -70,6 +71,7 @@ class SpeechEmotionModel(nn.Module):
         self.trim = TrimSilence(config.trim, config.audio.clip_samples)
         self.augment = WaveformAugment(config.augment, config.audio.sample_rate)
         self.mel = LogMel(config.mel, config.audio.sample_rate, mel_kernels)
+        self.warp = SpectrogramWarp(config.augment, config.mel, config.audio.sample_rate)
         self.mask = SpectrogramMask(config.augment)
         self.voice = VoiceActivity(config.audio.sample_rate)
         self.cnn = EmotionCnn(config.cnn, config.mel.channels, config.mel.n_mels, config.frames, len(self.labels))
@@ -100,7 +102,7 @@ class SpeechEmotionModel(nn.Module):
             raise ValueError(f"waveform must be [B, T] floating point, got {list(waveform.shape)} of {waveform.dtype}")
         with torch.autocast(waveform.device.type, enabled=False):
             clip = self.augment(self.trim(waveform.float(), lengths))
-            return self.mask(self.mel(clip))
+            return self.mask(self.mel.picture(self.warp(self.mel.decibels(clip))))
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Softmax after the temperature that was fitted on validation clips.

@@ -13,7 +13,8 @@ from ser_gpu.config import AugmentConfig
 class WaveformAugment(nn.Module):
     """Speed, pitch, tempo and place, then the channel, then noise, as one torch-audiomentations `Compose`.
 
-    There is no gain: the spectrogram is relative to the clip's own peak. The chain is built with the first training
+    The first four are left to `SpectrogramWarp` where the configuration says so. There is no gain: the spectrogram is
+    relative to the clip's own peak. The chain is built with the first training
     batch, so that inference does not import it.
 
     Shape: [B, L] -> [B, L].
@@ -53,9 +54,10 @@ def build_chain(config: AugmentConfig, sample_rate: int) -> nn.Module:
         shift_seconds=c.shift_seconds,
         shift_p=c.shift_probability,
     )
-    noise = AddNoise(c.min_snr_db, c.max_snr_db, c.min_noise_decay, c.max_noise_decay, c.noise_probability, sample_rate)
     channel = RandomChannel(c.channel_colour_db, c.reverb_seconds, c.channel_probability, sample_rate)
-    return Compose([warp, *([channel] if c.channel_probability else []), noise], output_type="dict")
+    noise = AddNoise(c.min_snr_db, c.max_snr_db, c.min_noise_decay, c.max_noise_decay, c.noise_probability, sample_rate)
+    transforms = [*([warp] if c.warp == "waveform" else []), *([channel] if c.channel_probability else []), noise]
+    return Compose(transforms, output_type="dict")
 
 
 class SpectrogramMask(nn.Module):

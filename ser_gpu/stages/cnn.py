@@ -8,15 +8,17 @@ from ser_gpu.config import CnnConfig
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with batch normalisation beside a 1x1 shortcut; average pooling and dropout of channels.
+    """Two 3x3 convolutions with batch normalisation beside a 1x1 shortcut, average pooling before or after, dropout of
+    channels.
 
     Shape: [B, in_channels, H, W] -> [B, out_channels, H // pool[0], W // pool[1]].
 
     Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, pool: tuple[int, int], dropout: float):
+    def __init__(self, in_channels: int, out_channels: int, pool: tuple[int, int], pool_first: bool, dropout: float):
         super().__init__()
+        self.pool_first = pool_first
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
@@ -26,9 +28,11 @@ class ResidualBlock(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.pool_first:
+            x = self.pool(x)
         y = F.relu(self.norm1(self.conv1(x)))
         y = F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
-        return self.dropout(self.pool(y))
+        return self.dropout(y if self.pool_first else self.pool(y))
 
 
 class EmotionCnn(nn.Module):
@@ -87,7 +91,7 @@ class ResidualCnn(nn.Module):
         pools = [(2, 2)] * (config.depth - 1) + [(2, 1)]
         self.blocks = nn.Sequential(
             *(
-                ResidualBlock(before, after, pool, config.block_dropout)
+                ResidualBlock(before, after, pool, config.pool_first, config.block_dropout)
                 for before, after, pool in zip(widths[:-1], widths[1:], pools, strict=True)
             )
         )

@@ -51,10 +51,17 @@ class LogMel(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         with torch.autocast(waveform.device.type, enabled=False):
-            level = _normalised(self.decibels(waveform).unsqueeze(1))
-            if not self.config.band_channel:
-                return level
-            return torch.cat([level, _normalised(level - level.mean(dim=3, keepdim=True))], dim=1)
+            return self.picture(self.decibels(waveform))
+
+    def picture(self, decibels: Tensor) -> Tensor:
+        """What the network sees of a clip's decibels.
+
+        Shape: [B, M, F] -> [B, 1, M, F], or [B, 2, M, F] with a band channel.
+        """
+        level = _normalised(decibels.unsqueeze(1))
+        if not self.config.band_channel:
+            return level
+        return torch.cat([level, _normalised(level - level.mean(dim=3, keepdim=True))], dim=1)
 
     def decibels(self, waveform: Tensor) -> Tensor:
         """Level of each cell below the clip's loudest cell, not under the floor.

@@ -9,7 +9,7 @@ from ser_gpu.data.protocols import FOLDS, PARTS, RANDOM_PROTOCOLS, Protocol
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 ACTOR_PROTOCOLS = [
-    *(Protocol(name, fold) for name in ("actors5", "actors6", "loso") for fold in range(FOLDS[name])),
+    *(Protocol(name, fold) for name in ("actors5", "actors6", "search", "loso") for fold in range(FOLDS[name])),
     Protocol("actors", 0, (7, 8, 9)),
 ]
 RANDOM = [Protocol(name, seed) for name in RANDOM_PROTOCOLS for seed in range(5)]
@@ -33,13 +33,27 @@ def test_no_actor_is_in_two_parts_and_validation_hears_both_sexes(protocol, clip
     assert {actor % 2 for actor, parts in parts_of.items() if parts == {"validation"}} == {0, 1}
 
 
-@pytest.mark.parametrize("name", ["actors5", "actors6", "loso"])
+@pytest.mark.parametrize("name", ["actors5", "actors6", "search", "loso"])
 def test_each_actor_is_tested_in_exactly_one_fold(name, clips):
     tested = Counter()
     for fold in range(FOLDS[name]):
         split = Protocol(name, fold).split(clips)
         tested.update({clip.actor for clip in clips if split.part_of[clip.name] == "test"})
     assert tested == dict.fromkeys(ravdess.ACTORS, 1)
+
+
+def test_search_hears_more_voices_and_none_that_actors5_tests(clips):
+    validation = {clip.actor for fold in range(5) for clip in parts(Protocol("actors5", fold), clips)["validation"]}
+    for fold in range(5):
+        search, actors5 = (parts(Protocol(name, fold), clips) for name in ("search", "actors5"))
+        tested = {clip.actor for clip in actors5["test"]}
+        assert search["test"] == actors5["test"]
+        assert {clip.actor for clip in search["validation"]} == validation - tested
+
+
+def parts(protocol, clips):
+    split = protocol.split(clips)
+    return {part: [clip for clip in clips if split.part_of[clip.name] == part] for part in PARTS}
 
 
 @pytest.mark.parametrize("protocol", RANDOM, ids=lambda p: f"{p.name}-{p.fold}")

@@ -8,9 +8,9 @@ from ser_gpu.stages.cnn import EmotionCnn
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize(("width", "depth"), [(32, 4), (16, 3), (48, 5)])
 @pytest.mark.parametrize("frames", [187, 188])
-@pytest.mark.parametrize("band_stride", [1, 2])
-def test_shapes(head, width, depth, frames, band_stride):
-    config = CnnConfig(width=width, depth=depth, head=head, band_stride=band_stride)
+@pytest.mark.parametrize(("band_stride", "pool_first"), [(1, False), (2, False), (1, True)])
+def test_shapes(head, width, depth, frames, band_stride, pool_first):
+    config = CnnConfig(width=width, depth=depth, head=head, band_stride=band_stride, pool_first=pool_first)
     cnn = EmotionCnn(config, 1, 64, frames, 8).eval()
     assert cnn(torch.randn(2, 1, 64, frames)).shape == (1, 2, 8)
 

@@ -1,0 +1,100 @@
+"""SpectrogramWarp: pitch, tempo and place of a clip moved in its spectrogram, which is cheaper than in its waveform."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ser_gpu.config import AugmentConfig, MelConfig
+
+_HERTZ_PER_MEL = 200.0 / 3.0
+_KNEE_HERTZ = 1_000.0
+_KNEE_MEL = _KNEE_HERTZ / _HERTZ_PER_MEL
+_LOG_STEP = math.log(6.4) / 27.0
+
+
+class SpectrogramWarp(nn.Module):
+    """What `Warp` does to a waveform, done to its decibels: bands and frames are read from other places.
+
+    Speed, pitch, tempo and shift are drawn from the same ranges with the same probabilities. Every band reads where
+    its centre frequency was before the pitch moved; above the highest band the highest one goes on. Frames from
+    outside the clip are silent. A vocoder's phases, which the network does not see, are not computed. Acts in
+    `train()` only.
+
+    Args:
+        config: ranges and probabilities.
+        mel: bands, frequency range, hop, floor.
+        sample_rate: Hz.
+
+    Shape: [B, M, F] dB -> [B, M, F] dB.
+
+    Source: Jaitly and Hinton, Vocal Tract Length Perturbation improves speech recognition, ICML workshop 2013, for the
+    bands.
+    """
+
+    def __init__(self, config: AugmentConfig, mel: MelConfig, sample_rate: int):
+        super().__init__()
+        self.config = config
+        self.mel = mel
+        self.frames_per_second = sample_rate / mel.hop
+
+    def forward(self, decibels: Tensor) -> Tensor:
+        if not (self.training and self.config.enabled and self.config.warp == "spectrogram"):
+            return decibels
+        pitch, tempo, shift = self._draw(len(decibels), decibels.device)
+        return self._move_frames(self._move_bands(decibels, pitch), tempo, shift)
+
+    def _draw(self, batch: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """Factors of pitch and tempo, and frames of shift, one of each a clip."""
+        c = self.config
+
+        def drawn(probability: float, low: float, high: float, otherwise: float) -> Tensor:
+            value = torch.empty(batch, device=device).uniform_(low, high)
+            return torch.where(torch.rand(batch, device=device) < probability, value, otherwise)
+
+        speed = drawn(c.speed_probability, c.min_speed, c.max_speed, 1.0)
+        octaves = drawn(c.pitch_probability, -c.pitch_semitones / 12.0, c.pitch_semitones / 12.0, 0.0)
+        stretch = drawn(c.stretch_probability, c.min_stretch, c.max_stretch, 1.0)
+        seconds = drawn(c.shift_probability, -c.shift_seconds, c.shift_seconds, 0.0)
+        return speed * 2.0**octaves, speed * stretch, seconds * self.frames_per_second
+
+    def _move_bands(self, decibels: Tensor, pitch: Tensor) -> Tensor:
+        low, high = (float(hertz_to_mel(torch.tensor(hertz))) for hertz in (self.mel.f_min, self.mel.f_max))
+        step = (high - low) / (self.mel.n_mels + 1)
+        centre = low + step * torch.arange(1, self.mel.n_mels + 1, device=decibels.device)
+        source = hertz_to_mel(mel_to_hertz(centre) / pitch[:, None])
+        place = ((source - low) / step - 1.0).clamp(0, self.mel.n_mels - 1)
+        return _read(decibels, place, dim=1)
+
+    def _move_frames(self, decibels: Tensor, tempo: Tensor, shift: Tensor) -> Tensor:
+        last = decibels.shape[2] - 1
+        frame = torch.arange(last + 1, device=decibels.device)
+        place = (frame - shift[:, None] - last / 2) * tempo[:, None] + last / 2
+        outside = (place < 0) | (place > last)
+        return _read(decibels, place.clamp(0, last), dim=2).masked_fill(outside[:, None], -self.mel.top_db)
+
+
+def _read(decibels: Tensor, place: Tensor, dim: int) -> Tensor:
+    """Values between the cells of one axis, by a straight line.
+
+    Shape: [B, M, F], [B, size of `dim`] -> [B, M, F].
+    """
+    place = place.unsqueeze(3 - dim).expand_as(decibels)
+    left = place.floor().clamp(max=decibels.shape[dim] - 2)
+    cell = left.long()
+    return torch.lerp(decibels.gather(dim, cell), decibels.gather(dim, cell + 1), place - left)
+
+
+def hertz_to_mel(hertz: Tensor) -> Tensor:
+    """Slaney's mel scale: straight up to 1 kHz, logarithmic above; as `librosa.hz_to_mel` and nnAudio have it.
+
+    Source: Slaney, Auditory Toolbox, 1998.
+    """
+    above = _KNEE_MEL + (hertz / _KNEE_HERTZ).clamp(min=1.0).log() / _LOG_STEP
+    return torch.where(hertz < _KNEE_HERTZ, hertz / _HERTZ_PER_MEL, above)
+
+
+def mel_to_hertz(mel: Tensor) -> Tensor:
+    """The inverse of `hertz_to_mel`."""
+    above = _KNEE_HERTZ * ((mel - _KNEE_MEL).clamp(min=0.0) * _LOG_STEP).exp()
+    return torch.where(mel < _KNEE_MEL, mel * _HERTZ_PER_MEL, above)
