@@ -1,14 +1,11 @@
-"""Figures, one function each. Every function returns a matplotlib figure and writes nothing."""
+"""How right a model is: confusion, reliability, robustness, pitch, protocols."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
-# colour-blind safe: Okabe and Ito
-_BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
-_EIGHT = ("#999999", "#56B4E9", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#009E73", "#E69F00")
-_VOICES = {"male": "men's voices", "female": "women's voices"}
+from ser_gpu.results.figures.style import BLUE, EIGHT, GREEN, GREY, ORANGE, VOICES
 
 
 def confusion(matrix: Sequence[Sequence[int]], emotions: Sequence[str], title: str) -> Figure:
@@ -42,10 +39,10 @@ def reliability(before: Sequence[dict], after: Sequence[dict], title: str) -> Fi
     for axes, rows, name in zip(panels, (before, after), ("before temperature", "after temperature"), strict=True):
         clips = sum(row["clips"] for row in rows)
         error = sum(row["clips"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / clips
-        axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", label="as right as it is sure")
-        axes.plot([row["confidence"] for row in rows], [row["accuracy"] for row in rows], color=_BLUE, linewidth=1)
+        axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="as right as it is sure")
+        axes.plot([row["confidence"] for row in rows], [row["accuracy"] for row in rows], color=BLUE, linewidth=1)
         sizes = [600 * row["clips"] / clips + 8 for row in rows]
-        axes.scatter([row["confidence"] for row in rows], [row["accuracy"] for row in rows], s=sizes, color=_BLUE)
+        axes.scatter([row["confidence"] for row in rows], [row["accuracy"] for row in rows], s=sizes, color=BLUE)
         axes.set(title=f"{name}: error {error:.3f}", xlabel="confidence", xlim=(-0.05, 1.05), ylim=(-0.05, 1.05))
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("share right (area of a point: clips)")
@@ -64,11 +61,11 @@ def robustness(models: Sequence[dict]) -> Figure:
     figure = Figure(figsize=(8.0, 0.34 * len(conditions) + 1.4), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(conditions))[::-1]
-    for model, colour, marker in zip(models, (_BLUE, _ORANGE, _GREEN, _GREY), "osD^", strict=False):
+    for model, colour, marker in zip(models, (BLUE, ORANGE, GREEN, GREY), "osD^", strict=False):
         scores = [model["conditions"][name]["uar"] for name in conditions]
         axes.plot(scores, places, marker, color=colour, label=f"{model['name']}, {model['clips']} clips")
         axes.axvline(scores[0], color=colour, linewidth=0.8, linestyle=":")
-    axes.axvline(1 / 8, color=_GREY, linewidth=0.8, linestyle="--", label="chance")
+    axes.axvline(1 / 8, color=GREY, linewidth=0.8, linestyle="--", label="chance")
     axes.set_yticks(places, conditions)
     axes.set(xlabel="UAR (dotted: as recorded)", xlim=(0, 1), title="The voice of a stranger: UAR by condition")
     axes.grid(alpha=0.3)
@@ -86,15 +83,15 @@ def pitch_counterfactual(shifts: Sequence[dict], emotions: Sequence[str]) -> Fig
     sexes = [sex for sex in ("male", "female") if sex in shifts[0]["by_sex"]]
     figure = Figure(figsize=(4.2 * (1 + len(sexes)), 3.9), layout="constrained")
     panels = figure.subplots(1, 1 + len(sexes))
-    for sex, colour, marker in zip(sexes, (_BLUE, _ORANGE), "os", strict=False):
+    for sex, colour, marker in zip(sexes, (BLUE, ORANGE), "os", strict=False):
         accuracy = [row["by_sex"][sex]["accuracy"] for row in shifts]
-        panels[0].plot(semitones, accuracy, marker=marker, color=colour, label=_VOICES[sex])
+        panels[0].plot(semitones, accuracy, marker=marker, color=colour, label=VOICES[sex])
     panels[0].set(title="Accuracy", xlabel="pitch moved by (semitones)", ylabel="share right", ylim=(0, 1))
     panels[0].legend(frameon=False)
     for axes, sex in zip(panels[1:], sexes, strict=True):
         shares = np.array([row["by_sex"][sex]["predicted"] for row in shifts]).T
-        axes.stackplot(semitones, shares, labels=emotions, colors=_EIGHT)
-        axes.set(title=f"Predicted for {_VOICES[sex]}", xlabel="pitch moved by (semitones)", ylabel="share of clips")
+        axes.stackplot(semitones, shares, labels=emotions, colors=EIGHT)
+        axes.set(title=f"Predicted for {VOICES[sex]}", xlabel="pitch moved by (semitones)", ylabel="share of clips")
         axes.set(xlim=(semitones[0], semitones[-1]), ylim=(0, 1))
     handles, names = panels[-1].get_legend_handles_labels()
     figure.legend(handles[::-1], names[::-1], loc="outside right center", frameon=False)
@@ -110,76 +107,23 @@ def pitch_bias(result: dict) -> Figure:
     """
     figure = Figure(figsize=(9.4, 4.0), layout="constrained")
     sexes, pitch = figure.subplots(1, 2, sharey=True, width_ratios=[1, 1.5])
-    for place, (sex, colour) in enumerate((("male", _BLUE), ("female", _ORANGE))):
+    for place, (sex, colour) in enumerate((("male", BLUE), ("female", ORANGE))):
         row = result["by_sex"][sex]
         low, high = row["interval95"]["uar"]
         error = [[max(0.0, row["uar"] - low)], [max(0.0, high - row["uar"])]]
         sexes.bar(place, row["uar"], 0.6, yerr=error, capsize=4, color=colour)
         sexes.plot([place - 0.3, place + 0.3], [result["listeners"][sex]] * 2, color="black", linestyle="--")
     sexes.plot([], [], color="black", linestyle="--", label="listeners, one rating")
-    sexes.set_xticks(
-        [0, 1], [f"{_VOICES[sex]}\n{result['by_sex'][sex]['actors']} actors" for sex in ("male", "female")]
-    )
+    sexes.set_xticks([0, 1], [f"{VOICES[sex]}\n{result['by_sex'][sex]['actors']} actors" for sex in ("male", "female")])
     title = f"difference {result['by_sex']['uar_difference']:+.3f}, p = {result['by_sex']['p_value']:.2g}"
     sexes.set(ylabel="UAR", ylim=(0, 1), title=title)
-    for name, colour, marker in (("all", _GREY, "D"), ("male", _BLUE, "o"), ("female", _ORANGE, "s")):
+    for name, colour, marker in (("all", GREY, "D"), ("male", BLUE, "o"), ("female", ORANGE, "s")):
         rows = result["by_pitch"].get(name, [])
-        label = "all voices" if name == "all" else _VOICES[name]
+        label = "all voices" if name == "all" else VOICES[name]
         hertz, scores = [row["median_hz"] for row in rows], [row["uar"] for row in rows]
         pitch.plot(hertz, scores, marker=marker, color=colour, label=label)
     pitch.set(xlabel="median pitch of a third of the clips (Hz)", title="by thirds of the pitch")
     for axes in (sexes, pitch):
         axes.grid(alpha=0.3)
         axes.legend(frameon=False, loc="lower right")
-    return figure
-
-
-def training_curves(history: Sequence[dict], title: str) -> Figure:
-    """Loss, and validation accuracy and UAR, by epoch.
-
-    Args:
-        history: rows of `metrics.csv`, one an epoch.
-    """
-    epochs = [row["epoch"] for row in history]
-    figure = Figure(figsize=(9.0, 3.8), layout="constrained")
-    loss, score = figure.subplots(1, 2)
-    loss.plot(epochs, [row["train_loss"] for row in history], color=_GREY, label="training (augmented, mixed)")
-    loss.plot(epochs, [row["validation_loss"] for row in history], color=_BLUE, label="validation")
-    loss.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="Loss", ylim=(0, None))
-    score.plot(epochs, [row["validation_accuracy"] for row in history], color=_BLUE, label="accuracy")
-    score.plot(epochs, [row["validation_uar"] for row in history], color=_ORANGE, linestyle="--", label="UAR")
-    score.set(xlabel="epoch", ylabel="share right", title="Validation", ylim=(0, 1))
-    for axes in (loss, score):
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
-    figure.suptitle(title)
-    return figure
-
-
-def path(
-    raw: np.ndarray,
-    trimmed: np.ndarray,
-    augmented: np.ndarray,
-    decibels: np.ndarray,
-    probabilities: dict[str, float],
-    sample_rate: int,
-) -> Figure:
-    """The way of one clip, left to right: as read, trimmed, augmented, as log-mel, as probabilities.
-
-    Shape: [T], [L], [L], [M, F] in dB below the peak.
-    """
-    figure = Figure(figsize=(14.0, 2.9), layout="constrained")
-    panels = figure.subplots(1, 5, width_ratios=[1, 1, 1, 1.1, 0.8])
-    peak = max(np.abs(wave).max() for wave in (raw, trimmed, augmented)) * 1.05
-    titles = ("waveform in", "trim, centre in 3 s", "augment (training only)")
-    for axes, wave, title in zip(panels, (raw, trimmed, augmented), titles, strict=False):
-        axes.plot(np.arange(len(wave)) / sample_rate, wave, color=_BLUE, linewidth=0.5)
-        axes.set(title=title, xlabel="time (s)", ylim=(-peak, peak), yticks=[])
-    seconds = len(augmented) / sample_rate
-    image = panels[3].imshow(decibels, origin="lower", aspect="auto", extent=(0, seconds, 0, len(decibels)))
-    panels[3].set(title="log-mel: what the CNN sees", xlabel="time (s)", ylabel="mel band")
-    figure.colorbar(image, ax=panels[3], label="dB below the peak")
-    emotions = list(probabilities)[::-1]
-    panels[4].barh(emotions, [probabilities[emotion] for emotion in emotions], color=_ORANGE)
-    panels[4].set(title="emotion out", xlabel="probability", xlim=(0, 1))
     return figure

@@ -1,0 +1,88 @@
+"""What the network is made of: the parts in the order in which a picture passes them, with shapes and parameters."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ser_gpu.model import SpeechEmotionModel
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the network.
+
+    Attributes:
+        name: as in the code.
+        kind: the class, or the layers of a sequence.
+        shape: of what comes out, for one clip.
+        parameters: how many it learns.
+        sees: bands and frames of the picture that one cell of the output depends on.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+    sees: tuple[int, int]
+
+
+@torch.inference_mode()
+def anatomy(model: SpeechEmotionModel) -> list[Part]:
+    """The parts of the model's network, of the first one where there are several.
+
+    Receptive fields follow the convolutions and poolings in order (Araujo et al., Computing Receptive Fields of
+    Convolutional Neural Networks, Distill 2019) and stop at the size of the picture.
+    """
+    network = model.cnn.members[0].eval()
+    config = model.config
+    shapes: dict[str, tuple[int, ...]] = {}
+    parts = _parts(network)
+    hooks = [
+        part.register_forward_hook(lambda _, __, out, name=name: shapes.__setitem__(name, tuple(out.shape[1:])))
+        for name, part in parts.items()
+    ]
+    network(torch.zeros(1, config.mel.channels, config.mel.n_mels, config.frames, device=model.device))
+    for hook in hooks:
+        hook.remove()
+    field, stride = [1, 1], [1, 1]
+    rows = []
+    for name, part in parts.items():
+        whole = len(shapes[name]) == 1
+        for layer in part.modules():
+            _widen(layer, field, stride)
+        size = (config.mel.n_mels, config.frames)
+        sees = size if whole else tuple(min(pair) for pair in zip(field, size, strict=True))
+        parameters = sum(p.numel() for p in part.parameters())
+        rows.append(Part(name, _kind(part), shapes[name], parameters, sees))
+    return rows
+
+
+def _parts(network: nn.Module) -> dict[str, nn.Module]:
+    """The children, each block on its own; parts that do nothing but drop are left out."""
+    parts = {}
+    for name, child in network.named_children():
+        if isinstance(child, nn.Sequential) and all(list(block.children()) for block in child):
+            parts |= {f"{name}.{number}": block for number, block in child.named_children()}
+        elif not isinstance(child, nn.Dropout):
+            parts[name] = child
+    return parts
+
+
+def _widen(layer: nn.Module, field: list[int], stride: list[int]) -> None:
+    if not isinstance(layer, nn.Conv2d | nn.AvgPool2d | nn.MaxPool2d):
+        return
+    for axis in (0, 1):
+        kernel, step, dilation = (_pair(getattr(layer, key, 1))[axis] for key in ("kernel_size", "stride", "dilation"))
+        field[axis] += (kernel - 1) * dilation * stride[axis]
+        stride[axis] *= step
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def _kind(part: nn.Module) -> str:
+    if isinstance(part, nn.Sequential):
+        return ", ".join(type(layer).__name__ for layer in part)
+    return type(part).__name__

@@ -1,0 +1,66 @@
+"""Where in a clip's spectrogram the evidence for an emotion lies: what is lost when a piece of it is hidden."""
+
+import torch
+from torch import Tensor
+
+from ser_gpu.model import SpeechEmotionModel
+
+_BATCH = 64
+
+
+@torch.inference_mode()
+def occlusion(
+    model: SpeechEmotionModel,
+    waveform: Tensor,
+    emotion: int,
+    bands: int = 8,
+    frames: int = 16,
+) -> tuple[Tensor, Tensor]:
+    """Hide one patch of the spectrogram after the other and measure how much less likely the emotion becomes.
+
+    Patches overlap by half. A patch is hidden as the masks of the training hide one, by the clip's mean. A cell's
+    evidence is the mean over the patches that cover it of the fall of the emotion's log-probability, in nats; below
+    zero the patch spoke against the emotion.
+
+    Args:
+        model: from raw audio.
+        waveform: of one clip at the model's sample rate.
+        emotion: index into the model's labels.
+        bands, frames: size of a patch.
+
+    Shape: [T] -> [M, F] decibels below the clip's peak, as drawn; [M, F] evidence.
+
+    Source: Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014.
+    """
+    model.eval()
+    clip = model.trim(waveform[None])
+    spectrogram = model.mel(clip)
+    patches = torch.stack(_patches(spectrogram.shape[2], spectrogram.shape[3], bands, frames)).to(waveform.device)
+    whole = _log_probability(model, spectrogram, emotion)
+    falls = [
+        whole - _log_probability(model, spectrogram.masked_fill(part[:, None], 0.0), emotion)
+        for part in patches.split(_BATCH)
+    ]
+    weight = patches.float()
+    evidence = torch.tensordot(torch.cat(falls), weight, dims=1) / weight.sum(dim=0)
+    return model.mel.decibels(clip)[0], evidence
+
+
+def _log_probability(model: SpeechEmotionModel, spectrogram: Tensor, emotion: int) -> Tensor:
+    return model.probabilities(model.cnn(spectrogram).mean(dim=0)).log()[:, emotion]
+
+
+def _patches(height: int, width: int, bands: int, frames: int) -> list[Tensor]:
+    patches = []
+    for band in _starts(height, bands):
+        for frame in _starts(width, frames):
+            patch = torch.zeros(height, width, dtype=torch.bool)
+            patch[band : band + bands, frame : frame + frames] = True
+            patches.append(patch)
+    return patches
+
+
+def _starts(size: int, patch: int) -> list[int]:
+    """Half a patch apart; the last one ends with the picture."""
+    last = max(0, size - patch)
+    return sorted({*range(0, last, max(1, patch // 2)), last})
