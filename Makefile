@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: predict test lint train evaluate audit lock
+.PHONY: predict test lint train evaluate notebook audit lock
 
 predict: $(READY)  ## name the emotion of the sample clip
 	$(BIN)/python predict.py examples/sample.wav
@@ -22,6 +22,9 @@ train: $(READY)  ## the shipped weights again, to runs/
 
 evaluate: $(READY)  ## the figures of the model card, to weights/
 	$(BIN)/python -m ser_gpu.evaluate weights/ser_ravdess.pth
+
+notebook: $(READY)  ## the notebook again from start to end, to notebooks/
+	$(BIN)/python -m notebooks.execute
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 13) else f"Python 3.11 or 3.12 is needed, {v} found: make PYTHON=...")'

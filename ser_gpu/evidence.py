@@ -19,8 +19,8 @@ def occlusion(
     """Hide one patch of the spectrogram after the other and measure how much less likely the emotion becomes.
 
     Patches overlap by half. A patch is hidden as the masks of the training hide one, by the clip's mean. A cell's
-    evidence is the mean over the patches that cover it of the fall of the emotion's log-probability, in nats; below
-    zero the patch spoke against the emotion.
+    evidence is the mean over the patches that cover it of the fall of the emotion's log-odds, in nats, which still
+    moves where the model is all but certain; below zero the patch spoke against the emotion.
 
     Args:
         model: from raw audio.
@@ -36,18 +36,19 @@ def occlusion(
     clip = model.trim(waveform[None])
     spectrogram = model.mel(clip)
     patches = torch.stack(_patches(spectrogram.shape[2], spectrogram.shape[3], bands, frames)).to(waveform.device)
-    whole = _log_probability(model, spectrogram, emotion)
+    whole = _log_odds(model, spectrogram, emotion)
     falls = [
-        whole - _log_probability(model, spectrogram.masked_fill(part[:, None], 0.0), emotion)
-        for part in patches.split(_BATCH)
+        whole - _log_odds(model, spectrogram.masked_fill(part[:, None], 0.0), emotion) for part in patches.split(_BATCH)
     ]
     weight = patches.float()
     evidence = torch.tensordot(torch.cat(falls), weight, dims=1) / weight.sum(dim=0)
     return model.mel.decibels(clip)[0], evidence
 
 
-def _log_probability(model: SpeechEmotionModel, spectrogram: Tensor, emotion: int) -> Tensor:
-    return model.probabilities(model.cnn(spectrogram).mean(dim=0)).log()[:, emotion]
+def _log_odds(model: SpeechEmotionModel, spectrogram: Tensor, emotion: int) -> Tensor:
+    logits = model.cnn(spectrogram).mean(dim=0).double() / model.temperature
+    others = [label for label in range(len(model.labels)) if label != emotion]
+    return logits[:, emotion] - logits[:, others].logsumexp(dim=1)
 
 
 def _patches(height: int, width: int, bands: int, frames: int) -> list[Tensor]:

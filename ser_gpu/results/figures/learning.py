@@ -8,17 +8,19 @@ from matplotlib.figure import Figure
 from ser_gpu.results.figures.style import BLUE, GREEN, GREY, ORANGE, draw_spectrogram
 
 
-def training_curves(history: Sequence[dict], title: str) -> Figure:
+def training_curves(history: Sequence[dict], title: str, augmented: bool = True) -> Figure:
     """Loss, and validation accuracy and UAR, by epoch.
 
     Args:
         history: rows of `metrics.csv`, one an epoch; where they have `train_accuracy`, it is drawn too.
         title: what the figure shows.
+        augmented: whether the training clips were.
     """
     epochs = [row["epoch"] for row in history]
     figure = Figure(figsize=(9.0, 3.8), layout="constrained")
     loss, score = figure.subplots(1, 2)
-    loss.plot(epochs, [row["train_loss"] for row in history], color=GREY, label="training (augmented, mixed)")
+    training = "training (augmented, mixed)" if augmented else "training"
+    loss.plot(epochs, [row["train_loss"] for row in history], color=GREY, label=training)
     loss.plot(epochs, [row["validation_loss"] for row in history], color=BLUE, label="validation")
     loss.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="Loss", ylim=(0, None))
     score.plot(epochs, [row["validation_accuracy"] for row in history], color=BLUE, label="accuracy")
@@ -27,7 +29,7 @@ def training_curves(history: Sequence[dict], title: str) -> Figure:
     if "train_accuracy" in history[0]:
         train = [row["train_accuracy"] for row in history]
         score.plot(epochs, train, color=GREY, label="accuracy on the training clips")
-        score.set(title="Training and validation")
+        score.set(title="Validation, and training clips")
     for axes in (loss, score):
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
@@ -75,7 +77,7 @@ def evidence(clips: Sequence[dict], seconds: float, hertz: np.ndarray, title: st
         most = float(np.abs(clip["evidence"]).max()) or 1.0
         found = draw_spectrogram(column[1], clip["evidence"], seconds, hertz, vmin=-most, vmax=most, cmap="PuOr_r")
         column[1].set_xlabel("time (s)")
-        figure.colorbar(found, ax=column[1], label="evidence (nats)", location="bottom", shrink=0.8)
+        figure.colorbar(found, ax=column[1], label="evidence (nats of log-odds)", location="bottom", shrink=0.8)
     figure.colorbar(sound, ax=panels[0], label="level (dB below the peak)")
     for axes in panels[:, 0]:
         axes.set_ylabel("frequency (Hz)")

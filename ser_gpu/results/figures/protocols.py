@@ -22,7 +22,7 @@ def protocols(tables: dict[str, dict], title: str) -> Figure:
     for place, (table, colour) in enumerate(zip(tables.values(), _COLOURS * 2, strict=False)):
         scores = [row["test"]["uar"] for row in table["rows"]]
         mean = table["summary"]["test"]["uar"]["mean"]
-        spread = np.linspace(-0.16, 0.16, len(scores)) if len(scores) > 1 else [0.0]
+        spread = np.linspace(-0.16, 0.16, len(scores)) if len(scores) > 1 else np.zeros(1)
         axes.scatter(scores, place + spread, color=colour, s=18, alpha=0.6)
         axes.plot([mean, mean], [place - 0.3, place + 0.3], color="black", linewidth=2)
         axes.annotate(f"{mean:.3f}", (mean, place - 0.32), ha="center", va="bottom")
@@ -53,7 +53,7 @@ def emotions_by_protocol(scores: dict[str, dict[str, float]], emotions: Sequence
     axes.set_xticks(places, emotions)
     axes.set(ylabel="F1 (share)", ylim=(0, 1), title=title)
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(frameon=False, loc="lower right", ncols=len(scores))
+    figure.legend(frameon=False, loc="outside lower center", ncols=len(scores))
     return figure
 
 
@@ -69,7 +69,7 @@ def errors_by_side(sides: dict[str, dict], title: str) -> Figure:
     for place, row in enumerate(sides.values()):
         axes.bar(place, row["kept"], 0.5, color=(ORANGE, BLUE)[place % 2])
         axes.plot([place - 0.32, place + 0.32], [row["chance"]] * 2, color="black", linestyle="--")
-        axes.annotate(f"{row['kept']:.0%}", (place, row["kept"]), ha="center", va="bottom")
+        axes.annotate(f"{row['kept']:.0%}", (place, row["kept"] / 2), ha="center", va="center", color="white", size=13)
     axes.plot([], [], color="black", linestyle="--", label="if every wrong emotion were as likely")
     axes.set_xticks(range(len(sides)), [f"{name}\n({row['errors']:,} errors)" for name, row in sides.items()])
     axes.set(ylabel="share of errors that keep it", ylim=(0, 1), xlim=(-0.6, len(sides) - 0.4), title=title)

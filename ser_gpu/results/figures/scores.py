@@ -96,7 +96,20 @@ def pitch_counterfactual(shifts: Sequence[dict], emotions: Sequence[str]) -> Fig
     handles, names = panels[-1].get_legend_handles_labels()
     figure.legend(handles[::-1], names[::-1], loc="outside right center", frameon=False)
     panels[0].grid(alpha=0.3)
+    figure.suptitle(_fall(shifts, sexes))
     return figure
+
+
+def _fall(shifts: Sequence[dict], sexes: Sequence[str]) -> str:
+    """What the largest shifts cost, in words."""
+    untouched = min(shifts, key=lambda row: abs(row["semitones"]))
+    ends = [min(shifts, key=lambda row: row["semitones"]), max(shifts, key=lambda row: row["semitones"])]
+    costs = []
+    for sex in sexes:
+        change = [100 * (row["by_sex"][sex]["accuracy"] - untouched["by_sex"][sex]["accuracy"]) for row in ends]
+        costs.append(f"{VOICES[sex]} by {change[0]:+.0f} and {change[1]:+.0f} points")
+    semitones = " and ".join(f"{row['semitones']:+d}" for row in ends)
+    return f"{semitones} semitones move the accuracy of {', of '.join(costs)}"
 
 
 def pitch_bias(result: dict) -> Figure:
@@ -125,5 +138,6 @@ def pitch_bias(result: dict) -> Figure:
     pitch.set(xlabel="median pitch of a third of the clips (Hz)", title="by thirds of the pitch")
     for axes in (sexes, pitch):
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False, loc="lower right")
+    sexes.legend(frameon=False, loc="upper center")
+    pitch.legend(frameon=False, loc="lower right")
     return figure

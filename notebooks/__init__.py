@@ -1,0 +1,1 @@
+"""The notebook, its source, and the command that executes it."""

@@ -1,0 +1,135 @@
+"""The notebook runs on synthetic data, and the committed one holds what its source makes, and nothing that it must not."""
+
+import io
+import re
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+from PIL import Image
+
+from notebooks import execute
+from tests import notebook_results
+
+NOTEBOOK = execute.SOURCE.with_suffix(".ipynb")
+LARGEST = 6_000_000
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|tmp|work|usr|opt|var|mnt|private|Users)/")
+SECTIONS = (
+    "The data",
+    "Cleaning",
+    "What emotion looks like",
+    "From wave to picture",
+    "Augmentation",
+    "The network",
+    "Training",
+    "Results",
+    "Pitch bias",
+    "Confidence, and a look inside",
+    "Try it",
+)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def check_outputs(notebook):
+    """No error, no noise, no audio, no path of a machine; something to see under every cell that ends in a value."""
+    for cell in code_cells(notebook):
+        kinds = {output.output_type for output in cell.outputs}
+        assert kinds <= {"execute_result", "display_data"}, f"{kinds} under: {cell.source[:80]}"
+        for output in cell.outputs:
+            assert not any(kind.startswith("audio") for kind in output.data)
+            for kind, content in output.data.items():
+                assert "<audio" not in content
+                assert kind == "image/png" or not MACHINE_PATH.search(content), content[:200]
+
+
+@pytest.fixture(scope="module")
+def source():
+    return jupytext.read(execute.SOURCE)
+
+
+@pytest.fixture(scope="module")
+def committed():
+    if not NOTEBOOK.exists():
+        pytest.skip("make notebook has not been run yet")
+    return nbformat.read(NOTEBOOK, as_version=4)
+
+
+@pytest.fixture(scope="module")
+def executed(tiny_ravdess, tmp_path_factory):
+    """The source, run on synthetic voices and on results of tiny trainings on them."""
+    with pytest.MonkeyPatch.context() as patch:
+        root = notebook_results.make(tmp_path_factory.mktemp("results"), tiny_ravdess)
+        patch.setenv("RAVDESS_DIR", str(tiny_ravdess))
+        patch.setenv("SER_GPU_RESULTS", str(root))
+        patch.setenv("PYTHONPATH", str(execute.HERE.parent))
+        return execute.execute(execute.SOURCE)
+
+
+def test_the_source_runs_from_start_to_end(executed):
+    check_outputs(executed)
+    figures = [output for cell in code_cells(executed) for output in cell.outputs if "image/png" in output.data]
+    assert len(figures) >= 20
+
+
+def test_the_pictures_for_other_pages_are_figures_of_the_notebook(executed):
+    found = execute.pictures(executed)
+    assert set(found) == {"angry-against-sad", "confusion-unseen-actors"}
+    for picture in found.values():
+        assert Image.open(io.BytesIO(picture)).width > 400
+
+
+def test_every_section_is_there_in_its_order(source):
+    text = "\n".join(cell.source for cell in source.cells if cell.cell_type == "markdown")
+    assert re.findall(r"^## \d+\. (.+)$", text, flags=re.MULTILINE) == list(SECTIONS)
+
+
+def test_code_cells_are_short(source):
+    longest = max(code_cells(source)[1:], key=lambda cell: len(cell.source.splitlines()))
+    assert len(longest.source.splitlines()) <= 25, longest.source
+
+
+def test_the_committed_notebook_is_the_source_with_outputs(committed, source):
+    assert [(cell.cell_type, cell.source) for cell in committed.cells] == [
+        (cell.cell_type, cell.source) for cell in source.cells
+    ]
+    counts = [cell.execution_count for cell in code_cells(committed)]
+    assert counts == list(range(1, len(counts) + 1)), "run from start to end, once"
+    check_outputs(committed)
+    silent = [cell.source.splitlines()[0] for cell in code_cells(committed) if not cell.outputs]
+    assert not silent, f"cells without an output: {silent}"
+
+
+def test_the_committed_notebook_is_small(committed):
+    assert NOTEBOOK.stat().st_size < LARGEST
+
+
+def test_a_cell_that_fails_is_one_line(tmp_path):
+    path = tmp_path / "failing.py"
+    path.write_text("# %%\n1 / 0\n")
+    with pytest.raises(ValueError, match=r"failing\.py: ZeroDivisionError: division by zero"):
+        execute.execute(path)
+
+
+def test_no_data_is_one_line(tmp_path, capsys):
+    out = tmp_path / "out.ipynb"
+    assert execute.main(["--data", str(tmp_path / "nowhere"), "--out", str(out)]) == 2
+    assert "no such folder" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_execution_writes_the_notebook_and_its_pictures(tiny_ravdess, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "small.py"
+    lines = ["# %% [markdown]", "# A line.", "", '# %% tags=["picture:line"]', "# %matplotlib inline"]
+    lines += ["import matplotlib.pyplot as plt", "", "plt.plot([0, 1]);"]
+    path.write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr(execute, "SOURCE", path)
+    out = tmp_path / "written" / "small.ipynb"
+    assert execute.main(["--data", str(tiny_ravdess), "--out", str(out)]) == 0
+    assert str(out) in capsys.readouterr().err
+    assert nbformat.read(out, as_version=4).cells[0].source == "A line."
+    assert Image.open(out.with_name("line.png")).width > 100
+    assert [each.name for each in sorted(Path(out.parent).iterdir())] == ["line.png", "small.ipynb"]
