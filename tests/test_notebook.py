@@ -1,4 +1,4 @@
-"""The notebook runs on synthetic data, and the committed one holds what its source makes, and nothing that it must not."""
+"""The notebook runs on synthetic data; the committed one is its source and outputs, without a clip or a path."""
 
 import io
 import re
