@@ -115,9 +115,9 @@ Markdown(markdown([{"what": what, "found": "<br>".join(which) or "none"} for wha
 
 # %% [markdown]
 # Stereo files are averaged to one channel. The twins are the dangerous part. An actor says the same sentence in the
-# same emotion two times within seconds. If one of the two is in training and the other in the test, the test asks for
-# something that the model has almost heard. How alike are they? Below, every pair of clips of the same sentence and
-# the distance between their pictures (section 4 says how a picture is made).
+# same emotion a second time. If one of the two is in training and the other in the test, the test asks for something
+# that the model has almost heard. How alike are they? Below, every pair of clips of the same sentence and the distance
+# between their pictures (section 4 says how a picture is made).
 
 # %%
 bank = ClipBank.read([clip.path for clip in clips], rate)
@@ -133,8 +133,7 @@ figures.distances(apart, f"{nearest.capitalize()} are the closest clips; median 
 # %% [markdown]
 # So it matters how the clips are dealt into training, validation and test. Three ways, from easy to honest:
 #
-# - `stratified`: 80/10/10 at random, every emotion in its proportion. Simple, common, and what most student projects
-#   report.
+# - `stratified`: 80/10/10 at random, every emotion in its proportion. Simple and common.
 # - `twin-safe`: the same, but both repetitions go to one side.
 # - `actors5` and `actors6`: whole actors are held out. The test voices are new.
 
@@ -209,10 +208,11 @@ title = "Bright (within 40 dB of the peak) above 2 kHz: {angry:.0%} of angry, {s
 figures.spectrograms(pair, window_seconds, hertz, title)
 
 # %% [markdown]
-# One clip proves little. The next figure averages over all clips of all actors. For each actor we take the mean share
-# of energy in every band when angry, and subtract the same when sad; the line is the mean of these differences, and
-# the band is where the mean of many such groups of actors would lie in 95 of 100 cases. Loudness is gone from this
-# comparison: each clip counts by the *shares* of its energy. What is left is its colour.
+# One clip proves little. The next figure averages over all clips of all actors. For each actor we take the mean level
+# of every band when angry, and subtract the same when sad; the line is the mean of these differences, and the shaded
+# band its 95 % confidence interval, from the spread over actors. Loudness is gone from this comparison: levels are
+# relative to the whole clip, so what counts is which *share* of the energy lies where. What is left is the colour of
+# the voice.
 
 # %%
 with torch.inference_mode():
@@ -262,8 +262,8 @@ figures.spectra(hertz, groups, title)
 # Why? A body that is ready to act breathes harder and tightens the larynx. The vocal folds then snap shut faster, and a
 # sharper closure makes stronger high harmonics. Tense folds also vibrate faster, so the pitch rises with the energy.
 #
-# That explains what a picture of a voice can tell easily, which is arousal, and what it tells with difficulty, which is
-# valence: joy and anger are both tense and bright. Here are all eight, same actor, same sentence.
+# So a picture of a voice should tell arousal easily and valence with difficulty: joy and anger both spend energy.
+# Section 8 asks whether the errors of the model agree. Here are all eight emotions, same actor, same sentence.
 
 # %%
 above = dict(zip(EMOTIONS, profile["energy above 2 kHz (dB)"].mean))
@@ -278,10 +278,10 @@ figures.spectrograms(shown, window_seconds, hertz, title, columns=4)
 # measure the power at each frequency of each frame (the Fourier transform), and add up neighbouring frequencies into
 # bands. Two choices in this are borrowed from the ear:
 #
-# - **the mel scale.** We tell 200 from 300 Hz easily and 7,200 from 7,300 Hz not at all. Bands are narrow below 1 kHz
-#   and grow wider above.
-# - **the logarithm.** Ten times the power sounds like one step louder. In plain power a few cells outshine all others;
-#   in decibels the quiet detail can be seen, by us and by the network.
+# - **the mel scale.** From 200 to 300 Hz is a wide step to the ear, from 7,200 to 7,300 Hz hardly one. So bands are
+#   narrow below 1 kHz and grow wider above.
+# - **the logarithm.** Ten times the power sounds about twice as loud, wherever one starts. In plain power a few cells
+#   outshine all others; in decibels the quiet detail can be seen, by us and by the network.
 
 # %%
 from ser_gpu.stages.mel import LogMel, nnaudio_kernels
@@ -294,7 +294,7 @@ figures.from_wave_to_mel(power, basis.numpy(), model.mel.decibels(one)[0].numpy(
 # %% [markdown]
 # The layer that does this is nnAudio's: its kernels are sines, cosines and triangles, applied as a convolution on the
 # GPU. Our `LogMel` applies the same kernels by a convolution or by a Fourier transform, whichever suits the machine.
-# Both must agree with librosa, the reference that most papers use:
+# Both must agree with librosa, the usual reference:
 
 # %%
 import librosa
@@ -316,10 +316,10 @@ Markdown(markdown(rows))
 #
 # ## 5. Augmentation
 #
-# The data set is small, and a network with a million weights could learn its voices by heart. So no clip is ever shown
-# twice in the same way: each time it gets a little noise, another pitch, another tempo, and parts of its picture are
-# hidden. The label stays, so the network has to look for what survives all this. Here is one clip through each of these
-# modules, as the training draws them.
+# The data set is small, and a large network could learn its voices by heart. So no clip is ever shown twice in the same
+# way: by chance it gets noise, another pitch, another tempo, another place, and parts of its picture are hidden. The
+# label stays, so the network has to look for what survives all this. Here is one clip through these modules, with what
+# they drew this time.
 
 # %%
 from ser_gpu.stages.augment import SpectrogramMask, WaveformAugment
@@ -382,8 +382,8 @@ Markdown(markdown(rows) + f"\n\nAll together: **{sum(p.numel() for p in model.pa
 
 # %% [markdown]
 # The pooling before the last layer is a choice. *Flatten* gives the classifier a weight for every cell of the last
-# feature maps: it can learn that an angry vowel comes at 1.2 seconds, which is true of the training clips only. *Global
-# average pooling* (GAP) asks how much of each feature there is, wherever it is. The figure compares these and other
+# feature maps: it can learn *when* something sounds, which may be true of the training clips only. *Global average
+# pooling* (GAP) asks how much of each feature there is, wherever it is. The figure compares these and other
 # changes of the recipe, trained on the same folds and scored on validation actors.
 
 # %%
@@ -439,9 +439,9 @@ curves("ser_ravdess")
 curves("ser_ravdess_actors")
 
 # %% [markdown]
-# The two losses do not measure the same thing. Training clips are noisy, masked, mixed with others, and their labels are
-# smoothed, so their loss cannot come near zero; validation clips are clean. A training loss above the validation loss is
-# what augmentation looks like when it works.
+# The two losses do not measure the same thing. Training clips are noisy, masked and mixed with others, and their labels
+# are smoothed, so their loss cannot come near zero; validation clips are clean. A training loss above the validation
+# loss is what augmentation looks like when it works.
 #
 # What happens without it? A live run, about a minute: a small network on coarse pictures, a few epochs, clips of one of
 # the two sentences alone, and nothing that hinders learning by heart: no augmentation, no dropout. Two actors are held
@@ -463,8 +463,12 @@ small = ModelConfig(
 )
 settings = TrainConfig(protocol="actors5", epochs=16, batch_size=16, label_smoothing=0.0, ema_decay=0.9)
 trainer = Trainer(settings, small, material, use_bfloat16("auto", model.device))
+sizes = {part: len(material.rows[part]) for part in ("train", "validation")}
+weights = sum(p.numel() for p in trainer.model.parameters())
+Markdown(f"{weights:,} parameters, {sizes['train']} clips to learn from, {sizes['validation']} of new voices")
 
 
+# %%
 def also_on_training_clips(row):
     logits, answers = trainer.logits("train")
     row["train_accuracy"] = headline(answers.numpy(), logits.argmax(dim=1).numpy())["accuracy"]
@@ -570,8 +574,8 @@ figures.errors_by_side(kept, title)
 #
 # First, the scores of men's and women's voices on unseen actors, with 95 % intervals over actors. The *p* value is from
 # a permutation test: how often do two groups of actors, drawn at random, differ by as much? The dashed lines are human
-# listeners (Livingstone and Russo 2018), who find the women of this data set easier to read as well: a gap in the
-# model is to be held against that, not against zero.
+# listeners (Livingstone and Russo 2018), who find the women of this data set easier to read: a gap in the model is to
+# be held against that, not against zero.
 
 # %%
 bias = result("experiments/results/pitch-bias.json")
@@ -605,8 +609,8 @@ Markdown(markdown(rows))
 # ## 10. Confidence, and a look inside
 #
 # A model should know when it does not know. Of all answers given with 70 % confidence, 70 % should be right: points on
-# the diagonal. Label smoothing and mixup make a network too modest, long training without them too sure. One number,
-# the *temperature*, divides the logits and corrects this on average; it is fitted on validation clips.
+# the diagonal. Label smoothing and mixup tend to make a network too modest, long training without them too sure. One
+# number, the *temperature*, divides the logits and corrects this on average; it is fitted on validation clips.
 
 
 # %%

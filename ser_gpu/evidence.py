@@ -41,7 +41,7 @@ def occlusion(
         whole - _log_odds(model, spectrogram.masked_fill(part[:, None], 0.0), emotion) for part in patches.split(_BATCH)
     ]
     weight = patches.float()
-    evidence = torch.tensordot(torch.cat(falls), weight, dims=1) / weight.sum(dim=0)
+    evidence = torch.tensordot(torch.cat(falls).float(), weight, dims=1) / weight.sum(dim=0)
     return model.mel.decibels(clip)[0], evidence
 
 

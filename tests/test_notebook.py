@@ -89,7 +89,7 @@ def test_every_section_is_there_in_its_order(source):
 
 def test_code_cells_are_short(source):
     longest = max(code_cells(source)[1:], key=lambda cell: len(cell.source.splitlines()))
-    assert len(longest.source.splitlines()) <= 25, longest.source
+    assert len(longest.source.splitlines()) <= 22, longest.source
 
 
 def test_the_committed_notebook_is_the_source_with_outputs(committed, source):
