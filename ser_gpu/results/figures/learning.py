@@ -30,9 +30,9 @@ def training_curves(history: Sequence[dict], title: str, augmented: bool = True)
         train = [row["train_accuracy"] for row in history]
         score.plot(epochs, train, color=GREY, label="accuracy on the training clips")
         score.set(title="Validation, and training clips")
-    for axes in (loss, score):
+    for axes, place in ((loss, "best"), (score, "lower right")):
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc=place)
     figure.suptitle(title)
     return figure
 
@@ -45,7 +45,7 @@ def ablation(variants: Sequence[dict], title: str) -> Figure:
         title: what the figure shows.
     """
     rows = sorted((row for row in variants[1:] if row["difference"] is not None), key=lambda row: row["difference"])
-    figure = Figure(figsize=(8.0, 0.27 * len(rows) + 1.5), layout="constrained")
+    figure = Figure(figsize=(8.0, 0.25 * len(rows) + 1.5), layout="constrained")
     axes = figure.subplots()
     axes.axvline(0, color=GREY, linewidth=0.8)
     for place, row in enumerate(rows):
@@ -53,7 +53,8 @@ def ablation(variants: Sequence[dict], title: str) -> Figure:
         colour = BLUE if points < 0 else GREEN
         axes.errorbar(points, place, xerr=error or None, color=colour, marker="o", capsize=3)
     axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
-    axes.set(xlabel="change of the validation UAR (points, with standard error)", title=title)
+    axes.set(xlabel="change of the validation UAR (points, with standard error)")
+    figure.suptitle(title)
     axes.set_ylim(-0.7, len(rows) - 0.3)
     axes.grid(axis="x", alpha=0.3)
     return figure

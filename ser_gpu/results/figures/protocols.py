@@ -73,6 +73,7 @@ def errors_by_side(sides: dict[str, dict], title: str) -> Figure:
     axes.plot([], [], color="black", linestyle="--", label="if every wrong emotion were as likely")
     axes.set_xticks(range(len(sides)), [f"{name}\n({row['errors']:,} errors)" for name, row in sides.items()])
     axes.set(ylabel="share of errors that keep it", ylim=(0, 1), xlim=(-0.6, len(sides) - 0.4), title=title)
+    axes.set_axisbelow(True)
     axes.grid(axis="y", alpha=0.3)
     axes.legend(frameon=False, loc="upper right")
     return figure

@@ -128,8 +128,9 @@ def pitch_bias(result: dict) -> Figure:
         sexes.plot([place - 0.3, place + 0.3], [result["listeners"][sex]] * 2, color="black", linestyle="--")
     sexes.plot([], [], color="black", linestyle="--", label="listeners, one rating")
     sexes.set_xticks([0, 1], [f"{VOICES[sex]}\n{result['by_sex'][sex]['actors']} actors" for sex in ("male", "female")])
-    title = f"difference {result['by_sex']['uar_difference']:+.3f}, p = {result['by_sex']['p_value']:.2g}"
-    sexes.set(ylabel="UAR", ylim=(0, 1), title=title)
+    sexes.set(ylabel="UAR", ylim=(0, 1), title="by sex of the actor")
+    difference, chance = result["by_sex"]["uar_difference"], result["by_sex"]["p_value"]
+    figure.suptitle(f"Women's UAR less men's: {difference:+.3f}; as large by chance with p = {chance:.2g}")
     for name, colour, marker in (("all", GREY, "D"), ("male", BLUE, "o"), ("female", ORANGE, "s")):
         rows = result["by_pitch"].get(name, [])
         label = "all voices" if name == "all" else VOICES[name]
