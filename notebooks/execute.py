@@ -7,7 +7,7 @@ import argparse
 import base64
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jupytext
@@ -34,8 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _execute(args: argparse.Namespace) -> int:
     data = ravdess.locate(args.data, progress=console.DownloadBar("RAVDESS"))
-    os.environ["RAVDESS_DIR"] = str(data.resolve())
-    notebook = execute(SOURCE)
+    notebook = execute(SOURCE, {"RAVDESS_DIR": str(data.resolve())})
     with replacing(args.out) as temporary:
         temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
     written = [Path(args.out)]
@@ -47,8 +46,12 @@ def _execute(args: argparse.Namespace) -> int:
     return command_line.DONE
 
 
-def execute(source: Path) -> nbformat.NotebookNode:
+def execute(source: Path, variables: Mapping[str, str] | None = None) -> nbformat.NotebookNode:
     """The notebook of a percent-format source, with its outputs; the kernel works in the folder of the source.
+
+    Args:
+        source: a `.py` file.
+        variables: of the kernel's environment, beside those of this process.
 
     Raises:
         ValueError: a cell failed; the message is the error's last line.
@@ -67,7 +70,7 @@ def execute(source: Path) -> nbformat.NotebookNode:
         task = progress.add_task("Executing cells", total=sum(cell.cell_type == "code" for cell in notebook.cells))
         client.on_cell_executed = lambda **_: progress.advance(task)
         try:
-            client.execute()
+            client.execute(env={**os.environ, **(variables or {})})
         except CellExecutionError as error:
             raise ValueError(f"{source.name}: {error.ename}: {error.evalue}") from None
     notebook.metadata.pop("language_info", None)
