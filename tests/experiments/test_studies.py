@@ -61,7 +61,8 @@ def test_pitch_is_that_of_the_voice(tiny_ravdess, tmp_path):
         (path,) = tiny_ravdess.rglob(f"03-01-{emotion:02}-01-01-01-02.wav")
         assert float(pitch.track(path)["median_hz"]) == pytest.approx(100 * 1.17 ** (emotion - 1), rel=0.02)
     assert pitch.main(["--data", str(next(tiny_ravdess.iterdir())), "--out", str(out)]) == 0
-    assert len(found := pitch.read(out)) == 32
+    found = pitch.read(out)
+    assert len(found) == 32
     median, spread = acoustics.read_pitch(out, list(found))
     assert 100 * 2 ** (median / 12) == pytest.approx(list(found.values()))
     assert (spread >= 0).all()
