@@ -318,40 +318,43 @@ Markdown(markdown(rows))
 #
 # The data set is small, and a large network could learn its voices by heart. So no clip is ever shown twice in the same
 # way: by chance it gets noise, another pitch, another tempo, another place, and parts of its picture are hidden. The
-# label stays, so the network has to look for what survives all this. Here is one clip through these modules, with what
-# they drew this time.
+# label stays, so the network has to look for what survives all this. Here is one clip after the training stages of the
+# model, with one kind of augmentation at a time, then with all of them.
 
 # %%
-from ser_gpu.stages.augment import SpectrogramMask, WaveformAugment
-from ser_gpu.stages.noise import AddNoise
-from ser_gpu.stages.stretch import PitchShift, TimeStretch
+from dataclasses import replace
+
+from ser_gpu.model import SpeechEmotionModel
 
 a = model.config.augment
-torch.manual_seed(8)
-noise = AddNoise(a.min_snr_db, a.max_snr_db, a.min_noise_decay, a.max_noise_decay, 1.0, rate)
-higher = PitchShift(a.pitch_semitones, 1.0, rate)
-faster = TimeStretch(a.min_stretch, a.max_stretch, 1.0, rate)
-heard = {module: module(one[:, None]).samples[:, 0] for module in (noise, higher, faster)}
-drawn = [(noise, "snr_db"), (higher, "pitch"), (faster, "stretch")]
-snr, ratio, tempo = (float(module.transform_parameters[name]) for module, name in drawn)
-all_together = WaveformAugment(a, rate)(one)
-versions = {
-    "as recorded": one,
-    f"noise, {snr:.0f} dB below the voice": heard[noise],
-    f"pitch shift, {12 * np.log2(ratio):+.1f} semitones": heard[higher],
-    f"time stretch, tempo x {tempo:.2f}": heard[faster],
-}
-views = {name: model.mel.decibels(wave)[0].numpy() for name, wave in versions.items()}
-Markdown(f"Drawn: {'; '.join(list(versions)[1:])}.")
+chances = [name for name in vars(a) if name.endswith("_probability")]
+off = replace(a, **dict.fromkeys(chances, 0.0), band_masks=0, frame_masks=0)
+Markdown(
+    markdown([{"chance that a clip meets": name.split("_")[0], "is": f"{getattr(a, name):.0%}"} for name in chances])
+)
+
 
 # %%
-masked = SpectrogramMask(a)(model.mel(one))[0, 0].numpy() == 0
-views["masks on bands and frames"] = np.where(masked, views["as recorded"].min(), views["as recorded"])
-together = SpectrogramMask(a)(model.mel(all_together))[0, 0].numpy() == 0
-decibels = model.mel.decibels(all_together)[0].numpy()
-views["all of it, as a training draws it"] = np.where(together, decibels.min(), decibels)
-hidden = f"The same words, the same emotion, other pictures: the masks of the last hide {together.mean():.0%} of it"
-figures.spectrograms(views, window_seconds, hertz, hidden, columns=3)
+def in_training(**settings):
+    """The clip after the training stages of a model that augments with these settings alone, in decibels."""
+    stages = SpeechEmotionModel(replace(model.config, augment=replace(off, **settings))).train()
+    decibels = stages.warp(stages.mel.decibels(stages.augment(one)))
+    hidden = stages.mask(stages.mel.picture(decibels))[:, 0] == 0
+    return decibels.masked_fill(hidden, decibels.min())[0].numpy()
+
+
+torch.manual_seed(1)
+views = {
+    "as recorded": in_training(),
+    f"noise, {a.min_snr_db:.0f} to {a.max_snr_db:.0f} dB below": in_training(noise_probability=1.0),
+    f"pitch shift, within {a.pitch_semitones:.0f} semitones": in_training(pitch_probability=1.0),
+    f"time stretch, x {a.min_stretch} to {a.max_stretch}": in_training(stretch_probability=1.0),
+    "masks": in_training(band_masks=a.band_masks, frame_masks=a.frame_masks),
+    "all, as a training draws it": in_training(**vars(a)),
+}
+change = np.abs(views["all, as a training draws it"] - views["as recorded"]).mean()
+title = f"The same words and emotion, other pictures: all together move a cell by {change:.0f} dB on average"
+figures.spectrograms(views, window_seconds, hertz, title, columns=3)
 
 # %% [markdown]
 # Validation and test clips are never augmented. They stand for the voices out there, and a measurement on something

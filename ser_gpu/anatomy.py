@@ -34,28 +34,40 @@ def anatomy(model: SpeechEmotionModel) -> list[Part]:
     Receptive fields follow the convolutions and poolings in order (Araujo et al., Computing Receptive Fields of
     Convolutional Neural Networks, Distill 2019) and stop at the size of the picture.
     """
-    network = model.cnn.members[0].eval()
-    config = model.config
-    shapes: dict[str, tuple[int, ...]] = {}
+    network, config = model.cnn.members[0], model.config
+    was_training = network.training
     parts = _parts(network)
-    hooks = [
-        part.register_forward_hook(lambda _, __, out, name=name: shapes.__setitem__(name, tuple(out.shape[1:])))
-        for name, part in parts.items()
-    ]
-    network(torch.zeros(1, config.mel.channels, config.mel.n_mels, config.frames, device=model.device))
-    for hook in hooks:
-        hook.remove()
+    shapes, layers = _passed(network.eval(), parts, (config.mel.channels, config.mel.n_mels, config.frames))
+    network.train(was_training)
     field, stride = [1, 1], [1, 1]
     rows = []
     for name, part in parts.items():
-        whole = len(shapes[name]) == 1
-        for layer in part.modules():
+        own = set(part.modules())
+        for layer in (layer for layer in layers if layer in own):
             _widen(layer, field, stride)
         size = (config.mel.n_mels, config.frames)
+        whole = len(shapes[name]) == 1
         sees = size if whole else tuple(min(pair) for pair in zip(field, size, strict=True))
         parameters = sum(p.numel() for p in part.parameters())
         rows.append(Part(name, _kind(part), shapes[name], parameters, sees))
     return rows
+
+
+def _passed(
+    network: nn.Module, parts: dict[str, nn.Module], picture: tuple[int, int, int]
+) -> tuple[dict[str, tuple[int, ...]], list[nn.Module]]:
+    """What comes out of each part, for one clip, and the layers in the order in which a picture passes them."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    layers: list[nn.Module] = []
+    hooks = [
+        part.register_forward_hook(lambda _, __, out, name=name: shapes.__setitem__(name, tuple(out.shape[1:])))
+        for name, part in parts.items()
+    ]
+    hooks += [module.register_forward_hook(lambda layer, *_: layers.append(layer)) for module in network.modules()]
+    network(torch.zeros(1, *picture, device=next(network.parameters()).device))
+    for hook in hooks:
+        hook.remove()
+    return shapes, layers
 
 
 def _parts(network: nn.Module) -> dict[str, nn.Module]:
