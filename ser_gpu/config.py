@@ -78,13 +78,13 @@ class AugmentConfig:
     """
 
     enabled: bool = True
-    warp: str = "waveform"
-    speed_probability: float = 1.0
+    warp: str = "spectrogram"
+    speed_probability: float = 0.0
     min_speed: float = 0.87
     max_speed: float = 1.15
-    pitch_probability: float = 0.25
-    pitch_semitones: float = 2.0
-    stretch_probability: float = 0.25
+    pitch_probability: float = 1.0
+    pitch_semitones: float = 2.4
+    stretch_probability: float = 1.0
     min_stretch: float = 0.87
     max_stretch: float = 1.15
     shift_probability: float = 1.0
@@ -168,11 +168,11 @@ class CnnConfig:
 
     width: int = 32
     depth: int = 4
-    band_stride: int = 1
-    pool_first: bool = False
+    band_stride: int = 2
+    pool_first: bool = True
     members: int = 1
-    block_dropout: float = 0.1
-    head_dropout: float = 0.4
+    block_dropout: float = 0.0
+    head_dropout: float = 0.2
     head: str = "gap"
 
     def __post_init__(self):
@@ -232,7 +232,7 @@ class TrainConfig:
     protocol: str = "stratified"
     fold: int = 0
     seed: int = 0
-    epochs: int = 240
+    epochs: int = 100
     batch_size: int = 32
     lr: float = 2e-3
     weight_decay: float = 0.05

@@ -14,7 +14,7 @@ from pathlib import Path
 from ser_gpu import command_line
 from ser_gpu.atomic import write_csv, write_json
 from ser_gpu.data.protocols import FOLDS, NAMED_PROTOCOLS, RANDOM_PROTOCOLS
-from ser_gpu.results import console, crossvalidation
+from ser_gpu.results import console, crossvalidation, predictions
 
 SPLIT_SEEDS = range(5)
 
@@ -62,14 +62,24 @@ def _crossvalidate(args: argparse.Namespace, train_arguments: list[str]) -> int:
         raise ValueError(f"{folder}: no training of {len(runs)} came to its end")
     table = crossvalidation.table(name, args.protocol, [run.result() for run in done], len(runs))
     path = Path(args.table or folder / "table.json")
+    answers = path.with_suffix(".predictions.csv")
+    write_csv(answers, [row for run in done for row in run.predictions()])
+    table |= {"pooled": pooled(answers, part=next(reversed(table["summary"])), several=len(args.seeds) > 1)}
     write_json(path, table)
-    write_csv(path.with_suffix(".predictions.csv"), [row for run in done for row in run.predictions()])
     if args.json:
         console.out.print_json(data=table)
     else:
         console.show_crossvalidation(table)
-        console.err.print(f"written: {path}, {path.with_suffix('.predictions.csv')}")
+        console.err.print(f"written: {path}, {answers}")
     return command_line.SOME_FAILED if failed else command_line.DONE
+
+
+def pooled(path: Path, part: str, several: bool) -> dict[str, dict]:
+    """Scores of the answers of all trainings taken together; of several seeds, also where those of a fold answer as
+    one model, with the mean of their probabilities. Intervals resample actors.
+    """
+    answers = predictions.read(path, part)
+    return {"all answers": answers.report()} | ({"seeds together": answers.together().report()} if several else {})
 
 
 def all_folds(protocol: str) -> Sequence[int]:

@@ -34,6 +34,20 @@ def test_every_fold_has_a_row_and_every_clip_a_prediction(finished):
     assert len(predictions) == scored
 
 
+def test_seeds_of_a_fold_answer_as_one_model_too(finished, tiny_ravdess, tmp_path, capsys):
+    path = tmp_path / "two.json"
+    more = ["--folds", "0", "--seeds", "0", "1", "--table", str(path)]
+    assert crossvalidate.main(command(tiny_ravdess, finished, *more)) == 0
+    table = json.loads(path.read_text())
+    scored = sum(row["test"]["clips"] for row in table["rows"])
+    every, together = table["pooled"]["all answers"], table["pooled"]["seeds together"]
+    assert (every["clips"], together["clips"]) == (scored, scored / 2)
+    low, high = every["interval95"]["uar"]
+    assert low <= every["uar"] <= high
+    assert every["accuracy"] == pytest.approx(table["summary"]["test"]["accuracy"]["mean"])
+    assert "seeds together" in capsys.readouterr().out
+
+
 def test_started_again_it_trains_nothing_that_is_done(finished, tiny_ravdess, capsys):
     log = finished / "stratified" / "fold0-seed0" / "log.txt"
     before = log.read_text()

@@ -130,6 +130,13 @@ def show_crossvalidation(table: dict) -> None:
     for label, key in (("mean", "mean"), ("sd over seeds", "sd_seeds"), ("sd over folds", "sd_folds")):
         shown.add_row(label, "", "", *("" if each[key] is None else f"{each[key]:.3f}" for each in summary.values()))
     out.print(shown)
+    for label, report in table["pooled"].items():
+        low, high = report["interval95"]["uar"]
+        error = report["calibration_error"]
+        out.print(
+            f"{label}: {report['clips']} clips, accuracy {report['accuracy']:.3f}, UAR {report['uar']:.3f} "
+            f"(95 % {low:.3f} to {high:.3f}), macro F1 {report['macro_f1']:.3f}, calibration error {error:.3f}"
+        )
 
 
 def show_ablation(table: dict) -> None:

@@ -50,6 +50,18 @@ class Predictions:
             groups=[clip.actor for clip in self.clips],
         )
 
+    def together(self) -> "Predictions":
+        """One answer for each clip and fold: the mean of those that several trainings gave."""
+        rows: dict[tuple[int, str], list[int]] = {}
+        for row, (fold, clip) in enumerate(zip(self.folds, self.clips, strict=True)):
+            rows.setdefault((int(fold), clip.name), []).append(row)
+        first = [group[0] for group in rows.values()]
+        return Predictions(
+            clips=tuple(self.clips[row] for row in first),
+            folds=self.folds[first],
+            probabilities=np.array([self.probabilities[group].mean(axis=0) for group in rows.values()]),
+        )
+
     def accuracy_of(self, names_by_fold: dict[int, set[str]]) -> tuple[float, float]:
         """Accuracy on clips that are named for their fold, and on the others; NaN where there are none."""
         inside = np.array(

@@ -42,6 +42,17 @@ def test_the_report_is_that_of_the_answers(table):
     ), "probabilities are stored with five digits"
 
 
+def test_trainings_answer_together_by_the_mean_of_their_probabilities(table):
+    one = predictions.read(table)
+    other = one.probabilities[:, ::-1]
+    twice = predictions.Predictions(
+        one.clips * 2, np.tile(one.folds, 2), np.concatenate([one.probabilities, other])
+    ).together()
+    assert twice.clips == one.clips
+    assert (twice.folds == one.folds).all()
+    np.testing.assert_allclose(twice.probabilities, (one.probabilities + other) / 2)
+
+
 def test_accuracy_of_named_clips_is_by_fold(table):
     answers = predictions.read(table)
     of_fold = {1: {clip.name for clip in answers.clips}}
