@@ -146,9 +146,11 @@ def _chain(batch: int, device: torch.device, quick: bool) -> list[dict]:
     clips, lengths = recordings(batch)
     config = ModelConfig(
         augment=AugmentConfig(
+            warp="waveform",
             speed_probability=0.0,
             shift_probability=0.0,
             pitch_probability=1.0,
+            pitch_semitones=2.0,
             stretch_probability=1.0,
             noise_probability=1.0,
             max_noise_decay=0.0,

@@ -1,6 +1,6 @@
 """What a model and a training are made of: frozen dataclasses of plain scalars, checked when they are built."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 
 HEADS = ("gap", "statistics", "attention", "flatten")
@@ -31,6 +31,13 @@ def _require_positive(owner: object, *names: str) -> None:
 def _require_not_negative(owner: object, *names: str) -> None:
     for name in names:
         _require(getattr(owner, name) >= 0, owner, name, "zero or more")
+
+
+def _require_names(what: str, stored: object, names: Iterable[str]) -> None:
+    found = set(stored) if isinstance(stored, dict) else set()
+    if found != set(names):
+        differing = ", ".join(sorted(map(str, found ^ set(names))))
+        raise ValueError(f"configuration does not fit this version of ser_gpu: {what} differ in {differing}")
 
 
 @dataclass(frozen=True)
@@ -215,10 +222,16 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, parts: dict) -> "ModelConfig":
-        """Rebuild a configuration from `as_dict`; an unknown or missing part raises ValueError."""
+        """Rebuild a configuration from `as_dict`.
+
+        Raises:
+            ValueError: a part or a value that is unknown, missing or not allowed. A missing one is not left to its
+                default: that may have been another when the configuration was stored.
+        """
         kinds = {f.name: f.default_factory for f in fields(cls)}
-        if set(parts) != set(kinds):
-            raise ValueError(f"configuration parts must be {sorted(kinds)}, got {sorted(parts)}")
+        _require_names("configuration parts", parts, kinds)
+        for name, kind in kinds.items():
+            _require_names(f"values of {name}", parts[name], [f.name for f in fields(kind)])
         try:
             return cls(**{name: kinds[name](**parts[name]) for name in kinds})
         except (TypeError, OverflowError) as error:

@@ -42,10 +42,15 @@ def test_wrong_values_are_named(make, message):
 
 def test_a_configuration_of_another_version_is_refused():
     parts = ModelConfig().as_dict()
-    with pytest.raises(ValueError, match="configuration parts must be"):
-        ModelConfig.from_dict({name: parts[name] for name in ("audio", "cnn")})
-    with pytest.raises(ValueError, match="does not fit"):
-        ModelConfig.from_dict({**parts, "cnn": {**parts["cnn"], "attention": True}})
+    without_pool = {name: value for name, value in parts["cnn"].items() if name != "pool_first"}
+    for other, difference in (
+        ({name: parts[name] for name in ("audio", "cnn")}, "configuration parts differ in augment, mel, trim"),
+        ({**parts, "cnn": {**parts["cnn"], "attention": True}}, "values of cnn differ in attention"),
+        ({**parts, "cnn": without_pool}, "values of cnn differ in pool_first"),
+        ({**parts, "cnn": None}, "values of cnn differ in band_stride, "),
+    ):
+        with pytest.raises(ValueError, match=f"does not fit this version of ser_gpu: {difference}"):
+            ModelConfig.from_dict(other)
 
 
 def test_configurations_cannot_be_changed():

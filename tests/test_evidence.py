@@ -46,7 +46,7 @@ def test_the_parts_are_all_of_the_network(cnn):
 @pytest.mark.parametrize("pool_first", [False, True])
 def test_a_cell_sees_its_receptive_field_and_no_more(pool_first):
     """What changes a cell in the middle of a block's output lies within the stated size, and reaches its ends."""
-    model = SpeechEmotionModel(ModelConfig(cnn=CnnConfig(width=4, depth=2, pool_first=pool_first)))
+    model = SpeechEmotionModel(ModelConfig(cnn=CnnConfig(width=4, depth=2, band_stride=1, pool_first=pool_first)))
     network = model.cnn.members[0].eval()
     picture = torch.randn(1, 1, 64, 188, requires_grad=True)
     out = network.blocks(network.stem(picture))

@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch_audiomentations import Gain
 
-from ser_gpu.config import ModelConfig
+from ser_gpu.config import WARPS, AugmentConfig, ModelConfig
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages.augment import Mixup, build_chain
 from ser_gpu.stages.cnn import EmotionCnn
@@ -34,11 +34,11 @@ class Count(TorchDispatchMode):
         return operation(*args, **(kwargs or {}))
 
 
-@pytest.fixture
-def real_parts():
+@pytest.fixture(params=WARPS)
+def real_parts(request):
     """What is made once, before the first step: kernels, and the chain of transforms."""
-    config = ModelConfig()
-    return nnaudio_kernels(config.mel, 16_000), build_chain(config.augment, 16_000)
+    config = ModelConfig(augment=AugmentConfig(warp=request.param, pitch_probability=0.25, stretch_probability=0.25))
+    return config, nnaudio_kernels(config.mel, 16_000), build_chain(config.augment, 16_000)
 
 
 @pytest.fixture
@@ -55,8 +55,7 @@ def fake_cuda(real_parts, stock_gain, monkeypatch):
         yield
 
 
-def operations_of_a_step(batch, kernels, chain):
-    config = ModelConfig()
+def operations_of_a_step(batch, config, kernels, chain):
     model = SpeechEmotionModel(config, mel_kernels=tuple(torch.empty(kernel.shape) for kernel in kernels)).train()
     model.augment.chain = chain
     mixup = Mixup(config.augment, len(model.labels))

@@ -37,6 +37,11 @@ class SpectrogramWarp(nn.Module):
         self.config = config
         self.mel = mel
         self.frames_per_second = sample_rate / mel.hop
+        low, high = hertz_to_mel(torch.tensor([mel.f_min, mel.f_max]))
+        step = (high - low) / (mel.n_mels + 1)
+        self.register_buffer("lowest", low, persistent=False)
+        self.register_buffer("step", step, persistent=False)
+        self.register_buffer("centre", mel_to_hertz(low + step * torch.arange(1, mel.n_mels + 1)), persistent=False)
 
     def forward(self, decibels: Tensor) -> Tensor:
         if not (self.training and self.config.enabled and self.config.warp == "spectrogram"):
@@ -59,12 +64,9 @@ class SpectrogramWarp(nn.Module):
         return speed * 2.0**octaves, speed * stretch, seconds * self.frames_per_second
 
     def _move_bands(self, decibels: Tensor, pitch: Tensor) -> Tensor:
-        low, high = (float(hertz_to_mel(torch.tensor(hertz))) for hertz in (self.mel.f_min, self.mel.f_max))
-        step = (high - low) / (self.mel.n_mels + 1)
-        centre = low + step * torch.arange(1, self.mel.n_mels + 1, device=decibels.device)
-        source = hertz_to_mel(mel_to_hertz(centre) / pitch[:, None])
-        place = ((source - low) / step - 1.0).clamp(0, self.mel.n_mels - 1)
-        return _read(decibels, place, dim=1)
+        source = hertz_to_mel(self.centre / pitch[:, None])
+        place = (source - self.lowest) / self.step - 1.0
+        return _read(decibels, place.clamp(0, self.mel.n_mels - 1), dim=1)
 
     def _move_frames(self, decibels: Tensor, tempo: Tensor, shift: Tensor) -> Tensor:
         last = decibels.shape[2] - 1

@@ -10,14 +10,14 @@ from ser_gpu.stages.stretch import Warp
 
 @pytest.fixture
 def augment():
-    return WaveformAugment(AugmentConfig(), 16_000)
+    return WaveformAugment(AugmentConfig(warp="waveform"), 16_000)
 
 
 def test_the_chain_is_a_compose_of_what_the_configuration_names(augment, voices):
     augment(voices)
     assert isinstance(augment.chain, Compose)
     warp, noise = augment.chain.transforms
-    assert (type(warp), warp.speed, warp.semitones, warp.shift_seconds) == (Warp, (0.87, 1.15), 2.0, 0.25)
+    assert (type(warp), warp.speed, warp.semitones, warp.shift_seconds) == (Warp, (0.87, 1.15), 2.4, 0.25)
     assert (type(noise), noise.min_snr_db, noise.p) == (AddNoise, 5.0, 0.5)
 
 

@@ -91,7 +91,7 @@ def test_probabilities_hold_for_each_clip_alone():
     assert 0.2 < changed < 0.3  # a quarter of 1,000, three and a half standard deviations
 
 
-@pytest.mark.parametrize("config", [AugmentConfig(), AugmentConfig(warp="spectrogram", enabled=False)])
+@pytest.mark.parametrize("config", [AugmentConfig(warp="waveform"), AugmentConfig(enabled=False)])
 def test_it_leaves_alone_what_is_not_its_own(config):
     decibels = torch.randn(2, 64, 188)
     assert SpectrogramWarp(config, MEL, RATE)(decibels) is decibels
