@@ -17,7 +17,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-train: $(READY)  ## the shipped weights again, to runs/
+train: $(READY)  ## the recipe by the default protocol, to runs/
 	$(BIN)/python -m ser_gpu.train
 
 evaluate: $(READY)  ## the figures of the model card, to weights/

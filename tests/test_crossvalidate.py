@@ -77,3 +77,13 @@ def test_spread_is_over_means():
     assert uar["mean"] == pytest.approx(0.3)
     assert uar["sd_seeds"] == pytest.approx(0.2 / 2**0.5)  # of 0.2 and 0.4
     assert uar["sd_folds"] == pytest.approx(0.2 / 2**0.5)
+
+
+def test_trainings_of_two_recipes_make_no_table(finished):
+    results = [
+        json.loads((finished / "stratified" / f"fold{fold}-seed0" / "result.json").read_text()) for fold in (0, 1)
+    ]
+    assert crossvalidation.table("both", "stratified", results, 2)["runs"] == 2
+    results[1]["config"]["model"]["cnn"]["width"] = 8
+    with pytest.raises(ValueError, match=r"both: not trainings of one recipe, they differ in cnn\.width"):
+        crossvalidation.table("both", "stratified", results, 2)

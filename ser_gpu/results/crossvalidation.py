@@ -12,7 +12,12 @@ def table(name: str, protocol: str, results: Sequence[dict], planned: int) -> di
     Args:
         results: what `ser_gpu.train` wrote, one a training.
         planned: trainings that the table is meant to hold.
+
+    Raises:
+        ValueError: trainings that differ in more than fold and seed.
     """
+    if difference := _first_difference([_settings(result) for result in results]):
+        raise ValueError(f"{name}: not trainings of one recipe, they differ in {difference}; use another --name")
     rows = [_row(result) for result in results]
     parts = [part for part in ("validation", "test") if all(part in row for row in rows)]
     return {
@@ -56,6 +61,18 @@ def ablation(protocol: str, variants: dict[str, list[str]], results: dict[str, S
             if rows[name]
         ],
     }
+
+
+def _settings(result: dict) -> dict[str, object]:
+    """Every value of a configuration by its full name, without fold and seed."""
+    parts = {"training": result["config"]["training"], **result["config"]["model"]}
+    values = {f"{part}.{name}": value for part, config in parts.items() for name, value in config.items()}
+    return {name: value for name, value in values.items() if name not in ("training.fold", "training.seed")}
+
+
+def _first_difference(settings: Sequence[dict[str, object]]) -> str | None:
+    names = sorted(set().union(*settings))
+    return next((name for name in names if len({repr(each.get(name)) for each in settings}) > 1), None)
 
 
 def _against(recipe: dict[tuple, float], rows: Sequence[dict]) -> dict:
