@@ -231,4 +231,4 @@ def test_unknown_flags_and_values_exit_with_2(arguments, capsys):
 def test_help_shows_the_defaults(capsys):
     with pytest.raises(SystemExit):
         train.main(["--help"])
-    assert "(default: 240)" in capsys.readouterr().out
+    assert f"(default: {TrainConfig().epochs})" in capsys.readouterr().out
