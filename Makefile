@@ -11,7 +11,7 @@ predict: $(READY)  ## name the emotion of the sample clip
 
 test: $(READY) lint  ## lint, checksums of the weights, and the test suite
 	cd weights && sha256sum --check --quiet SHA256SUMS
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -145,7 +145,7 @@ def _trainer(clips, lengths, device: torch.device, batch: int, augmented: bool) 
     bank = ClipBank(torch.cat([clips, clips[:2]]), torch.cat([lengths, lengths[:2]]), SAMPLE_RATE).to(device)
     material = Material([*dealt, *others], bank, split)
     config = ModelConfig(augment=AugmentConfig(enabled=augmented))
-    training = TrainConfig(epochs=100, batch_size=batch)
+    training = TrainConfig(epochs=100, batch_size=batch, optimizer="adamw")
     return Trainer(training, config, material, use_bfloat16("auto", device))
 
 

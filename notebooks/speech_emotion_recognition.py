@@ -317,9 +317,9 @@ Markdown(markdown(rows))
 # ## 5. Augmentation
 #
 # The data set is small, and a large network could learn its voices by heart. So no clip is ever shown twice in the same
-# way: by chance it gets noise, another pitch, another tempo, another place, and parts of its picture are hidden. The
-# label stays, so the network has to look for what survives all this. Here is one clip after the training stages of the
-# model, with one kind of augmentation at a time, then with all of them.
+# way: by chance it gets noise, another pitch, another tempo, another place, another colour, and parts of its picture
+# are hidden. The label stays, so the network has to look for what survives all this. Here is one clip after the
+# training stages of the model, with one kind of augmentation at a time, then with all of them.
 
 # %%
 from dataclasses import replace
@@ -330,7 +330,12 @@ a = model.config.augment
 chances = [name for name in vars(a) if name.endswith("_probability")]
 off = replace(a, **dict.fromkeys(chances, 0.0), band_masks=0, frame_masks=0)
 Markdown(
-    markdown([{"chance that a clip meets": name.split("_")[0], "is": f"{getattr(a, name):.0%}"} for name in chances])
+    markdown(
+        [
+            {"chance that a clip meets": name.rpartition("_")[0].replace("_", " "), "is": f"{getattr(a, name):.0%}"}
+            for name in chances
+        ]
+    )
 )
 
 
@@ -338,7 +343,7 @@ Markdown(
 def in_training(**settings):
     """The clip after the training stages of a model that augments with these settings alone, in decibels."""
     stages = SpeechEmotionModel(replace(model.config, augment=replace(off, **settings))).train()
-    decibels = stages.warp(stages.mel.decibels(stages.augment(one)))
+    decibels = stages.gain(stages.warp(stages.mel.decibels(stages.augment(one))))
     hidden = stages.mask(stages.mel.picture(decibels))[:, 0] == 0
     return decibels.masked_fill(hidden, decibels.min())[0].numpy()
 
@@ -347,8 +352,9 @@ torch.manual_seed(1)
 views = {
     "as recorded": in_training(),
     f"noise, {a.min_snr_db:.0f} to {a.max_snr_db:.0f} dB below": in_training(noise_probability=1.0),
-    f"pitch shift, within {a.pitch_semitones:.0f} semitones": in_training(pitch_probability=1.0),
+    f"pitch shift, within {a.pitch_semitones:g} semitones": in_training(pitch_probability=1.0),
     f"time stretch, x {a.min_stretch} to {a.max_stretch}": in_training(stretch_probability=1.0),
+    f"gain of bands, about {a.band_gain_db:.0f} dB": in_training(band_gain_probability=1.0),
     "masks": in_training(band_masks=a.band_masks, frame_masks=a.frame_masks),
     "all, as a training draws it": in_training(**vars(a)),
 }
@@ -366,6 +372,10 @@ figures.spectrograms(views, window_seconds, hertz, title, columns=3)
 # A small residual network reads the picture. Each block has two convolutions with batch normalisation, a shortcut
 # around them, and a pooling that halves the picture while the number of channels doubles: fewer places, richer
 # descriptions. *Sees* is the receptive field, the piece of the picture that one cell of a block's output depends on.
+#
+# A model may hold several such networks, which start from other weights and answer together: what one of them learned
+# by heart, the others did not. And it may look at each clip more than once, as it is and as a slightly higher, lower,
+# faster or slower voice would say it; its answer is the mean.
 
 # %%
 from ser_gpu.anatomy import anatomy
@@ -381,7 +391,10 @@ rows = [
     }
     for part in anatomy(model)
 ]
-Markdown(markdown(rows) + f"\n\nAll together: **{sum(p.numel() for p in model.parameters()):,}** parameters.")
+weights = sum(p.numel() for p in model.parameters())
+Markdown(
+    markdown(rows) + f"\n\nNetworks side by side: **{model.config.cnn.members}**, together {weights:,} parameters."
+)
 
 # %% [markdown]
 # The pooling before the last layer is a choice. *Flatten* gives the classifier a weight for every cell of the last
@@ -462,7 +475,7 @@ small = ModelConfig(
     audio=AudioConfig(clip_seconds=2.0),
     augment=AugmentConfig(enabled=False),
     mel=MelConfig(hop=512),
-    cnn=CnnConfig(width=16, depth=3, block_dropout=0.0, head_dropout=0.0),
+    cnn=CnnConfig(width=16, depth=3, members=1, block_dropout=0.0, head_dropout=0.0),
 )
 settings = TrainConfig(protocol="actors5", epochs=16, batch_size=16, label_smoothing=0.0, ema_decay=0.97)
 trainer = Trainer(settings, small, material, use_bfloat16("auto", model.device))

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 
 HEADS = ("gap", "statistics", "attention", "flatten")
 WARPS = ("waveform", "spectrogram")
+OPTIMIZERS = ("adamw", "muon")
 
 
 def _require(holds: bool, owner: object, name: str, rule: str) -> None:
@@ -80,7 +81,8 @@ class AugmentConfig:
     Speed moves pitch and tempo together; pitch (semitones) and stretch (tempo factor) move one and keep the other.
     `warp` is where that and the shift are done: in the waveform, or for a fraction of the work in the spectrogram.
     Noise has a signal-to-noise ratio in dB and a spectral decay (0 white, 1 pink, 2 brown). A channel is the colour of
-    a microphone, the band of a line and the reverberation of a room. Masks cover up to
+    a microphone, the band of a line and the reverberation of a room. Band gain is the colour alone, drawn in the
+    spectrogram with a standard deviation of `band_gain_db`. Masks cover up to
     `band_width` mel bands and `frame_width` frames. Mixup draws its weight from Beta(`mixup_beta`, `mixup_beta`).
     """
 
@@ -90,7 +92,7 @@ class AugmentConfig:
     min_speed: float = 0.87
     max_speed: float = 1.15
     pitch_probability: float = 1.0
-    pitch_semitones: float = 2.4
+    pitch_semitones: float = 1.8
     stretch_probability: float = 1.0
     min_stretch: float = 0.87
     max_stretch: float = 1.15
@@ -104,6 +106,8 @@ class AugmentConfig:
     channel_probability: float = 0.0
     channel_colour_db: float = 10.0
     reverb_seconds: float = 0.5
+    band_gain_probability: float = 1.0
+    band_gain_db: float = 4.0
     band_masks: int = 2
     band_width: int = 12
     frame_masks: int = 2
@@ -115,7 +119,7 @@ class AugmentConfig:
         _require(self.warp in WARPS, self, "warp", f"one of {', '.join(WARPS)}")
         _require_probabilities(self, *(f.name for f in fields(self) if f.name.endswith("_probability")))
         _require_positive(self, "min_speed", "min_stretch", "pitch_semitones", "shift_seconds", "mixup_beta")
-        _require_not_negative(self, "channel_colour_db", "reverb_seconds")
+        _require_not_negative(self, "channel_colour_db", "reverb_seconds", "band_gain_db")
         _require_at_most(self, reverb_seconds=3.0)
         _require_not_negative(self, "band_masks", "band_width", "frame_masks", "frame_width")
         for low, high in (
@@ -125,6 +129,20 @@ class AugmentConfig:
             ("min_noise_decay", "max_noise_decay"),
         ):
             _require(getattr(self, low) <= getattr(self, high), self, low, f"at most {high}")
+
+
+@dataclass(frozen=True)
+class ViewsConfig:
+    """What the network hears of a clip before it answers: the clip, and as it is or `semitones` higher or lower, and as
+    it is or faster or slower by the factor `tempo`."""
+
+    enabled: bool = True
+    semitones: float = 2.0
+    tempo: float = 1.2
+
+    def __post_init__(self):
+        _require_positive(self, "semitones", "tempo")
+        _require_at_most(self, semitones=12.0, tempo=2.0)
 
 
 @dataclass(frozen=True)
@@ -177,7 +195,7 @@ class CnnConfig:
     depth: int = 4
     band_stride: int = 2
     pool_first: bool = True
-    members: int = 1
+    members: int = 2
     block_dropout: float = 0.0
     head_dropout: float = 0.2
     head: str = "gap"
@@ -200,6 +218,7 @@ class ModelConfig:
     trim: TrimConfig = field(default_factory=TrimConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     mel: MelConfig = field(default_factory=MelConfig)
+    views: ViewsConfig = field(default_factory=ViewsConfig)
     cnn: CnnConfig = field(default_factory=CnnConfig)
 
     def __post_init__(self):
@@ -240,21 +259,29 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training: who is in it (protocol, fold), the seed, and how the weights move."""
+    """One training: who is in it (protocol, fold), the seed, and how the weights move.
+
+    `optimizer` is "adamw" for all weights, or "muon" for the kernels of the residual blocks, at a peak learning rate of
+    `kernel_lr`, and AdamW for the rest, at `lr`. A `refit` learns from the validation part too.
+    """
 
     protocol: str = "stratified"
     fold: int = 0
     seed: int = 0
-    epochs: int = 100
+    epochs: int = 60
     batch_size: int = 32
+    optimizer: str = "muon"
     lr: float = 2e-3
+    kernel_lr: float = 0.02
     weight_decay: float = 0.05
     warmup: float = 0.15
     label_smoothing: float = 0.1
     ema_decay: float = 0.99
+    refit: bool = False
 
     def __post_init__(self):
-        _require_positive(self, "epochs", "batch_size", "lr")
+        _require(self.optimizer in OPTIMIZERS, self, "optimizer", f"one of {', '.join(OPTIMIZERS)}")
+        _require_positive(self, "epochs", "batch_size", "lr", "kernel_lr")
         _require_not_negative(self, "fold", "seed", "weight_decay")
         _require(self.seed < 2**32, self, "seed", "below 2^32")
         _require(0.0 < self.warmup < 1.0, self, "warmup", "between 0 and 1, both excluded")

@@ -51,11 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _crossvalidate(args: argparse.Namespace, train_arguments: list[str]) -> int:
-    name = args.name or args.protocol
+    name = args.name or (f"{args.protocol}-refit" if args.refit else args.protocol)
     folder = Path(args.runs) / name
     folds = args.folds if args.folds is not None else all_folds(args.protocol)
-    runs = [Run(args.protocol, fold, seed, folder / f"fold{fold}-seed{seed}") for seed in args.seeds for fold in folds]
-    hold_to_one_setting(folder, [args.protocol, *train_arguments])
+    runs = [
+        Run(args.protocol, fold, seed, folder / place, ("--refit", f"{args.refit}/{place}") if args.refit else ())
+        for seed in args.seeds
+        for fold in folds
+        for place in [f"fold{fold}-seed{seed}"]
+    ]
+    hold_to_one_setting(folder, [args.protocol, *train_arguments, *(["--refit"] if args.refit else [])])
     failed = train_all(runs, train_arguments, args.jobs)
     done = [run for run in runs if run.finished]
     if not done:
@@ -144,7 +149,12 @@ def _parser() -> argparse.ArgumentParser:
         "stopped. Arguments that are not named here go to ser_gpu.train, such as --epochs, --set or --device.",
     )
     add_run_options(parser, protocol="actors5")
-    parser.add_argument("--name", help="of the folder and the table (default: the protocol)")
+    parser.add_argument("--name", help="of the folder and the table (default: the protocol, -refit for a refit)")
+    parser.add_argument(
+        "--refit",
+        metavar="FOLDER",
+        help="repeat the finished trainings of this folder, such as RUNS/actors5, on training and validation parts",
+    )
     return parser
 
 

@@ -20,7 +20,8 @@ def occlusion(
 
     Patches overlap by half. A patch is hidden as the masks of the training hide one, by the clip's mean. A cell's
     evidence is the mean over the patches that cover it of the fall of the emotion's log-odds, in nats, which still
-    moves where the model is all but certain; below zero the patch spoke against the emotion.
+    moves where the model is all but certain; below zero the patch spoke against the emotion. The clip alone is heard,
+    without its other views.
 
     Args:
         model: from raw audio.

@@ -13,11 +13,12 @@ from ser_gpu.config import ModelConfig
 from ser_gpu.data.audio_file import AudioError
 from ser_gpu.data.ravdess import EMOTIONS
 from ser_gpu.data.waveform import segments, to_mono
-from ser_gpu.stages.augment import SpectrogramMask, WaveformAugment
+from ser_gpu.stages.augment import BandGain, SpectrogramMask, WaveformAugment
 from ser_gpu.stages.cnn import EmotionCnn
 from ser_gpu.stages.mel import LogMel
 from ser_gpu.stages.spectrogram_warp import SpectrogramWarp
 from ser_gpu.stages.trim import TrimSilence
+from ser_gpu.stages.views import Views
 from ser_gpu.stages.voice import VoiceActivity
 
 SHORTEST_SECONDS = 0.05
@@ -49,7 +50,8 @@ class SpeechEmotionModel(nn.Module):
         mel_kernels: window and mel basis of an earlier model; left out, nnAudio makes them.
 
     Shape:
-        - waveform: [B, T] floating point at `sample_rate`; lengths: [B] int64, samples of each clip, or None
+        - waveform: [B, T] floating point at `sample_rate`; lengths: [B] int64, samples of each clip, or None; without
+          `views` the answer is of the clip alone, in a ninth of the time of the CNN
         - output: [B, C] logits
 
     Example:
@@ -72,6 +74,8 @@ class SpeechEmotionModel(nn.Module):
         self.augment = WaveformAugment(config.augment, config.audio.sample_rate)
         self.mel = LogMel(config.mel, config.audio.sample_rate, mel_kernels)
         self.warp = SpectrogramWarp(config.augment, config.mel, config.audio.sample_rate)
+        self.gain = BandGain(config.augment)
+        self.views = Views(config.views, config.mel)
         self.mask = SpectrogramMask(config.augment)
         self.voice = VoiceActivity(config.audio.sample_rate)
         self.cnn = EmotionCnn(config.cnn, config.mel.channels, config.mel.n_mels, config.frames, len(self.labels))
@@ -87,13 +91,14 @@ class SpeechEmotionModel(nn.Module):
         """Where the weights are."""
         return self.temperature.device
 
-    def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return self.cnn(self.spectrogram(waveform, lengths)).mean(dim=0)
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None, views: bool = True) -> Tensor:
+        logits = self.cnn(self.spectrogram(waveform, lengths, views)).mean(dim=0)
+        return logits.unflatten(0, (-1, len(waveform))).mean(dim=0)
 
-    def spectrogram(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """What the CNN sees.
+    def spectrogram(self, waveform: Tensor, lengths: Tensor | None = None, views: bool = True) -> Tensor:
+        """What the CNN sees: in training, or without `views`, one picture of each clip; else all views, view by view.
 
-        Shape: [B, T], [B] -> [B, 1, M, F] float32.
+        Shape: [B, T], [B] -> [V B, 1, M, F] float32.
 
         Raises:
             ValueError: the waveform is not [B, T], not floating point, or empty.
@@ -102,7 +107,8 @@ class SpeechEmotionModel(nn.Module):
             raise ValueError(f"waveform must be [B, T] floating point, got {list(waveform.shape)} of {waveform.dtype}")
         with torch.autocast(waveform.device.type, enabled=False):
             clip = self.augment(self.trim(waveform.float(), lengths))
-            return self.mask(self.mel.picture(self.warp(self.mel.decibels(clip))))
+            decibels = self.gain(self.warp(self.mel.decibels(clip)))
+            return self.mask(self.mel.picture(self.views(decibels) if views else decibels))
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Softmax after the temperature that was fitted on validation clips.

@@ -15,13 +15,13 @@ _BATCH = 64
 
 
 @torch.inference_mode()
-def collect_logits(model: SpeechEmotionModel, bank: ClipBank, index: Tensor) -> Tensor:
-    """Logits of some clips of a bank, in evaluation mode.
+def collect_logits(model: SpeechEmotionModel, bank: ClipBank, index: Tensor, views: bool = True) -> Tensor:
+    """Logits of some clips of a bank, in evaluation mode; of the clips alone without `views`.
 
     Shape: [N] int64 -> [N, C] float32.
     """
     model.eval()
-    return torch.cat([model(*bank.batch(part)).float() for part in index.split(_BATCH)])
+    return torch.cat([model(*bank.batch(part), views=views).float() for part in index.split(_BATCH)])
 
 
 def report(model: SpeechEmotionModel, logits: Tensor, clips: Sequence[Clip], speaker_independent: bool) -> dict:

@@ -1,9 +1,10 @@
 """python -m ser_gpu.train: train a model by a protocol, resumable, and score its test part once at the end."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from ser_gpu.config import HEADS, AugmentConfig, CnnConfig, ModelConfig, TrainCo
 from ser_gpu.data.protocols import NAMED_PROTOCOLS, Protocol
 from ser_gpu.results import console, environment, figures
 from ser_gpu.scoring import prediction_rows, report
-from ser_gpu.trainer import DivergedError, Material, Trainer, use_bfloat16
+from ser_gpu.trainer import DivergedError, Material, Trainer, first_difference, parts_to_learn, use_bfloat16
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +40,10 @@ def _train(args: argparse.Namespace) -> int:
     )
     model_config = ModelConfig(augment=AugmentConfig(enabled=not args.no_augment), cnn=CnnConfig(head=args.head))
     config, model_config = with_settings(config, model_config, args.set)
-    out = Path(args.out or f"runs/{protocol.name}-fold{protocol.fold}-seed{args.seed}")
+    if args.refit:
+        config = replace(config, refit=True)
+    again = "-refit" if args.refit else ""
+    out = Path(args.out or f"runs/{protocol.name}-fold{protocol.fold}-seed{args.seed}{again}")
     with only_one(out):
         return _train_into(out, args, device, protocol, config, model_config)
 
@@ -58,9 +62,12 @@ def _train_into(
     if resume_file.exists() and not args.resume:
         raise ValueError(f"{out}: holds an unfinished training; --resume goes on with it, --out names another folder")
 
+    first = _first_training(Path(args.refit), config, model_config) if args.refit else None
     write_json(out / "config.json", {"training": asdict(config), "model": model_config.as_dict()})
     clips = command_line.find_clips(args.data)
     split = protocol.split(clips)
+    if first and first["manifest_hash"] != split.manifest_hash:
+        raise ValueError(f"{args.refit}: a training on other clips or another split; a refit goes on with the same")
     bank = command_line.read_clips(clips, model_config.audio.sample_rate, device)
     trainer = Trainer(config, model_config, Material(clips, bank, split), bfloat16=use_bfloat16(args.amp, device))
     if args.resume and resume_file.exists():
@@ -77,9 +84,26 @@ def _train_into(
             f"{error}; {resume_file} holds epoch {len(trainer.history)}, "
             f"a smaller --lr with another --out may do better"
         ) from None
-    _finish(trainer, protocol, out, ("validation",) if args.no_test else ("validation", "test"))
+    parts = [part for part in ("validation", "test") if part not in parts_to_learn(config)]
+    _finish(trainer, protocol, out, parts[:-1] if args.no_test else parts, first and first["temperature"])
     resume_file.unlink(missing_ok=True)
     return command_line.DONE
+
+
+def _first_training(folder: Path, config: TrainConfig, model_config: ModelConfig) -> dict:
+    """The result of the training that a refit repeats.
+
+    Raises:
+        ValueError: it is not finished, or has other settings; names the first difference.
+    """
+    try:
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    except OSError:
+        raise ValueError(f"{folder}: holds no finished training to repeat") from None
+    own = {"training": asdict(replace(config, refit=False)), "model": model_config.as_dict()}
+    if difference := first_difference(result["config"], own, "config"):
+        raise ValueError(f"{folder}: a training with other settings: {difference}")
+    return result
 
 
 def _fit_with_progress(trainer: Trainer, out: Path, resume_file: Path) -> None:
@@ -91,11 +115,7 @@ def _fit_with_progress(trainer: Trainer, out: Path, resume_file: Path) -> None:
         def after_epoch(row: dict) -> None:
             checkpoint.write(resume_file, trainer.state())
             write_csv(out / "metrics.csv", trainer.history)
-            status = (
-                f"epoch {row['epoch']}/{config.epochs}  loss {row['train_loss']:.3f}  "
-                f"validation accuracy {row['validation_accuracy']:.3f}  UAR {row['validation_uar']:.3f}  "
-                f"{row['clips_per_second']:.0f} clips/s"
-            )
+            status = _status(row, config.epochs)
             progress.update(task, status=status)
             if not console.err.is_terminal:
                 console.err.print(status)
@@ -103,9 +123,21 @@ def _fit_with_progress(trainer: Trainer, out: Path, resume_file: Path) -> None:
         trainer.fit(after_epoch, on_step=lambda: progress.advance(task))
 
 
-def _finish(trainer: Trainer, protocol: Protocol, out: Path, parts: Sequence[str]) -> None:
-    """Fit the temperature, score each part once, and write checkpoint, result, predictions and figure."""
-    model = trainer.finish()
+def _status(row: dict, epochs: int) -> str:
+    validation = (
+        f"validation accuracy {row['validation_accuracy']:.3f}  UAR {row['validation_uar']:.3f}  "
+        if "validation_uar" in row
+        else ""
+    )
+    speed = f"{row['clips_per_second']:.0f} clips/s"
+    return f"epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.3f}  {validation}{speed}"
+
+
+def _finish(
+    trainer: Trainer, protocol: Protocol, out: Path, parts: Sequence[str], temperature: float | None = None
+) -> None:
+    """Fit the temperature, unless there is one, score each part once, write checkpoint, result, answers and figure."""
+    model = trainer.finish(temperature)
     scores, predictions = {}, []
     for part in parts:
         logits, _ = trainer.logits(part)
@@ -140,7 +172,8 @@ def _finish(trainer: Trainer, protocol: Protocol, out: Path, parts: Sequence[str
     }
     write_csv(out / "predictions.csv", predictions)
     write_json(out / "result.json", result)
-    console.show_report(f"{title}, {parts[-1]} part", scores[parts[-1]], model.labels)
+    for part in parts[-1:]:
+        console.show_report(f"{title}, {part} part", scores[part], model.labels)
     console.err.print(f"written: {out}/last.pth, result.json, predictions.csv, metrics.csv, config.json, curves.png")
 
 
@@ -164,6 +197,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--head", choices=HEADS, default="gap", help=f"how the last feature maps are pooled {shown}")
     add("--no-augment", action="store_true", help="train without augmentation, masks and mixup")
     add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="any setting, such as cnn.width=48")
+    add(
+        "--refit",
+        metavar="RUN",
+        help="once the settings are chosen: train again on the training and validation parts together, with the "
+        "settings and the temperature of this finished training's folder",
+    )
     add("--no-test", action="store_true", help="do not score the test part: for a comparison on validation")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     add("--amp", choices=("auto", "on", "off"), default="auto", help="bfloat16 for the CNN (default: where it is fast)")

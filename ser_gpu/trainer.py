@@ -3,13 +3,14 @@
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from statistics import fmean
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -18,6 +19,7 @@ from ser_gpu.data.protocols import PARTS, Split
 from ser_gpu.data.ravdess import Clip
 from ser_gpu.data.waveform import ClipBank
 from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.muon import Muon
 from ser_gpu.results import metrics
 from ser_gpu.scoring import collect_logits
 from ser_gpu.stages.augment import Mixup
@@ -84,12 +86,11 @@ class Trainer:
         self.model = SpeechEmotionModel(model_config).to(self.device)
         self.ema = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
         self.mixup = Mixup(model_config.augment, len(self.model.labels))
-        self.optimizer = torch.optim.AdamW(_decay_groups(self.model, config.weight_decay), lr=config.lr)
-        self.batch_size = min(config.batch_size, len(material.rows["train"]))
-        self.steps = len(material.rows["train"]) // self.batch_size
-        self.schedule = OneCycleLR(
-            self.optimizer, config.lr, total_steps=config.epochs * self.steps, pct_start=config.warmup
-        )
+        self.optimizers = _optimizers(self.model, config)
+        self.rows = torch.cat([material.rows[part] for part in parts_to_learn(config)])
+        self.batch_size = min(config.batch_size, len(self.rows))
+        self.steps = len(self.rows) // self.batch_size
+        self.schedules = [self._one_cycle(optimizer) for optimizer in self.optimizers]
         self.history: list[dict] = []
 
     def train_epoch(self, on_step: Callable[[], None] = lambda: None) -> float:
@@ -111,8 +112,7 @@ class Trainer:
         """
         self._seed_epoch()
         self.model.train()
-        rows = self.material.rows["train"]
-        order = rows[torch.randperm(len(rows), device=self.device)]
+        order = self.rows[torch.randperm(len(self.rows), device=self.device)]
         losses = []
         for batch in order[: self.steps * self.batch_size].split(self.batch_size):
             spectrogram = self.model.spectrogram(*self.material.bank.batch(batch))
@@ -120,10 +120,11 @@ class Trainer:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
                 logits = self.model.cnn(spectrogram)
             loss = members_loss(logits, targets, self.config.label_smoothing)
-            self.optimizer.zero_grad(set_to_none=True)
+            self.model.zero_grad(set_to_none=True)
             loss.backward()
-            self.optimizer.step()
-            self.schedule.step()
+            for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
+                optimizer.step()
+                schedule.step()
             self.ema.update_parameters(self.model)
             losses.append(loss.detach())
             on_step()
@@ -141,9 +142,9 @@ class Trainer:
             seconds = time.perf_counter() - start
             row = {
                 "epoch": len(self.history) + 1,
-                "lr": self.schedule.get_last_lr()[0],
+                "lr": self.schedules[0].get_last_lr()[0],
                 "train_loss": loss,
-                **self.validate(),
+                **({} if self.config.refit else self.validate()),
                 "seconds": seconds,
                 "clips_per_second": self.steps * self.batch_size / seconds,
             }
@@ -151,8 +152,8 @@ class Trainer:
             after_epoch(row)
 
     def validate(self) -> dict[str, float]:
-        """Loss, accuracy and UAR of the moving average on the validation part."""
-        logits, labels = self.logits("validation")
+        """Loss, accuracy and UAR of the moving average on the validation part, by one view of each clip, for speed."""
+        logits, labels = self.logits("validation", views=False)
         scores = metrics.headline(labels.cpu().numpy(), logits.argmax(dim=1).cpu().numpy())
         return {
             "validation_loss": F.cross_entropy(logits, labels).item(),
@@ -160,20 +161,22 @@ class Trainer:
             "validation_uar": scores["uar"],
         }
 
-    def finish(self) -> SpeechEmotionModel:
-        """The moving average as a model, with the temperature fitted on validation."""
-        logits, labels = self.logits("validation")
+    def finish(self, temperature: float | None = None) -> SpeechEmotionModel:
+        """The moving average as a model, with this temperature, else with that which fits the validation part."""
         model = self.ema.module
-        model.temperature.fill_(metrics.fit_temperature(logits.cpu().numpy(), labels.cpu().numpy()))
+        if temperature is None:
+            logits, labels = self.logits("validation")
+            temperature = metrics.fit_temperature(logits.cpu().numpy(), labels.cpu().numpy())
+        model.temperature.fill_(temperature)
         return model.eval()
 
-    def logits(self, part: str) -> tuple[Tensor, Tensor]:
+    def logits(self, part: str, views: bool = True) -> tuple[Tensor, Tensor]:
         """Logits of the moving average, and labels, of one part.
 
         Shape: -> [N, C] float32, [N] int64.
         """
         rows = self.material.rows[part]
-        return collect_logits(self.ema.module, self.material.bank, rows), self.material.labels[rows]
+        return collect_logits(self.ema.module, self.material.bank, rows, views), self.material.labels[rows]
 
     def state(self) -> dict:
         """What `restore` needs to go on after this epoch."""
@@ -184,8 +187,8 @@ class Trainer:
             "manifest_hash": self.material.manifest_hash,
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedules": [schedule.state_dict() for schedule in self.schedules],
             "history": self.history,
         }
 
@@ -199,18 +202,35 @@ class Trainer:
         for part in ("config", "model_config", "bfloat16", "manifest_hash"):
             if part not in state:
                 raise ValueError(f"the resume file has no {part}")
-            if difference := _first_difference(state[part], own[part], part):
+            if difference := first_difference(state[part], own[part], part):
                 raise ValueError(f"the resume file is of another training: {difference}")
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+        for own, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            own.load_state_dict(saved)
+        for own, saved in zip(self.schedules, state["schedules"], strict=True):
+            own.load_state_dict(saved)
         self.history = state["history"]
+
+    def _one_cycle(self, optimizer: Optimizer) -> OneCycleLR:
+        """The same warm-up and the same fall to nothing for every optimiser, from its own peak learning rate."""
+        return OneCycleLR(
+            optimizer,
+            optimizer.defaults["lr"],
+            total_steps=self.config.epochs * self.steps,
+            pct_start=self.config.warmup,
+            cycle_momentum=False,
+        )
 
     def _seed_epoch(self) -> None:
         seed = self.config.seed * 100_003 + len(self.history) + 1
         random.seed(seed)
         torch.manual_seed(seed)
+
+
+def parts_to_learn(config: TrainConfig) -> tuple[str, ...]:
+    """The parts of the split whose clips move the weights."""
+    return ("train", "validation") if config.refit else ("train",)
 
 
 def members_loss(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
@@ -223,24 +243,40 @@ def members_loss(logits: Tensor, targets: Tensor, label_smoothing: float) -> Ten
 
 
 def use_bfloat16(choice: str, device: torch.device) -> bool:
-    """ "on", "off", or "auto": on a GPU, and on a processor that multiplies bfloat16 in hardware."""
+    """ "on", "off", or "auto": on a GPU, and on a processor with matrix units for bfloat16."""
     if choice != "auto":
         return choice == "on"
-    capabilities = torch.cpu.get_capabilities()
-    return device.type == "cuda" or bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return device.type == "cuda" or bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
-def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+def _optimizers(model: SpeechEmotionModel, config: TrainConfig) -> list[Optimizer]:
+    """AdamW for all weights; with "muon", Muon for the kernels of the residual blocks and AdamW for the others."""
+    decay = config.weight_decay
+    blocks = [kernel for member in model.cnn.members for kernel in member.blocks.parameters() if kernel.ndim == 4]
+    if config.optimizer == "adamw":
+        return [AdamW(_decay_groups(model.parameters(), decay), lr=config.lr)]
+    inside = {id(kernel) for kernel in blocks}
+    others = [each for each in model.parameters() if id(each) not in inside]
+    return [
+        AdamW(_decay_groups(others, decay), lr=config.lr),
+        Muon(blocks, lr=config.kernel_lr, weight_decay=decay),
+    ]
+
+
+def _decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict]:
     """Weight decay for convolution and linear kernels; none for biases and batch normalisation."""
-    kernels = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    return [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
+    for each in parameters:
+        (decayed if each.ndim > 1 else spared).append(each)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
 
 
-def _first_difference(stored, asked, name: str) -> str | None:
+def first_difference(stored, asked, name: str) -> str | None:
+    """Where two nested dictionaries of settings differ first, in words; None where they do not."""
     if isinstance(asked, dict):
         for key, value in asked.items():
-            if difference := _first_difference(stored.get(key), value, key):
+            if difference := first_difference(stored.get(key), value, key):
                 return difference
         return None
     return None if stored == asked else f"{name} is {stored!r} there and {asked!r} here"

@@ -13,6 +13,10 @@ from ser_gpu.data import ravdess
 from ser_gpu.data.ravdess import Clip
 from ser_gpu.data.waveform import ClipBank, level
 
+# Several tests run at once, and so do the commands that they start: one thread each.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
+
 SAMPLE_RATE = 16_000
 TINY_ACTORS = range(1, 7)
 

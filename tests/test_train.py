@@ -10,7 +10,7 @@ import torch
 
 import ser_gpu
 from ser_gpu import checkpoint, train
-from ser_gpu.config import AudioConfig, AugmentConfig, CnnConfig, ModelConfig, TrainConfig
+from ser_gpu.config import OPTIMIZERS, AudioConfig, AugmentConfig, CnnConfig, ModelConfig, TrainConfig
 from ser_gpu.data import ravdess
 from ser_gpu.data.protocols import Protocol
 from ser_gpu.data.waveform import ClipBank
@@ -98,11 +98,23 @@ def test_a_state_of_another_model_or_split_is_refused(material):
         make_trainer(material).restore({**state, "manifest_hash": "0"})
 
 
-def test_weight_decay_spares_biases_and_norms(material):
-    decayed, spared = make_trainer(material).optimizer.param_groups
-    assert {p.ndim for p in decayed["params"]} == {2, 4}
-    assert {p.ndim for p in spared["params"]} == {1}
-    assert spared["weight_decay"] == 0
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_weight_has_one_optimiser_and_decay_spares_biases_and_norms(material, optimizer):
+    trainer = make_trainer(material, optimizer=optimizer)
+    groups = [group for each in trainer.optimizers for group in each.param_groups]
+    assert {p.ndim for group in groups if group["weight_decay"] for p in group["params"]} == {2, 4}
+    assert {p.ndim for group in groups if not group["weight_decay"] for p in group["params"]} == {1}
+    moved = [p for group in groups for p in group["params"]]
+    assert len(moved) == len({*moved}) == len(list(trainer.model.parameters()))
+
+
+def test_muon_moves_the_kernels_of_the_blocks_at_their_own_rate(material):
+    trainer = make_trainer(material, optimizer="muon", kernel_lr=0.03, lr=0.001)
+    adamw, muon = trainer.optimizers
+    assert {*muon.param_groups[0]["params"]} == {
+        p for member in trainer.model.cnn.members for p in member.blocks.parameters() if p.ndim == 4
+    }
+    assert (adamw.defaults["lr"], muon.defaults["lr"]) == (0.001, 0.03)
 
 
 def command(data, out, *more):
@@ -232,3 +244,35 @@ def test_help_shows_the_defaults(capsys):
     with pytest.raises(SystemExit):
         train.main(["--help"])
     assert f"(default: {TrainConfig().epochs})" in capsys.readouterr().out
+
+
+def refit(finished, data, out, *more):
+    return command(data, out, "--refit", str(finished), *more)
+
+
+def test_a_refit_learns_from_the_validation_part_too_and_keeps_the_temperature(finished, tiny_ravdess, tmp_path):
+    out = tmp_path / "again"
+    assert train.main(refit(finished, tiny_ravdess, out)) == 0
+    first, again = (json.loads((folder / "result.json").read_text()) for folder in (finished, out))
+    assert again["temperature"] == pytest.approx(first["temperature"])
+    assert again["manifest_hash"] == first["manifest_hash"]
+    assert again["test"]["clips"] == first["test"]["clips"]
+    assert "validation" not in again
+    with (out / "predictions.csv").open() as file:
+        assert {row["part"] for row in csv.DictReader(file)} == {"test"}
+    with (out / "metrics.csv").open() as file:
+        assert all("validation_loss" not in row for row in csv.DictReader(file))
+
+
+def test_a_refit_moves_its_weights_by_every_clip_outside_the_test_part(material):
+    trainer = make_trainer(material, refit=True)
+    learned = {material.clips[row].name for row in trainer.rows.tolist()}
+    assert learned == {clip.name for part in ("train", "validation") for clip in material.clips_of(part)}
+    assert not learned & {clip.name for clip in material.clips_of("test")}
+
+
+def test_a_refit_with_other_settings_or_of_nothing_is_refused(finished, tiny_ravdess, tmp_path, capsys):
+    assert train.main(refit(finished, tiny_ravdess, tmp_path / "a", "--lr", "0.1")) == 2
+    assert "a training with other settings: lr is 0.002 there and 0.1 here" in capsys.readouterr().err
+    assert train.main(refit(tmp_path / "nowhere", tiny_ravdess, tmp_path / "b")) == 2
+    assert "holds no finished training to repeat" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Randomness for training: the waveform chain (torch-audiomentations), the spectrogram masks, and mixup.
+"""Randomness for training: the waveform chain (torch-audiomentations), gains and masks of the spectrogram, mixup.
 
 Each module is the identity in `eval()`. All of it is drawn from torch's generators: the same seed, the same batch.
 """
@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ser_gpu.config import AugmentConfig
+
+_GAIN_KNOTS = 6
 
 
 class WaveformAugment(nn.Module):
@@ -58,6 +60,28 @@ def build_chain(config: AugmentConfig, sample_rate: int) -> nn.Module:
     noise = AddNoise(c.min_snr_db, c.max_snr_db, c.min_noise_decay, c.max_noise_decay, c.noise_probability, sample_rate)
     transforms = [*([warp] if c.warp == "waveform" else []), *([channel] if c.channel_probability else []), noise]
     return Compose(transforms, output_type="dict")
+
+
+class BandGain(nn.Module):
+    """Another microphone, another larynx: a random gain of each mel band, smooth over the bands.
+
+    Shape: [B, M, F] dB -> [B, M, F] dB.
+
+    Source: Nam et al., FilterAugment, ICASSP 2022 (the linear kind).
+    """
+
+    def __init__(self, config: AugmentConfig):
+        super().__init__()
+        self.config = config
+
+    def forward(self, decibels: Tensor) -> Tensor:
+        if not (self.training and self.config.enabled):
+            return decibels
+        batch, bands, _ = decibels.shape
+        knots = self.config.band_gain_db * torch.randn(batch, 1, _GAIN_KNOTS, device=decibels.device)
+        gains = F.interpolate(knots, size=bands, mode="linear", align_corners=True).mT
+        meets = torch.rand(batch, 1, 1, device=decibels.device) < self.config.band_gain_probability
+        return decibels + torch.where(meets, gains, 0.0)
 
 
 class SpectrogramMask(nn.Module):

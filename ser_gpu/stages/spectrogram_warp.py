@@ -1,4 +1,4 @@
-"""SpectrogramWarp: pitch, tempo and place of a clip moved in its spectrogram, which is cheaper than in its waveform."""
+"""Pitch, tempo and place of a clip moved in its spectrogram, which is cheaper than in its waveform."""
 
 import math
 
@@ -13,13 +13,53 @@ _KNEE_MEL = _KNEE_HERTZ / _HERTZ_PER_MEL
 _LOG_STEP = math.log(6.4) / 27.0
 
 
-class SpectrogramWarp(nn.Module):
-    """What `Warp` does to a waveform, done to its decibels: bands and frames are read from other places.
+class MoveSpectrogram(nn.Module):
+    """Read bands and frames from other places: another pitch, another tempo, a shift, one of each a clip.
 
-    Speed, pitch, tempo and shift are drawn from the same ranges with the same probabilities. Every band reads where
-    its centre frequency was before the pitch moved; above the highest band the highest one goes on. Frames from
-    outside the clip are silent. A vocoder's phases, which the network does not see, are not computed. Acts in
-    `train()` only.
+    Every band reads where its centre frequency was before the pitch moved; above the highest band the highest one
+    goes on. Frames from outside the clip are silent. A vocoder's phases, which the network does not see, are not
+    computed.
+
+    Args:
+        mel: bands, frequency range, hop, floor.
+
+    Shape:
+        - decibels: [B, M, F]; pitch and tempo (factors) and shift (frames): [B]
+        - output: [B, M, F]
+
+    Source: Jaitly and Hinton, Vocal Tract Length Perturbation improves speech recognition, ICML workshop 2013, for the
+    bands.
+    """
+
+    def __init__(self, mel: MelConfig):
+        super().__init__()
+        self.mel = mel
+        low, high = hertz_to_mel(torch.tensor([mel.f_min, mel.f_max]))
+        step = (high - low) / (mel.n_mels + 1)
+        self.register_buffer("lowest", low, persistent=False)
+        self.register_buffer("step", step, persistent=False)
+        self.register_buffer("centre", mel_to_hertz(low + step * torch.arange(1, mel.n_mels + 1)), persistent=False)
+
+    def forward(self, decibels: Tensor, pitch: Tensor, tempo: Tensor, shift: Tensor) -> Tensor:
+        return self._move_frames(self._move_bands(decibels, pitch), tempo, shift)
+
+    def _move_bands(self, decibels: Tensor, pitch: Tensor) -> Tensor:
+        source = hertz_to_mel(self.centre / pitch[:, None])
+        place = (source - self.lowest) / self.step - 1.0
+        return _read(decibels, place.clamp(0, self.mel.n_mels - 1), dim=1)
+
+    def _move_frames(self, decibels: Tensor, tempo: Tensor, shift: Tensor) -> Tensor:
+        last = decibels.shape[2] - 1
+        frame = torch.arange(last + 1, device=decibels.device)
+        place = (frame - shift[:, None] - last / 2) * tempo[:, None] + last / 2
+        outside = (place < 0) | (place > last)
+        return _read(decibels, place.clamp(0, last), dim=2).masked_fill(outside[:, None], -self.mel.top_db)
+
+
+class SpectrogramWarp(nn.Module):
+    """What `Warp` does to a waveform, done to its decibels, in `train()` only.
+
+    Speed, pitch, tempo and shift are drawn from the same ranges with the same probabilities.
 
     Args:
         config: ranges and probabilities.
@@ -27,27 +67,18 @@ class SpectrogramWarp(nn.Module):
         sample_rate: Hz.
 
     Shape: [B, M, F] dB -> [B, M, F] dB.
-
-    Source: Jaitly and Hinton, Vocal Tract Length Perturbation improves speech recognition, ICML workshop 2013, for the
-    bands.
     """
 
     def __init__(self, config: AugmentConfig, mel: MelConfig, sample_rate: int):
         super().__init__()
         self.config = config
-        self.mel = mel
         self.frames_per_second = sample_rate / mel.hop
-        low, high = hertz_to_mel(torch.tensor([mel.f_min, mel.f_max]))
-        step = (high - low) / (mel.n_mels + 1)
-        self.register_buffer("lowest", low, persistent=False)
-        self.register_buffer("step", step, persistent=False)
-        self.register_buffer("centre", mel_to_hertz(low + step * torch.arange(1, mel.n_mels + 1)), persistent=False)
+        self.move = MoveSpectrogram(mel)
 
     def forward(self, decibels: Tensor) -> Tensor:
         if not (self.training and self.config.enabled and self.config.warp == "spectrogram"):
             return decibels
-        pitch, tempo, shift = self._draw(len(decibels), decibels.device)
-        return self._move_frames(self._move_bands(decibels, pitch), tempo, shift)
+        return self.move(decibels, *self._draw(len(decibels), decibels.device))
 
     def _draw(self, batch: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Factors of pitch and tempo, and frames of shift, one of each a clip."""
@@ -62,18 +93,6 @@ class SpectrogramWarp(nn.Module):
         stretch = drawn(c.stretch_probability, c.min_stretch, c.max_stretch, 1.0)
         seconds = drawn(c.shift_probability, -c.shift_seconds, c.shift_seconds, 0.0)
         return speed * 2.0**octaves, speed * stretch, seconds * self.frames_per_second
-
-    def _move_bands(self, decibels: Tensor, pitch: Tensor) -> Tensor:
-        source = hertz_to_mel(self.centre / pitch[:, None])
-        place = (source - self.lowest) / self.step - 1.0
-        return _read(decibels, place.clamp(0, self.mel.n_mels - 1), dim=1)
-
-    def _move_frames(self, decibels: Tensor, tempo: Tensor, shift: Tensor) -> Tensor:
-        last = decibels.shape[2] - 1
-        frame = torch.arange(last + 1, device=decibels.device)
-        place = (frame - shift[:, None] - last / 2) * tempo[:, None] + last / 2
-        outside = (place < 0) | (place > last)
-        return _read(decibels, place.clamp(0, last), dim=2).masked_fill(outside[:, None], -self.mel.top_db)
 
 
 def _read(decibels: Tensor, place: Tensor, dim: int) -> Tensor:

@@ -3,7 +3,7 @@ import torch
 from torch_audiomentations import Compose
 
 from ser_gpu.config import AugmentConfig
-from ser_gpu.stages.augment import Mixup, SpectrogramMask, WaveformAugment
+from ser_gpu.stages.augment import BandGain, Mixup, SpectrogramMask, WaveformAugment
 from ser_gpu.stages.noise import AddNoise
 from ser_gpu.stages.stretch import Warp
 
@@ -17,7 +17,7 @@ def test_the_chain_is_a_compose_of_what_the_configuration_names(augment, voices)
     augment(voices)
     assert isinstance(augment.chain, Compose)
     warp, noise = augment.chain.transforms
-    assert (type(warp), warp.speed, warp.semitones, warp.shift_seconds) == (Warp, (0.87, 1.15), 2.4, 0.25)
+    assert (type(warp), warp.speed, warp.semitones, warp.shift_seconds) == (Warp, (0.87, 1.15), 1.8, 0.25)
     assert (type(noise), noise.min_snr_db, noise.p) == (AddNoise, 5.0, 0.5)
 
 
@@ -39,7 +39,9 @@ def test_the_same_seed_gives_the_same_batch(augment, voices):
     assert not torch.equal(draw(1), draw(2))
 
 
-@pytest.mark.parametrize("stage", [WaveformAugment(AugmentConfig(), 16_000), SpectrogramMask(AugmentConfig())])
+@pytest.mark.parametrize(
+    "stage", [WaveformAugment(AugmentConfig(), 16_000), BandGain(AugmentConfig()), SpectrogramMask(AugmentConfig())]
+)
 def test_eval_is_exactly_the_identity_and_draws_nothing(stage, voices):
     state = torch.get_rng_state()
     assert stage.eval()(voices) is voices
@@ -49,8 +51,24 @@ def test_eval_is_exactly_the_identity_and_draws_nothing(stage, voices):
 def test_disabled_augmentation_is_the_identity_in_training(voices):
     off = AugmentConfig(enabled=False)
     assert WaveformAugment(off, 16_000)(voices) is voices
+    assert BandGain(off)(voices) is voices
     assert SpectrogramMask(off)(voices) is voices
     assert Mixup(off, 8)(voices, torch.arange(8))[0] is voices
+
+
+def test_band_gains_are_one_a_band_smooth_and_of_the_strength_asked_for():
+    torch.manual_seed(0)
+    gains = BandGain(AugmentConfig(band_gain_probability=1, band_gain_db=4))(torch.zeros(2_000, 64, 5))
+    assert torch.equal(gains, gains[:, :, :1].expand_as(gains))
+    knots = gains[:, [0, 63], 0]
+    assert knots.std().item() == pytest.approx(4.0, rel=0.05)  # 4,000 draws, two standard errors are 2 %
+    assert gains[:, :, 0].diff(n=2, dim=1).abs().median() < 1e-4, "straight between six knots"
+
+
+def test_band_gains_meet_the_share_of_clips_asked_for():
+    torch.manual_seed(0)
+    gains = BandGain(AugmentConfig(band_gain_probability=0.25))(torch.zeros(1_000, 64, 5))
+    assert 0.2 < (gains != 0).any(dim=2).any(dim=1).float().mean() < 0.3  # three and a half standard deviations
 
 
 def test_masks_hide_at_most_what_they_may():

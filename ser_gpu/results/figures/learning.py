@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ser_gpu.results.figures.style import BLUE, GREEN, GREY, ORANGE, draw_spectrogram
 
 
 def training_curves(history: Sequence[dict], title: str, augmented: bool = True) -> Figure:
-    """Loss, and validation accuracy and UAR, by epoch.
+    """Loss, and validation accuracy and UAR, by epoch; the training loss alone where nothing was validated.
 
     Args:
         history: rows of `metrics.csv`, one an epoch; where they have `train_accuracy`, it is drawn too.
@@ -17,12 +18,23 @@ def training_curves(history: Sequence[dict], title: str, augmented: bool = True)
         augmented: whether the training clips were.
     """
     epochs = [row["epoch"] for row in history]
-    figure = Figure(figsize=(9.0, 3.8), layout="constrained")
-    loss, score = figure.subplots(1, 2)
+    validated = "validation_loss" in history[0]
+    figure = Figure(figsize=(9.0 if validated else 4.5, 3.8), layout="constrained")
+    loss, *others = figure.subplots(1, 2 if validated else 1, squeeze=False)[0]
     training = "training (augmented, mixed)" if augmented else "training"
     loss.plot(epochs, [row["train_loss"] for row in history], color=GREY, label=training)
-    loss.plot(epochs, [row["validation_loss"] for row in history], color=BLUE, label="validation")
     loss.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="Loss", ylim=(0, None))
+    loss.grid(alpha=0.3)
+    figure.suptitle(title)
+    if validated:
+        _draw_validation(loss, others[0], history)
+    loss.legend(frameon=False, loc="best")
+    return figure
+
+
+def _draw_validation(loss: Axes, score: Axes, history: Sequence[dict]) -> None:
+    epochs = [row["epoch"] for row in history]
+    loss.plot(epochs, [row["validation_loss"] for row in history], color=BLUE, label="validation")
     score.plot(epochs, [row["validation_accuracy"] for row in history], color=BLUE, label="accuracy")
     score.plot(epochs, [row["validation_uar"] for row in history], color=ORANGE, linestyle="--", label="UAR")
     score.set(xlabel="epoch", ylabel="share right", title="Validation", ylim=(0, 1))
@@ -30,11 +42,8 @@ def training_curves(history: Sequence[dict], title: str, augmented: bool = True)
         train = [row["train_accuracy"] for row in history]
         score.plot(epochs, train, color=GREY, label="accuracy on the training clips")
         score.set(title="Validation, and training clips")
-    for axes, place in ((loss, "best"), (score, "lower right")):
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False, loc=place)
-    figure.suptitle(title)
-    return figure
+    score.grid(alpha=0.3)
+    score.legend(frameon=False, loc="lower right")
 
 
 def ablation(variants: Sequence[dict], title: str) -> Figure:
