@@ -66,9 +66,14 @@ def orthogonal(matrix: Tensor) -> Tensor:
         return orthogonal(matrix.mT).mT
     matrix = matrix / matrix.norm().clamp(min=_SMALLEST_NORM)
     gram = matrix @ matrix.mT
-    product = identity = torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
-    for _ in range(_ITERATIONS):
-        factor = _A * identity + _B * gram + _C * gram @ gram
-        product = factor @ product
+    identity = torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
+    product = factor = _quintic(gram, identity)
+    for _ in range(_ITERATIONS - 1):
         gram = factor @ gram @ factor
+        factor = _quintic(gram, identity)
+        product = factor @ product
     return product @ matrix
+
+
+def _quintic(gram: Tensor, identity: Tensor) -> Tensor:
+    return torch.addmm(_A * identity + _B * gram, gram, gram, alpha=_C)
