@@ -191,7 +191,7 @@ class CnnConfig:
     over time, weighted by what is heard), each before a linear layer, or "flatten" (a linear layer on every cell).
     """
 
-    width: int = 32
+    width: int = 24
     depth: int = 4
     band_stride: int = 2
     pool_first: bool = True
