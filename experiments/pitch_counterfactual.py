@@ -78,7 +78,7 @@ def shifted_logits(model: SpeechEmotionModel, bank: ClipBank, semitones: float) 
         clip = model.trim(*bank.batch(index))
         pitch = torch.full((len(clip),), ratio, device=clip.device)
         shifted = change_pitch_and_tempo(clip, pitch, torch.ones_like(pitch), longest=ratio)
-        logits.append(model.cnn(model.mel(shifted)).mean(dim=0))
+        logits.append(model(shifted))
     return torch.cat(logits)
 
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from experiments import card
+from experiments import card, sections
 
 
 def score(mean, spread):
@@ -11,7 +11,7 @@ def score(mean, spread):
 
 @pytest.fixture
 def tables(tmp_path, monkeypatch):
-    monkeypatch.setattr(card, "TABLES", tmp_path)
+    monkeypatch.setattr(sections, "ROOT", tmp_path)
     report = {"accuracy": 0.8, "uar": 0.79, "macro_f1": 0.78, "calibration_error": 0.04}
     report |= {"interval95": {"uar": [0.7, 0.9]}}
     table = {
@@ -27,12 +27,13 @@ def tables(tmp_path, monkeypatch):
         },
         "pooled": {"all answers": report, "seeds together": report},
     }
-    (tmp_path / "actors5.json").write_text(json.dumps(table))
-    return tmp_path
+    path = sections.weights_file("crossvalidation/actors5.json")
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(table))
 
 
 def cells(label):
-    lines = card.section().splitlines()
+    lines = sections.cross_validations().splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith(f"| `{label}` |"))
     return [[cell.strip() for cell in line.split("|")[3:-1]] for line in lines[at : at + 2]]
 
@@ -49,11 +50,14 @@ def test_what_was_not_measured_says_so(tables):
     assert cells("actors6")[0] == ["not measured", "", "", "", "", ""]
 
 
-def test_only_what_stands_between_the_markers_is_replaced(tables, tmp_path):
+def test_only_what_stands_between_known_markers_is_replaced(tables, tmp_path):
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{card.BEGIN}\nyesterday\n{card.END}\nafter\n")
+    ours, theirs = (
+        f"<!-- {name}: begin -->\nyesterday\n<!-- {name}: end -->" for name in ("cross-validations", "speed")
+    )
+    page.write_text(f"before\n{ours}\nbetween\n{theirs}\nafter\n")
     updated = card.updated(page)
-    assert updated.startswith("before\n")
-    assert updated.endswith("\nafter\n")
-    assert "yesterday" not in updated
-    assert card.section() in updated
+    assert updated.startswith("before\n<!-- cross-validations: begin -->\n\n| protocol |")
+    assert updated.endswith(f"<!-- cross-validations: end -->\nbetween\n{theirs}\nafter\n")
+    assert updated.count("yesterday") == 1
+    assert sections.cross_validations() in updated

@@ -1,0 +1,236 @@
+"""What the pages say in figures: Markdown made of the committed JSON, one function a section."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from ser_gpu.results.tables import markdown
+
+ROOT = Path(__file__).resolve().parent.parent
+SHIPPED = ("ser_ravdess", "ser_ravdess_actors")
+HELD_OUT = {
+    "stratified": "a tenth of the clips; every speaker is in training",
+    "twin-safe": "a tenth of the clips and their repetitions",
+    "actors5": "five actors (one fold: four)",
+    "actors6": "four actors",
+}
+_HEADLINE = {"accuracy": "accuracy", "UAR": "uar", "macro F1": "macro_f1"}
+
+
+def weights_file(name: str) -> Path:
+    """A file of `weights/`."""
+    return ROOT / "weights" / name
+
+
+def study_file(name: str) -> Path:
+    """The JSON of a study."""
+    return ROOT / "experiments" / "results" / f"{name}.json"
+
+
+def read(path: Path) -> dict:
+    """A JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def cross_validations() -> str:
+    """Every protocol: mean and spread over its trainings; what was not measured says so."""
+    rows = [row for protocol in HELD_OUT for row in _protocol_rows(protocol)]
+    return (
+        f"{markdown(rows)}\n\n"
+        "Means over folds and seeds; ± is the standard deviation over folds, of their means over seeds. Intervals\n"
+        "(95 %) resample actors. Calibration error: 15 bins, after the temperature, mean over trainings. Printed by\n"
+        "this, which trains what is missing:\n\n"
+        "```\n"
+        "python -m ser_gpu.crossvalidate --protocol PROTOCOL --runs weights/crossvalidation \\\n"
+        "  --table weights/crossvalidation/PROTOCOL.json\n"
+        "```"
+    )
+
+
+def headline() -> str:
+    """The default weights' scores with intervals."""
+    scores = read(weights_file("ser_ravdess.evaluation.json"))
+    return (
+        f"`{scores['protocol']}` split {scores['fold']}, seed {scores['seed']}, {scores['clips']} test clips, by\n"
+        "`python -m ser_gpu.evaluate weights/ser_ravdess.pth` ([JSON](weights/ser_ravdess.evaluation.json)):\n\n"
+        f"{_scores_with_intervals(scores)}"
+    )
+
+
+def trainings() -> str:
+    """Each shipped file: who was in its training, and how to train it again."""
+    return "\n\n".join(_training(name) for name in SHIPPED)
+
+
+def evaluations() -> str:
+    """Each shipped file on its own test part: overall, per emotion, and for groups of clips."""
+    return "\n\n".join(_evaluation(name) for name in SHIPPED)
+
+
+def robustness() -> str:
+    """UAR under every condition, a column for each model."""
+    models = read(study_file("robustness"))["models"]
+    return markdown(
+        [
+            {"condition": condition}
+            | {f"`{model['name']}`": f"{model['conditions'][condition]['uar']:.3f}" for model in models}
+            for condition in models[0]["conditions"]
+        ]
+    )
+
+
+def pitch_counterfactual() -> str:
+    """Accuracy of each sex with the pitch moved."""
+    return markdown(
+        [
+            {"pitch moved by": f"{row['semitones']:+d} semitones"}
+            | {f"{word}: accuracy": f"{row['by_sex'][sex]['accuracy']:.3f}" for sex, word in _VOICES.items()}
+            for row in read(study_file("pitch-counterfactual"))["shifts"][::2]
+        ]
+    )
+
+
+def pitch_bias() -> str:
+    """Men's and women's voices, the test of their difference, listeners, and thirds of the pitch."""
+    bias = read(study_file("pitch-bias"))
+    sexes = [
+        {
+            "voices": _VOICES[sex],
+            "answers": bias["by_sex"][sex]["answers"],
+            "accuracy": f"{bias['by_sex'][sex]['accuracy']:.3f}",
+            "UAR": f"{bias['by_sex'][sex]['uar']:.3f}",
+            "interval of the UAR": _interval(bias["by_sex"][sex]),
+            "listeners": f"{bias['listeners'][sex]:.3f}",
+        }
+        for sex in _VOICES
+    ]
+    thirds = [
+        {"pitch": f"{row['third']} third of {whose}", "median": f"{row['median_hz']:.0f} Hz"}
+        | {"answers": row["answers"], "accuracy": f"{row['accuracy']:.3f}", "UAR": f"{row['uar']:.3f}"}
+        for group, whose in (("all", "all"), *((sex, word) for sex, word in _VOICES.items()))
+        for row in bias["by_pitch"][group]
+    ]
+    difference = bias["by_sex"]["uar_difference"]
+    return (
+        f"{markdown(sexes)}\n\n"
+        f"Women's voices less men's: {100 * difference:+.1f} points of UAR; permutation test over actors, "
+        f"p = {bias['by_sex']['p_value']:.2g}.\n\n"
+        f"{markdown(thirds)}"
+    )
+
+
+def ablation() -> str:
+    """Every variant of the recipe against it."""
+    table = read(study_file("ablation"))
+    rows = [
+        {
+            "variant": variant["name"],
+            "runs": variant["runs"],
+            "parameters": f"{variant['parameters']:,}",
+            "UAR": f"{variant['validation']['uar']:.3f}",
+            "difference": f"{variant['difference']:+.3f}",
+            "standard error": f"{variant['standard_error']:.3f}",
+            "calibration error": f"{variant['validation']['calibration_error']:.3f}",
+            "minutes": f"{variant['seconds'] / 60:.1f}",
+        }
+        for variant in table["variants"]
+    ]
+    return markdown(rows)
+
+
+_VOICES = {"male": "men's voices", "female": "women's voices"}
+
+
+def _protocol_rows(protocol: str) -> list[dict[str, str]]:
+    path = weights_file(f"crossvalidation/{protocol}.json")
+    first = {"protocol": f"`{protocol}`", "tested on": HELD_OUT[protocol]}
+    if not path.exists():
+        empty = dict.fromkeys((*_HEADLINE, "interval of the UAR", "calibration error"), "")
+        return [first | {"trainings": "not measured"} | empty]
+    table = read(path)
+    seeds, folds = (len({row[axis] for row in table["rows"]}) for axis in ("seed", "fold"))
+    scores = table["summary"]["test"]
+    rows = [
+        first
+        | {"trainings": f"{table['runs']}: folds {folds}, seeds {seeds}"}
+        | {label: _with_spread(scores[key]) for label, key in _HEADLINE.items()}
+        | {"interval of the UAR": _interval(table["pooled"]["all answers"])}
+        | {"calibration error": f"{scores['calibration_error']['mean']:.3f}"}
+    ]
+    if together := table["pooled"].get("seeds together"):
+        rows.append(
+            {"protocol": "", "tested on": "the same, a fold's seeds as one model"}
+            | {"trainings": f"{folds}: folds {folds}"}
+            | {label: f"{together[key]:.3f}" for label, key in _HEADLINE.items()}
+            | {"interval of the UAR": _interval(together)}
+            | {"calibration error": f"{together['calibration_error']:.3f}"}
+        )
+    return rows
+
+
+def _training(name: str) -> str:
+    result = read(weights_file(f"{name}.training.json"))
+    training, machine = result["config"]["training"], result["environment"]
+    arithmetic = "bfloat16" if result["bfloat16"] else "float32"
+    held_out = HELD_OUT[result["protocol"]]
+    return (
+        f"**`{name}.pth`**: `{result['protocol']}`, fold {result['fold']}, seed {result['seed']}; tested on {held_out}."
+        f"\n{result['parameters']:,} parameters, {training['epochs']} epochs, temperature "
+        f"{result['temperature']:.3f}. {result['seconds'] / 60:.0f} minutes on {machine['device']}, "
+        f"{machine['threads']} thread, {arithmetic}, torch {machine['torch']}.\n"
+        f"Manifest hash `{result['manifest_hash']}`.\n\n"
+        f"```\npython -m ser_gpu.train --protocol {result['protocol']} --fold {result['fold']} --seed {result['seed']}"
+        f"\n```\n\n"
+        f"Every setting: [{name}.training.json]({name}.training.json). History: "
+        f"[{name}.metrics.csv]({name}.metrics.csv).\n\n"
+        f"![Loss and validation scores by epoch]({name}.curves.png)"
+    )
+
+
+def _evaluation(name: str) -> str:
+    scores = read(weights_file(f"{name}.evaluation.json"))
+    resampled = "clips" if scores["protocol"] in ("stratified", "twin-safe") else "actors"
+    emotions = [
+        {"emotion": emotion, "clips": each["clips"]}
+        | {label: f"{each[label.lower()]:.3f}" for label in ("precision", "recall", "F1")}
+        for emotion, each in scores["per_emotion"].items()
+    ]
+    groups = [
+        {"group": group, "clips": each["clips"]} | {label: f"{each[key]:.3f}" for label, key in _HEADLINE.items()}
+        for group, each in _groups(scores)
+    ]
+    return (
+        f"### `{name}.pth` on its test part\n\n"
+        f"`python -m ser_gpu.evaluate weights/{name}.pth` ([JSON]({name}.evaluation.json)): `{scores['protocol']}`, "
+        f"fold {scores['fold']}, {scores['clips']} clips; intervals resample {resampled}.\n\n"
+        f"{_scores_with_intervals(scores)}\n\n{markdown(emotions)}\n\n{markdown(groups)}\n\n"
+        f"![Confusion matrix of the test part]({name}.confusion.png)\n\n"
+        f"![How often it is right against how sure it is]({name}.reliability.png)"
+    )
+
+
+def _groups(scores: dict) -> Iterable[tuple[str, dict]]:
+    yield from ((_VOICES[sex], each) for sex, each in scores["by_sex"].items())
+    yield from ((f"{intensity} intensity", each) for intensity, each in scores["by_intensity"].items())
+
+
+def _scores_with_intervals(scores: dict) -> str:
+    rows = [
+        {"": label, "test part": f"{scores[key]:.3f}", "95 % interval": _interval(scores, key)}
+        for label, key in _HEADLINE.items()
+    ]
+    for label, key in (
+        ("calibration error (15 bins)", "calibration_error"),
+        ("the same before temperature", "calibration_error_before_temperature"),
+    ):
+        rows.append({"": label, "test part": f"{scores[key]:.3f}", "95 % interval": ""})
+    return markdown(rows)
+
+
+def _with_spread(score: dict[str, float | None]) -> str:
+    spread = score["sd_folds"]
+    return f"{score['mean']:.3f}" + ("" if spread is None else f" ± {spread:.3f}")
+
+
+def _interval(report: dict, metric: str = "uar") -> str:
+    return "{:.3f} to {:.3f}".format(*report["interval95"][metric])
