@@ -506,9 +506,10 @@ figures.training_curves(trainer.history, title, augmented=False)
 # data that had no say in it.
 
 # %%
-protocols = ("stratified", "twin-safe", "actors5", "actors6")
-tables = {name: result(f"weights/crossvalidation/{name}.json") for name in protocols}
-known, without_twins, new, _ = (table["summary"]["test"]["uar"]["mean"] for table in tables.values())
+stored = RESULTS / "weights/crossvalidation"
+measured_on = [name for name in ("stratified", "twin-safe", "actors5", "actors6") if (stored / f"{name}.json").exists()]
+tables = {name: result(f"weights/crossvalidation/{name}.json") for name in measured_on}
+known, without_twins, new, *_ = (table["summary"]["test"]["uar"]["mean"] for table in tables.values())
 title = f"UAR: {known:.3f} on known voices, {without_twins:.3f} without twins, {new:.3f} on new voices"
 figures.protocols(tables, title)
 
@@ -519,8 +520,7 @@ def cell(summary):
     return f"{summary['mean']:.3f} ({seeds}; {folds})"
 
 
-stored = RESULTS / "weights/crossvalidation"
-answers = {name: predictions.read(stored / f"{name}.predictions.csv") for name in protocols}
+answers = {name: predictions.read(stored / f"{name}.predictions.csv") for name in measured_on}
 reports = {name: each.report() for name, each in answers.items()}
 rows = []
 for name, table in tables.items():
