@@ -118,10 +118,12 @@ def pitch_bias() -> str:
         for row in bias["by_pitch"][group]
     ]
     difference = bias["by_sex"]["uar_difference"]
+    hardest, easiest = (choose(thirds, key=lambda row: float(row["UAR"])) for choose in (min, max))
     return (
         f"{markdown(sexes)}\n\n"
         f"Women's voices less men's: {100 * difference:+.1f} points of UAR; permutation test over actors, "
-        f"p = {bias['by_sex']['p_value']:.2g}.\n\n"
+        f"p = {bias['by_sex']['p_value']:.2g}.\nHardest are the clips of the {hardest['pitch']}, easiest those of the "
+        f"{easiest['pitch']}.\n\n"
         f"{markdown(thirds)}"
     )
 

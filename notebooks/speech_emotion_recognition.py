@@ -255,7 +255,7 @@ high, low = arousal == "high", arousal == "low"
 means = {name: acoustics.actor_means(bands, members, actors) for name, members in (("high", high), ("low", low))}
 groups = {f"{name} arousal": acoustics.over_actors(values) for name, values in means.items()}
 gap = acoustics.difference(measured["energy above 2 kHz (dB)"], high, low, actors)
-title = f"High arousal moves {gap.mean:+.1f} dB (95 %: {gap.low:+.1f} to {gap.high:+.1f}) of energy above 2 kHz"
+title = f"Energy above 2 kHz: {gap.mean:+.1f} dB with high arousal (95 %: {gap.low:+.1f} to {gap.high:+.1f})"
 figures.spectra(hertz, groups, title)
 
 # %% [markdown]
@@ -351,16 +351,17 @@ def in_training(**settings):
 torch.manual_seed(1)
 views = {
     "as recorded": in_training(),
-    f"noise, {a.min_snr_db:.0f} to {a.max_snr_db:.0f} dB below": in_training(noise_probability=1.0),
-    f"pitch shift, within {a.pitch_semitones:g} semitones": in_training(pitch_probability=1.0),
-    f"time stretch, x {a.min_stretch} to {a.max_stretch}": in_training(stretch_probability=1.0),
-    f"gain of bands, about {a.band_gain_db:.0f} dB": in_training(band_gain_probability=1.0),
+    f"noise, {a.min_snr_db:.0f} to {a.max_snr_db:.0f} dB": in_training(noise_probability=1.0),
+    f"pitch, ±{a.pitch_semitones:g} semitones": in_training(pitch_probability=1.0),
+    f"tempo, x {a.min_stretch} to {a.max_stretch}": in_training(stretch_probability=1.0),
+    f"place, ±{a.shift_seconds:g} s": in_training(shift_probability=1.0),
+    f"bands, about {a.band_gain_db:.0f} dB": in_training(band_gain_probability=1.0),
     "masks": in_training(band_masks=a.band_masks, frame_masks=a.frame_masks),
-    "all, as a training draws it": in_training(**vars(a)),
+    "all together": in_training(**vars(a)),
 }
-change = np.abs(views["all, as a training draws it"] - views["as recorded"]).mean()
+change = np.abs(views["all together"] - views["as recorded"]).mean()
 title = f"The same words and emotion, other pictures: all together move a cell by {change:.0f} dB on average"
-figures.spectrograms(views, window_seconds, hertz, title, columns=3)
+figures.spectrograms(views, window_seconds, hertz, title, columns=4)
 
 # %% [markdown]
 # Validation and test clips are never augmented. They stand for the voices out there, and a measurement on something
@@ -524,7 +525,8 @@ answers = {name: predictions.read(stored / f"{name}.predictions.csv") for name i
 reports = {name: each.report() for name, each in answers.items()}
 rows = []
 for name, table in tables.items():
-    scores = {metric: cell(table["summary"]["test"][metric]) for metric in ("accuracy", "uar", "macro_f1")}
+    metrics = {"accuracy": "accuracy", "UAR": "uar", "macro F1": "macro_f1"}
+    scores = {label: cell(table["summary"]["test"][metric]) for label, metric in metrics.items()}
     low, high = reports[name]["interval95"]["uar"]
     interval = {"95 % interval of the UAR, over actors": f"{low:.3f} to {high:.3f}"}
     rows.append({"protocol": name, "trainings": table["runs"], **scores, **interval})

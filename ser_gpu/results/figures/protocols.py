@@ -28,7 +28,8 @@ def protocols(tables: dict[str, dict], title: str) -> Figure:
         axes.annotate(f"{mean:.3f}", (mean, place - 0.32), ha="center", va="bottom")
     axes.axvline(1 / 8, color=GREY, linewidth=0.8, linestyle="--")
     axes.annotate("chance", (1 / 8, 1), xycoords=("data", "axes fraction"), xytext=(4, -12), textcoords="offset points")
-    axes.set_yticks(range(len(tables)), [f"{name}\n({table['runs']} trainings)" for name, table in tables.items()])
+    runs = {name: f"{table['runs']} training{'s' if table['runs'] > 1 else ''}" for name, table in tables.items()}
+    axes.set_yticks(range(len(tables)), [f"{name}\n({count})" for name, count in runs.items()])
     axes.set_ylim(len(tables) - 0.5, -0.75)
     axes.set(xlabel="UAR of the test part (a point: one training; a line: their mean)", xlim=(0, 1), title=title)
     axes.grid(axis="x", alpha=0.3)

@@ -46,7 +46,7 @@ def reliability(before: Sequence[dict], after: Sequence[dict], title: str) -> Fi
         axes.set(title=f"{name}: error {error:.3f}", xlabel="confidence", xlim=(-0.05, 1.05), ylim=(-0.05, 1.05))
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("share right (area of a point: clips)")
-    panels[0].legend(frameon=False, loc="upper left")
+    panels[0].legend(frameon=False, loc="lower right")
     figure.suptitle(title)
     return figure
 
