@@ -38,8 +38,9 @@ def cross_validations() -> str:
     return (
         f"{markdown(rows)}\n\n"
         "Means over folds and seeds; ± is the standard deviation over folds, of their means over seeds. Intervals\n"
-        "(95 %) resample actors. Calibration error: 15 bins, after the temperature, mean over trainings. Printed by\n"
-        "this, which trains what is missing:\n\n"
+        "(95 %) resample actors. Calibration error: 15 bins, after the temperature; mean over trainings, each of whose\n"
+        "few hundred answers leave the bins to luck, and of all answers together. Printed by this, which trains what is\n"
+        "missing:\n\n"
         "```\n"
         "python -m ser_gpu.crossvalidate --protocol PROTOCOL --runs weights/crossvalidation \\\n"
         "  --table weights/crossvalidation/PROTOCOL.json\n"
@@ -154,7 +155,7 @@ def _protocol_rows(protocol: str) -> list[dict[str, str]]:
     path = weights_file(f"crossvalidation/{protocol}.json")
     first = {"protocol": f"`{protocol}`", "tested on": HELD_OUT[protocol]}
     if not path.exists():
-        empty = dict.fromkeys((*_HEADLINE, "interval of the UAR", "calibration error"), "")
+        empty = dict.fromkeys((*_HEADLINE, "interval of the UAR", "calibration error", "of all answers"), "")
         return [first | {"trainings": "not measured"} | empty]
     table = read(path)
     seeds, folds = (len({row[axis] for row in table["rows"]}) for axis in ("seed", "fold"))
@@ -165,6 +166,7 @@ def _protocol_rows(protocol: str) -> list[dict[str, str]]:
         | {label: _with_spread(scores[key]) for label, key in _HEADLINE.items()}
         | {"interval of the UAR": _interval(table["pooled"]["all answers"])}
         | {"calibration error": f"{scores['calibration_error']['mean']:.3f}"}
+        | {"of all answers": f"{table['pooled']['all answers']['calibration_error']:.3f}"}
     ]
     if together := table["pooled"].get("seeds together"):
         rows.append(
@@ -172,7 +174,7 @@ def _protocol_rows(protocol: str) -> list[dict[str, str]]:
             | {"trainings": f"{folds}: folds {folds}"}
             | {label: f"{together[key]:.3f}" for label, key in _HEADLINE.items()}
             | {"interval of the UAR": _interval(together)}
-            | {"calibration error": f"{together['calibration_error']:.3f}"}
+            | {"calibration error": "", "of all answers": f"{together['calibration_error']:.3f}"}
         )
     return rows
 
