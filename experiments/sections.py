@@ -38,9 +38,9 @@ def cross_validations() -> str:
     return (
         f"{markdown(rows)}\n\n"
         "Means over folds and seeds; ± is the standard deviation over folds, of their means over seeds. Intervals\n"
-        "(95 %) resample actors. Calibration error: 15 bins, after the temperature; mean over trainings, each of whose\n"
-        "few hundred answers leave the bins to luck, and of all answers together. Printed by this, which trains what is\n"
-        "missing:\n\n"
+        "(95 %) resample actors. Calibration error: 15 bins, after the temperature; mean over trainings, whose few\n"
+        "hundred answers leave the bins to luck, and of all answers together. Printed by this, which trains what\n"
+        "is missing:\n\n"
         "```\n"
         "python -m ser_gpu.crossvalidate --protocol PROTOCOL --runs weights/crossvalidation \\\n"
         "  --table weights/crossvalidation/PROTOCOL.json\n"
