@@ -82,7 +82,7 @@ def _pipelines(clips, lengths, device: torch.device, quick: bool, processes: int
 def _ours(model: SpeechEmotionModel, bank: ClipBank, size: int, bfloat16: bool) -> torch.Tensor:
     with torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16):
         parts = torch.arange(len(bank), device=model.device).split(size)
-        return torch.cat([model.probabilities(model(*bank.batch(part))) for part in parts]).cpu()
+        return torch.cat([model.probabilities(model(*bank.batch(part), views=False)) for part in parts]).cpu()
 
 
 def _theirs(model: SpeechEmotionModel, pool: peers.Workers, clips: list[np.ndarray], size: int) -> torch.Tensor:
