@@ -52,8 +52,6 @@ def source():
 
 @pytest.fixture(scope="module")
 def committed():
-    if not NOTEBOOK.exists():
-        pytest.skip("make notebook has not been run yet")
     return nbformat.read(NOTEBOOK, as_version=4)
 
 
