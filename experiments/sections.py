@@ -183,10 +183,9 @@ def _training(name: str) -> str:
     result = read(weights_file(f"{name}.training.json"))
     training, machine = result["config"]["training"], result["environment"]
     arithmetic = "bfloat16" if result["bfloat16"] else "float32"
-    held_out = HELD_OUT[result["protocol"]]
     return (
-        f"**`{name}.pth`**: `{result['protocol']}`, fold {result['fold']}, seed {result['seed']}; tested on {held_out}."
-        f"\n{result['parameters']:,} parameters, {training['epochs']} epochs, temperature "
+        f"**`{name}.pth`**: `{result['protocol']}`, fold {result['fold']}, seed {result['seed']}; tested on "
+        f"{result['test']['clips']} clips.\n{result['parameters']:,} parameters, {training['epochs']} epochs, temperature "
         f"{result['temperature']:.3f}. {result['seconds'] / 60:.0f} minutes on {machine['device']}, "
         f"{machine['threads']} thread, {arithmetic}, torch {machine['torch']}.\n"
         f"Manifest hash `{result['manifest_hash']}`.\n\n"
