@@ -185,8 +185,8 @@ def _training(name: str) -> str:
     arithmetic = "bfloat16" if result["bfloat16"] else "float32"
     return (
         f"**`{name}.pth`**: `{result['protocol']}`, fold {result['fold']}, seed {result['seed']}; tested on "
-        f"{result['test']['clips']} clips.\n{result['parameters']:,} parameters, {training['epochs']} epochs, temperature "
-        f"{result['temperature']:.3f}. {result['seconds'] / 60:.0f} minutes on {machine['device']}, "
+        f"{result['test']['clips']} clips.\n{result['parameters']:,} parameters, {training['epochs']} epochs, "
+        f"temperature {result['temperature']:.3f}. {result['seconds'] / 60:.0f} minutes on {machine['device']}, "
         f"{machine['threads']} thread, {arithmetic}, torch {machine['torch']}.\n"
         f"Manifest hash `{result['manifest_hash']}`.\n\n"
         f"```\npython -m ser_gpu.train --protocol {result['protocol']} --fold {result['fold']} --seed {result['seed']}"
