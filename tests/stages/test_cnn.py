@@ -25,8 +25,8 @@ def test_members_differ_and_each_answers_as_if_it_were_alone():
         torch.testing.assert_close(member(picture), answer)
 
 
-def test_the_default_stays_below_three_million_parameters():
-    assert 1.0e6 < sum(p.numel() for p in EmotionCnn(CnnConfig(), 1, 64, 188, 8).parameters()) < 3.0e6
+def test_the_default_has_about_a_million_parameters():
+    assert 1.0e6 < sum(p.numel() for p in EmotionCnn(CnnConfig(), 1, 64, 188, 8).parameters()) < 1.5e6
 
 
 @pytest.mark.parametrize("head", [head for head in HEADS if head != "flatten"])
