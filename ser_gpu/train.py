@@ -96,10 +96,15 @@ def _first_training(folder: Path, config: TrainConfig, model_config: ModelConfig
     Raises:
         ValueError: it is not finished, or has other settings; names the first difference.
     """
+    path = folder / "result.json"
     try:
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        result = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         raise ValueError(f"{folder}: holds no finished training to repeat") from None
+    except ValueError:
+        raise ValueError(f"{path}: is not JSON") from None
+    if not isinstance(result, dict) or not {"config", "manifest_hash", "temperature"} <= result.keys():
+        raise ValueError(f"{path}: is not the result of a training")
     own = {"training": asdict(replace(config, refit=False)), "model": model_config.as_dict()}
     if difference := first_difference(result["config"], own, "config"):
         raise ValueError(f"{folder}: a training with other settings: {difference}")

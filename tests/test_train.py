@@ -276,3 +276,10 @@ def test_a_refit_with_other_settings_or_of_nothing_is_refused(finished, tiny_rav
     assert "a training with other settings: lr is 0.002 there and 0.1 here" in capsys.readouterr().err
     assert train.main(refit(tmp_path / "nowhere", tiny_ravdess, tmp_path / "b")) == 2
     assert "holds no finished training to repeat" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("content", "said"), [("{", "is not JSON"), ("{}", "is not the result of a training")])
+def test_a_refit_of_a_damaged_result_is_one_line(content, said, tiny_ravdess, tmp_path, capsys):
+    (tmp_path / "result.json").write_text(content)
+    assert train.main(refit(tmp_path, tiny_ravdess, tmp_path / "out")) == 2
+    assert capsys.readouterr().err.strip() == f"error: {tmp_path / 'result.json'}: {said}"
