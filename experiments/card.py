@@ -28,9 +28,9 @@ def main() -> int:
 
 
 def _write() -> int:
-    for page in PAGES:
+    for page, text in {page: updated(page) for page in PAGES}.items():
         with replacing(page) as temporary:
-            temporary.write_text(updated(page), encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8")
     return command_line.DONE
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from ser_gpu.results.figures.style import VOICES
 from ser_gpu.results.tables import markdown
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -92,7 +93,7 @@ def pitch_counterfactual() -> str:
     return markdown(
         [
             {"pitch moved by": f"{row['semitones']:+d} semitones"}
-            | {f"{word}: accuracy": f"{row['by_sex'][sex]['accuracy']:.3f}" for sex, word in _VOICES.items()}
+            | {f"{word}: accuracy": f"{row['by_sex'][sex]['accuracy']:.3f}" for sex, word in VOICES.items()}
             for row in read(study_file("pitch-counterfactual"))["shifts"][::2]
         ]
     )
@@ -103,19 +104,19 @@ def pitch_bias() -> str:
     bias = read(study_file("pitch-bias"))
     sexes = [
         {
-            "voices": _VOICES[sex],
+            "voices": VOICES[sex],
             "answers": bias["by_sex"][sex]["answers"],
             "accuracy": f"{bias['by_sex'][sex]['accuracy']:.3f}",
             "UAR": f"{bias['by_sex'][sex]['uar']:.3f}",
             "interval of the UAR": _interval(bias["by_sex"][sex]),
             "listeners": f"{bias['listeners'][sex]:.3f}",
         }
-        for sex in _VOICES
+        for sex in VOICES
     ]
     thirds = [
         {"pitch": f"{row['third']} third of {whose}", "median": f"{row['median_hz']:.0f} Hz"}
         | {"answers": row["answers"], "accuracy": f"{row['accuracy']:.3f}", "UAR": f"{row['uar']:.3f}"}
-        for group, whose in (("all", "all"), *((sex, word) for sex, word in _VOICES.items()))
+        for group, whose in (("all", "all"), *((sex, word) for sex, word in VOICES.items()))
         for row in bias["by_pitch"][group]
     ]
     difference = bias["by_sex"]["uar_difference"]
@@ -141,14 +142,10 @@ def ablation() -> str:
             "difference": f"{variant['difference']:+.3f}",
             "standard error": f"{variant['standard_error']:.3f}",
             "calibration error": f"{variant['validation']['calibration_error']:.3f}",
-            "minutes": f"{variant['seconds'] / 60:.1f}",
         }
         for variant in table["variants"]
     ]
     return markdown(rows)
-
-
-_VOICES = {"male": "men's voices", "female": "women's voices"}
 
 
 def _protocol_rows(protocol: str) -> list[dict[str, str]]:
@@ -220,7 +217,7 @@ def _evaluation(name: str) -> str:
 
 
 def _groups(scores: dict) -> Iterable[tuple[str, dict]]:
-    yield from ((_VOICES[sex], each) for sex, each in scores["by_sex"].items())
+    yield from ((VOICES[sex], each) for sex, each in scores["by_sex"].items())
     yield from ((f"{intensity} intensity", each) for intensity, each in scores["by_intensity"].items())
 
 
