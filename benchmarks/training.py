@@ -1,6 +1,6 @@
 """An epoch of training: our trainer, against the usual DataLoader whose workers compute librosa features.
 
-Both train the same CNN with the same optimiser and precision on the same clips; the usual way augments on the CPU, in
+Both train the same CNN with the same optimisers and precision on the same clips; the usual way augments on the CPU, in
 its workers.
 """
 
@@ -22,7 +22,7 @@ from ser_gpu.data.protocols import Split
 from ser_gpu.data.ravdess import EMOTIONS, parse
 from ser_gpu.data.waveform import ClipBank
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.trainer import Material, Trainer, use_bfloat16
+from ser_gpu.trainer import Material, Trainer, build_optimizers, use_bfloat16
 
 TABLES = {
     "epoch": TableForm(
@@ -145,7 +145,7 @@ def _trainer(clips, lengths, device: torch.device, batch: int, augmented: bool) 
     bank = ClipBank(torch.cat([clips, clips[:2]]), torch.cat([lengths, lengths[:2]]), SAMPLE_RATE).to(device)
     material = Material([*dealt, *others], bank, split)
     config = ModelConfig(augment=AugmentConfig(enabled=augmented))
-    training = TrainConfig(epochs=100, batch_size=batch, optimizer="adamw")
+    training = TrainConfig(epochs=100, batch_size=batch)
     return Trainer(training, config, material, use_bfloat16("auto", device))
 
 
@@ -180,8 +180,9 @@ class _UsualWay:
             pin_memory=device.type == "cuda",
             drop_last=True,
         )
-        self.cnn = SpeechEmotionModel(config).to(device).cnn.train()
-        self.optimizer = torch.optim.AdamW(self.cnn.parameters())
+        model = SpeechEmotionModel(config).to(device)
+        self.cnn = model.cnn.train()
+        self.optimizers = build_optimizers(model, TrainConfig())
         self.bfloat16 = use_bfloat16("auto", device)
 
     def train_epoch(self) -> None:
@@ -190,6 +191,7 @@ class _UsualWay:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
                 logits = self.cnn(x).mean(dim=0)
             loss = F.cross_entropy(logits.float(), labels.to(self.device, non_blocking=True))
-            self.optimizer.zero_grad(set_to_none=True)
+            self.cnn.zero_grad(set_to_none=True)
             loss.backward()
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()

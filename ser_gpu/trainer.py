@@ -86,7 +86,7 @@ class Trainer:
         self.model = SpeechEmotionModel(model_config).to(self.device)
         self.ema = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
         self.mixup = Mixup(model_config.augment, len(self.model.labels))
-        self.optimizers = _optimizers(self.model, config)
+        self.optimizers = build_optimizers(self.model, config)
         self.rows = torch.cat([material.rows[part] for part in parts_to_learn(config)])
         self.batch_size = min(config.batch_size, len(self.rows))
         self.steps = len(self.rows) // self.batch_size
@@ -249,7 +249,7 @@ def use_bfloat16(choice: str, device: torch.device) -> bool:
     return device.type == "cuda" or bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
-def _optimizers(model: SpeechEmotionModel, config: TrainConfig) -> list[Optimizer]:
+def build_optimizers(model: SpeechEmotionModel, config: TrainConfig) -> list[Optimizer]:
     """AdamW for all weights; with "muon", Muon for the kernels of the residual blocks and AdamW for the others."""
     decay = config.weight_decay
     blocks = [kernel for member in model.cnn.members for kernel in member.blocks.parameters() if kernel.ndim == 4]
