@@ -18,6 +18,7 @@ SECTIONS = {
     "pitch-counterfactual": sections.pitch_counterfactual,
     "pitch-bias": sections.pitch_bias,
     "ablation": sections.ablation,
+    "ablation-full-length": sections.ablation_full_length,
 }
 _MARKED = re.compile(r"(?P<begin><!-- (?P<name>[\w-]+): begin -->\n).*?(?P<end><!-- (?P=name): end -->)", re.DOTALL)
 

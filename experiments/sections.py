@@ -13,6 +13,7 @@ HELD_OUT = {
     "stratified": "a tenth of the clips; every speaker is in training",
     "twin-safe": "a tenth of the clips and their repetitions",
     "actors5": "five actors (one fold: four)",
+    "actors5-refit": "the same, with the two validation actors in training as well",
     "actors6": "four actors",
 }
 _HEADLINE = {"accuracy": "accuracy", "UAR": "uar", "macro F1": "macro_f1"}
@@ -45,7 +46,9 @@ def cross_validations() -> str:
         "```\n"
         "python -m ser_gpu.crossvalidate --protocol PROTOCOL --runs weights/crossvalidation \\\n"
         "  --table weights/crossvalidation/PROTOCOL.json\n"
-        "```"
+        "```\n\n"
+        "A refit repeats each training with its validation part in it, and keeps its temperature: the same with\n"
+        "`--refit weights/crossvalidation/actors5`, and `actors5-refit` in the table's name."
     )
 
 
@@ -131,8 +134,17 @@ def pitch_bias() -> str:
 
 
 def ablation() -> str:
-    """Every variant of the recipe against it."""
-    table = read(study_file("ablation"))
+    """Every variant of the recipe against it, after a third of its epochs."""
+    return _ablation("ablation")
+
+
+def ablation_full_length() -> str:
+    """The decisive variants once more, after all epochs."""
+    return _ablation("ablation-full-length")
+
+
+def _ablation(name: str) -> str:
+    table = read(study_file(name))
     rows = [
         {
             "variant": variant["name"],

@@ -128,11 +128,13 @@ def test_the_card_tells_men_and_women_apart_on_new_voices():
             assert row(text, f"{third['third']} third of {label}") == expected
 
 
-def test_the_ablation_on_the_page_is_the_one_that_was_measured():
+@pytest.mark.parametrize("name", ["ablation", "ablation-full-length"])
+def test_the_ablation_on_the_page_is_the_one_that_was_measured(name):
     page = (ROOT / "experiments" / "README.md").read_text()
-    for variant in read(RESULTS / "ablation.json")["variants"]:
+    text = between(page, f"<!-- {name}: begin -->", f"<!-- {name}: end -->")
+    for variant in read(RESULTS / f"{name}.json")["variants"]:
         scores = variant["validation"]
-        assert row(page, variant["name"]) == [
+        assert row(text, variant["name"]) == [
             str(variant["runs"]),
             f"{variant['parameters']:,}",
             f"{scores['uar']:.3f}",
