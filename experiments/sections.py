@@ -35,8 +35,8 @@ def read(path: Path) -> dict:
 
 
 def cross_validations() -> str:
-    """Every protocol: mean and spread over its trainings; what was not measured says so."""
-    rows = [row for protocol in HELD_OUT for row in _protocol_rows(protocol)]
+    """Every cross-validation: mean and spread over its trainings; what was not measured says so."""
+    rows = [row for name in HELD_OUT for row in _cross_validation(name)]
     return (
         f"{markdown(rows)}\n\n"
         "Means over folds and seeds; ± is the standard deviation over folds, of their means over seeds. Intervals\n"
@@ -160,9 +160,9 @@ def _ablation(name: str) -> str:
     return markdown(rows)
 
 
-def _protocol_rows(protocol: str) -> list[dict[str, str]]:
-    path = weights_file(f"crossvalidation/{protocol}.json")
-    first = {"protocol": f"`{protocol}`", "tested on": HELD_OUT[protocol]}
+def _cross_validation(name: str) -> list[dict[str, str]]:
+    path = weights_file(f"crossvalidation/{name}.json")
+    first = {"protocol": f"`{name}`", "tested on": HELD_OUT[name]}
     if not path.exists():
         empty = dict.fromkeys((*_HEADLINE, "interval of the UAR", "calibration error", "of all answers"), "")
         return [first | {"trainings": "not measured"} | empty]

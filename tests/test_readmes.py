@@ -51,6 +51,21 @@ def test_the_readme_has_the_scores_of_the_default_weights():
     check_headline(text, read(ROOT / "weights" / "ser_ravdess.evaluation.json"))
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "weights" / "crossvalidation").glob("*.json")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("page", [README, CARD], ids=["readme", "card"])
+def test_the_pages_have_every_cross_validation(page, path):
+    text = between(page, "<!-- cross-validations: begin -->", "<!-- cross-validations: end -->")
+    table = read(path)
+    _, trainings, *scores, interval, calibration_error, of_all = row(text, f"`{path.stem}`")
+    assert trainings.startswith(f"{len(table['rows'])}: ")
+    for said, (name, _) in zip(scores, HEADLINE, strict=True):
+        assert said.split(" ± ")[0] == f"{table['summary']['test'][name]['mean']:.3f}"
+    pooled = table["pooled"]["all answers"]
+    assert interval == "{:.3f} to {:.3f}".format(*pooled["interval95"]["uar"])
+    assert calibration_error == f"{table['summary']['test']['calibration_error']['mean']:.3f}"
+    assert of_all == f"{pooled['calibration_error']:.3f}"
+
+
 def test_the_card_has_the_scores_of_each_file(shipped):
     _, evaluation, text = shipped
     check_headline(text, evaluation)
