@@ -111,7 +111,8 @@ def train_all(runs: Sequence[Run], train_arguments: list[str], jobs: int) -> int
         for run, code in zip(runs, pool.map(one, runs), strict=True):
             if code:
                 failed += 1
-                console.err.print(f"error: fold {run.fold}, seed {run.seed}: {_last_line(run)} ({run.out}/log.txt)")
+                why = _last_line(run).removeprefix("error: ")
+                console.err.print(f"error: fold {run.fold}, seed {run.seed}: {why} ({run.out}/log.txt)")
             progress.update(task, advance=1, status=_last_line(run))
     return failed
 

@@ -64,7 +64,7 @@ def test_other_settings_need_another_name(finished, tiny_ravdess, capsys):
 def test_a_training_that_fails_is_named_with_its_reason(tiny_ravdess, tmp_path, capsys):
     assert crossvalidate.main(command(tiny_ravdess, tmp_path, "--lr", "-1", "--folds", "0")) == 2
     printed = capsys.readouterr().err
-    assert "fold 0, seed 0: error: TrainConfig.lr must be positive" in printed
+    assert "error: fold 0, seed 0: TrainConfig.lr must be positive" in printed
     assert "no training of 1 came to its end" in printed
 
 
