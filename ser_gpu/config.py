@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 HEADS = ("gap", "statistics", "attention", "flatten")
 WARPS = ("waveform", "spectrogram")
 OPTIMIZERS = ("adamw", "muon")
+EPOCHS_FOR_NEW_VOICES = 60
 
 
 def _require(holds: bool, owner: object, name: str, rule: str) -> None:
@@ -261,6 +262,8 @@ class ModelConfig:
 class TrainConfig:
     """One training: who is in it (protocol, fold), the seed, and how the weights move.
 
+    `epochs` fit voices that are heard again; for new ones `EPOCHS_FOR_NEW_VOICES` do as well.
+
     `optimizer` is "adamw" for all weights, or "muon" for the kernels of the residual blocks, at a peak learning rate of
     `kernel_lr`, and AdamW for the rest, at `lr`. A `refit` learns from the validation part too.
     """
@@ -268,7 +271,7 @@ class TrainConfig:
     protocol: str = "stratified"
     fold: int = 0
     seed: int = 0
-    epochs: int = 60
+    epochs: int = 120
     batch_size: int = 32
     optimizer: str = "muon"
     lr: float = 2e-3

@@ -12,7 +12,15 @@ import torch
 from ser_gpu import checkpoint, command_line
 from ser_gpu.atomic import only_one, replacing, write_csv, write_json
 from ser_gpu.checkpoint import Provenance
-from ser_gpu.config import HEADS, AugmentConfig, CnnConfig, ModelConfig, TrainConfig, with_settings
+from ser_gpu.config import (
+    EPOCHS_FOR_NEW_VOICES,
+    HEADS,
+    AugmentConfig,
+    CnnConfig,
+    ModelConfig,
+    TrainConfig,
+    with_settings,
+)
 from ser_gpu.data.protocols import NAMED_PROTOCOLS, Protocol
 from ser_gpu.results import console, environment, figures
 from ser_gpu.scoring import prediction_rows, report
@@ -34,7 +42,7 @@ def _train(args: argparse.Namespace) -> int:
         protocol=protocol.name,
         fold=protocol.fold,
         seed=args.seed,
-        epochs=args.epochs,
+        epochs=args.epochs or _epochs(protocol),
         batch_size=args.batch_size,
         lr=args.lr,
     )
@@ -46,6 +54,10 @@ def _train(args: argparse.Namespace) -> int:
     out = Path(args.out or f"runs/{protocol.name}-fold{protocol.fold}-seed{args.seed}{again}")
     with only_one(out):
         return _train_into(out, args, device, protocol, config, model_config)
+
+
+def _epochs(protocol: Protocol) -> int:
+    return EPOCHS_FOR_NEW_VOICES if protocol.speaker_independent else TrainConfig.epochs
 
 
 def _train_into(
@@ -196,7 +208,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--fold", type=int, default=defaults.fold, help=f"fold, or seed of a random split {shown}")
     add("--test-actors", type=int, nargs="+", metavar="ACTOR", help="hold these actors out, instead of --protocol")
     add("--seed", type=int, default=defaults.seed, help=f"seed of weights, order and augmentation {shown}")
-    add("--epochs", type=count, default=defaults.epochs, help=f"passes over the training part {shown}")
+    add(
+        "--epochs",
+        type=count,
+        help=f"passes over the training part (default: {defaults.epochs}, or {EPOCHS_FOR_NEW_VOICES} where its voices "
+        "are in no other part)",
+    )
     add("--batch-size", type=count, default=defaults.batch_size, help=f"clips a step {shown}")
     add("--lr", type=float, default=defaults.lr, help=f"peak learning rate of the one-cycle schedule {shown}")
     add("--head", choices=HEADS, default="gap", help=f"how the last feature maps are pooled {shown}")

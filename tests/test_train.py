@@ -10,7 +10,15 @@ import torch
 
 import ser_gpu
 from ser_gpu import checkpoint, train
-from ser_gpu.config import OPTIMIZERS, AudioConfig, AugmentConfig, CnnConfig, ModelConfig, TrainConfig
+from ser_gpu.config import (
+    EPOCHS_FOR_NEW_VOICES,
+    OPTIMIZERS,
+    AudioConfig,
+    AugmentConfig,
+    CnnConfig,
+    ModelConfig,
+    TrainConfig,
+)
 from ser_gpu.data import ravdess
 from ser_gpu.data.protocols import Protocol
 from ser_gpu.data.waveform import ClipBank
@@ -243,7 +251,26 @@ def test_unknown_flags_and_values_exit_with_2(arguments, capsys):
 def test_help_shows_the_defaults(capsys):
     with pytest.raises(SystemExit):
         train.main(["--help"])
-    assert f"(default: {TrainConfig().epochs})" in capsys.readouterr().out
+    assert f"(default: {TrainConfig().epochs}, or {EPOCHS_FOR_NEW_VOICES} where" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "epochs"),
+    [
+        ([], TrainConfig().epochs),
+        (["--protocol", "twin-safe"], TrainConfig().epochs),
+        (["--protocol", "actors5"], EPOCHS_FOR_NEW_VOICES),
+        (["--test-actors", "1"], EPOCHS_FOR_NEW_VOICES),
+        (["--protocol", "actors5", "--epochs", "7"], 7),
+    ],
+)
+def test_a_training_for_new_voices_is_shorter(arguments, epochs, tmp_path, monkeypatch):
+    configs = []
+    monkeypatch.setattr(train, "_train_into", lambda *parts: configs.append(parts[4]) or 0)
+    assert train.main([*arguments, "--device", "cpu", "--out", str(tmp_path / "run")]) == 0
+    assert [config.epochs for config in configs] == [epochs]
 
 
 def refit(finished, data, out, *more):
