@@ -535,9 +535,9 @@ Markdown(markdown(rows) + "\n\nMean over trainings (standard deviation over seed
 
 # %% [markdown]
 # The same network and the same recipe by other rules: how much of the test has it met before? One thing is fitted to
-# that: where the speakers are known it trains for 120 epochs, where they are new for 60. The longer schedule pays on
-# known voices and does not on new ones; both were chosen on validation clips. Inside the stratified test the twins can
-# be told apart:
+# that, on validation clips: it trains for 120 epochs where the speakers are known, for 60 where they are new. What the
+# longer schedule learns is mostly the twins, so it lifts the first row far and the others hardly. Inside the stratified
+# test the twins can be told apart:
 
 # %%
 splits = {fold: Protocol("stratified", fold).split(clips) for fold in set(answers["stratified"].folds.tolist())}

@@ -93,18 +93,20 @@ def test_the_evaluation_is_of_the_split_and_the_training_that_the_card_names(shi
     assert f"{training['parameters']:,} parameters" in CARD
 
 
-def test_schedules_are_compared_on_one_split_with_all_else_equal():
+@pytest.mark.parametrize("protocol", ["stratified", "twin-safe"])
+def test_schedules_are_compared_on_one_split_with_all_else_equal(protocol):
     shorter, longer = (
-        read(ROOT / "weights" / name) for name in ("runs/stratified-60-epochs.json", "ser_ravdess.training.json")
+        read(ROOT / "weights" / name)
+        for name in (f"runs/{protocol}-60-epochs.json", f"crossvalidation/{protocol}/fold0-seed0/result.json")
     )
     assert longer["manifest_hash"] == shorter["manifest_hash"]
     assert shorter["config"]["training"]["epochs"] == 60
     assert longer["config"]["training"].pop("epochs") == TrainConfig().epochs
     shorter["config"]["training"].pop("epochs")
     assert longer["config"] == shorter["config"]
-    for part in ("validation", "test"):
-        for training in (shorter, longer):
-            assert f"{training[part]['accuracy']:.3f}" in CARD
+    for epochs, training in ((60, shorter), (TrainConfig().epochs, longer)):
+        scores = [f"{training[part][key]:.3f}" for part in ("validation", "test") for key in ("accuracy", "log_loss")]
+        assert "| " + " | ".join([f"`{protocol}`, fold 0", str(epochs), *scores]) + " |" in CARD
 
 
 @pytest.mark.parametrize("path", [report.README, report.DETAILS], ids=lambda path: path.parent.name)
