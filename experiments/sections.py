@@ -216,8 +216,8 @@ def _schedules() -> str:
     ]
     return (
         "`ser_gpu.train` takes 120 epochs where every speaker is in training, and 60 where not. The longer schedule\n"
-        "was chosen on the validation part of `stratified`. What it learns there is mostly the twins: where they are\n"
-        "kept together it gains next to nothing, and [nothing on new voices]"
+        "was chosen on the validation part of `stratified`. By one split of each, what it learns there is mostly the\n"
+        "twins: kept together, they leave it little to gain, and [new voices nothing]"
         "(../experiments/README.md#at-full-length).\n\n"
         f"{markdown(rows)}"
     )
