@@ -243,10 +243,11 @@ def members_loss(logits: Tensor, targets: Tensor, label_smoothing: float) -> Ten
 
 
 def use_bfloat16(choice: str, device: torch.device) -> bool:
-    """ "on", "off", or "auto": on a GPU, and on a processor with matrix units for bfloat16."""
+    """ "on", "off", or "auto": on a GPU, and on a processor that multiplies in bfloat16."""
     if choice != "auto":
         return choice == "on"
-    return device.type == "cuda" or bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    units = torch.cpu.get_capabilities()
+    return device.type == "cuda" or bool(units.get("amx_bf16") or units.get("avx512_bf16"))
 
 
 def build_optimizers(model: SpeechEmotionModel, config: TrainConfig) -> list[Optimizer]:
