@@ -11,6 +11,7 @@ from ser_gpu.atomic import replacing
 PAGES = tuple(sections.ROOT / name for name in ("README.md", "weights/README.md", "experiments/README.md"))
 SECTIONS = {
     "cross-validations": sections.cross_validations,
+    "folds-of-new-voices": sections.folds_of_new_voices,
     "headline": sections.headline,
     "trainings": sections.trainings,
     "evaluations": sections.evaluations,

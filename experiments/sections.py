@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import fmean, stdev
 
 from ser_gpu.results.figures.style import VOICES
 from ser_gpu.results.tables import markdown
@@ -50,6 +51,19 @@ def cross_validations() -> str:
         "A refit repeats each training with its validation part in it, and keeps its temperature: the same with\n"
         "`--refit weights/crossvalidation/actors5`, and `actors5-refit` in the table's name."
     )
+
+
+def folds_of_new_voices() -> str:
+    """The UAR of each training of `actors5`: a row for each fold, against which one more seed of it is to be read."""
+    trainings = read(weights_file("crossvalidation/actors5.json"))["rows"]
+    rows = []
+    for fold in sorted({row["fold"] for row in trainings}):
+        uar = {row["seed"]: row["test"]["uar"] for row in trainings if row["fold"] == fold}
+        rows.append(
+            {"fold": fold, "UAR": f"{fmean(uar.values()):.3f} ± {stdev(uar.values()):.3f}"}
+            | {f"seed {seed}": f"{value:.3f}" for seed, value in sorted(uar.items())}
+        )
+    return markdown(rows)
 
 
 def headline() -> str:

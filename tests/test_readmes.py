@@ -67,6 +67,13 @@ def test_the_pages_have_every_cross_validation(page, path):
     assert of_all == f"{pooled['calibration_error']:.3f}"
 
 
+def test_the_card_has_each_training_on_new_voices():
+    text = between(CARD, "<!-- folds-of-new-voices: begin -->", "<!-- folds-of-new-voices: end -->")
+    for training in read(ROOT / "weights" / "crossvalidation" / "actors5.json")["rows"]:
+        _, *seeds = row(text, str(training["fold"]))
+        assert seeds[training["seed"]] == f"{training['test']['uar']:.3f}"
+
+
 def test_the_card_has_the_scores_of_each_file(shipped):
     _, evaluation, text = shipped
     check_headline(text, evaluation)
