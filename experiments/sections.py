@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from statistics import fmean, stdev
 
+from ser_gpu.results import crossvalidation
 from ser_gpu.results.figures.style import VOICES
 from ser_gpu.results.tables import markdown
 
@@ -43,13 +43,14 @@ def cross_validations() -> str:
         "Means over folds and seeds; ± is the standard deviation over folds, of their means over seeds. Intervals\n"
         "(95 %) resample actors. Calibration error: 15 bins, after the temperature; mean over trainings, whose few\n"
         "hundred answers leave the bins to luck, and of all answers together. Printed by this, which trains what\n"
-        "is missing (with `--seeds 0 1` where a row has two seeds, and so on):\n\n"
+        "is missing (with `--seeds 0 1 2` where a row has three seeds):\n\n"
         "```\n"
         "python -m ser_gpu.crossvalidate --protocol PROTOCOL --runs weights/crossvalidation \\\n"
         "  --table weights/crossvalidation/PROTOCOL.json\n"
         "```\n\n"
         "A refit repeats each training with its validation part in it, and keeps its temperature: the same with\n"
-        "`--refit weights/crossvalidation/actors5`, and `actors5-refit` in the table's name."
+        "`--refit weights/crossvalidation/actors5`, and `actors5-refit` in the table's name.\n\n"
+        f"{_arithmetic()}"
     )
 
 
@@ -58,10 +59,11 @@ def folds_of_new_voices() -> str:
     trainings = read(weights_file("crossvalidation/actors5.json"))["rows"]
     rows = []
     for fold in sorted({row["fold"] for row in trainings}):
-        uar = {row["seed"]: row["test"]["uar"] for row in trainings if row["fold"] == fold}
+        of_fold = sorted((row for row in trainings if row["fold"] == fold), key=lambda row: row["seed"])
+        uar = crossvalidation.summary(of_fold, "test")["uar"]
         rows.append(
-            {"fold": fold, "UAR": f"{fmean(uar.values()):.3f} ± {stdev(uar.values()):.3f}"}
-            | {f"seed {seed}": f"{value:.3f}" for seed, value in sorted(uar.items())}
+            {"fold": fold, "UAR": _with_spread(uar, "sd_seeds")}
+            | {f"seed {row['seed']}": f"{row['test']['uar']:.3f}" for row in of_fold}
         )
     return markdown(rows)
 
@@ -195,6 +197,15 @@ def _cross_validation(name: str) -> list[dict[str, str]]:
     return rows
 
 
+def _arithmetic() -> str:
+    """Which trainings of a table were in bfloat16."""
+    paths = {name: weights_file(f"crossvalidation/{name}.json") for name in HELD_OUT}
+    rows = {name: read(path)["rows"] for name, path in paths.items() if path.exists()}
+    short = {name: sum(row["bfloat16"] for row in each) for name, each in rows.items()}
+    said = ", ".join(f"{count} of {len(rows[name])} of `{name}`" for name, count in short.items() if count)
+    return f"The network was trained in bfloat16 in {said or 'none of them'}; in float32 in all others."
+
+
 def _training(name: str) -> str:
     result = read(weights_file(f"{name}.training.json"))
     training, machine = result["config"]["training"], result["environment"]
@@ -277,8 +288,8 @@ def _scores_with_intervals(scores: dict) -> str:
     return markdown(rows)
 
 
-def _with_spread(score: dict[str, float | None]) -> str:
-    spread = score["sd_folds"]
+def _with_spread(score: dict[str, float | None], over: str = "sd_folds") -> str:
+    spread = score[over]
     return f"{score['mean']:.3f}" + ("" if spread is None else f" ± {spread:.3f}")
 
 

@@ -103,6 +103,8 @@ def hold_to_one_setting(folder: Path, arguments: list[str]) -> None:
 def train_all(runs: Sequence[Run], train_arguments: list[str], jobs: int) -> int:
     """Run what is not finished, `jobs` trainings at a time, each a process with its own log; how many failed."""
     runs = [run for run in runs if not run.finished]
+    if not runs:
+        return 0
     failed = 0
     threads = max(1, (os.cpu_count() or 1) // jobs)
     with console.progress("status") as progress, ThreadPoolExecutor(jobs) as pool:

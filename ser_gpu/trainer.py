@@ -246,8 +246,10 @@ def use_bfloat16(choice: str, device: torch.device) -> bool:
     """ "on", "off", or "auto": on a GPU, and on a processor that multiplies in bfloat16."""
     if choice != "auto":
         return choice == "on"
-    units = torch.cpu.get_capabilities()
-    return device.type == "cuda" or bool(units.get("amx_bf16") or units.get("avx512_bf16"))
+    if device.type == "cuda":
+        return True
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
 def build_optimizers(model: SpeechEmotionModel, config: TrainConfig) -> list[Optimizer]:

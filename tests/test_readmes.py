@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from statistics import fmean, stdev
 
 import pytest
 
@@ -69,9 +70,13 @@ def test_the_pages_have_every_cross_validation(page, path):
 
 def test_the_card_has_each_training_on_new_voices():
     text = between(CARD, "<!-- folds-of-new-voices: begin -->", "<!-- folds-of-new-voices: end -->")
+    uar = {}
     for training in read(ROOT / "weights" / "crossvalidation" / "actors5.json")["rows"]:
-        _, *seeds = row(text, str(training["fold"]))
-        assert seeds[training["seed"]] == f"{training['test']['uar']:.3f}"
+        uar.setdefault(training["fold"], {})[training["seed"]] = training["test"]["uar"]
+    for fold, by_seed in uar.items():
+        mean, *seeds = row(text, str(fold))
+        assert mean == f"{fmean(by_seed.values()):.3f} ± {stdev(by_seed.values()):.3f}"
+        assert seeds == [f"{by_seed[seed]:.3f}" for seed in sorted(by_seed)]
 
 
 def test_the_card_has_the_scores_of_each_file(shipped):

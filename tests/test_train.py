@@ -22,7 +22,7 @@ from ser_gpu.config import (
 from ser_gpu.data import ravdess
 from ser_gpu.data.protocols import Protocol
 from ser_gpu.data.waveform import ClipBank
-from ser_gpu.trainer import DivergedError, Material, Trainer
+from ser_gpu.trainer import DivergedError, Material, Trainer, use_bfloat16
 
 
 @pytest.fixture(scope="module")
@@ -310,3 +310,10 @@ def test_a_refit_of_a_damaged_result_is_one_line(content, said, tiny_ravdess, tm
     (tmp_path / "result.json").write_text(content)
     assert train.main(refit(tmp_path, tiny_ravdess, tmp_path / "out")) == 2
     assert capsys.readouterr().err.strip() == f"error: {tmp_path / 'result.json'}: {said}"
+
+
+@pytest.mark.parametrize(("units", "fast"), [({}, False), ({"amx_bf16": True}, True), ({"avx512_bf16": True}, True)])
+def test_bfloat16_is_left_to_processors_that_multiply_in_it(units, fast, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units)
+    assert use_bfloat16("auto", torch.device("cpu")) is fast
+    assert [use_bfloat16(choice, torch.device("cpu")) for choice in ("on", "off")] == [True, False]

@@ -101,7 +101,17 @@ def _spread(rows: Sequence[dict], part: str, metric: str, axis: str) -> float | 
 
 
 def _row(result: dict) -> dict:
-    kept = ("fold", "seed", "manifest_hash", "parameters", "temperature", "seconds", "config", "environment")
+    kept = (
+        "fold",
+        "seed",
+        "manifest_hash",
+        "parameters",
+        "bfloat16",
+        "temperature",
+        "seconds",
+        "config",
+        "environment",
+    )
     scores = {
         part: {name: result[part][name] for name in ("clips", *METRICS, "by_sex")}
         for part in ("validation", "test")

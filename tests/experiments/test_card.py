@@ -16,7 +16,7 @@ def tables(tmp_path, monkeypatch):
     report |= {"interval95": {"uar": [0.7, 0.9]}}
     table = {
         "runs": 4,
-        "rows": [{"fold": fold, "seed": seed} for fold in (0, 1) for seed in (0, 1)],
+        "rows": [{"fold": fold, "seed": seed, "bfloat16": seed == 1} for fold in (0, 1) for seed in (0, 1)],
         "summary": {
             "test": {
                 "accuracy": score(0.75, 0.02),
@@ -44,6 +44,10 @@ def test_a_row_says_how_many_trainings_stand_behind_it(tables):
         "4: folds 2, seeds 2", "0.750 ± 0.020", "0.740 ± 0.030", "0.730", "0.700 to 0.900", "0.050", "0.040"
     ]  # fmt: skip
     assert together == ["2: folds 2", "0.800", "0.790", "0.780", "0.700 to 0.900", "", "0.040"]
+
+
+def test_the_arithmetic_of_the_trainings_is_told(tables):
+    assert "in bfloat16 in 2 of 4 of `actors5`; in float32" in sections.cross_validations()
 
 
 def test_what_was_not_measured_says_so(tables):
