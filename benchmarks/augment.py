@@ -20,7 +20,7 @@ from benchmarks import peers
 from benchmarks.signals import SAMPLE_RATE, fading_noise, pitch_of, recordings, tones
 from benchmarks.tables import TableForm
 from benchmarks.timing import RATE_COLUMNS, interleaved, quietly, rates
-from ser_gpu.config import AugmentConfig, ModelConfig
+from ser_gpu.config import AugmentConfig, CnnConfig, ModelConfig
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages.noise import AddNoise
 from ser_gpu.stages.stretch import change_pitch_and_tempo, phase_vocoder
@@ -154,7 +154,8 @@ def _chain(batch: int, device: torch.device, quick: bool) -> list[dict]:
             stretch_probability=1.0,
             noise_probability=1.0,
             max_noise_decay=0.0,
-        )
+        ),
+        cnn=CnnConfig(members=1),
     )
     model = SpeechEmotionModel(config).to(device).train()
     resident, resident_lengths = clips.to(device), lengths.to(device)

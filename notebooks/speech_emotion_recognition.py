@@ -325,6 +325,7 @@ Markdown(markdown(rows))
 from dataclasses import replace
 
 from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.stages.mel import normalised
 
 a = model.config.augment
 chances = [name for name in vars(a) if name.endswith("_probability")]
@@ -343,9 +344,9 @@ Markdown(
 def in_training(**settings):
     """The clip after the training stages of a model that augments with these settings alone, in decibels."""
     stages = SpeechEmotionModel(replace(model.config, augment=replace(off, **settings))).train()
-    decibels = stages.gain(stages.warp(stages.mel.decibels(stages.augment(one))))
-    hidden = stages.mask(stages.mel.picture(decibels))[:, 0] == 0
-    return decibels.masked_fill(hidden, decibels.min())[0].numpy()
+    decibels = stages.decibels(one)
+    hidden = stages.mask(normalised(decibels)) == 0
+    return decibels.masked_fill(hidden, decibels.min())[0, 0].numpy()
 
 
 torch.manual_seed(1)

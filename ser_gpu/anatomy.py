@@ -37,7 +37,7 @@ def anatomy(model: SpeechEmotionModel) -> list[Part]:
     network, config = model.cnn.members[0], model.config
     was_training = network.training
     parts = _parts(network)
-    shapes, layers = _passed(network.eval(), parts, (config.mel.channels, config.mel.n_mels, config.frames))
+    shapes, layers = _passed(network.eval(), parts, (1, config.mel.n_mels, config.frames))
     network.train(was_training)
     field, stride = [1, 1], [1, 1]
     rows = []

@@ -18,7 +18,7 @@ from ser_gpu.stages.cnn import EmotionCnn
 from ser_gpu.version import __version__
 
 FORMAT_VERSION = 1
-_MEL_KERNELS = ("mel.mel_power.window", "mel.mel_power.mel_basis")
+_MEL_KERNELS = ("window", "mel_basis")
 
 
 class CheckpointError(ValueError):
@@ -74,8 +74,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[SpeechEm
     try:
         config, labels = ModelConfig.from_dict(content["config"]), _labels(content["labels"])
         weights = _weights(content["state_dict"], config, labels)
-        mel_kernels = tuple(weights[name] for name in _MEL_KERNELS if name in weights) or None
-        model = SpeechEmotionModel(config, labels, mel_kernels)
+        model = SpeechEmotionModel(config, labels, _mel_kernels(weights, len(config.pictures)))
         model.load_state_dict(weights)
         model.temperature.fill_(_temperature(content["temperature"]))
         stored = content["protocol"]
@@ -103,6 +102,13 @@ def _temperature(stored: float) -> float:
     return stored
 
 
+def _mel_kernels(weights: dict, pictures: int) -> list[tuple[Tensor, Tensor]] | None:
+    """Window and mel basis of each picture, where they are stored."""
+    names = [[f"mels.{at}.mel_power.{kernel}" for kernel in _MEL_KERNELS] for at in range(pictures)]
+    stored = all(name in weights for each in names for name in each)
+    return [tuple(weights[name] for name in each) for each in names] if stored else None
+
+
 def _weights(stored: dict, config: ModelConfig, labels: tuple[str, ...]) -> dict:
     """The stored tensors, once they are what the configuration asks for: before memory is taken for it."""
     for name, value in stored.items():
@@ -111,7 +117,7 @@ def _weights(stored: dict, config: ModelConfig, labels: tuple[str, ...]) -> dict
         if not value.isfinite().all():
             raise ValueError(f"{name} is not finite")
     with torch.device("meta"):
-        network = EmotionCnn(config.cnn, config.mel.channels, config.mel.n_mels, config.frames, len(labels))
+        network = EmotionCnn(config.cnn, config.mel.n_mels, config.frames, len(labels))
     for name, value in network.state_dict(prefix="cnn.").items():
         if name not in stored or stored[name].shape != value.shape:
             there = list(stored[name].shape) if name in stored else "missing"

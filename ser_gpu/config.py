@@ -4,9 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 
 HEADS = ("gap", "statistics", "attention", "flatten")
+PICTURES = ("wide", "narrow", "short")
 WARPS = ("waveform", "spectrogram")
 OPTIMIZERS = ("adamw", "muon")
 EPOCHS_FOR_NEW_VOICES = 60
+_NARROW_HERTZ = 1_500.0
 
 
 def _require(holds: bool, owner: object, name: str, rule: str) -> None:
@@ -150,10 +152,8 @@ class ViewsConfig:
 class MelConfig:
     """The log-mel spectrogram: FFT length and hop in samples, M bands from `f_min` to `f_max` Hz, floor in dB.
 
-    `band_channel` adds a second picture, in which each band is relative to its own mean over the clip: what a voice's
-    or a microphone's colour adds to every frame is gone. `backend` chooses how the same transform is computed: "conv"
-    (nnAudio's convolution kernels), "fft", or "auto". `trainable` lets gradients change nnAudio's
-    kernels, which then belong to the weights; that needs "conv".
+    `backend` chooses how the same transform is computed: "conv" (nnAudio's convolution kernels), "fft", or "auto".
+    `trainable` lets gradients change nnAudio's kernels, which then belong to the weights; that needs "conv".
     """
 
     n_fft: int = 1024
@@ -162,7 +162,6 @@ class MelConfig:
     f_min: float = 20.0
     f_max: float = 8_000.0
     top_db: float = 80.0
-    band_channel: bool = False
     backend: str = "auto"
     trainable: bool = False
 
@@ -175,17 +174,23 @@ class MelConfig:
         _require(self.backend in ("auto", "conv", "fft"), self, "backend", "auto, conv or fft")
         _require(not (self.trainable and self.backend == "fft"), self, "backend", "conv or auto when trainable")
 
-    @property
-    def channels(self) -> int:
-        """Pictures of one clip."""
-        return 2 if self.band_channel else 1
+    def picture(self, name: str) -> "MelConfig":
+        """Another picture of the same clip, with as many bands and frames.
+
+        "wide" is this one. "narrow" has its bands below 1,500 Hz and twice the FFT length: it shows the harmonics of a
+        voice, and so its pitch. "short" has half the FFT length: it shows when something sounds.
+        """
+        if name == "narrow":
+            return replace(self, n_fft=2 * self.n_fft, f_max=min(self.f_max, _NARROW_HERTZ))
+        return replace(self, n_fft=self.n_fft // 2) if name == "short" else self
 
 
 @dataclass(frozen=True)
 class CnnConfig:
     """The network: `depth` residual blocks of `width`, 2 `width`, 4 `width`, ... channels, and a head.
 
-    `members` such networks, which differ in their first weights alone, learn side by side and answer together.
+    `members` such networks, which differ in their first weights and in the picture that they see, learn side by side
+    and answer together. `sees` names the pictures, with commas; the members take them in turn (`MelConfig.picture`).
     `band_stride` is the first convolution's step over mel bands: 2 halves the work of all that follows. `pool_first`
     puts each block's pooling before its convolutions, which then do a quarter of their work.
     `head` is "gap" (global average pooling), "statistics" (mean and standard deviation over time), "attention" (a mean
@@ -197,6 +202,7 @@ class CnnConfig:
     band_stride: int = 2
     pool_first: bool = True
     members: int = 2
+    sees: str = "wide"
     block_dropout: float = 0.0
     head_dropout: float = 0.2
     head: str = "gap"
@@ -209,6 +215,14 @@ class CnnConfig:
         _require_at_most(self, width=1_024, members=64)
         _require_probabilities(self, "block_dropout", "head_dropout")
         _require(self.head in HEADS, self, "head", f"one of {', '.join(HEADS)}")
+        names = str(self.sees).split(",")
+        known = set(names) <= set(PICTURES) and len(set(names)) == len(names)
+        _require(known, self, "sees", f"some of {','.join(PICTURES)}, each once")
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """The names of the P pictures that some member sees."""
+        return tuple(self.sees.split(",")[: self.members])
 
 
 @dataclass(frozen=True)
@@ -228,8 +242,13 @@ class ModelConfig:
             raise ValueError(
                 f"MelConfig.f_max must be at most half of the sample rate, {nyquist}, got {self.mel.f_max}"
             )
-        if self.audio.clip_samples < self.mel.n_fft:
+        if self.audio.clip_samples < max(mel.n_fft for mel in self.pictures):
             raise ValueError(f"AudioConfig.clip_seconds must hold one FFT, got {self.audio.clip_seconds}")
+
+    @property
+    def pictures(self) -> tuple[MelConfig, ...]:
+        """The P spectrograms of a clip, in the order in which the members take them."""
+        return tuple(self.mel.picture(name) for name in self.cnn.pictures)
 
     @property
     def frames(self) -> int:

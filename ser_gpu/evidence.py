@@ -16,7 +16,7 @@ def occlusion(
     bands: int = 8,
     frames: int = 16,
 ) -> tuple[Tensor, Tensor]:
-    """Hide one patch of the spectrogram after the other and measure how much less likely the emotion becomes.
+    """Hide one patch of the first picture after the other and measure how much less likely the emotion becomes.
 
     Patches overlap by half. A patch is hidden as the masks of the training hide one, by the clip's mean. A cell's
     evidence is the mean over the patches that cover it of the fall of the emotion's log-odds, in nats, which still
@@ -34,16 +34,18 @@ def occlusion(
     Source: Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014.
     """
     model.eval()
-    clip = model.trim(waveform[None])
-    spectrogram = model.mel(clip)
-    patches = torch.stack(_patches(spectrogram.shape[2], spectrogram.shape[3], bands, frames)).to(waveform.device)
+    spectrogram = model.spectrogram(waveform[None], views=False)
+    _, pictures, height, width = spectrogram.shape
+    first = torch.arange(pictures, device=waveform.device)[:, None, None] == 0
+    patches = torch.stack(_patches(height, width, bands, frames)).to(waveform.device)
     whole = _log_odds(model, spectrogram, emotion)
     falls = [
-        whole - _log_odds(model, spectrogram.masked_fill(part[:, None], 0.0), emotion) for part in patches.split(_BATCH)
+        whole - _log_odds(model, spectrogram.masked_fill(part[:, None] & first, 0.0), emotion)
+        for part in patches.split(_BATCH)
     ]
     weight = patches.float()
     evidence = torch.tensordot(torch.cat(falls).float(), weight, dims=1) / weight.sum(dim=0)
-    return model.mel.decibels(clip)[0], evidence
+    return model.decibels(waveform[None])[0, 0], evidence
 
 
 def _log_odds(model: SpeechEmotionModel, spectrogram: Tensor, emotion: int) -> Tensor:

@@ -1,7 +1,8 @@
 """SpeechEmotionModel: every stage in one forward pass, from raw audio to logits; and `predict`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from os import PathLike
 from typing import BinaryIO
 
@@ -15,7 +16,7 @@ from ser_gpu.data.ravdess import EMOTIONS
 from ser_gpu.data.waveform import segments, to_mono
 from ser_gpu.stages.augment import BandGain, SpectrogramMask, WaveformAugment
 from ser_gpu.stages.cnn import EmotionCnn
-from ser_gpu.stages.mel import LogMel
+from ser_gpu.stages.mel import LogMel, normalised
 from ser_gpu.stages.spectrogram_warp import SpectrogramWarp
 from ser_gpu.stages.trim import TrimSilence
 from ser_gpu.stages.views import Views
@@ -47,7 +48,7 @@ class SpeechEmotionModel(nn.Module):
     Args:
         config: from which the model can be rebuilt.
         labels: the emotions, in the order of the logits.
-        mel_kernels: window and mel basis of an earlier model; left out, nnAudio makes them.
+        mel_kernels: window and mel basis of each picture, from an earlier model; left out, nnAudio makes them.
 
     Shape:
         - waveform: [B, T] floating point at `sample_rate`; lengths: [B] int64, samples of each clip, or None; without
@@ -64,7 +65,7 @@ class SpeechEmotionModel(nn.Module):
         self,
         config: ModelConfig | None = None,
         labels: tuple[str, ...] = EMOTIONS,
-        mel_kernels: tuple[Tensor, Tensor] | None = None,
+        mel_kernels: Sequence[tuple[Tensor, Tensor]] | None = None,
     ):
         super().__init__()
         config = config or ModelConfig()
@@ -72,19 +73,27 @@ class SpeechEmotionModel(nn.Module):
         self.labels = tuple(labels)
         self.trim = TrimSilence(config.trim, config.audio.clip_samples)
         self.augment = WaveformAugment(config.augment, config.audio.sample_rate)
-        self.mel = LogMel(config.mel, config.audio.sample_rate, mel_kernels)
-        self.warp = SpectrogramWarp(config.augment, config.mel, config.audio.sample_rate)
+        self.mels = nn.ModuleList(
+            LogMel(mel, config.audio.sample_rate, kernels)
+            for mel, kernels in zip(config.pictures, mel_kernels or repeat(None), strict=False)
+        )
+        self.warp = SpectrogramWarp(config.augment, config.pictures, config.audio.sample_rate)
         self.gain = BandGain(config.augment)
-        self.views = Views(config.views, config.mel)
+        self.views = Views(config.views, config.pictures)
         self.mask = SpectrogramMask(config.augment)
         self.voice = VoiceActivity(config.audio.sample_rate)
-        self.cnn = EmotionCnn(config.cnn, config.mel.channels, config.mel.n_mels, config.frames, len(self.labels))
+        self.cnn = EmotionCnn(config.cnn, config.mel.n_mels, config.frames, len(self.labels))
         self.register_buffer("temperature", torch.ones(()), persistent=False)
 
     @property
     def sample_rate(self) -> int:
         """Hz that `forward` expects."""
         return self.config.audio.sample_rate
+
+    @property
+    def mel(self) -> LogMel:
+        """The first of the pictures."""
+        return self.mels[0]
 
     @property
     def device(self) -> torch.device:
@@ -96,19 +105,31 @@ class SpeechEmotionModel(nn.Module):
         return logits.unflatten(0, (-1, len(waveform))).mean(dim=0)
 
     def spectrogram(self, waveform: Tensor, lengths: Tensor | None = None, views: bool = True) -> Tensor:
-        """What the CNN sees: in training, or without `views`, one picture of each clip; else all views, view by view.
+        """What the CNN sees: the pictures of each clip; in evaluation, and unless it is without `views`, those of all
+        views, view by view.
 
-        Shape: [B, T], [B] -> [V B, 1, M, F] float32.
+        Shape: [B, T], [B] -> [V B, P, M, F] float32.
 
         Raises:
             ValueError: the waveform is not [B, T], not floating point, or empty.
+        """
+        with torch.autocast(waveform.device.type, enabled=False):
+            decibels = self.decibels(waveform, lengths)
+            return self.mask(normalised(self.views(decibels) if views else decibels))
+
+    def decibels(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """The pictures of each clip before they are normalised and masked; in training, augmented.
+
+        Shape: [B, T], [B] -> [B, P, M, F] float32.
+
+        Raises:
+            ValueError: as in `spectrogram`.
         """
         if waveform.ndim != 2 or waveform.numel() == 0 or not waveform.is_floating_point():
             raise ValueError(f"waveform must be [B, T] floating point, got {list(waveform.shape)} of {waveform.dtype}")
         with torch.autocast(waveform.device.type, enabled=False):
             clip = self.augment(self.trim(waveform.float(), lengths))
-            decibels = self.gain(self.warp(self.mel.decibels(clip)))
-            return self.mask(self.mel.picture(self.views(decibels) if views else decibels))
+            return self.gain(self.warp(torch.stack([mel.decibels(clip) for mel in self.mels], dim=1)))
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Softmax after the temperature that was fitted on validation clips.

@@ -20,7 +20,8 @@ from ser_gpu.model import SpeechEmotionModel
 
 @pytest.fixture
 def saved(tmp_path):
-    config = ModelConfig(mel=MelConfig(n_mels=40), cnn=CnnConfig(width=8, depth=3, head="flatten"))
+    cnn = CnnConfig(width=8, depth=3, head="flatten", sees="wide,narrow")
+    config = ModelConfig(mel=MelConfig(n_mels=40), cnn=cnn)
     model = SpeechEmotionModel(config).eval()
     model.temperature.fill_(1.7)
     provenance = Provenance(Protocol("actors5", 2), "ab12", 7, {"test": {"uar": 0.5}}, {"epochs": 3})
@@ -46,7 +47,7 @@ def test_the_file_is_plain_data_with_the_front_end_in_it(saved):
     assert content["labels"] == list(ser_gpu.EMOTIONS)
     assert content["temperature"] == pytest.approx(1.7)
     others = {name for name in content["state_dict"] if not name.startswith("cnn.")}
-    assert others == {"mel.mel_power.window", "mel.mel_power.mel_basis"}
+    assert others == {f"mels.{at}.mel_power.{kernel}" for at in (0, 1) for kernel in ("window", "mel_basis")}
 
 
 def test_the_same_model_gives_the_same_bytes(saved):

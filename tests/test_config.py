@@ -27,6 +27,8 @@ def test_what_follows_from_the_configuration():
         (lambda: MelConfig(backend="gpu"), "backend must be auto, conv or fft, got 'gpu'"),
         (lambda: MelConfig(backend="fft", trainable=True), "backend must be conv or auto when trainable"),
         (lambda: MelConfig(f_min=9_000.0), "f_min must be between 0 and f_max"),
+        (lambda: CnnConfig(sees="wide,broad"), "sees must be some of wide,narrow,short, each once, got 'wide,broad'"),
+        (lambda: CnnConfig(sees="wide,wide"), "sees must be some of wide,narrow,short, each once"),
         (lambda: CnnConfig(head="mean"), "head must be one of gap, statistics, attention, flatten"),
         (lambda: ModelConfig(audio=AudioConfig(sample_rate=8_000)), "f_max must be at most half"),
         (lambda: ModelConfig(audio=AudioConfig(clip_seconds=0.01)), "clip_seconds must hold one FFT"),
@@ -51,6 +53,15 @@ def test_a_configuration_of_another_version_is_refused():
     ):
         with pytest.raises(ValueError, match=f"does not fit this version of ser_gpu: {difference}"):
             ModelConfig.from_dict(other)
+
+
+def test_pictures_are_those_that_some_member_sees():
+    config = ModelConfig(cnn=CnnConfig(members=3, sees="wide,narrow,short"))
+    wide, narrow, short = config.pictures
+    assert wide == config.mel
+    assert (narrow.n_fft, narrow.f_max, short.n_fft, short.f_max) == (2048, 1_500.0, 512, 8_000.0)
+    assert len({(mel.n_mels, mel.hop, mel.top_db) for mel in config.pictures}) == 1, "they can be stacked"
+    assert replace(config, cnn=replace(config.cnn, members=1)).pictures == (wide,)
 
 
 def test_configurations_cannot_be_changed():

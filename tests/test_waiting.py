@@ -38,7 +38,7 @@ class Count(TorchDispatchMode):
 def real_parts(request):
     """What is made once, before the first step: kernels, and the chain of transforms."""
     config = ModelConfig(augment=AugmentConfig(warp=request.param, pitch_probability=0.25, stretch_probability=0.25))
-    return config, nnaudio_kernels(config.mel, 16_000), build_chain(config.augment, 16_000)
+    return config, [nnaudio_kernels(mel, 16_000) for mel in config.pictures], build_chain(config.augment, 16_000)
 
 
 @pytest.fixture
@@ -56,7 +56,8 @@ def fake_cuda(real_parts, stock_gain, monkeypatch):
 
 
 def operations_of_a_step(batch, config, kernels, chain):
-    model = SpeechEmotionModel(config, mel_kernels=tuple(torch.empty(kernel.shape) for kernel in kernels)).train()
+    empty = [tuple(torch.empty(kernel.shape) for kernel in each) for each in kernels]
+    model = SpeechEmotionModel(config, mel_kernels=empty).train()
     model.augment.chain = chain
     mixup = Mixup(config.augment, len(model.labels))
     waveform = torch.randn(batch, 80_000)

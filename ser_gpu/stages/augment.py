@@ -63,9 +63,10 @@ def build_chain(config: AugmentConfig, sample_rate: int) -> nn.Module:
 
 
 class BandGain(nn.Module):
-    """Another microphone, another larynx: a random gain of each mel band, smooth over the bands.
+    """Another microphone, another larynx: a random gain of each mel band, smooth over the bands, drawn anew for each
+    picture of a clip.
 
-    Shape: [B, M, F] dB -> [B, M, F] dB.
+    Shape: [B, P, M, F] dB -> [B, P, M, F] dB.
 
     Source: Nam et al., FilterAugment, ICASSP 2022 (the linear kind).
     """
@@ -77,17 +78,17 @@ class BandGain(nn.Module):
     def forward(self, decibels: Tensor) -> Tensor:
         if not (self.training and self.config.enabled):
             return decibels
-        batch, bands, _ = decibels.shape
-        knots = self.config.band_gain_db * torch.randn(batch, 1, _GAIN_KNOTS, device=decibels.device)
-        gains = F.interpolate(knots, size=bands, mode="linear", align_corners=True).mT
-        meets = torch.rand(batch, 1, 1, device=decibels.device) < self.config.band_gain_probability
+        batch, pictures, bands, _ = decibels.shape
+        knots = self.config.band_gain_db * torch.randn(batch, pictures, _GAIN_KNOTS, device=decibels.device)
+        gains = F.interpolate(knots, size=bands, mode="linear", align_corners=True).unsqueeze(3)
+        meets = torch.rand(batch, pictures, 1, 1, device=decibels.device) < self.config.band_gain_probability
         return decibels + torch.where(meets, gains, 0.0)
 
 
 class SpectrogramMask(nn.Module):
-    """SpecAugment: hide some mel bands and some frames of each clip behind the clip's mean, which is zero.
+    """SpecAugment: hide some mel bands and some frames of each picture of a clip behind its mean, which is zero.
 
-    Shape: [B, 1, M, F] -> [B, 1, M, F].
+    Shape: [B, P, M, F] -> [B, P, M, F].
 
     Source: Park et al., SpecAugment, Interspeech 2019.
     """
@@ -99,17 +100,17 @@ class SpectrogramMask(nn.Module):
     def forward(self, spectrogram: Tensor) -> Tensor:
         if not (self.training and self.config.enabled):
             return spectrogram
-        batch, _, bands, frames = spectrogram.shape
-        device = spectrogram.device
-        band = _random_spans(batch, bands, self.config.band_masks, self.config.band_width, device)
-        frame = _random_spans(batch, frames, self.config.frame_masks, self.config.frame_width, device)
-        return spectrogram.masked_fill(band[:, None, :, None] | frame[:, None, None, :], 0.0)
+        batch, pictures, bands, frames = spectrogram.shape
+        each = (batch, pictures), spectrogram.device
+        band = _random_spans(bands, self.config.band_masks, self.config.band_width, *each)
+        frame = _random_spans(frames, self.config.frame_masks, self.config.frame_width, *each)
+        return spectrogram.masked_fill(band[:, :, :, None] | frame[:, :, None, :], 0.0)
 
 
 class Mixup(nn.Module):
     """Blend clips, and their labels, with others of the batch.
 
-    Shape: spectrogram [B, 1, M, F], labels [B] int64 -> [B, 1, M, F], targets [B, C] float32 that sum to one.
+    Shape: spectrogram [B, P, M, F], labels [B] int64 -> [B, P, M, F], targets [B, C] float32 that sum to one.
 
     Source: Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018.
     """
@@ -133,12 +134,12 @@ class Mixup(nn.Module):
         return spectrogram, torch.lerp(targets[partner], targets, weight[:, None])
 
 
-def _random_spans(batch: int, size: int, count: int, width: int, device: torch.device) -> Tensor:
-    """True inside `count` spans a clip, each 0 to `width` long, anywhere in `size`.
+def _random_spans(size: int, count: int, width: int, each: tuple[int, int], device: torch.device) -> Tensor:
+    """True inside `count` spans for each picture, each 0 to `width` long, anywhere in `size`.
 
-    Shape: -> [B, size] bool.
+    Shape: -> [B, P, size] bool.
     """
-    length = torch.rand(batch, count, 1, device=device) * min(width, size)
-    start = torch.rand(batch, count, 1, device=device) * (size - length)
+    length = torch.rand(*each, count, 1, device=device) * min(width, size)
+    start = torch.rand(*each, count, 1, device=device) * (size - length)
     position = torch.arange(size, device=device)
-    return ((position >= start.floor()) & (position < (start + length).floor())).any(dim=1)
+    return ((position >= start.floor()) & (position < (start + length).floor())).any(dim=2)

@@ -1,5 +1,7 @@
 """EmotionCnn: residual 2-D convolutions on the log-mel spectrogram, then a pooling; one network or several."""
 
+from itertools import cycle
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -38,26 +40,26 @@ class ResidualBlock(nn.Module):
 class EmotionCnn(nn.Module):
     """One answer from each member of an ensemble of networks of one shape; their mean is the model's.
 
-    Args:
-        config: of each network, and how many `members` there are.
-        channels, bands, frames, classes: as in `ResidualCnn`.
+    Each member sees one of the clip's pictures; they take them in turn.
 
-    Shape: [B, channels, M, F] -> [K, B, C] for K members.
+    Args:
+        config: of each network, how many `members` there are, and the pictures.
+        bands, frames, classes: as in `ResidualCnn`.
+
+    Shape: [B, P, M, F] -> [K, B, C] for K members.
 
     Source: Lakshminarayanan et al., Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles,
     NeurIPS 2017.
     """
 
-    def __init__(self, config: CnnConfig, channels: int, bands: int, frames: int, classes: int):
+    def __init__(self, config: CnnConfig, bands: int, frames: int, classes: int):
         super().__init__()
-        self.members = nn.ModuleList(
-            ResidualCnn(config, channels, bands, frames, classes) for _ in range(config.members)
-        )
+        self.members = nn.ModuleList(ResidualCnn(config, bands, frames, classes) for _ in range(config.members))
         self.to(memory_format=torch.channels_last)  # faster on GPUs and processors alike
 
     def forward(self, spectrogram: Tensor) -> Tensor:
-        spectrogram = spectrogram.contiguous(memory_format=torch.channels_last)
-        return torch.stack([member(spectrogram) for member in self.members])
+        pictures = [each.contiguous(memory_format=torch.channels_last) for each in spectrogram.split(1, dim=1)]
+        return torch.stack([member(picture) for member, picture in zip(self.members, cycle(pictures), strict=False)])
 
 
 class ResidualCnn(nn.Module):
@@ -68,22 +70,21 @@ class ResidualCnn(nn.Module):
 
     Args:
         config: width, depth, band stride, dropout, head.
-        channels: pictures of one clip.
         bands: M.
         frames: F; the flatten head is built for this many.
         classes: C.
 
-    Shape: [B, channels, M, F] -> [B, C].
+    Shape: [B, 1, M, F] -> [B, C].
 
     Raises:
         ValueError: too few bands or frames for the depth.
     """
 
-    def __init__(self, config: CnnConfig, channels: int, bands: int, frames: int, classes: int):
+    def __init__(self, config: CnnConfig, bands: int, frames: int, classes: int):
         super().__init__()
         stem = config.width // 2
         self.stem = nn.Sequential(
-            nn.Conv2d(channels, stem, 5, stride=(config.band_stride, 2), padding=2, bias=False),
+            nn.Conv2d(1, stem, 5, stride=(config.band_stride, 2), padding=2, bias=False),
             nn.BatchNorm2d(stem),
             nn.ReLU(),
         )

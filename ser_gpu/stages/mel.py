@@ -26,7 +26,7 @@ class LogMel(nn.Module):
 
     Shape:
         - input: [B, L] floating point
-        - output: [B, 1, M, F] float32, F = L // hop + 1; [B, 2, M, F] with a band channel
+        - output: [B, 1, M, F] float32, F = L // hop + 1
 
     Raises:
         ValueError: kernels of another shape than the configuration's.
@@ -51,17 +51,7 @@ class LogMel(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         with torch.autocast(waveform.device.type, enabled=False):
-            return self.picture(self.decibels(waveform))
-
-    def picture(self, decibels: Tensor) -> Tensor:
-        """What the network sees of a clip's decibels.
-
-        Shape: [B, M, F] -> [B, 1, M, F], or [B, 2, M, F] with a band channel.
-        """
-        level = _normalised(decibels.unsqueeze(1))
-        if not self.config.band_channel:
-            return level
-        return torch.cat([level, _normalised(level - level.mean(dim=3, keepdim=True))], dim=1)
+            return normalised(self.decibels(waveform).unsqueeze(1))
 
     def decibels(self, waveform: Tensor) -> Tensor:
         """Level of each cell below the clip's loudest cell, not under the floor.
@@ -80,12 +70,12 @@ class LogMel(nn.Module):
         return in_cache(self.mel_power, waveform.float(), clips=max(1, _CACHE_BYTES // complex_bytes))
 
 
-def _normalised(picture: Tensor) -> Tensor:
-    """Zero mean and unit variance for each clip.
+def normalised(decibels: Tensor) -> Tensor:
+    """Zero mean and unit variance for each picture of each clip.
 
-    Shape: [B, 1, M, F] -> [B, 1, M, F].
+    Shape: [B, P, M, F] -> [B, P, M, F].
     """
-    centred = picture - picture.mean(dim=(2, 3), keepdim=True)
+    centred = decibels - decibels.mean(dim=(2, 3), keepdim=True)
     variance = centred.square().mean(dim=(2, 3), keepdim=True)
     return centred * (variance + _SMALLEST_VARIANCE).rsqrt()
 

@@ -1,6 +1,7 @@
 """Pitch, tempo and place of a clip moved in its spectrogram, which is cheaper than in its waveform."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,46 +15,49 @@ _LOG_STEP = math.log(6.4) / 27.0
 
 
 class MoveSpectrogram(nn.Module):
-    """Read bands and frames from other places: another pitch, another tempo, a shift, one of each a clip.
+    """Read bands and frames from other places: another pitch, another tempo, a shift, one of each for all pictures of a
+    clip.
 
     Every band reads where its centre frequency was before the pitch moved; above the highest band the highest one
     goes on. Frames from outside the clip are silent. A vocoder's phases, which the network does not see, are not
     computed.
 
     Args:
-        mel: bands, frequency range, hop, floor.
+        mels: frequency range of each picture; number of bands, hop and floor, which they have in common.
 
     Shape:
-        - decibels: [B, M, F]; pitch and tempo (factors) and shift (frames): [B]
-        - output: [B, M, F]
+        - decibels: [B, P, M, F]; pitch and tempo (factors) and shift (frames): [B]
+        - output: [B, P, M, F]
 
     Source: Jaitly and Hinton, Vocal Tract Length Perturbation improves speech recognition, ICML workshop 2013, for the
     bands.
     """
 
-    def __init__(self, mel: MelConfig):
+    def __init__(self, mels: Sequence[MelConfig]):
         super().__init__()
-        self.mel = mel
-        low, high = hertz_to_mel(torch.tensor([mel.f_min, mel.f_max]))
-        step = (high - low) / (mel.n_mels + 1)
+        self.floor_db = -mels[0].top_db
+        bands = mels[0].n_mels
+        low, high = hertz_to_mel(torch.tensor([[mel.f_min, mel.f_max] for mel in mels])).split(1, dim=1)
+        step = (high - low) / (bands + 1)
         self.register_buffer("lowest", low, persistent=False)
         self.register_buffer("step", step, persistent=False)
-        self.register_buffer("centre", mel_to_hertz(low + step * torch.arange(1, mel.n_mels + 1)), persistent=False)
+        self.register_buffer("centre", mel_to_hertz(low + step * torch.arange(1, bands + 1)), persistent=False)
 
     def forward(self, decibels: Tensor, pitch: Tensor, tempo: Tensor, shift: Tensor) -> Tensor:
         return self._move_frames(self._move_bands(decibels, pitch), tempo, shift)
 
     def _move_bands(self, decibels: Tensor, pitch: Tensor) -> Tensor:
-        source = hertz_to_mel(self.centre / pitch[:, None])
+        source = hertz_to_mel(self.centre / pitch[:, None, None])
         place = (source - self.lowest) / self.step - 1.0
-        return _read(decibels, place.clamp(0, self.mel.n_mels - 1), dim=1)
+        return _read(decibels, place.clamp(0, decibels.shape[2] - 1).unsqueeze(3), dim=2)
 
     def _move_frames(self, decibels: Tensor, tempo: Tensor, shift: Tensor) -> Tensor:
-        last = decibels.shape[2] - 1
+        last = decibels.shape[3] - 1
         frame = torch.arange(last + 1, device=decibels.device)
         place = (frame - shift[:, None] - last / 2) * tempo[:, None] + last / 2
         outside = (place < 0) | (place > last)
-        return _read(decibels, place.clamp(0, last), dim=2).masked_fill(outside[:, None], -self.mel.top_db)
+        read = _read(decibels, place.clamp(0, last)[:, None, None], dim=3)
+        return read.masked_fill(outside[:, None, None], self.floor_db)
 
 
 class SpectrogramWarp(nn.Module):
@@ -63,17 +67,17 @@ class SpectrogramWarp(nn.Module):
 
     Args:
         config: ranges and probabilities.
-        mel: bands, frequency range, hop, floor.
+        mels: of the pictures, as in `MoveSpectrogram`.
         sample_rate: Hz.
 
-    Shape: [B, M, F] dB -> [B, M, F] dB.
+    Shape: [B, P, M, F] dB -> [B, P, M, F] dB.
     """
 
-    def __init__(self, config: AugmentConfig, mel: MelConfig, sample_rate: int):
+    def __init__(self, config: AugmentConfig, mels: Sequence[MelConfig], sample_rate: int):
         super().__init__()
         self.config = config
-        self.frames_per_second = sample_rate / mel.hop
-        self.move = MoveSpectrogram(mel)
+        self.frames_per_second = sample_rate / mels[0].hop
+        self.move = MoveSpectrogram(mels)
 
     def forward(self, decibels: Tensor) -> Tensor:
         if not (self.training and self.config.enabled and self.config.warp == "spectrogram"):
@@ -98,9 +102,9 @@ class SpectrogramWarp(nn.Module):
 def _read(decibels: Tensor, place: Tensor, dim: int) -> Tensor:
     """Values between the cells of one axis, by a straight line.
 
-    Shape: [B, M, F], [B, size of `dim`] -> [B, M, F].
+    Shape: [B, P, M, F], a place for each cell or for all along an axis of size one -> [B, P, M, F].
     """
-    place = place.unsqueeze(3 - dim).expand_as(decibels)
+    place = place.expand_as(decibels)
     left = place.floor().clamp(max=decibels.shape[dim] - 2)
     cell = left.long()
     return torch.lerp(decibels.gather(dim, cell), decibels.gather(dim, cell + 1), place - left)

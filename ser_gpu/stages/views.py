@@ -1,5 +1,6 @@
 """Views: a clip as it is, and as neighbours of its voice would have said it; the model's answer is their mean."""
 
+from collections.abc import Sequence
 from itertools import product
 
 import torch
@@ -16,18 +17,18 @@ class Views(nn.Module):
 
     Args:
         config: how far the views are from the clip.
-        mel: bands, frequency range, hop, floor.
+        mels: of the pictures, as in `MoveSpectrogram`.
 
-    Shape: [B, M, F] dB -> [V B, M, F] dB, view by view, the clip itself first; V is 9 or 1.
+    Shape: [B, P, M, F] dB -> [V B, P, M, F] dB, view by view, the clip itself first; V is 9 or 1.
 
     Source: Krizhevsky et al., ImageNet Classification with Deep Convolutional Neural Networks, NeurIPS 2012, for the
     mean over views.
     """
 
-    def __init__(self, config: ViewsConfig, mel: MelConfig):
+    def __init__(self, config: ViewsConfig, mels: Sequence[MelConfig]):
         super().__init__()
         self.config = config
-        self.move = MoveSpectrogram(mel)
+        self.move = MoveSpectrogram(mels)
         up, faster = 2.0 ** (config.semitones / 12.0), config.tempo
         _, *others = product((1.0, up, 1.0 / up), (1.0, faster, 1.0 / faster))
         pitch, tempo = torch.tensor(others).unbind(dim=1)
@@ -39,5 +40,5 @@ class Views(nn.Module):
             return decibels
         clips = len(decibels)
         pitch, tempo = (factor.repeat_interleave(clips) for factor in (self.pitch, self.tempo))
-        others = self.move(decibels.repeat(len(self.pitch), 1, 1), pitch, tempo, torch.zeros_like(pitch))
+        others = self.move(decibels.repeat(len(self.pitch), 1, 1, 1), pitch, tempo, torch.zeros_like(pitch))
         return torch.cat([decibels, others])

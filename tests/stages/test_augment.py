@@ -58,7 +58,7 @@ def test_disabled_augmentation_is_the_identity_in_training(voices):
 
 def test_band_gains_are_one_a_band_smooth_and_of_the_strength_asked_for():
     torch.manual_seed(0)
-    gains = BandGain(AugmentConfig(band_gain_probability=1, band_gain_db=4))(torch.zeros(2_000, 64, 5))
+    gains = BandGain(AugmentConfig(band_gain_probability=1, band_gain_db=4))(torch.zeros(2_000, 1, 64, 5))[:, 0]
     assert torch.equal(gains, gains[:, :, :1].expand_as(gains))
     knots = gains[:, [0, 63], 0]
     assert knots.std().item() == pytest.approx(4.0, rel=0.05)  # 4,000 draws, two standard errors are 2 %
@@ -67,7 +67,7 @@ def test_band_gains_are_one_a_band_smooth_and_of_the_strength_asked_for():
 
 def test_band_gains_meet_the_share_of_clips_asked_for():
     torch.manual_seed(0)
-    gains = BandGain(AugmentConfig(band_gain_probability=0.25))(torch.zeros(1_000, 64, 5))
+    gains = BandGain(AugmentConfig(band_gain_probability=0.25))(torch.zeros(1_000, 1, 64, 5))[:, 0]
     assert 0.2 < (gains != 0).any(dim=2).any(dim=1).float().mean() < 0.3  # three and a half standard deviations
 
 
@@ -80,6 +80,13 @@ def test_masks_hide_at_most_what_they_may():
     assert 25 <= frames.max() <= 30
     assert bands.min() == frames.min() == 0
     assert len({tuple(row.flatten().tolist()) for row in masked[:20]}) == 20, "each clip has its own masks"
+
+
+@pytest.mark.parametrize("stage", [BandGain, SpectrogramMask])
+def test_each_picture_of_a_clip_has_its_own_gain_and_masks(stage):
+    torch.manual_seed(0)
+    changed = stage(AugmentConfig())(torch.ones(8, 2, 64, 188))
+    assert (changed[:, 0] != changed[:, 1]).flatten(1).any(dim=1).all()
 
 
 def test_mixup_blends_clips_and_labels_by_the_same_weight():

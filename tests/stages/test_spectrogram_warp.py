@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ser_gpu.config import AugmentConfig, MelConfig
+from ser_gpu.config import PICTURES, AugmentConfig, MelConfig
 from ser_gpu.stages.augment import WaveformAugment
 from ser_gpu.stages.mel import LogMel
 from ser_gpu.stages.spectrogram_warp import SpectrogramWarp, hertz_to_mel, mel_to_hertz
@@ -20,12 +20,12 @@ STILL = AugmentConfig(
 
 
 def warped(decibels, **settings):
-    return SpectrogramWarp(replace(STILL, **settings), MEL, RATE)(decibels)
+    return SpectrogramWarp(replace(STILL, **settings), [MEL], RATE)(decibels.unsqueeze(1)).squeeze(1)
 
 
-def decibels_of(*hertz):
+def decibels_of(*hertz, mel=MEL):
     time = torch.arange(3 * RATE) / RATE
-    return LogMel(MEL, RATE).decibels(torch.stack([torch.sin(2 * math.pi * each * time) for each in hertz]))
+    return LogMel(mel, RATE).decibels(torch.stack([torch.sin(2 * math.pi * each * time) for each in hertz]))
 
 
 def test_the_mel_scale_is_librosas_and_its_inverse_is_one():
@@ -65,6 +65,24 @@ def test_it_shows_what_the_waveform_played_faster_shows(voices, factor):
     assert distance(moved, heard) < 0.5 * distance(still, heard)
 
 
+@pytest.mark.parametrize("semitones", [-3.0, 2.0])
+def test_pictures_of_a_clip_move_together_each_in_its_own_bands(semitones):
+    factor = 2 ** (semitones / 12)
+    mels = [MEL.picture(name) for name in PICTURES]
+
+    def pictures_of(*hertz):
+        return torch.stack([decibels_of(*hertz, mel=mel) for mel in mels], dim=1)
+
+    warp = SpectrogramWarp(replace(STILL, speed_probability=1, min_speed=factor, max_speed=factor), mels, RATE)
+    moved, heard = (each[:, :, :, 94].argmax(dim=2) for each in (warp(pictures_of(500.0)), pictures_of(500.0 * factor)))
+    assert (moved - heard).abs().max() <= 1
+    torch.manual_seed(0)
+    shorter = replace(STILL, stretch_probability=1, min_stretch=1.2, max_stretch=1.6, shift_probability=1)
+    sounds = SpectrogramWarp(shorter, mels, RATE)(torch.zeros(8, 3, 64, 188)) > -MEL.top_db
+    assert torch.equal(sounds, sounds[:, :1].expand_as(sounds))
+    assert len({tuple(row.tolist()) for row in sounds[:, 0, 0]}) == 8, "each clip by its own draw"
+
+
 def test_faster_is_shorter_around_the_centre_and_silent_outside():
     decibels = torch.zeros(1, 64, 188)
     half = warped(decibels, stretch_probability=1, min_stretch=2.0, max_stretch=2.0)[0, 0]
@@ -93,14 +111,14 @@ def test_probabilities_hold_for_each_clip_alone():
 
 @pytest.mark.parametrize("config", [AugmentConfig(warp="waveform"), AugmentConfig(enabled=False)])
 def test_it_leaves_alone_what_is_not_its_own(config):
-    decibels = torch.randn(2, 64, 188)
-    assert SpectrogramWarp(config, MEL, RATE)(decibels) is decibels
+    decibels = torch.randn(2, 1, 64, 188)
+    assert SpectrogramWarp(config, [MEL], RATE)(decibels) is decibels
 
 
 def test_eval_is_the_identity_and_draws_nothing():
-    decibels = torch.randn(2, 64, 188)
+    decibels = torch.randn(2, 1, 64, 188)
     state = torch.get_rng_state()
-    assert SpectrogramWarp(AugmentConfig(warp="spectrogram"), MEL, RATE).eval()(decibels) is decibels
+    assert SpectrogramWarp(AugmentConfig(warp="spectrogram"), [MEL], RATE).eval()(decibels) is decibels
     assert torch.equal(torch.get_rng_state(), state)
 
 
