@@ -40,7 +40,7 @@ class LogMel(nn.Module):
         if self.backend == "conv":
             self.mel_power = ConvMelPower(config, sample_rate)
         else:
-            self.mel_power = FftMelPower(config, *(kernels or nnaudio_kernels(config, sample_rate)))
+            self.mel_power = FftMelPower(config, sample_rate, *(kernels or nnaudio_kernels(config, sample_rate)))
 
     @property
     def backend(self) -> str:
@@ -86,9 +86,10 @@ class FftMelPower(nn.Module):
     Shape: [B, L] -> [B, M, F].
     """
 
-    def __init__(self, config: MelConfig, window: Tensor, mel_basis: Tensor):
+    def __init__(self, config: MelConfig, sample_rate: int, window: Tensor, mel_basis: Tensor):
         super().__init__()
         self.config = config
+        self.bins = min(config.n_fft // 2, int(config.f_max * config.n_fft / sample_rate)) + 1
         for name, kernel, shape in (
             ("window", window, (config.n_fft,)),
             ("mel_basis", mel_basis, (config.n_mels, config.n_fft // 2 + 1)),
@@ -107,7 +108,8 @@ class FftMelPower(nn.Module):
             pad_mode="constant",
             return_complex=True,
         )
-        return torch.matmul(self.mel_basis, stft.real.square() + stft.imag.square())
+        stft = stft[:, : self.bins]  # above f_max no band hears anything
+        return torch.matmul(self.mel_basis[:, : self.bins], stft.real.square() + stft.imag.square())
 
 
 class ConvMelPower(nn.Module):

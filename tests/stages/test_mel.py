@@ -33,6 +33,13 @@ def test_decibels_are_librosas(backend, n_fft, voices):
         np.testing.assert_allclose(mine, librosa_decibels(waveform, config), atol=DECIBELS, rtol=0)
 
 
+@pytest.mark.parametrize("f_max", [440.0, 1_500.0, 7_999.0])
+def test_bands_may_end_anywhere(f_max, voices):
+    config = MelConfig(n_fft=2048, n_mels=20, f_max=f_max, backend="fft")
+    for mine, waveform in zip(LogMel(config, 16_000).decibels(voices), voices, strict=True):
+        np.testing.assert_allclose(mine, librosa_decibels(waveform, config), atol=DECIBELS, rtol=0)
+
+
 @pytest.mark.ravdess
 @pytest.mark.parametrize("backend", ["conv", "fft"])
 def test_decibels_are_librosas_on_real_speech(backend, ravdess_paths):
