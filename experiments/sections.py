@@ -227,17 +227,11 @@ def _training(name: str) -> str:
 def _schedules() -> str:
     files = [
         weights_file(name)
-        for name in (
-            "runs/stratified-60-epochs.json",
-            "crossvalidation/stratified/fold0-seed0/result.json",
-            "runs/stratified-narrow-picture.json",
-            "runs/twin-safe-60-epochs.json",
-            "crossvalidation/twin-safe/fold0-seed0/result.json",
-        )
+        for protocol in ("stratified", "twin-safe")
+        for name in (f"runs/{protocol}-60-epochs.json", f"crossvalidation/{protocol}/fold0-seed0/result.json")
     ]
     rows = [
         {"training": f"`{result['protocol']}`, fold {result['fold']}", "epochs": result["config"]["training"]["epochs"]}
-        | {"pictures": result["config"]["model"]["cnn"]["sees"].replace(",", ", ")}
         | {
             f"{part}: {label}": f"{result[part][key]:.3f}"
             for part in ("validation", "test")
@@ -249,8 +243,7 @@ def _schedules() -> str:
         "`ser_gpu.train` takes 120 epochs where every speaker is in training, and 60 where not. The longer schedule\n"
         "was chosen on the validation part of `stratified`. By one split of each, what it learns there is mostly the\n"
         "twins: kept together, they leave it little to gain, and [new voices nothing]"
-        "(../experiments/README.md#at-full-length).\n"
-        "The narrow picture, chosen on voices that are new, does not help known ones.\n\n"
+        "(../experiments/README.md#at-full-length).\n\n"
         f"{markdown(rows)}"
     )
 

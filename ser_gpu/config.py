@@ -8,7 +8,6 @@ PICTURES = ("wide", "narrow", "short")
 WARPS = ("waveform", "spectrogram")
 OPTIMIZERS = ("adamw", "muon")
 EPOCHS_FOR_NEW_VOICES = 60
-PICTURES_FOR_NEW_VOICES = "wide,narrow"
 _NARROW_HERTZ = 1_500.0
 
 
@@ -192,7 +191,6 @@ class CnnConfig:
 
     `members` such networks, which differ in their first weights and in the picture that they see, learn side by side
     and answer together. `sees` names the pictures, with commas; the members take them in turn (`MelConfig.picture`).
-    One suits voices that are heard again; for new ones `PICTURES_FOR_NEW_VOICES` do better.
     `band_stride` is the first convolution's step over mel bands: 2 halves the work of all that follows. `pool_first`
     puts each block's pooling before its convolutions, which then do a quarter of their work.
     `head` is "gap" (global average pooling), "statistics" (mean and standard deviation over time), "attention" (a mean
@@ -204,7 +202,7 @@ class CnnConfig:
     band_stride: int = 2
     pool_first: bool = True
     members: int = 2
-    sees: str = "wide"
+    sees: str = "wide,narrow"
     block_dropout: float = 0.0
     head_dropout: float = 0.2
     head: str = "gap"

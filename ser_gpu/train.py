@@ -15,7 +15,6 @@ from ser_gpu.checkpoint import Provenance
 from ser_gpu.config import (
     EPOCHS_FOR_NEW_VOICES,
     HEADS,
-    PICTURES_FOR_NEW_VOICES,
     AugmentConfig,
     CnnConfig,
     ModelConfig,
@@ -43,14 +42,11 @@ def _train(args: argparse.Namespace) -> int:
         protocol=protocol.name,
         fold=protocol.fold,
         seed=args.seed,
-        epochs=args.epochs or (EPOCHS_FOR_NEW_VOICES if protocol.speaker_independent else TrainConfig.epochs),
+        epochs=args.epochs or _epochs(protocol),
         batch_size=args.batch_size,
         lr=args.lr,
     )
-    sees = PICTURES_FOR_NEW_VOICES if protocol.speaker_independent else CnnConfig.sees
-    model_config = ModelConfig(
-        augment=AugmentConfig(enabled=not args.no_augment), cnn=CnnConfig(head=args.head, sees=sees)
-    )
+    model_config = ModelConfig(augment=AugmentConfig(enabled=not args.no_augment), cnn=CnnConfig(head=args.head))
     config, model_config = with_settings(config, model_config, args.set)
     if args.refit:
         config = replace(config, refit=True)
@@ -58,6 +54,10 @@ def _train(args: argparse.Namespace) -> int:
     out = Path(args.out or f"runs/{protocol.name}-fold{protocol.fold}-seed{args.seed}{again}")
     with only_one(out):
         return _train_into(out, args, device, protocol, config, model_config)
+
+
+def _epochs(protocol: Protocol) -> int:
+    return EPOCHS_FOR_NEW_VOICES if protocol.speaker_independent else TrainConfig.epochs
 
 
 def _train_into(

@@ -13,7 +13,6 @@ from ser_gpu import checkpoint, train
 from ser_gpu.config import (
     EPOCHS_FOR_NEW_VOICES,
     OPTIMIZERS,
-    PICTURES_FOR_NEW_VOICES,
     AudioConfig,
     AugmentConfig,
     CnnConfig,
@@ -258,20 +257,20 @@ def test_help_shows_the_defaults(capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "epochs", "sees"),
+    ("arguments", "epochs"),
     [
-        ([], TrainConfig().epochs, "wide"),
-        (["--protocol", "twin-safe"], TrainConfig().epochs, "wide"),
-        (["--protocol", "actors5"], EPOCHS_FOR_NEW_VOICES, PICTURES_FOR_NEW_VOICES),
-        (["--test-actors", "1"], EPOCHS_FOR_NEW_VOICES, PICTURES_FOR_NEW_VOICES),
-        (["--protocol", "actors5", "--epochs", "7", "--set", "cnn.sees=short"], 7, "short"),
+        ([], TrainConfig().epochs),
+        (["--protocol", "twin-safe"], TrainConfig().epochs),
+        (["--protocol", "actors5"], EPOCHS_FOR_NEW_VOICES),
+        (["--test-actors", "1"], EPOCHS_FOR_NEW_VOICES),
+        (["--protocol", "actors5", "--epochs", "7"], 7),
     ],
 )
-def test_a_training_for_new_voices_is_shorter_and_sees_more(arguments, epochs, sees, tmp_path, monkeypatch):
+def test_a_training_for_new_voices_is_shorter(arguments, epochs, tmp_path, monkeypatch):
     configs = []
-    monkeypatch.setattr(train, "_train_into", lambda *parts: configs.append(parts[4:6]) or 0)
+    monkeypatch.setattr(train, "_train_into", lambda *parts: configs.append(parts[4]) or 0)
     assert train.main([*arguments, "--device", "cpu", "--out", str(tmp_path / "run")]) == 0
-    assert [(training.epochs, model.cnn.sees) for training, model in configs] == [(epochs, sees)]
+    assert [config.epochs for config in configs] == [epochs]
 
 
 def refit(finished, data, out, *more):
