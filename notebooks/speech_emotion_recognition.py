@@ -388,8 +388,8 @@ figures.spectrograms(views, window_seconds, hertz, title, columns=4)
 # descriptions. *Sees* is the receptive field, the piece of the picture that one cell of a block's output depends on.
 #
 # A model may hold several such networks, which start from other weights, see another picture and answer together: what
-# one of them learned by heart, the others did not. And it may look at each clip more than once, as it is and as a
-# slightly higher, lower, faster or slower voice would say it; its answer is the mean.
+# one of them learned by heart, the others did not. And it may look at each clip more than once, as it is and as a slightly higher, lower,
+# faster or slower voice would say it; its answer is the mean.
 
 # %%
 from ser_gpu.anatomy import anatomy
