@@ -311,18 +311,6 @@ for backend in ("conv", "fft"):
 Markdown(markdown(rows))
 
 # %% [markdown]
-# No picture shows everything. A long frame tells frequencies apart that a short one blurs, and blurs moments that a
-# short one tells apart. So a model may look at several pictures of a clip, each by a network of its own (section 6).
-# Here are those of our model.
-
-# %%
-pictures = dict(zip(model.config.cnn.pictures, model.config.pictures))
-levels = {name: each.decibels(one)[0].numpy() for name, each in zip(pictures, model.mels)}
-centres = {name: acoustics.band_centres(each.n_mels, each.f_min, each.f_max) for name, each in pictures.items()}
-frames = " and ".join(f"{1000 * each.n_fft / rate:.0f} ms" for each in pictures.values())
-figures.pictures(levels, centres, window_seconds, f"One clip in frames of {frames}")
-
-# %% [markdown]
 # Last, each picture is shifted to mean zero and scaled to variance one. What the network sees no longer depends on the
 # level of the recording.
 #
@@ -387,8 +375,8 @@ figures.spectrograms(views, window_seconds, hertz, title, columns=4)
 # around them, and a pooling that halves the picture while the number of channels doubles: fewer places, richer
 # descriptions. *Sees* is the receptive field, the piece of the picture that one cell of a block's output depends on.
 #
-# A model may hold several such networks, which start from other weights, see another picture and answer together: what
-# one of them learned by heart, the others did not. And it may look at each clip more than once, as it is and as a slightly higher, lower,
+# A model may hold several such networks, which start from other weights and answer together: what one of them learned
+# by heart, the others did not. And it may look at each clip more than once, as it is and as a slightly higher, lower,
 # faster or slower voice would say it; its answer is the mean.
 
 # %%

@@ -71,14 +71,6 @@ def test_spectrograms_share_one_colour_scale(generator):
     assert [axes.get_title() for axes in figure.axes[:3]] == list(pictures)
 
 
-def test_pictures_of_a_clip_have_each_its_own_bands(generator):
-    levels = {name: -80 * generator.random((64, 20)) for name in ("wide", "narrow")}
-    hertz = {"wide": HERTZ, "narrow": HERTZ / 8}
-    wide, narrow, _ = drawn(figures.pictures(levels, hertz, 3.0, "title")).axes
-    assert "4,000" in [tick.get_text() for tick in wide.get_yticklabels()]
-    assert [tick.get_text() for tick in narrow.get_yticklabels()] == ["250", "500"]
-
-
 def test_the_title_of_a_difference_is_true():
     difference = Interval(np.where(HERTZ > 1_000, 3.0, -3.0), np.where(HERTZ > 1_000, 2.0, -4.0), np.zeros(64) - 2)
     difference = Interval(difference.mean, difference.low, difference.mean + 1)

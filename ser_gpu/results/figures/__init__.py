@@ -4,15 +4,7 @@ from ser_gpu.results.figures.corpus import acoustic_profile, counts, distances, 
 from ser_gpu.results.figures.learning import ablation, evidence, training_curves
 from ser_gpu.results.figures.protocols import emotions_by_protocol, errors_by_side, protocols
 from ser_gpu.results.figures.scores import confusion, pitch_bias, pitch_counterfactual, reliability, robustness
-from ser_gpu.results.figures.sound import (
-    band_difference,
-    from_wave_to_mel,
-    path,
-    pictures,
-    spectra,
-    spectrograms,
-    trimming,
-)
+from ser_gpu.results.figures.sound import band_difference, from_wave_to_mel, path, spectra, spectrograms, trimming
 
 __all__ = [
     "ablation",
@@ -27,7 +19,6 @@ __all__ = [
     "evidence",
     "from_wave_to_mel",
     "path",
-    "pictures",
     "pitch_bias",
     "pitch_counterfactual",
     "protocols",

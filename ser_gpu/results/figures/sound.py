@@ -104,26 +104,6 @@ def spectrograms(
     return figure
 
 
-def pictures(levels: dict[str, np.ndarray], hertz: dict[str, np.ndarray], seconds: float, title: str) -> Figure:
-    """The pictures of one clip side by side, each with its own bands.
-
-    Args:
-        levels: name -> [M, F] in dB below the picture's peak.
-        hertz: name -> centre of each band, [M].
-        seconds: length of the clip.
-        title: what the figure shows.
-    """
-    figure = Figure(figsize=(10.0, 3.8), layout="constrained")
-    panels = figure.subplots(1, len(levels), squeeze=False)[0]
-    lowest = min(picture.min() for picture in levels.values())
-    for axes, (name, picture) in zip(panels, levels.items(), strict=True):
-        image = draw_spectrogram(axes, picture, seconds, hertz[name], vmin=lowest, vmax=0)
-        axes.set(title=name, xlabel="time (s)", ylabel="frequency (Hz)")
-    figure.colorbar(image, ax=panels, label="level (dB below the peak)")
-    figure.suptitle(title)
-    return figure
-
-
 def band_difference(hertz: np.ndarray, difference: Interval, one: str, other: str, actors: int) -> Figure:
     """Energy of each mel band in one emotion less that in another, with a 95 % band over actors.
 
