@@ -202,7 +202,7 @@ class CnnConfig:
     band_stride: int = 2
     pool_first: bool = True
     members: int = 2
-    sees: str = "wide,narrow"
+    sees: str = "wide"
     block_dropout: float = 0.0
     head_dropout: float = 0.2
     head: str = "gap"
