@@ -26,7 +26,12 @@ def test_variants_are_compared_on_validation_alone(variants, tiny_ravdess, tmp_p
     gap = flatten["validation"]["uar"] - recipe["validation"]["uar"]
     assert flatten["difference"] == pytest.approx(gap)
     assert flatten["parameters"] > recipe["parameters"]
-    assert "test" not in flatten["rows"][0]
+    path = tmp_path / "ablation" / "flatten" / "fold0-seed0" / "result.json"
+    result = json.loads(path.read_text())
+    path.write_text(json.dumps(result | {"test": result["validation"]}))
+    assert ablate.main(["--variants", str(variants), *options, *training]) == 0
+    again = json.loads((tmp_path / "ablation" / "table.json").read_text())
+    assert again == table, "what a training knows of its test part is left out"
     assert "flatten" in capsys.readouterr().out
     stored = json.loads((tmp_path / "ablation" / "flatten" / "fold0-seed0" / "config.json").read_text())
     assert (stored["training"]["lr"], stored["model"]["cnn"]["head"]) == (0.003, "flatten"), "both settings hold"

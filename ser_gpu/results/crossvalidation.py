@@ -45,13 +45,14 @@ def summary(rows: Sequence[dict], part: str) -> dict[str, dict]:
 
 
 def ablation(protocol: str, variants: dict[str, list[str]], results: dict[str, Sequence[dict]]) -> dict:
-    """Validation UAR of each variant, and its difference from the first one, fold by fold and seed by seed.
+    """Validation UAR of each variant, and its difference from the first one, fold by fold and seed by seed. What a
+    training says of its test part is left out.
 
     Args:
         variants: name -> settings in which it differs; the first one is the recipe.
         results: name -> what `ser_gpu.train` wrote.
     """
-    rows = {name: [_row(result) for result in each] for name, each in results.items()}
+    rows = {name: [_row(result, ("validation",)) for result in each] for name, each in results.items()}
     recipe = {_place(row): row["validation"]["uar"] for row in rows[next(iter(variants))]}
     return {
         "protocol": protocol,
@@ -100,7 +101,7 @@ def _spread(rows: Sequence[dict], part: str, metric: str, axis: str) -> float | 
     return stdev(means) if len(means) > 1 else None
 
 
-def _row(result: dict) -> dict:
+def _row(result: dict, parts: Sequence[str] = ("validation", "test")) -> dict:
     kept = (
         "fold",
         "seed",
@@ -113,8 +114,6 @@ def _row(result: dict) -> dict:
         "environment",
     )
     scores = {
-        part: {name: result[part][name] for name in ("clips", *METRICS, "by_sex")}
-        for part in ("validation", "test")
-        if part in result
+        part: {name: result[part][name] for name in ("clips", *METRICS, "by_sex")} for part in parts if part in result
     }
     return {name: result[name] for name in kept} | scores
