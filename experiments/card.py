@@ -20,6 +20,7 @@ SECTIONS = {
     "pitch-bias": sections.pitch_bias,
     "ablation": sections.ablation,
     "ablation-full-length": sections.ablation_full_length,
+    "ablation-pictures": sections.ablation_pictures,
 }
 _MARKED = re.compile(r"(?P<begin><!-- (?P<name>[\w-]+): begin -->\n).*?(?P<end><!-- (?P=name): end -->)", re.DOTALL)
 

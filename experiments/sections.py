@@ -15,6 +15,7 @@ HELD_OUT = {
     "twin-safe": "a tenth of the clips and their repetitions",
     "actors5": "five actors (one fold: four)",
     "actors5-refit": "the same, with the two validation actors in training as well",
+    "actors5-32-khz": "five actors (one fold: four), heard up to 16 kHz",
     "actors6": "four actors",
 }
 _HEADLINE = {"accuracy": "accuracy", "UAR": "uar", "macro F1": "macro_f1"}
@@ -49,7 +50,9 @@ def cross_validations() -> str:
         "  --table weights/crossvalidation/PROTOCOL.json\n"
         "```\n\n"
         "A refit repeats each training with its validation part in it, and keeps its temperature: the same with\n"
-        "`--refit weights/crossvalidation/actors5`, and `actors5-refit` in the table's name.\n\n"
+        "`--refit weights/crossvalidation/actors5`, and `actors5-refit` in the table's name. At 32 kHz: the same with\n"
+        "`--name actors5-32-khz --set audio.sample_rate=32000 mel.n_fft=2048 mel.hop=512 mel.f_max=16000\n"
+        "trim.frame_length=4096 trim.hop=1024`.\n\n"
         f"{_arithmetic()}"
     )
 
@@ -150,6 +153,11 @@ def ablation() -> str:
 def ablation_full_length() -> str:
     """The decisive variants once more, after all epochs."""
     return _ablation("ablation-full-length")
+
+
+def ablation_pictures() -> str:
+    """Other pictures of a clip, on the validation voices of all folds."""
+    return _ablation("ablation-pictures")
 
 
 def _ablation(name: str) -> str:

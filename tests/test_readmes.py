@@ -162,7 +162,7 @@ def test_the_card_tells_men_and_women_apart_on_new_voices():
             assert row(text, f"{third['third']} third of {label}") == expected
 
 
-@pytest.mark.parametrize("name", ["ablation", "ablation-full-length"])
+@pytest.mark.parametrize("name", ["ablation", "ablation-full-length", "ablation-pictures"])
 def test_the_ablation_on_the_page_is_the_one_that_was_measured(name):
     page = (ROOT / "experiments" / "README.md").read_text()
     text = between(page, f"<!-- {name}: begin -->", f"<!-- {name}: end -->")
