@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from textwrap import fill
 
 from ser_gpu.results import crossvalidation
 from ser_gpu.results.figures.style import VOICES
@@ -211,7 +212,7 @@ def _arithmetic() -> str:
     rows = {name: read(path)["rows"] for name, path in paths.items() if path.exists()}
     short = {name: sum(row["bfloat16"] for row in each) for name, each in rows.items()}
     said = ", ".join(f"{count} of {len(rows[name])} of `{name}`" for name, count in short.items() if count)
-    return f"The network was trained in bfloat16 in {said or 'none of them'}; in float32 in all others."
+    return fill(f"The network was trained in bfloat16 in {said or 'none of them'}; in float32 in all others.", 120)
 
 
 def _training(name: str) -> str:

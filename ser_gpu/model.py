@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from os import PathLike
 from typing import BinaryIO
 
@@ -75,7 +74,7 @@ class SpeechEmotionModel(nn.Module):
         self.augment = WaveformAugment(config.augment, config.audio.sample_rate)
         self.mels = nn.ModuleList(
             LogMel(mel, config.audio.sample_rate, kernels)
-            for mel, kernels in zip(config.pictures, mel_kernels or repeat(None), strict=False)
+            for mel, kernels in zip(config.pictures, mel_kernels or [None] * len(config.pictures), strict=True)
         )
         self.warp = SpectrogramWarp(config.augment, config.pictures, config.audio.sample_rate)
         self.gain = BandGain(config.augment)

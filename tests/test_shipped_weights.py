@@ -25,9 +25,8 @@ def test_their_kernels_are_those_that_nnaudio_makes_of_their_configuration():
     for mel in model.mels:
         stored = mel.mel_power.window, mel.mel_power.mel_basis
         for ours, theirs in zip(stored, nnaudio_kernels(mel.config, model.sample_rate), strict=True):
-            torch.testing.assert_close(
-                ours, theirs, atol=1e-7, rtol=0
-            )  # another processor's cosine may round otherwise
+            # another processor's cosine may round otherwise
+            torch.testing.assert_close(ours, theirs, atol=1e-7, rtol=0)
 
 
 def test_their_logits_are_what_they_were():
