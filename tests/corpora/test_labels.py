@@ -1,0 +1,66 @@
+import pytest
+
+from ser_gpu.corpora import emo_db, emovo, labels
+
+
+@pytest.mark.parametrize(
+    ("name", "emotion"),
+    [
+        ("ang", "angry"),
+        ("Anger", "angry"),
+        ("HAP", "happy"),
+        ("joy", "happy"),
+        ("exc", "happy"),
+        ("fear", "fearful"),
+        ("ps", "surprised"),
+        ("Pleasant surprise", "surprised"),
+        ("pleasant-surprise", "surprised"),
+        ("disgusted", "disgust"),
+        ("neu", "neutral"),
+        ("sadness", "sad"),
+        (" calm ", "calm"),
+        ("boredom", "bored"),
+        ("Home sick", "home_sick"),
+        ("злость", "злость"),
+    ],
+)
+def test_aliases(name, emotion):
+    assert labels.canonical(name) == emotion
+
+
+def test_every_alias_leads_to_a_name_that_stays():
+    assert all(labels.canonical(emotion) == emotion for emotion in labels.EMOTIONS)
+    assert all(labels.canonical(name) == labels.canonical(labels.canonical(name)) for name in labels.ALIASES)
+
+
+def test_a_corpus_has_its_own_letters():
+    assert [labels.canonical(letter, emo_db.ALIASES) for letter in "WLEAFTN"] == [
+        "angry",
+        "bored",
+        "disgust",
+        "fearful",
+        "happy",
+        "sad",
+        "neutral",
+    ]
+    assert labels.canonical("gio", emovo.ALIASES) == "happy"
+    assert labels.canonical("A") == "a", "anger or Angst: not for everybody to say"
+
+
+@pytest.mark.parametrize("name", ["", "  ", "_"])
+def test_an_empty_name_is_refused(name):
+    with pytest.raises(ValueError, match="an emotion needs a name"):
+        labels.canonical(name)
+
+
+def test_a_subset_keeps_the_order_and_names_what_is_not_there():
+    assert labels.subset(["surprise", "neu"], ("neutral", "sad", "surprised")) == ("neutral", "surprised")
+    with pytest.raises(ValueError, match="no such emotion: bored; there are neutral, sad"):
+        labels.subset(["boredom", "sad"], ("neutral", "sad"))
+
+
+@pytest.mark.parametrize(
+    ("text", "gender"), [("F", "female"), ("male", "male"), ("Woman", "female"), (" ", None), ("unknown", None)]
+)
+def test_genders(text, gender):
+    assert labels.gender(text) == gender

@@ -1,0 +1,188 @@
+import codecs
+
+import pytest
+
+from ser_gpu import corpora
+from ser_gpu.corpora import manifest
+from tests.corpora.conftest import touch
+
+
+def csv_of(folder, text, name="clips.csv", files=("a.wav", "b.wav", "c.wav")):
+    for file in files:
+        touch(folder / file)
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_folder_per_emotion(tmp_path):
+    for i in range(3):
+        touch(tmp_path / "Anger" / f"{i}.wav")
+        touch(tmp_path / "happy" / "anna" / f"{i}.flac")
+    touch(tmp_path / "Home Sick" / "0.mp3")
+    touch(tmp_path / "README.txt")
+    found = corpora.load(tmp_path)
+    assert found.description == (
+        "a folder per emotion: 7 clips, 3 emotions (happy, angry, home_sick), speakers unknown"
+    )
+    assert [clip.id for clip in found.clips][:4] == ["Anger/0", "Anger/1", "Anger/2", "Home Sick/0"]
+    assert found.clips[-1].id == "happy/anna/2"
+    assert {clip.emotion for clip in found.clips} == {"angry", "happy", "home_sick"}
+    assert {clip.speaker for clip in found.clips} == {None}
+    assert {clip.corpus for clip in found.clips} == {"own"}
+    assert found.left_out == {}
+    assert found.notice is None
+    assert corpora.load(str(tmp_path), "own") == found
+
+
+def test_what_a_folder_per_emotion_leaves_out_is_counted(tmp_path):
+    touch(tmp_path / "happy" / "a.wav")
+    touch(tmp_path / "happy" / "a.mp3")
+    touch(tmp_path / "happy" / "b.m4a")
+    touch(tmp_path / "sad" / ".hidden.wav")
+    touch(tmp_path / "sad" / "c.wav")
+    touch(tmp_path / "loose.wav")
+    found = corpora.load(tmp_path)
+    assert [clip.path.name for clip in found.clips] == ["a.wav", "c.wav"]
+    assert found.left_out == {
+        "duplicate": 1,
+        ".m4a (a format that is not read)": 1,
+        "hidden": 1,
+        "not in a folder of an emotion": 1,
+    }
+
+
+def test_folders_of_the_parts_may_hold_the_emotions(tmp_path):
+    for part in ("train", "val", "test"):
+        touch(tmp_path / part / "happy" / "a.wav")
+        touch(tmp_path / part / "sad" / "a.wav")
+    found = corpora.load(tmp_path)
+    assert found.emotions == ("happy", "sad")
+    assert {clip.id: clip.part for clip in found.clips if clip.emotion == "sad"} == {
+        "test/sad/a": "test",
+        "train/sad/a": "train",
+        "val/sad/a": "validation",
+    }
+    assert found.description.endswith("speakers unknown; parts: 2 train, 2 validation, 2 test")
+
+
+def test_official_names_that_somebody_sorted_by_emotion_are_still_that_corpus_unless_told_otherwise(tmp_path):
+    touch(tmp_path / "mad" / "03-01-05-01-01-01-01.wav")
+    touch(tmp_path / "glad" / "03-01-03-01-01-01-01.wav")
+    assert corpora.load(tmp_path).emotions == ("happy", "angry")
+    assert corpora.load(tmp_path, "own").emotions == ("glad", "mad")
+
+
+def test_a_few_official_names_do_not_make_a_corpus(tmp_path):
+    touch(tmp_path / "angry" / "03-01-05-01-01-01-01.wav")
+    touch(tmp_path / "angry" / "mine.wav")
+    assert corpora.load(tmp_path).description == "a folder per emotion: 2 clips, 1 emotion (angry), speakers unknown"
+
+
+def test_nothing_to_find(tmp_path):
+    with pytest.raises(ValueError, match="neither a folder per emotion"):
+        corpora.load(tmp_path)
+    touch(tmp_path / "loose.wav")
+    with pytest.raises(ValueError, match=r"left out: 1 not in a folder of an emotion$"):
+        corpora.load(tmp_path)
+    with pytest.raises(ValueError, match="absent: no such folder or CSV file"):
+        corpora.load(tmp_path / "absent")
+    with pytest.raises(ValueError, match=r"loose.wav: neither a folder nor a list"):
+        corpora.load(tmp_path / "loose.wav")
+    with pytest.raises(ValueError, match="need a folder or a CSV"):
+        corpora.load(corpus="own")
+    with pytest.raises(ValueError, match="TESS is read from its folder"):
+        corpora.load(tmp_path / "loose.wav", "tess")
+
+
+def test_every_column_of_a_csv(tmp_path):
+    path = csv_of(
+        tmp_path,
+        "file,emotion,speaker,gender,part,corpus,group,intensity,sentence,mood\n"
+        "a.wav,ANG,anna,F,train,home,g1,strong,7,odd\n"
+        "b.wav,joy,ben,male,dev,RAVDESS,,,,\n"
+        "sub/c.wav,boredom,,,,,,,,\n",
+        files=("a.wav", "b.wav", "sub/c.wav"),
+    )
+    found = corpora.load(path)
+    a, b, c = found.clips
+    assert (a.id, a.path, a.emotion, a.speaker, a.gender) == ("a", tmp_path / "a.wav", "angry", "anna", "female")
+    assert (a.part, a.corpus, a.group) == ("train", "home", "g1")
+    assert a.extra == (("intensity", "strong"), ("sentence", "7"), ("mood", "odd"))
+    assert (b.emotion, b.gender, b.part, b.corpus, b.group, b.extra) == (
+        "happy",
+        "male",
+        "validation",
+        "ravdess",
+        None,
+        (),
+    )
+    assert (c.id, c.emotion, c.speaker, c.gender, c.part, c.corpus) == ("sub/c", "bored", None, None, None, "own")
+    assert found.description == (
+        "the list clips.csv: 3 clips, 2 speakers, 3 emotions (happy, angry, bored), the speaker of 1 clip unknown; "
+        "parts: 1 train, 1 validation"
+    )
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_delimiters_other_names_order_and_case(delimiter, tmp_path):
+    rows = [
+        ["Label", "SEX", "Split", "Path"],
+        ["sad", "m", "Test", "a.wav"],
+        ["", "", "", ""],
+        ["sad", "", "", "b.wav"],
+    ]
+    path = csv_of(tmp_path, "\r\n".join(delimiter.join(row) for row in rows), name="clips.tsv")
+    a, b = corpora.load(path).clips
+    assert (a.emotion, a.gender, a.part, a.path.name, b.part) == ("sad", "male", "test", "a.wav", None)
+
+
+def test_a_csv_as_excel_and_pandas_write_it(tmp_path):
+    path = csv_of(tmp_path, "")
+    path.write_bytes(codecs.BOM_UTF8 + ',file,emotion,speaker\r\n0,a.wav,"sad","Müller, A."\r\n'.encode())
+    (clip,) = corpora.load(path).clips
+    assert (clip.emotion, clip.speaker, clip.extra) == ("sad", "Müller, A.", ())
+
+
+def test_paths_may_be_absolute_or_of_windows_and_ids_stay_unique(tmp_path):
+    path = csv_of(
+        tmp_path / "list",
+        f"file,emotion\n{tmp_path}/abs.wav,sad\nsub\\x.wav,sad\na.wav,sad\na.flac,happy\n",
+        files=("../abs.wav", "sub/x.wav", "a.wav", "a.flac"),
+    )
+    ids = [clip.id for clip in corpora.load(path).clips]
+    assert ids == sorted([f"{tmp_path}/abs", "sub/x", "a.wav", "a.flac"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,speaker\na.wav,x\n", r"line 1: no column emotion or label; there are: file, speaker"),
+        ("emotion\nsad\n", r"line 1: no column file or path; there are: emotion"),
+        ("", r"line 1: no column file or path; there are: none"),
+        ("file,emotion\na.wav,\n", r"line 2: no emotion for a.wav"),
+        ("file,emotion\na.wav,sad\n,sad\n", r"line 3: no file is named"),
+        ("file,emotion\na.wav,sad\nz.wav,sad\n", r"line 3: no such file: z.wav"),
+        ("file,emotion\na.wav,sad\nb.wav,sad\na.wav,happy\n", r"line 4: a.wav is already in line 2"),
+        ("file,emotion,part\na.wav,sad,exam\n", r"line 2: part must be train, validation or test, got 'exam'"),
+        ("file,emotion\na.wav,sad,x\n", r"line 2: more fields than columns"),
+        ("file,emotion\nclips.csv,sad\n", r"line 2: clips.csv: .csv \(a format that is not read\)"),
+        ("file,emotion\n", r"no clip in it"),
+    ],
+)
+def test_errors_name_file_and_line(text, message, tmp_path):
+    path = csv_of(tmp_path, text)
+    with pytest.raises(ValueError, match=message) as error:
+        corpora.load(path)
+    assert str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "clips.csv"
+    path.write_bytes("file,emotion\n".encode("utf-16"))
+    with pytest.raises(ValueError, match="not text in UTF-8"):
+        manifest.read(path)
+    path.write_bytes(b'file,emotion\n"' + b"x" * 200_000 + b'",sad\n')
+    with pytest.raises(ValueError, match="not a CSV file: field larger"):
+        manifest.read(path)

@@ -1,0 +1,302 @@
+"""Every reader by official names, and by the real files where they are."""
+
+import csv
+import itertools
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from ser_gpu import corpora
+from ser_gpu.corpora import crema_d
+from ser_gpu.corpora.splits import Protocol, protocol_names
+from tests.corpora.conftest import touch
+
+OFFICIAL = {  # path in the official archive: id, emotion, speaker, gender, extra fields
+    "crema_d": {
+        "AudioWAV/1001_IEO_ANG_HI": ("1001_IEO_ANG_HI", "angry", "1001", "male", {"intensity": "high"}),
+        "AudioWAV/1002_DFA_NEU_XX": ("1002_DFA_NEU_XX", "neutral", "1002", "female", {"sentence": "DFA"}),
+        "AudioWAV/1040_ITH_SAD_X": ("1040_ITH_SAD_X", "sad", "1040", "male", {"intensity": None}),
+        "AudioWAV/1091_TIE_FEA_LO": ("1091_TIE_FEA_LO", "fearful", "1091", "female", {"intensity": "low"}),
+    },
+    "emo_db": {
+        "wav/03a01Fa": ("03a01Fa", "happy", "03", "male", {"sentence": "a01"}),
+        "wav/16b10Wb": ("16b10Wb", "angry", "16", "female", {}),
+        "wav/08a02La": ("08a02La", "bored", "08", "female", {}),
+        "wav/15a07Ac": ("15a07Ac", "fearful", "15", "male", {}),
+        "wav/10b01Ea": ("10b01Ea", "disgust", "10", "male", {}),
+        "wav/13b09Ta": ("13b09Ta", "sad", "13", "female", {}),
+        "wav/14a05Na": ("14a05Na", "neutral", "14", "female", {}),
+    },
+    "emovo": {
+        f"EMOVO/f1/{short}-f1-b1": (f"{short}-f1-b1", emotion, "f1", "female", {"sentence": "b1"})
+        for short, emotion in zip(
+            ("dis", "gio", "pau", "rab", "sor", "tri", "neu"),
+            ("disgust", "happy", "fearful", "angry", "surprised", "sad", "neutral"),
+            strict=True,
+        )
+    }
+    | {"EMOVO/m3/tri-m3-n5": ("tri-m3-n5", "sad", "m3", "male", {})},
+    "tess": {
+        "TESS/OAF_angry/OAF_back_angry": ("OAF_back_angry", "angry", "OAF", "female", {"sentence": "back"}),
+        "TESS/YAF_pleasant_surprised/YAF_gaze_ps": ("YAF_gaze_ps", "surprised", "YAF", "female", {}),
+        "TESS/YAF_fear/YAF_neat_fear": ("YAF_neat_fear", "fearful", "YAF", "female", {}),
+        "TESS/OAF_neutral/OA_bite_neutral": ("OAF_bite_neutral", "neutral", "OAF", "female", {}),
+    },
+    "savee": {
+        "AudioData/DC/a01": ("DC_a01", "angry", "DC", "male", {"sentence": "a01"}),
+        "AudioData/KL/su15": ("KL_su15", "surprised", "KL", "male", {}),
+        "ALL/JE_sa02": ("JE_sa02", "sad", "JE", "male", {}),
+        "ALL/JK_n30": ("JK_n30", "neutral", "JK", "male", {}),
+    },
+    "nemo": {
+        "samples/EB0_anger_1": ("EB0_anger_1", "angry", "EB0", "female", {"sentence": "1"}),
+        "samples/MP0_happiness_90": ("MP0_happiness_90", "happy", "MP0", "male", {}),
+        "samples/KD0_surprised_7": ("KD0_surprised_7", "surprised", "KD0", "female", {}),
+    },
+    "ased": {
+        "Neutral/n1-01-01-01-03": ("n1-01-01-01-03", "neutral", "03", "female", {"sentence": "n01", "repetition": "1"}),
+        "Anger/a5-07-02-02-53": ("a5-07-02-02-53", "angry", "53", "male", {"sentence": "07", "repetition": "2"}),
+        "Fear/f2-01-01-02-15": ("f2-01-01-02-15", "fearful", "15", "female", {}),  # the name says male
+    },
+    "turev": {
+        "Angry/1157_kz_acik": ("1157_kz_acik", "angry", "1157", None, {"sentence": "acik"}),
+        "Calm/6783_sk_yigit": ("6783_sk_yigit", "calm", "6783", None, {}),
+        "Sad/7895_hl_ogul1": ("7895_hl_ogul1", "sad", "7895", None, {}),
+    },
+    "urdu": {
+        "Angry/SM1_F10_A010": ("SM1_F10_A010", "angry", "SM1", "male", {}),
+        "Sad/SF11_F3_S05": ("SF11_F3_S05", "sad", "SF11", "female", {}),
+        "neutral_SM20_F6_N010": ("neutral_SM20_F6_N010", "neutral", "SM20", "male", {}),
+    },
+    "kes": {
+        "nea/nea00001": ("nea00001", "neutral", "nea", "female", {"sentence": "00001"}),
+        "emf/emf00105": ("emf00105", "happy", "emf", "male", {"sentence": "p5"}),
+        "neo/neo00201": ("neo00201", "angry", "neo", "male", {}),
+        "emb/emb00400": ("emb00400", "sad", "emb", "female", {"sentence": "p100"}),
+        "emc/emc00100": ("emc00100", "neutral", "emc", None, {}),
+    },
+}
+CASES = [(name, path, *expected) for name, paths in OFFICIAL.items() for path, expected in paths.items()]
+
+
+def test_every_registered_corpus_is_tested_here():
+    assert set(OFFICIAL) | {"ravdess"} == set(corpora.names())
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "clip_id", "emotion", "speaker", "gender", "extra"), CASES, ids=[case[1] for case in CASES]
+)
+def test_official_names(name, path, clip_id, emotion, speaker, gender, extra):
+    clip = corpora.get(name).parse(f"{path}.wav")
+    assert (clip.id, clip.emotion, clip.speaker, clip.gender) == (clip_id, emotion, speaker, gender)
+    assert clip.corpus == name
+    assert clip.path == Path(f"{path}.wav")
+    assert {key: clip.get(key) for key in extra} == extra
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_a_name_belongs_to_one_corpus(name):
+    for path in OFFICIAL[name]:
+        owners = [other for other in corpora.names() if corpora.get(other).owns(Path(f"{path}.wav"))]
+        assert owners == [name]
+
+
+@pytest.mark.parametrize("name", corpora.names())
+def test_the_example_parses_and_foreign_names_do_not(name):
+    corpus = corpora.get(name)
+    parent = Path("DC") if name == "savee" else Path()
+    assert corpus.parse(parent / corpus.example).corpus == corpus.name == name
+    for foreign in ("hello.wav", "a01.wav", "angry_1.wav", "n1-01-01-01.wav", "1001_IEO_XXX_HI.wav", "kes00000.wav"):
+        with pytest.raises(ValueError, match="not a"):
+            corpus.parse(foreign)
+    assert all((corpus.title, corpus.language, corpus.licence, corpus.citation))
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".opus", ".flac"])
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_a_folder_is_known_by_its_names(name, suffix, tmp_path):
+    for path in OFFICIAL[name]:
+        touch(tmp_path / f"{path}{suffix}")
+    touch(tmp_path / "note.wav")
+    found = corpora.load(tmp_path)
+    assert {clip.corpus for clip in found.clips} == {name}
+    assert len(found.clips) == len(OFFICIAL[name])
+    assert found.description.startswith(f"{corpora.get(name).title}: {len(OFFICIAL[name])} clips, ")
+    assert found.left_out == {"foreign": 1}
+    assert corpora.load(tmp_path, name).clips == found.clips
+
+
+def test_takes_of_one_text_are_a_group():
+    parse = corpora.get("emo_db").parse
+    assert parse("03a01Fa.wav").group == parse("03a01Fb.wav").group != parse("03a01Wa.wav").group
+    parse = corpora.get("ased").parse
+    assert parse("n1-01-01-01-03.wav").group == parse("n1-01-02-01-03.wav").group != parse("n1-02-01-01-03.wav").group
+    parse = corpora.get("turev").parse
+    assert parse("7895_hl_ogul1.wav").group == parse("7895_hl_ogul.wav").group != parse("7895_kz_ogul.wav").group
+
+
+def test_crema_d_knows_43_women_of_91():
+    assert len(crema_d.WOMEN) == 43
+    assert all(1001 <= int(speaker) <= 1091 for speaker in crema_d.WOMEN)
+
+
+def test_crema_d_archive_with_its_mp3_and_videos_counts_each_clip_once(tmp_path):
+    touch(tmp_path / "AudioMP3" / "1001_IEO_ANG_HI.mp3")
+    touch(tmp_path / "AudioWAV" / "1001_IEO_ANG_HI.wav")
+    touch(tmp_path / "VideoFlash" / "1001_IEO_ANG_HI.flv")
+    found = corpora.load(tmp_path)
+    assert [clip.path.parent.name for clip in found.clips] == ["AudioWAV"]
+    assert found.left_out == {"duplicate": 1, "video": 1}
+    assert found.notice.startswith("1 of the 7,442 CREMA-D clips found")
+
+
+@pytest.mark.parametrize("spelling", ["EMO-DB", "emodb", "Emo_DB", "emo db"])
+def test_a_corpus_may_be_spelt_in_many_ways(spelling):
+    assert corpora.get(spelling).name == "emo_db"
+
+
+def test_an_unknown_corpus_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"no such corpus: 'iemocap'; known are ravdess, crema_d, .*own"):
+        corpora.load(corpus="iemocap")
+
+
+def test_a_corpus_without_download_is_found_under_the_folder_of_all(tmp_path, monkeypatch):
+    touch(tmp_path / "nEMO" / "EB0_anger_1.opus")
+    monkeypatch.setenv("SER_CORPORA_DIR", str(tmp_path))
+    assert corpora.load(corpus="nemo").clips[0].path.parent.name == "nEMO"
+    with pytest.raises(ValueError, match="TESS cannot be downloaded from here: name its folder"):
+        corpora.load(corpus="tess")
+
+
+def test_a_forced_corpus_that_is_not_there(tmp_path):
+    touch(tmp_path / "happy" / "a.wav")
+    with pytest.raises(ValueError, match=r"no TESS clip found \(names like OAF_back_angry.wav\); left out: 1 foreign"):
+        corpora.load(tmp_path, "tess")
+
+
+NEW_CORPUS = """
+import re
+from pathlib import Path
+
+from ser_gpu.corpora.clip import Clip
+from ser_gpu.corpora.corpus import Corpus, Fold, name_fields
+from ser_gpu.corpora.labels import canonical
+
+_NAME = re.compile(r"(?P<speaker>x[0-9]+)_(?P<sentence>[A-Z]{3})_(?P<emotion>[A-Z]{3})")
+
+
+def parse(path):
+    name = name_fields(_NAME, path, "Ours", CORPUS.example)
+    return Clip(Path(path).stem, Path(path), canonical(name["emotion"]), name["speaker"], corpus="ours")
+
+
+CORPUS = Corpus(
+    name="ours",
+    title="Ours",
+    language="English",
+    licence="CC0",
+    citation="none",
+    example="x1_IEO_ANG.wav",
+    parse=parse,
+    folds={"ours2": (Fold(("x1",), ("x2",)), Fold(("x3", "x4")))},
+)
+"""
+
+
+@pytest.fixture
+def ours(tmp_path, monkeypatch):
+    """A new corpus: one file and one line of the registry; the folder of its recordings."""
+    (tmp_path / "corpus_of_ours.py").write_text(NEW_CORPUS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(corpora.REGISTRY, "ours", "corpus_of_ours")
+    for speaker, emotion, sentence in itertools.product(range(1, 5), ("ANG", "HAP"), ("IEO", "TIE", "DFA")):
+        touch(tmp_path / "ours" / f"x{speaker}_{sentence}_{emotion}.wav")
+    yield tmp_path / "ours"
+    sys.modules.pop("corpus_of_ours", None)
+
+
+def test_a_new_corpus_is_one_file_and_one_line(ours):
+    found = corpora.load(ours)
+    assert found.description == "Ours: 24 clips, 4 speakers, 2 emotions"
+    assert found.emotions == ("happy", "angry")
+    split = Protocol("speakers", 3).split(found.clips)
+    assert {name[:2] for name in split.ids("test")} == {"x4"}
+
+
+def test_the_published_folds_of_a_new_corpus_are_protocols(ours):
+    clips = corpora.load(ours).clips
+    assert "ours2" in protocol_names()
+    split = Protocol("ours2", 0).split(clips)
+    assert {part: {name[:2] for name in split.ids(part)} for part in ("validation", "test")} == {
+        "validation": {"x2"},
+        "test": {"x1"},
+    }
+    assert {name[:2] for name in Protocol("ours2", 1).split(clips).ids("test")} == {"x3", "x4"}
+
+
+def test_several_corpora_together(ours, tmp_path):
+    touch(tmp_path / "tess" / "OAF_back_angry.wav")
+    touch(tmp_path / "tess" / "odd.wav")
+    touch(tmp_path / "mine" / "happy" / "a.wav")
+    found = corpora.load_many({"TESS": tmp_path / "tess", "ours": ours, "mine": tmp_path / "mine"})
+    by_id = {clip.id: clip for clip in found.clips}
+    assert len(by_id) == 26
+    assert (by_id["TESS/OAF_back_angry"].speaker, by_id["TESS/OAF_back_angry"].corpus) == ("TESS/OAF", "tess")
+    assert (by_id["mine/happy/a"].speaker, by_id["mine/happy/a"].corpus) == (None, "mine")
+    assert found.left_out == {"foreign": 1}
+    assert "1 of the 2,800 TESS clips found" in found.notice
+    assert found.description == (
+        "3 corpora (TESS, ours, mine): 26 clips, 5 speakers, 2 emotions, the speaker of 1 clip unknown"
+    )
+
+
+def test_one_corpus_alone_keeps_its_ids(ours):
+    assert corpora.load_many({"ours": ours}) == corpora.load(ours)
+
+
+def test_wrong_lists_of_corpora(ours):
+    with pytest.raises(ValueError, match="no corpus is named"):
+        corpora.load_many({})
+    with pytest.raises(ValueError, match="named twice: ours, OURS"):
+        corpora.load_many({"ours": ours, "OURS": ours})
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "clips"),
+    [
+        ("tess", "TESS", 2_800),
+        ("savee", "SAVEE", 480),
+        ("nemo", "nEMO", 4_481),
+        ("ased", "ASED", 2_470),
+        ("turev", "TurEV", 1_735),
+        ("urdu", "URDU", 400),
+        ("kes", "KES", 300),
+    ],
+)
+def test_real_files_agree_with_the_list_beside_them(name, folder, clips, corpora_dir):
+    found = corpora.load(corpora_dir / folder)
+    assert len(found.clips) == clips
+    assert found.left_out == {}
+    assert found.notice is None
+    with (corpora_dir / f"{folder}.csv").open(encoding="utf-8", newline="") as file:
+        listed = {
+            Path(row["file"]).stem: (row["emotion"], row["speaker"].partition("_")[2], row["sex"] or None)
+            for row in csv.DictReader(file)
+        }
+    assert {clip.path.stem: (clip.emotion, clip.speaker, clip.gender) for clip in found.clips} == listed
+    assert corpora.load(corpora_dir / f"{folder}.csv").emotions == found.emotions
+    assert corpora.load(corpora_dir / f"{folder}.csv").clips[0].corpus == name
+
+
+def test_real_speakers_are_dealt_with_both_genders_in_each_part(corpora_dir):
+    clips = corpora.load(corpora_dir / "ASED").clips
+    tested = Counter()
+    for fold in range(5):
+        part_of = Protocol("speakers", fold).split(clips).part_of
+        for part in ("train", "validation", "test"):
+            assert {clip.gender for clip in clips if part_of[clip.id] == part} == {"male", "female"}
+        tested.update({clip.speaker for clip in clips if part_of[clip.id] == "test"})
+    assert set(tested.values()) == {1}
+    assert len(tested) == 65

@@ -1,0 +1,440 @@
+import hashlib
+import itertools
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis.strategies import booleans, integers, lists, none, permutations, sampled_from, tuples
+
+from ser_gpu import corpora
+from ser_gpu.corpora import ravdess
+from ser_gpu.corpora.clip import Clip
+from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.corpora.splits import ALIASES, PARTS, PROTOCOL_NAMES, RANDOM_PROTOCOLS, Protocol, folds
+
+SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
+SPEAKER_PROTOCOLS = [
+    *(Protocol(name, fold) for name in ("actors5", "actors6", "search", "speakers") for fold in range(folds(name))),
+    *(Protocol("loso", fold) for fold in range(24)),
+    Protocol("test-speakers", 0, ("07", "08", "09")),
+]
+RANDOM = [Protocol(name, seed) for name in RANDOM_PROTOCOLS for seed in range(5)]
+
+
+def own(count, emotion, *, speaker=None, **others) -> list[Clip]:
+    """Clips of one emotion and one speaker, without files."""
+    return [
+        Clip(f"{speaker}-{emotion}-{i}", Path(f"{i}.wav"), emotion, speaker, corpus="own", **others)
+        for i in range(count)
+    ]
+
+
+def of_speakers(genders: dict[str, str | None], clips_each=4) -> list[Clip]:
+    return [
+        clip
+        for speaker, gender in genders.items()
+        for emotion in ("happy", "sad")
+        for clip in own(clips_each, emotion, speaker=speaker, gender=gender)
+    ]
+
+
+def parts(protocol, clips):
+    split = protocol.split(clips)
+    return {part: [clip for clip in clips if split.part_of[clip.id] == part] for part in PARTS}
+
+
+def speakers(protocol, clips):
+    return {part: {clip.speaker for clip in members} for part, members in parts(protocol, clips).items()}
+
+
+# RAVDESS
+
+
+@pytest.mark.parametrize("protocol", SPEAKER_PROTOCOLS + RANDOM, ids=lambda p: f"{p.name}-{p.fold}")
+def test_every_clip_is_in_exactly_one_part(protocol, clips):
+    split = protocol.split(clips)
+    ids = [clip_id for part in PARTS for clip_id in split.ids(part)]
+    assert sorted(ids) == [clip.id for clip in clips]
+    assert all(split.ids(part) for part in PARTS)
+
+
+@pytest.mark.parametrize("protocol", SPEAKER_PROTOCOLS, ids=lambda p: f"{p.name}-{p.fold}")
+def test_no_speaker_is_in_two_parts_and_validation_hears_both_sexes(protocol, clips):
+    assert protocol.speaker_independent
+    assert protocol.split(clips).shared_speakers(clips) == ()
+    assert {clip.gender for clip in parts(protocol, clips)["validation"]} == {"male", "female"}
+
+
+@pytest.mark.parametrize("name", ["actors5", "actors6", "search", "loso", "speakers"])
+def test_each_speaker_is_tested_in_exactly_one_fold(name, clips):
+    tested = Counter()
+    for fold in range(folds(name, clips)):
+        tested.update(speakers(Protocol(name, fold), clips)["test"])
+    assert tested == dict.fromkeys(ravdess.ACTORS, 1)
+
+
+def test_search_hears_more_voices_and_none_that_actors5_tests(clips):
+    validation = {speaker for fold in range(5) for speaker in speakers(Protocol("actors5", fold), clips)["validation"]}
+    for fold in range(5):
+        search, actors5 = (speakers(Protocol(name, fold), clips) for name in ("search", "actors5"))
+        assert search["test"] == actors5["test"]
+        assert search["validation"] == validation - actors5["test"]
+
+
+@pytest.mark.parametrize("protocol", RANDOM, ids=lambda p: f"{p.name}-{p.fold}")
+def test_each_emotion_is_near_its_share_of_each_part(protocol, clips):
+    tolerance = 1 if protocol.name == "stratified" else 2  # repetitions come in pairs
+    dealt = parts(protocol, clips)
+    for part, share in SHARES.items():
+        counts = Counter(clip.emotion for clip in dealt[part])
+        for emotion in EMOTIONS:
+            total = sum(clip.emotion == emotion for clip in clips)
+            assert abs(counts[emotion] - share * total) <= tolerance
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_grouped_keeps_repetitions_on_one_side_and_stratified_does_not(seed, clips):
+    def torn(name):
+        part_of = Protocol(name, seed).split(clips).part_of
+        sides = {}
+        for clip in clips:
+            sides.setdefault(clip.group, set()).add(part_of[clip.id])
+        return sum(len(parts) > 1 for parts in sides.values())
+
+    assert torn("grouped") == 0
+    assert torn("stratified") > 100
+
+
+def sound(clip, **stretch) -> bytes:
+    samples, _ = soundfile.read(clip.path, dtype="int16", **stretch)
+    return hashlib.sha256(samples.tobytes()).digest()
+
+
+@pytest.mark.ravdess
+def test_grouped_keeps_identical_audio_on_one_side(ravdess_dir):
+    clips = corpora.load(ravdess_dir).clips
+    pieces = [sound(clip, start=72_000, frames=4_800) for clip in clips]  # 0.1 s of speech tells most clips apart
+    alike = Counter(pieces)
+    by_sound = {}
+    for clip, piece in zip(clips, pieces, strict=True):
+        if alike[piece] > 1:
+            by_sound.setdefault(sound(clip), []).append(clip.id)
+    same = [ids for ids in by_sound.values() if len(ids) > 1]
+    assert same == [["03-01-03-01-02-01-07", "03-01-03-01-02-02-07"]]
+    for seed in range(5):
+        part_of = Protocol("grouped", seed).split(clips).part_of
+        assert all(len({part_of[clip_id] for clip_id in ids}) == 1 for ids in same)
+
+
+def test_hashes_hold_whatever_the_order_and_differ_between_splits(clips):
+    assert Protocol().split(clips).manifest_hash == Protocol().split(clips[::-1]).manifest_hash
+    hashes = {protocol.split(clips).manifest_hash for protocol in SPEAKER_PROTOCOLS + RANDOM}
+    assert len(hashes) == len(SPEAKER_PROTOCOLS + RANDOM)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "start"),
+    [
+        (Protocol("stratified", 0), "b875f5d674ddfcd6"),
+        (Protocol("twin-safe", 0), "67bd2f42e5746155"),
+        (Protocol("actors5", 0), "5ace5d3bfc5c3465"),
+        (Protocol("actors6", 0), "ffb1d6c70be84363"),
+        (Protocol("loso", 0), "d4b313bafb81c9bc"),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_protocols_yield_the_same_lists_everywhere(protocol, start, clips):
+    assert protocol.split(clips).manifest_hash.startswith(start)
+
+
+def test_validation_speakers_of_actors6_and_loso_are_a_man_and_a_woman_in_turn(clips):
+    assert speakers(Protocol("actors6", 3), clips)["validation"] == {"08", "13"}
+    assert speakers(Protocol("loso", 23), clips)["validation"] == {"23", "04"}
+
+
+# A part of a corpus, several corpora
+
+
+def only(clips, *names):
+    return [clip for clip in clips if clip.speaker in names]
+
+
+def test_validation_speakers_are_chosen_from_those_who_are_there(clips):
+    few = only(clips, "02", "08", "10", "11", "12")
+    assert speakers(Protocol("actors5", 0), few) == {
+        "train": {"10", "11", "12"},
+        "validation": {"08"},
+        "test": {"02"},
+    }
+    assert speakers(Protocol("actors5", 0), only(clips, "02", "03", "08")) == {
+        "train": {"08"},
+        "validation": {"03"},
+        "test": {"02"},
+    }
+
+
+@pytest.mark.parametrize(
+    "protocol", [Protocol("loso", 0), Protocol("speakers", 0), Protocol("test-speakers", 0, ("1",))]
+)
+def test_two_speakers_leave_validation_empty(protocol, clips):
+    dealt = speakers(protocol, only(clips, "01", "02"))
+    assert dealt["validation"] == set()
+    assert len(dealt["train"]) == len(dealt["test"]) == 1
+
+
+def test_a_fold_without_its_test_speakers_names_those_who_are_there(clips):
+    few = only(clips, "01", "03")
+    with pytest.raises(ValueError, match="fold 0 of actors5 tests 02, 05, 14, 15, 16: none is there, only 01, 03"):
+        Protocol("actors5", 0).split(few)
+    with pytest.raises(ValueError, match="fold of loso must be 0 to 1 with 2 speakers, got 2"):
+        Protocol("loso", 2).split(few)
+    with pytest.raises(ValueError, match="loso needs two speakers and more, there is only 03"):
+        Protocol("loso", 0).split(only(clips, "03"))
+
+
+def test_in_a_published_protocol_other_corpora_help_in_training_alone(clips):
+    joined = [Clip(f"r/{c.id}", c.path, c.emotion, f"r/{c.speaker}", "ravdess", c.gender) for c in clips] + of_speakers(
+        {"02": None}
+    )
+    dealt = speakers(Protocol("actors5", 0), joined)
+    assert dealt["test"] == {f"r/{speaker:02}" for speaker in (2, 5, 14, 15, 16)}
+    assert dealt["validation"] == {"r/03", "r/06"}
+    assert "02" in dealt["train"]
+    with pytest.raises(ValueError, match="actors5 is a protocol of RAVDESS speech: there is no clip of that corpus"):
+        Protocol("actors5").split(of_speakers({"01": None, "02": None}))
+
+
+# Any speakers
+
+
+def test_folds_over_any_speakers_are_balanced_by_gender():
+    genders = {f"s{i}": "female" if i % 3 == 0 else "male" for i in range(30)}
+    clips = of_speakers(genders)
+    for fold in range(5):
+        dealt = speakers(Protocol("speakers", fold), clips)
+        assert Counter(genders[s] for s in dealt["test"]) == {"female": 2, "male": 4}
+        assert Counter(genders[s] for s in dealt["validation"]) == {"female": 1, "male": 2}
+
+
+def test_fewer_speakers_make_fewer_folds():
+    clips = of_speakers(dict.fromkeys("abc"))
+    assert folds("speakers", clips) == folds("loso", clips) == 3
+    assert [speakers(Protocol("speakers", fold), clips)["test"] for fold in range(3)] == [{"a"}, {"b"}, {"c"}]
+    with pytest.raises(ValueError, match="fold of speakers must be 0 to 2 with 3 speakers, got 3"):
+        Protocol("speakers", 3).split(clips)
+
+
+def test_validation_speakers_change_with_the_fold():
+    clips = of_speakers(dict.fromkeys("abcdef"))
+    assert len({frozenset(speakers(Protocol("speakers", fold), clips)["validation"]) for fold in range(5)}) > 1
+
+
+def test_test_speakers_by_name_or_number(clips):
+    assert speakers(Protocol("test-speakers", 0, ("1", "24")), clips)["test"] == {"01", "24"}
+    assert Protocol("actors", 0, (7, 8)) == Protocol("test-speakers", 0, ("7", "8"))
+    assert speakers(Protocol("test-speakers", 0, ("1", "01")), clips)["test"] == {"01"}
+    assert speakers(Protocol("test-speakers", 0, ("OAF",)), of_speakers({"TESS/OAF": None, "b": None}))["test"] == {
+        "TESS/OAF"
+    }
+
+
+def test_missing_test_speakers_are_named_with_those_who_are_there(clips):
+    with pytest.raises(ValueError, match="no such speaker: 0, x; there are 01, 02, 03") as error:
+        Protocol("test-speakers", 0, ("0", "x", "24")).split(clips)
+    assert "and 12 more" in str(error.value)
+    with pytest.raises(ValueError, match="speaker 1 can be a/1, b/1: give the whole name"):
+        Protocol("test-speakers", 0, ("1",)).split(of_speakers({"a/1": None, "b/1": None}))
+    with pytest.raises(ValueError, match="leave nobody to train on; there are a, b"):
+        Protocol("test-speakers", 0, ("a", "b")).split(of_speakers({"a": None, "b": None}))
+
+
+def test_without_speakers_no_split_is_speaker_independent():
+    clips = own(20, "happy") + own(20, "sad")
+    for protocol in (Protocol("speakers"), Protocol("loso"), Protocol("test-speakers", 0, ("a",))):
+        with pytest.raises(
+            ValueError, match=r"without them no split is speaker-independent\. 40 of 40 clips have none"
+        ):
+            protocol.split(clips)
+    notice = Protocol().notice(clips)
+    assert "cannot be speaker-independent" in notice
+    assert "40 of 40" in notice
+    assert Protocol().notice(of_speakers({"a": None})) is None
+
+
+# Small data, listed parts
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 7, 10, 11])
+@pytest.mark.parametrize("name", RANDOM_PROTOCOLS)
+def test_small_data_has_every_emotion_in_every_part(name, count):
+    clips = own(count, "happy") + own(10, "sad") + own(100, "bored")
+    for seed in range(5):
+        dealt = parts(Protocol(name, seed), clips)
+        assert all({clip.emotion for clip in members} == {"happy", "sad", "bored"} for members in dealt.values())
+        assert len(dealt["train"]) >= 0.5 * len(clips)
+
+
+def test_seeds_deal_small_data_differently():
+    clips = own(4, "happy") + own(4, "sad")
+    assert len({Protocol("stratified", seed).split(clips).manifest_hash for seed in range(8)}) > 3
+
+
+def test_too_few_clips_are_refused_in_one_line(clips):
+    with pytest.raises(ValueError, match="too few"):
+        Protocol().split(clips[::97])
+    with pytest.raises(ValueError, match=r"too few clips .*: happy has 2, odd has 1; each emotion needs 3$"):
+        Protocol().split(own(2, "happy") + own(1, "odd") + own(9, "sad"))
+    with pytest.raises(ValueError, match="there is no clip to split"):
+        Protocol().split([])
+    with pytest.raises(ValueError, match="two clips have the id None-sad-0"):
+        Protocol().split(own(3, "sad") + own(1, "sad"))
+
+
+def test_listed_parts_and_what_they_share():
+    clips = own(2, "sad", speaker="a", part="train") + own(2, "happy", speaker="b", part="test")
+    split = Protocol("listed").split(clips)
+    assert (len(split.ids("train")), len(split.ids("validation")), len(split.ids("test"))) == (2, 0, 2)
+    assert Protocol("listed").notice(clips) is None
+    both = clips + own(1, "happy", speaker="a", part="test")
+    assert Protocol("listed").notice(both) == "not speaker-independent: a in more than one part"
+    with pytest.raises(ValueError, match="no clip has a part"):
+        Protocol("listed").split(own(3, "sad"))
+    with pytest.raises(ValueError, match="1 clips have no part, the first is None-sad-0"):
+        Protocol("listed").split(clips + own(1, "sad"))
+
+
+# The protocol itself
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("random", 0), "protocol must be one of"),
+        (("actors5", 5), "fold of actors5 must be 0 to 4, got 5"),
+        (("stratified", -1), "fold of stratified must be 0 to 4294967295, got -1"),
+        (("twin-safe", 2**32), "fold of grouped must be 0 to 4294967295"),
+        (("speakers", 5), "fold of speakers must be 0 to 4, got 5"),
+        (("listed", 1), "fold of listed must be 0 to 0, got 1"),
+        (("loso", "1"), "fold must be a whole number, got '1'"),
+        (("actors", 0), "test speakers go with"),
+        (("actors5", 0, (1,)), "test speakers go with"),
+    ],
+)
+def test_wrong_protocols_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Protocol(*arguments)
+
+
+def test_names_for_the_command_line():
+    assert {"stratified", "grouped", "speakers", "loso", "test-speakers", "listed"} < set(PROTOCOL_NAMES)
+    assert {"actors5", "actors6", "search", *ALIASES} < set(PROTOCOL_NAMES)
+    assert Protocol("twin-safe", 3).name == "grouped"
+    assert [folds(name) for name in ("actors5", "actors6", "search", "speakers", "listed")] == [5, 6, 5, 5, 1]
+    for name in ("loso", "stratified", "odd"):
+        with pytest.raises(ValueError, match=f"number of folds of {name} is not known"):
+            folds(name)
+
+
+@pytest.mark.parametrize(
+    "protocol", [Protocol(), Protocol("actors5", 3), Protocol("test-speakers", 0, ("anna",), corpus="own")]
+)
+def test_protocols_survive_storage(protocol):
+    assert Protocol.from_dict(json.loads(json.dumps(protocol.as_dict()))) == protocol
+
+
+def test_a_published_protocol_names_its_corpus():
+    assert Protocol("actors5").corpus == "ravdess"
+    assert Protocol("stratified").corpus is None
+
+
+@pytest.mark.parametrize(
+    ("stored", "protocol"),
+    [
+        ({"name": "twin-safe", "fold": 2, "test_actors": []}, Protocol("grouped", 2, corpus="ravdess")),
+        ({"name": "actors", "fold": 0, "test_actors": [7, 21]}, Protocol("test-speakers", 0, ("07", "21"), "ravdess")),
+        ({"name": "actors5", "fold": 1, "test_actors": ()}, Protocol("actors5", 1)),
+        ({"name": "loso"}, Protocol("loso")),
+    ],
+)
+def test_protocols_of_older_checkpoints_load(stored, protocol):
+    assert Protocol.from_dict(stored) == protocol
+
+
+def test_an_unknown_key_is_refused():
+    with pytest.raises(ValueError, match="a protocol has no seed"):
+        Protocol.from_dict({"name": "loso", "seed": 1})
+
+
+# Whatever the clips
+
+
+@given(
+    counts=lists(tuples(integers(1, 6), sampled_from(["male", "female", None]), booleans()), min_size=2, max_size=12),
+    fold=integers(0, 11),
+    name=sampled_from(["speakers", "loso", "test-speakers"]),
+)
+@settings(max_examples=80, deadline=None)
+def test_any_speakers_are_each_on_one_side(counts, fold, name):
+    clips = [
+        clip
+        for number, (count, gender, sad) in enumerate(counts)
+        for clip in own(count, "sad" if sad else "happy", speaker=f"s{number}", gender=gender)
+    ]
+    tests = []
+    for k in range(folds(name, clips)):
+        protocol = Protocol(name, k, (f"s{fold % len(counts)}",) if name == "test-speakers" else ())
+        split = protocol.split(clips)
+        assert sorted(split.part_of) == sorted(clip.id for clip in clips)
+        assert split.shared_speakers(clips) == ()
+        assert split.ids("test")
+        assert split.ids("train")
+        assert split.manifest_hash == protocol.split(clips[::-1]).manifest_hash
+        tests += split.ids("test")
+    if name != "test-speakers":
+        assert sorted(tests) == sorted(clip.id for clip in clips)
+
+
+@given(
+    data=lists(
+        tuples(sampled_from(["happy", "sad", "bored"]), none() | integers(0, 8)), min_size=9, max_size=60
+    ).flatmap(lambda rows: tuples(permutations(range(len(rows))), integers(0, 3), sampled_from([rows]))),
+    name=sampled_from(RANDOM_PROTOCOLS),
+)
+@settings(max_examples=60, deadline=None)
+def test_any_clips_are_dealt_alike_whatever_their_order(data, name):
+    order, seed, rows = data
+    clips = [
+        Clip(f"{i:03}", Path(f"{i}.wav"), emotion, None, "own", group=None if group is None else f"{emotion}{group}")
+        for i, (emotion, group) in enumerate(rows)
+    ]
+    protocol = Protocol(name, seed)
+    if too_few(clips, name):
+        with pytest.raises(ValueError, match="too few clips"):
+            protocol.split(clips)
+        return
+    split = protocol.split(clips)
+    assert split == protocol.split([clips[i] for i in order])
+    assert sorted(split.part_of) == [clip.id for clip in clips]
+    for part in PARTS:
+        assert {clip.emotion for clip in clips if split.part_of[clip.id] == part} == {clip.emotion for clip in clips}
+    if name == "grouped":
+        sides = {(clip.group, split.part_of[clip.id]) for clip in clips if clip.group}
+        assert len(sides) == len({group for group, _ in sides})
+
+
+def too_few(clips, name) -> bool:
+    """Fewer than three clips, or groups, of an emotion."""
+    keys = {(clip.emotion, clip.group or clip.id if name == "grouped" else clip.id) for clip in clips}
+    return any(count < 3 for count in Counter(emotion for emotion, _ in keys).values())
+
+
+def test_groups_that_span_emotions_stay_together():
+    clips = [
+        Clip(f"{group}-{emotion}", Path("x.wav"), emotion, None, "own", group=str(group))
+        for group, emotion in itertools.product(range(20), ("happy", "sad"))
+    ]
+    part_of = Protocol("grouped").split(clips).part_of
+    assert all(part_of[f"{group}-happy"] == part_of[f"{group}-sad"] for group in range(20))
