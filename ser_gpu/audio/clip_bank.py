@@ -1,0 +1,120 @@
+"""All clips of a data set, decoded once and resident on a device; a batch is an index."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ser_gpu.audio.waveform import load
+
+INT16_SCALE = 32_768.0
+
+
+class ClipBank:
+    """Clips one behind the other in one buffer of int16, so that a long one costs its own length alone.
+
+    Attributes:
+        samples: [sum of all T, then as many zeros as the longest clip has samples] int16.
+        offsets: [N] int64, where each clip starts.
+        lengths: [N] int64, samples of each clip.
+        sample_rate: Hz.
+        longest: samples of the longest clip.
+
+    Example:
+        >>> bank = ClipBank.from_waveforms([torch.ones(3) / 2, torch.ones(5) / 4], 16_000)
+        >>> bank.batch(torch.tensor([0, 1]))
+        (tensor([[0.5000, 0.5000, 0.5000, 0.0000, 0.0000],
+                [0.2500, 0.2500, 0.2500, 0.2500, 0.2500]]), tensor([3, 5]))
+        >>> bank.batch(torch.tensor([1]), most=2)
+        (tensor([[0.2500, 0.2500]]), tensor([2]))
+    """
+
+    def __init__(self, samples: Tensor, offsets: Tensor, lengths: Tensor, sample_rate: int, longest: int):
+        self.samples = samples
+        self.offsets = offsets
+        self.lengths = lengths
+        self.sample_rate = sample_rate
+        self.longest = longest
+
+    @classmethod
+    def read(
+        cls, paths: Sequence[str | Path], sample_rate: int, on_clip: Callable[[], None] | None = None
+    ) -> "ClipBank":
+        """Decode `paths` in parallel; `on_clip` is called once a clip, for a progress bar.
+
+        Raises:
+            AudioError: of the first path that cannot be read; the rest is not waited for.
+        """
+
+        def decode(path: str | Path) -> Tensor:
+            waveform = _int16(load(path, sample_rate))
+            if on_clip is not None:
+                on_clip()
+            return waveform
+
+        with ThreadPoolExecutor() as pool:
+            decoded = [pool.submit(decode, path) for path in paths]
+            try:
+                return cls._of([clip.result() for clip in decoded], sample_rate)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    @classmethod
+    def from_waveforms(cls, waveforms: Sequence[Tensor], sample_rate: int) -> "ClipBank":
+        """A bank of clips that are in memory.
+
+        Shape: [T] each, int16, or floating point from -1 to 1.
+        """
+        clips = [clip if clip.dtype == torch.int16 else _int16(clip) for clip in waveforms]
+        return cls._of(clips, sample_rate)
+
+    @classmethod
+    def _of(cls, clips: list[Tensor], sample_rate: int) -> "ClipBank":
+        lengths = torch.tensor([len(clip) for clip in clips], dtype=torch.int64)
+        longest = max(map(len, clips), default=0)
+        samples = torch.cat([*clips, torch.zeros(longest, dtype=torch.int16)])
+        return cls(samples, lengths.cumsum(0) - lengths, lengths, sample_rate, longest)
+
+    def to(self, device: torch.device | str) -> "ClipBank":
+        """The same clips on another device."""
+        moved = (tensor.to(device) for tensor in (self.samples, self.offsets, self.lengths))
+        return ClipBank(*moved, self.sample_rate, self.longest)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def waveform(self, index: int) -> Tensor:
+        """One clip. Shape: -> [T] float32."""
+        start = int(self.offsets[index])
+        return self.samples[start : start + int(self.lengths[index])] / INT16_SCALE
+
+    def batch(self, index: Tensor, most: int | None = None, random: bool = False) -> tuple[Tensor, Tensor]:
+        """Waveforms and lengths of some clips, zeros behind each; nothing waits for the device.
+
+        Args:
+            index: of the clips, on the bank's device.
+            most: samples to give of a clip; None, as many as the longest clip has.
+            random: give a random stretch of a clip that is longer, instead of its centre.
+
+        Shape: [B] int64 -> [B, T] float32, [B] int64, T = `most` or the length of the longest clip, if that is less.
+        """
+        size = self.longest if most is None else min(most, self.longest)
+        lengths = self.lengths[index]
+        spare = (lengths - size).clamp(min=0)
+        if random:
+            draw = torch.rand(len(index), dtype=torch.float64, device=spare.device)
+            skipped = (draw * (spare + 1)).long()
+        else:
+            skipped = spare // 2
+        # every stretch of the buffer, as a view; the rows of a batch are copied out of it
+        stretches = self.samples.unfold(0, size, 1)
+        rows = stretches[self.offsets[index] + skipped]
+        lengths = lengths.clamp(max=size)
+        inside = torch.arange(size, device=rows.device) < lengths[:, None]
+        return torch.where(inside, rows / INT16_SCALE, 0.0), lengths
+
+
+def _int16(waveform: Tensor) -> Tensor:
+    return (waveform * INT16_SCALE).round().clamp(-INT16_SCALE, INT16_SCALE - 1).to(torch.int16)

@@ -1,0 +1,232 @@
+"""A recording in a file, a pipe or memory, as blocks of samples in constant memory, by libsndfile or else ffmpeg."""
+
+import io
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from ser_gpu.audio import ffmpeg, wav
+from ser_gpu.audio.error import AudioError, reason
+from ser_gpu.audio.formats import HEAD_BYTES, Kind, kind_of
+
+if TYPE_CHECKING:
+    from soundfile import SoundFile
+
+LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000
+STREAM_LIMIT_BYTES = 2**31
+_BLOCK_VALUES = 2**20
+_COPIED_BYTES = 2**18
+_UNKNOWN_FRAMES = 2**63 - 1
+
+Source = str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
+
+
+class AudioFile:
+    """An open recording.
+
+    Attributes:
+        name: of the file, for messages.
+        sample_rate: Hz.
+    """
+
+    def __init__(self, name: str, sample_rate: int, read: Callable[[], np.ndarray]):
+        self.name = name
+        self.sample_rate = sample_rate
+        self._read = read
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """The samples in order, about four megabytes at a time, as far as there are any, whatever the header promises.
+
+        Shape: -> [channels, frames] float32 each.
+
+        Raises:
+            AudioError: the data ends or breaks where the decoder needs more.
+        """
+        while len(block := self._read()):
+            yield block.T
+
+
+def name_of(source: Source) -> str:
+    """What messages call a recording: its path; of a stream, its own name where that is a text, else "stream".
+
+    Example:
+        >>> name_of(io.BytesIO())
+        'stream'
+    """
+    if isinstance(source, str | os.PathLike):
+        return os.fsdecode(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return "bytes"
+    try:
+        name = getattr(source, "name", None)
+    except ValueError:  # of a stream that is detached
+        name = None
+    if source is sys.stdin or source is getattr(sys.stdin, "buffer", None) or (type(name) is int and name == 0):
+        return "standard input"
+    if isinstance(name, bytes):
+        name = os.fsdecode(name)
+    return name if isinstance(name, str) and name else "stream"
+
+
+@contextmanager
+def open_audio(source: Source) -> Iterator[AudioFile]:
+    """Open a recording: a path, the bytes of a file, or a binary stream of one, read from its start where it can seek.
+
+    A stream that is no plain file is copied into a temporary one, since decoders go back and forth. What libsndfile
+    reads, it decodes; for the rest there is ffmpeg, where it is installed.
+
+    Raises:
+        AudioError: the file is missing, forbidden, a folder or a device, empty, longer than 2 GiB if it is a stream, no
+            audio that can be read here, or of a sample rate that no recording has.
+    """
+    name = name_of(source)
+    try:
+        with _plain_file(source, name) as file, _decoder(file, name) as audio:
+            yield audio
+    except OSError as error:
+        raise AudioError.of(name, (error.strerror or str(error)).lower()) from None
+
+
+@contextmanager
+def _plain_file(source: Source, name: str) -> Iterator[BinaryIO]:
+    """The recording as an open file that has a descriptor and can seek."""
+    if isinstance(source, str | os.PathLike):
+        with _opened(name) as file:
+            yield from _on_disk(file, name)
+    elif isinstance(source, bytes | bytearray | memoryview):
+        yield from _copied(io.BytesIO(bytes(source)), name)
+    elif _is_plain(source):
+        source.flush()
+        yield from _on_disk(source, name)
+    else:
+        yield from _copied(source, name)
+
+
+def _is_plain(stream: BinaryIO) -> bool:
+    """Whether it is what `open` gives: the descriptor of another stream, such as gzip's, may hold something else."""
+    try:
+        return (
+            type(stream) in (io.BufferedReader, io.BufferedRandom)
+            and type(stream.raw) is io.FileIO
+            and not stream.closed
+        )
+    except ValueError:  # what was in it is detached
+        return False
+
+
+def _opened(name: str) -> BinaryIO:
+    if "\0" in name or not name:
+        raise AudioError.of(name or "''", "is no name of a file")
+    path = Path(name)
+    if path.is_dir():
+        raise AudioError.of(name, "is a folder, not an audio file")
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        problem = "is an address, not a file: download it first" if "://" in name else "no such file"
+        raise AudioError.of(name, problem) from None
+
+
+def _on_disk(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
+    kind = os.fstat(file.fileno()).st_mode
+    if stat.S_ISREG(kind):
+        yield file
+    elif stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind):
+        yield from _copied(file, name)
+    else:
+        raise AudioError.of(name, "is neither a file nor a pipe")
+
+
+def _copied(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
+    with tempfile.TemporaryFile() as file:
+        for chunk in _chunks(stream, name):
+            file.write(chunk)
+        file.flush()
+        yield file
+
+
+def _chunks(stream: BinaryIO, name: str) -> Iterator[bytes]:
+    left = STREAM_LIMIT_BYTES
+    try:
+        if isinstance(stream, io.TextIOBase):
+            raise TypeError("it is open as text, open it as binary (mode 'rb', or its .buffer)")
+        if getattr(stream, "seekable", bool)():
+            stream.seek(0)
+        while chunk := stream.read(_COPIED_BYTES):
+            if not isinstance(chunk, bytes | bytearray | memoryview):
+                raise TypeError(f"it gives {type(chunk).__name__}, not bytes")
+            left -= len(chunk)
+            if left < 0:
+                raise AudioError.of(name, f"more than {STREAM_LIMIT_BYTES // 2**30} GiB in a stream, save it as a file")
+            yield chunk
+    except AudioError:
+        raise
+    except Exception as error:  # the code of whoever made the stream
+        raise AudioError.of(name, f"cannot be read ({type(error).__name__}: {reason(error)})") from None
+
+
+@contextmanager
+def _decoder(file: BinaryIO, name: str) -> Iterator[AudioFile]:
+    head = _head(file)
+    if not head:
+        raise AudioError.of(name, "is empty")
+    kind = kind_of(head)
+    with wav.mended(file, head) as whole:
+        sound = None if kind is not None and kind.reader == "ffmpeg" else _libsndfile(whole, name, kind)
+        if sound is not None:
+            with sound:
+                yield AudioFile(name, _usual(sound.samplerate, name), lambda: _next_block(sound, name))
+            return
+        with ffmpeg.decoding(whole, name, kind.name) as decoder:
+            yield AudioFile(name, _usual(decoder.sample_rate, name), decoder.read)
+
+
+def _head(file: BinaryIO) -> bytes:
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    return os.read(file.fileno(), HEAD_BYTES)
+
+
+def _libsndfile(file: BinaryIO, name: str, kind: Kind | None) -> "SoundFile | None":
+    """The open file as soundfile has it; None where ffmpeg is to try it."""
+    import soundfile  # here, since importing this package reads nothing and should cost nothing
+
+    has_ffmpeg = kind is not None and kind.reader is not None and ffmpeg.program() is not None
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    try:
+        sound = soundfile.SoundFile(file.fileno(), closefd=False)
+    except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError) as error:
+        if has_ffmpeg:
+            return None
+        if kind is None:
+            raise AudioError.of(name, f"cannot be read as audio ({reason(error)})") from None
+        if kind.reader is None:
+            raise AudioError.of(name, f"is {kind.name}, not audio") from None
+        problem = f"is {kind.name} that libsndfile cannot read; ffmpeg, where installed, may"
+        raise AudioError.of(name, problem) from None
+    if sound.frames == _UNKNOWN_FRAMES and has_ffmpeg:  # FLAC from a pipe: libsndfile loses its end
+        sound.close()
+        return None
+    return sound
+
+
+def _next_block(sound: "SoundFile", name: str) -> np.ndarray:
+    import soundfile
+
+    try:
+        return sound.read(max(1, _BLOCK_VALUES // sound.channels), dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        raise AudioError.of(name, f"damaged ({reason(error)})") from None
+
+
+def _usual(rate: int, name: str) -> int:
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        problem = f"the sample rate must be between {LOWEST_RATE:,} and {HIGHEST_RATE:,} Hz, it is {rate:,}"
+        raise AudioError.of(name, problem)
+    return rate

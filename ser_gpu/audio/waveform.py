@@ -1,0 +1,100 @@
+"""From a recording to a waveform: mono float32 tensors at the model's rate; `ser_gpu.audio.mono` does the work."""
+
+import math
+from collections.abc import Iterator
+from contextlib import closing
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ser_gpu.audio import mono, samples
+from ser_gpu.audio.mono import PIECE_SECONDS
+from ser_gpu.audio.reader import Source
+from ser_gpu.audio.samples import checked_rate
+
+
+def load(path: Source, sample_rate: int) -> Tensor:
+    """Read a whole recording as mono at `sample_rate` Hz, without offset, its peak at 1.
+
+    Shape: -> [T] float32.
+
+    Raises:
+        AudioError: the file is no audio that can be read, or holds no or non-finite samples.
+    """
+    return next(segments(path, sample_rate))
+
+
+def segments(source: Source, sample_rate: int, seconds: float = math.inf) -> Iterator[Tensor]:
+    """Read a recording in pieces of at most `seconds`, each as `load` gives a whole one, in constant memory.
+
+    Shape: -> [T] float32 each.
+
+    Raises:
+        AudioError: as in `load`, and as in `ser_gpu.audio.reader.open_audio`.
+    """
+    return _tensors(mono.segments(source, sample_rate, seconds))
+
+
+def recording(
+    audio: object, sample_rate: object, model_rate: int, seconds: float = PIECE_SECONDS
+) -> tuple[str, Iterator[Tensor]]:
+    """What to call a recording, and its samples in pieces of at most `seconds`, each as `load` gives a whole one.
+
+    A file is a path, or its content as bytes, or a binary stream of it. Samples are an array or a tensor of integers or
+    floating point, [T], [T, C] or [C, T]: of two sides the shorter one is the channels, 8 at most, which are averaged.
+
+    Args:
+        audio: a file; samples; samples with their rate, as `(rate, samples)`, `(samples, rate)` or
+            `{"array": samples, "sampling_rate": rate}`.
+        sample_rate: Hz of samples that come without one; None, they are at `model_rate`. A file, a pair and a
+            dictionary bring their own, which counts.
+        model_rate: Hz of the pieces.
+        seconds: of a piece.
+
+    Shape: -> [T] float32 each.
+
+    Raises:
+        AudioError: at once, another type, shape or rate; while reading, as in `load`.
+    """
+    name, pieces = mono.recording(audio, sample_rate, model_rate, seconds)
+    return name, _tensors(pieces)
+
+
+def to_mono(audio: object, from_rate: int, to_rate: int, name: str = "audio") -> Tensor:
+    """Average the channels, resample, and set the level, as `load` does.
+
+    Shape: [T], [T, C] or [C, T], integers or floating point -> [T'] float32.
+
+    Raises:
+        AudioError: another shape, type or rate, no sample, or a sample that is NaN or infinite.
+    """
+    blocks = samples.blocks(samples.channels_of(audio, name))
+    return torch.from_numpy(next(mono.pieces(blocks, checked_rate(from_rate, name), to_rate, math.inf, name)))
+
+
+def level(waveform: Tensor) -> Tensor:
+    """Take the offset out and bring the peak to 1; what is constant becomes zero.
+
+    Shape: [T] -> [T] float32.
+    """
+    return torch.from_numpy(mono.level(waveform.numpy()))
+
+
+def resample(waveform: Tensor, from_rate: int, to_rate: int) -> Tensor:
+    """Band-limited resampling by libsoxr in its very high quality, for any two rates.
+
+    Shape: [..., T] -> [..., T'] float32, T' = T * to_rate / from_rate, rounded up.
+    """
+    *rows, size = waveform.shape
+    out = waveform.new_zeros(math.prod(rows), -(-size * to_rate // from_rate), dtype=torch.float32)
+    if size:
+        for at, row in enumerate(waveform.float().reshape(len(out), size)):
+            out[at] = torch.from_numpy(np.concatenate(list(mono.resampled(iter([row.numpy()]), from_rate, to_rate))))
+    return out.reshape(*rows, out.shape[1])
+
+
+def _tensors(pieces: Iterator[np.ndarray]) -> Iterator[Tensor]:
+    """The same pieces; a reader that stops early closes the recording."""
+    with closing(pieces):
+        yield from map(torch.from_numpy, pieces)

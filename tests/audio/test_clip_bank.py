@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+import soundfile
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis.strategies import booleans, integers, lists, none
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+from ser_gpu.audio.clip_bank import INT16_SCALE, ClipBank
+from ser_gpu.audio.error import AudioError
+from ser_gpu.audio.waveform import load
+from tests.conftest import SAMPLE_RATE
+
+
+def ramps(lengths: list[int]) -> list[torch.Tensor]:
+    """Clips of which each sample tells the clip and the place."""
+    return [1_000 * number + torch.arange(1, length + 1, dtype=torch.int16) for number, length in enumerate(lengths)]
+
+
+@pytest.fixture
+def paths(tmp_path):
+    generator = np.random.default_rng(0)
+    for number, seconds in enumerate([0.3, 0.1, 0.2, 0.25]):
+        soundfile.write(tmp_path / f"{number}.wav", 0.1 * generator.normal(size=round(48_000 * seconds)), 48_000)
+    return sorted(tmp_path.iterdir())
+
+
+def test_a_bank_gives_each_clip_back(paths):
+    seen = []
+    bank = ClipBank.read(paths, SAMPLE_RATE, on_clip=lambda: seen.append(1))
+    assert len(bank) == len(seen) == 4
+    assert bank.samples.dtype == torch.int16
+    waveforms, lengths = bank.batch(torch.tensor([3, 1, 3]))
+    for row, clip in enumerate([3, 1, 3]):
+        expected = load(paths[clip], SAMPLE_RATE)
+        assert lengths[row] == len(expected)
+        # half a step of 16 bit; a whole one at the peak, since the largest int16 is 32,767
+        torch.testing.assert_close(waveforms[row, : lengths[row]], expected, atol=1 / 32_768 + 1e-9, rtol=0)
+        assert not waveforms[row, lengths[row] :].any()
+        assert torch.equal(bank.waveform(clip), waveforms[row, : lengths[row]])
+
+
+def test_clips_in_memory_are_the_clips_of_files(paths):
+    of_files = ClipBank.read(paths, SAMPLE_RATE)
+    in_memory = ClipBank.from_waveforms([load(path, SAMPLE_RATE) for path in paths], SAMPLE_RATE)
+    again = ClipBank.from_waveforms([of_files.waveform(index) for index in range(4)], SAMPLE_RATE)
+    for bank in (in_memory, again):
+        assert torch.equal(bank.samples, of_files.samples)
+        assert torch.equal(bank.offsets, of_files.offsets)
+
+
+@given(lengths=lists(integers(1, 30), min_size=1, max_size=8), most=integers(1, 40) | none(), random=booleans())
+def test_a_batch_is_clips_behind_which_are_zeros_or_stretches_of_them(lengths, most, random):
+    clips = ramps(lengths)
+    bank = ClipBank.from_waveforms(clips, SAMPLE_RATE)
+    index = torch.randint(len(clips), (6,))
+    waveforms, given = bank.batch(index, most, random)
+    size = min(most or 40, max(lengths))
+    assert waveforms.shape == (6, size)
+    assert waveforms.dtype == torch.float32
+    for row, length, clip in zip((waveforms * INT16_SCALE).int(), given, index, strict=True):
+        expected = clips[clip]
+        assert length == min(len(expected), size)
+        assert not row[length:].any()
+        start = int(row[0] - expected[0])
+        assert torch.equal(row[:length], expected[start : start + length].int())
+        if not random:
+            assert start == (len(expected) - int(length)) // 2
+
+
+def test_the_batch_is_that_of_a_padded_table():
+    """Bit for bit what a table of all clips, each padded to the longest, gives."""
+    clips = [torch.randint(-32_768, 32_767, (length,), dtype=torch.int16) for length in (500, 480, 511, 100, 505)]
+    table = torch.stack([F.pad(clip, (0, 511 - len(clip))) for clip in clips])
+    index = torch.tensor([4, 0, 2, 2, 1, 3])
+    waveforms, lengths = ClipBank.from_waveforms(clips, SAMPLE_RATE).batch(index)
+    assert torch.equal(waveforms, table[index] / INT16_SCALE)
+    assert lengths.tolist() == [505, 500, 511, 511, 480, 100]
+
+
+def test_random_stretches_reach_every_place():
+    bank = ClipBank.from_waveforms(ramps([5, 3]), SAMPLE_RATE)
+    waveforms, lengths = bank.batch(torch.tensor([0] * 200 + [1] * 200), most=4, random=True)
+    assert set((waveforms[:200, 0] * INT16_SCALE).int().tolist()) == {1, 2}
+    assert set((waveforms[200:, 0] * INT16_SCALE).int().tolist()) == {1_001}, "a shorter clip is whole"
+    assert lengths.tolist() == [4] * 200 + [3] * 200
+
+
+def test_one_long_clip_costs_its_own_length_alone():
+    """Eleven minutes among 120 clips of three seconds; padded to it, each would be 21 MB, and all of them 2.6 GB."""
+    clips = [torch.ones(48_000, dtype=torch.int16)] * 60
+    bank = ClipBank.from_waveforms([*clips, torch.ones(660 * 16_000, dtype=torch.int16), *clips], SAMPLE_RATE)
+    megabytes = bank.samples.numel() * bank.samples.element_size() / 1e6
+    assert megabytes < 60, "11.5 of the short ones, and twice the long one"
+    waveforms, lengths = bank.batch(torch.arange(32) + 50, most=96_000)
+    assert waveforms.shape == (32, 96_000)
+    assert lengths.tolist() == [48_000] * 10 + [96_000] + [48_000] * 21
+
+
+@pytest.mark.parametrize("random", [False, True])
+def test_a_batch_does_not_wait_for_the_device(random):
+    """On a pretended device, whatever would have to read data back is refused."""
+    bank = ClipBank.from_waveforms(ramps([30, 40, 50]), SAMPLE_RATE)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        there = bank.to("cuda")
+        index = torch.zeros(7, dtype=torch.int64, device="cuda")
+        waveforms, lengths = there.batch(index, 35, random)
+        with pytest.raises(DataDependentOutputException):
+            int(lengths.max())  # what waits is caught
+    assert waveforms.shape == (7, 35)
+    assert waveforms.device.type == lengths.device.type == "cuda"
+
+
+@pytest.mark.cuda
+def test_a_batch_is_the_same_on_cuda():
+    bank = ClipBank.from_waveforms(ramps([30, 40, 50, 1]), SAMPLE_RATE)
+    index = torch.tensor([2, 0, 3, 2, 1])
+    for ours, theirs in zip(bank.batch(index, 35), bank.to("cuda").batch(index.cuda(), 35), strict=True):
+        assert torch.equal(ours, theirs.cpu())
+
+
+def test_no_clips_and_no_index_are_empty_batches():
+    bank = ClipBank.from_waveforms(ramps([3, 5]), SAMPLE_RATE)
+    assert bank.batch(torch.zeros(0, dtype=torch.int64))[0].shape == (0, 5)
+    empty = ClipBank.read([], SAMPLE_RATE)
+    assert len(empty) == 0
+    assert empty.batch(torch.zeros(0, dtype=torch.int64))[0].shape == (0, 0)
+
+
+def test_a_bad_clip_is_named_and_the_rest_is_not_waited_for(paths, tmp_path):
+    seen = []
+    (tmp_path / "bad.wav").write_text("these are words")
+    with pytest.raises(AudioError, match=r"bad\.wav: is text, not audio"):
+        ClipBank.read([tmp_path / "bad.wav", *paths * 200], SAMPLE_RATE, on_clip=lambda: seen.append(1))
+    assert len(seen) < 400

@@ -1,0 +1,27 @@
+from hypothesis import given
+from hypothesis.strategies import text
+
+from ser_gpu.audio.error import LONGEST_MESSAGE, AudioError, reason
+
+
+@given(name=text(max_size=400), problem=text(max_size=400))
+def test_any_message_is_one_short_line_that_can_be_printed(name, problem):
+    message = str(AudioError.of(name, problem))
+    assert len(message) <= LONGEST_MESSAGE
+    assert message.isprintable()
+
+
+def test_a_long_name_keeps_its_end_and_the_problem_stays_whole():
+    message = str(AudioError.of("/folder" * 60 + "/clip.wav", "is empty"))
+    assert message.startswith("...")
+    assert message.endswith("/clip.wav: is empty")
+
+
+def test_a_name_that_is_no_utf8_is_escaped():
+    assert str(AudioError.of(b"\xff.wav".decode(errors="surrogateescape"), "is empty")) == "\\udcff.wav: is empty"
+
+
+def test_a_reason_is_the_first_line_without_its_full_stop():
+    assert reason(ValueError("Wrong  thing.\nAnd more.")) == "Wrong thing"
+    assert reason(OSError(2, "No such file")) == "No such file"
+    assert reason(ValueError()) == "ValueError"

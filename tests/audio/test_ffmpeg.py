@@ -1,0 +1,154 @@
+"""Formats that libsndfile does not read."""
+
+import io
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from ser_gpu.audio import ffmpeg
+from ser_gpu.audio.error import AudioError
+from ser_gpu.audio.waveform import load, segments
+from tests.audio.test_reader import piped
+from tests.conftest import SAMPLE_RATE
+
+FILES = [(".m4a", "aac"), (".3gp", "aac"), (".aac", "aac"), (".webm", "libopus"), (".wma", "wmav2"), (".wv", "wavpack")]
+
+
+def assert_alike(heard: torch.Tensor, expected: torch.Tensor) -> None:
+    """The same sound, however late a coder makes it: the best lag has a correlation near one."""
+    size = max(len(heard), len(expected)) + 4_000
+    spectra = torch.fft.rfft(heard, size) * torch.fft.rfft(expected, size).conj()
+    likeness = torch.fft.irfft(spectra, size).max() / (heard.norm() * expected.norm())
+    assert likeness > 0.97, "lossy coders leave a few per cent; another sound has less than 0.5"
+
+
+@pytest.mark.parametrize(("suffix", "codec"), FILES)
+def test_recordings_of_phones_and_browsers_are_read(wav, encode, suffix, codec):
+    heard = load(encode(suffix, codec), SAMPLE_RATE)
+    assert_alike(heard, load(wav, SAMPLE_RATE))
+
+
+def test_the_content_tells_the_format_and_not_the_name(encode, tmp_path):
+    path = encode(".m4a", "aac")
+    expected = load(path, SAMPLE_RATE)
+    named = path.rename(tmp_path / "-f, a name: é%d.wav")
+    assert torch.equal(load(named, SAMPLE_RATE), expected)
+
+
+@pytest.mark.parametrize("source", ["bytes", "memory", "file", "pipe"])
+def test_a_stream_is_read_like_a_file(encode, source):
+    path = encode(".m4a", "aac")
+    content, expected = path.read_bytes(), load(path, SAMPLE_RATE)
+    if source == "file":
+        with path.open("rb") as file:
+            file.read(100)
+            assert torch.equal(load(file, SAMPLE_RATE), expected)
+    elif source == "pipe":
+        stream, thread = piped(content)
+        with stream:
+            assert torch.equal(load(stream, SAMPLE_RATE), expected)
+        thread.join()
+    else:
+        assert torch.equal(load(content if source == "bytes" else io.BytesIO(content), SAMPLE_RATE), expected)
+
+
+def test_pieces_are_those_of_the_whole(encode, monkeypatch):
+    path = encode(".m4a", "aac", "-ac", "2", "-ar", "44100")
+    expected = load(path, SAMPLE_RATE)
+    monkeypatch.setattr(ffmpeg, "_BLOCK_VALUES", 2 * 3_001)
+    assert torch.equal(load(path, SAMPLE_RATE), expected), "how it is cut into blocks changes nothing"
+    assert sum(map(len, segments(path, SAMPLE_RATE, 0.3))) == len(expected)
+
+
+def test_several_threads_decode_at_once(encode):
+    path = encode(".m4a", "aac")
+    expected = load(path, SAMPLE_RATE)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(torch.equal(heard, expected) for heard in pool.map(lambda _: load(path, SAMPLE_RATE), range(8)))
+
+
+def test_without_ffmpeg_one_line_says_what_it_is_and_how_to_read_it(tmp_path, no_ffmpeg):
+    (tmp_path / "clip.m4a").write_bytes(b"\0\0\0\x20ftypM4A \0\0\2\0isomiso2" + bytes(100))
+    with pytest.raises(AudioError, match=r"clip\.m4a: is MP4 \(m4a, mp4: mostly AAC\); install ffmpeg to read it"):
+        load(tmp_path / "clip.m4a", SAMPLE_RATE)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize(("suffix", "codec"), [(".m4a", "aac"), (".webm", "libopus")])
+def test_truncated_files_give_what_they_can_or_one_line(encode, suffix, codec, share):
+    path = encode(suffix, codec)
+    content = path.read_bytes()
+    path.write_bytes(content[: round(share * len(content))])
+    if suffix == ".webm":
+        assert len(load(path, SAMPLE_RATE)) > 0
+    else:  # the table of what lies where is at its end
+        with pytest.raises(AudioError, match=r"clip\.m4a: cannot be read as audio \(ffmpeg: moov atom not found\)"):
+            load(path, SAMPLE_RATE)
+
+
+def test_a_video_without_sound_holds_no_sound(encode, tmp_path):
+    encode(".mp4", "aac", "-f", "lavfi", "-i", "testsrc=d=0.1:s=32x32", "-map", "1:v", "-c:v", "mpeg4")
+    with pytest.raises(AudioError, match=r"clip\.mp4: holds no sound"):
+        load(tmp_path / "clip.mp4", SAMPLE_RATE)
+
+
+@pytest.mark.parametrize("script", ["ffconcat version 1.0\nfile '{}'\n", "#EXTM3U\n#EXTINF:1,\nfile://{}\n"])
+def test_a_file_cannot_make_ffmpeg_open_another(encode, tmp_path, script):
+    """Nor an address: the demuxers that could are not among those that may see a file."""
+    other = encode(".aac", "aac")
+    (tmp_path / "script").write_text(script.format(other))
+    refused = pytest.raises(AudioError, match="script: cannot be read as audio")
+    with (tmp_path / "script").open("rb") as file, refused, ffmpeg.decoding(file, "script", "text"):
+        pass
+
+
+@pytest.fixture
+def program(monkeypatch, tmp_path):
+    """A function that puts another program in the place of ffmpeg."""
+
+    def put(script: str) -> None:
+        path = tmp_path / "ffmpeg"
+        path.write_text(f"#!/bin/sh\n{script}")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        monkeypatch.setattr(ffmpeg, "program", lambda: str(path))
+
+    return put
+
+
+AAC = b"\xff\xf1\x50\x80" + bytes(100)
+HEADER = r"printf '.snd\0\0\0\030\377\377\377\377\0\0\0\006\0\0\076\200\0\0\0\001'; "
+SAMPLE = r"printf '\077\0\0\0\277\0\0\0'; "
+
+
+@pytest.mark.parametrize("before", ["", HEADER, HEADER + SAMPLE])
+def test_what_takes_too_long_is_ended(program, monkeypatch, before):
+    program(f"{before} exec sleep 60")
+    monkeypatch.setattr(ffmpeg, "STALL_SECONDS", 0.2)
+    with pytest.raises(AudioError, match=r"bytes: .*ffmpeg gave nothing for 0 s"):
+        load(AAC, SAMPLE_RATE)
+
+
+def test_what_breaks_is_said_in_one_line(program):
+    program(HEADER + SAMPLE + "yes 'a complaint' | head -n 100000 >&2; exit 3")
+    with pytest.raises(AudioError, match=r"bytes: damaged \(ffmpeg: a complaint\)"):
+        load(AAC, SAMPLE_RATE)
+
+
+def test_what_never_ends_is_ended(program, monkeypatch):
+    program(HEADER + "exec cat /dev/zero")
+    monkeypatch.setattr(ffmpeg, "LONGEST_HOURS", 0.1)
+    with pytest.raises(AudioError, match=r"bytes: is longer than 0\.1 hours"):
+        for _ in segments(AAC, SAMPLE_RATE, 60.0):
+            pass
+
+
+def test_a_reader_that_stops_early_leaves_no_process(program, tmp_path):
+    program(f"echo $$ > {tmp_path}/number; {HEADER} exec cat /dev/zero")
+    pieces = segments(AAC, SAMPLE_RATE, 1.0)
+    next(pieces)
+    pieces.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "number").read_text()), 0)

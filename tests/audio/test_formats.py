@@ -1,0 +1,79 @@
+"""What a file is, by its first bytes."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis.strategies import binary
+
+from ser_gpu.audio.error import AudioError
+from ser_gpu.audio.formats import HEAD_BYTES, LIBSNDFILE_SUFFIXES, kind_of
+from ser_gpu.audio.waveform import load
+from tests.conftest import SAMPLE_RATE
+
+
+def test_the_suffixes_are_those_of_all_formats_that_libsndfile_reads():
+    assert set(LIBSNDFILE_SUFFIXES) == set(soundfile.available_formats())
+
+
+@given(head=binary(max_size=HEAD_BYTES))
+def test_any_bytes_have_a_kind_or_none(head):
+    kind = kind_of(head)
+    assert kind is None or kind.reader in ("libsndfile", "ffmpeg", None)
+
+
+@pytest.mark.parametrize("container", sorted(set(LIBSNDFILE_SUFFIXES) & {"WAV", "RF64", "W64", "AIFF", "AU", "CAF"}))
+def test_what_libsndfile_writes_is_known(container):
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(100), SAMPLE_RATE, format=container)
+    assert kind_of(file.getvalue()[:HEAD_BYTES]).reader == "libsndfile"
+
+
+def zip_archive() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("clip.wav", b"RIFF")
+    return file.getvalue()
+
+
+NO_AUDIO = {
+    "a PDF document": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3",
+    "a PNG image": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+    "a JPEG image": b"\xff\xd8\xff\xe0\0\x10JFIF",
+    "a WebP image": b"RIFF\x24\0\0\0WEBPVP8 ",
+    "a HEIF image": b"\0\0\0\x18ftypheic\0\0\0\0mif1",
+    "a zip archive": zip_archive(),
+    "gzip-compressed": b"\x1f\x8b\x08\0\0\0\0\0",
+    "a web page (HTML)": b"\n<!DOCTYPE html><html lang=en>",
+    "text": "these are words, é".encode(),
+    "nothing but zeros": bytes(2_000),
+    "a playlist": b"#EXTM3U\n#EXTINF:1,\nhttp://example.org/a.aac\n",
+    "a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+    "a MIDI file": b"MThd\0\0\0\x06\0\x01\0\x01\0\x60",
+    "a NumPy array": b"\x93NUMPY\x01\0v\0{'descr': '<f4'",
+}
+
+
+@pytest.mark.parametrize("kind", NO_AUDIO)
+def test_what_is_no_audio_is_named(kind, tmp_path):
+    path = tmp_path / "clip.wav"
+    path.write_bytes(NO_AUDIO[kind])
+    with pytest.raises(AudioError) as caught:
+        load(path, SAMPLE_RATE)
+    assert str(caught.value).startswith(f"{path}: is {kind}")
+    assert str(caught.value).endswith(", not audio")
+
+
+def test_text_whose_last_letter_is_cut_is_text():
+    assert kind_of(("é" * HEAD_BYTES).encode()[: HEAD_BYTES - 1]).name == "text"
+
+
+def test_a_tag_hides_no_format(voice):
+    """Players write ID3 before AAC too; an MP3 file has it before its frames."""
+    tag = b"ID3\x04\0\0\0\0\0\x0a" + bytes(10)
+    assert kind_of(tag + b"\xff\xf1\x50\x80").name == "AAC"
+    assert kind_of(tag + b"\xff\xfb\x90\x64").name == "an MP3 file"
+    assert kind_of(tag).name == "an MP3 file"

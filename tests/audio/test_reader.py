@@ -1,0 +1,385 @@
+"""Audio of every kind: the right samples, or one line that names the file."""
+
+import bz2
+import gzip
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from ser_gpu.audio import reader
+from ser_gpu.audio.error import AudioError
+from ser_gpu.audio.reader import name_of, open_audio
+from ser_gpu.audio.waveform import level, load, segments
+from tests.audio.conftest import or_one_line
+from tests.conftest import SAMPLE_RATE
+
+ROOT = Path(__file__).parent.parent.parent
+
+# format, subtype, the largest error that the coding may leave at a peak of one
+KINDS = [
+    ("WAV", "PCM_U8", 0.02),
+    ("WAV", "PCM_16", 1e-4),
+    ("WAV", "PCM_24", 1e-5),
+    ("WAV", "PCM_32", 1e-5),
+    ("WAV", "FLOAT", 1e-5),
+    ("WAV", "DOUBLE", 1e-5),
+    ("WAV", "ALAW", 0.04),
+    ("WAV", "ULAW", 0.04),
+    ("WAVEX", "PCM_16", 1e-4),
+    ("WAVEX", "PCM_24", 1e-5),
+    ("RF64", "PCM_16", 1e-4),
+    ("W64", "PCM_16", 1e-4),
+    ("AIFF", "PCM_16", 1e-4),
+    ("AIFF", "PCM_S8", 0.02),
+    ("AU", "ULAW", 0.04),
+    ("CAF", "PCM_24", 1e-5),
+    ("NIST", "PCM_16", 1e-4),
+    ("VOC", "PCM_16", 1e-4),
+    ("FLAC", "PCM_16", 1e-4),
+    ("FLAC", "PCM_24", 1e-5),
+    ("OGG", "VORBIS", 0.2),
+    ("OGG", "OPUS", 0.3),
+    ("MP3", "MPEG_LAYER_III", 0.2),
+]
+
+
+@pytest.mark.parametrize(("container", "subtype", "tolerance"), KINDS, ids=lambda value: str(value))
+def test_every_coding_gives_the_samples(voice, tmp_path, container, subtype, tolerance):
+    path = tmp_path / f"clip.{container.lower()}"
+    soundfile.write(path, voice, SAMPLE_RATE, format=container, subtype=subtype)
+    heard, expected = load(path, SAMPLE_RATE), level(torch.from_numpy(voice))
+    size = min(len(heard), len(expected))
+    assert abs(len(heard) - len(expected)) <= (2_400 if subtype == "MPEG_LAYER_III" else 512), "a coder's padding"
+    offset = _lag(heard[:size].numpy(), expected[:size].numpy())
+    both = slice(2_000, size - 2_000)
+    error = np.abs(np.roll(heard.numpy()[:size], -offset)[both] - expected.numpy()[both])
+    assert error.max() < tolerance
+
+
+def _lag(heard: np.ndarray, expected: np.ndarray) -> int:
+    """By how many samples a coder delays the sound."""
+    spectrum = np.fft.rfft(heard) * np.fft.rfft(expected).conj()
+    lag = int(np.fft.irfft(spectrum, len(heard)).argmax())
+    return lag if lag < len(heard) // 2 else lag - len(heard)
+
+
+@pytest.mark.parametrize("channels", range(1, 9))
+def test_channels_are_averaged(voice, tmp_path, channels):
+    weights = np.arange(1, channels + 1) / channels
+    soundfile.write(tmp_path / "clip.wav", voice[:, None] * weights, SAMPLE_RATE, subtype="FLOAT")
+    torch.testing.assert_close(
+        load(tmp_path / "clip.wav", SAMPLE_RATE), level(torch.from_numpy(voice)), atol=1e-5, rtol=0
+    )
+
+
+@pytest.mark.parametrize("suffix", [".raw", ".txt", "", ".mp3", ".m4a"])
+def test_the_content_tells_the_format_and_not_the_name(voice, wav, tmp_path, suffix):
+    path = wav.rename(tmp_path / f"any name, and a é{suffix}")
+    assert len(load(path, SAMPLE_RATE)) == len(voice)
+
+
+@pytest.mark.parametrize("container", ["FLAC", "OGG", "MP3"])
+@pytest.mark.parametrize("has_ffmpeg", [True, False])
+def test_truncated_coders_give_what_they_can_or_one_line(voice, tmp_path, container, has_ffmpeg, request):
+    if not has_ffmpeg:
+        request.getfixturevalue("no_ffmpeg")
+    path = tmp_path / "clip"
+    soundfile.write(path, voice, SAMPLE_RATE, format=container)
+    content = path.read_bytes()
+    for share in (0.01, 0.3, 0.6, 0.95):
+        path.write_bytes(content[: round(share * len(content))])
+        heard = or_one_line(lambda: load(path, SAMPLE_RATE))
+        assert heard is None or 0 < len(heard) <= len(voice) + 2_400
+
+
+def test_a_coder_that_did_not_know_the_length_gives_everything(encode, wav):
+    """Into a pipe, FLAC's header says nothing about the number of samples."""
+    path = encode(".flac", "flac")
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    assert torch.equal(load(content, SAMPLE_RATE), load(wav, SAMPLE_RATE))
+
+
+def test_denormal_samples_are_heard(voice, tmp_path):
+    soundfile.write(tmp_path / "clip.wav", voice * 1e-39, SAMPLE_RATE, subtype="FLOAT")
+    heard = load(tmp_path / "clip.wav", SAMPLE_RATE)
+    # steps of 1e-45 are left
+    torch.testing.assert_close(heard, level(torch.from_numpy(voice)), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("rate", [0, 1, 999, 768_001, 2**31 - 1, 2**32 - 1])
+def test_a_rate_that_no_recording_has_is_refused(wav, rate, no_ffmpeg):
+    content = bytearray(wav.read_bytes())
+    content[24:28] = rate.to_bytes(4, "little")
+    wav.write_bytes(content)
+    with pytest.raises(AudioError, match=r"clip\.wav: (the sample rate must be between|is a WAV file that libsndfile)"):
+        load(wav, SAMPLE_RATE)
+
+
+def test_what_is_no_file_is_named_in_one_line(tmp_path):
+    (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
+    (tmp_path / "empty.wav").touch()
+    cases = {
+        tmp_path: "is a folder",
+        tmp_path / "absent.wav": "no such file",
+        tmp_path / "a\nb.wav": r"a\\nb.wav: no such file",
+        tmp_path / "loop.wav": "too many levels of symbolic links|symbolic link loop",
+        tmp_path / "empty.wav": "is empty",
+        tmp_path / ("long" * 100): "file name too long",
+        "/dev/null": "neither a file nor a pipe",
+        "https://example.org/a.wav": "is an address",
+        "": "is no name of a file",
+        "a\0b.wav": "is no name of a file",
+    }
+    for path, message in cases.items():
+        with pytest.raises(AudioError, match=message) as caught, open_audio(path):
+            pass
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 200
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_a_file_without_permission_is_named(wav):
+    wav.chmod(0)
+    with pytest.raises(AudioError, match=r"clip\.wav: permission denied"):
+        load(wav, SAMPLE_RATE)
+
+
+def test_what_the_system_refuses_is_named(wav, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(AudioError, match=r"clip\.wav: permission denied"):
+        load(wav, SAMPLE_RATE)
+
+
+def piped(content: bytes):
+    """A pipe into which another thread writes."""
+    reading, writing = os.pipe()
+    thread = threading.Thread(target=_feed, args=(writing, content))
+    thread.start()
+    return os.fdopen(reading, "rb"), thread
+
+
+def _feed(descriptor: int, content: bytes) -> None:
+    with os.fdopen(descriptor, "wb") as pipe, io.BytesIO(content) as source:
+        try:
+            while chunk := source.read(65_536):
+                pipe.write(chunk)
+        except BrokenPipeError:
+            pass
+
+
+@pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG", "MP3"])
+def test_a_pipe_is_read_like_a_file(voice, tmp_path, container):
+    path = tmp_path / "clip"
+    soundfile.write(path, voice, SAMPLE_RATE, format=container)
+    stream, thread = piped(path.read_bytes())
+    with stream:
+        heard = torch.cat(list(segments(stream, SAMPLE_RATE)))
+    thread.join()
+    assert torch.equal(heard, load(path, SAMPLE_RATE))
+
+
+def test_a_named_pipe_is_read_like_a_file(wav, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    thread = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(wav.read_bytes(),))
+    thread.start()
+    assert torch.equal(load(tmp_path / "pipe", SAMPLE_RATE), load(wav, SAMPLE_RATE))
+    thread.join()
+
+
+def test_a_stream_without_end_is_refused(monkeypatch):
+    monkeypatch.setattr(reader, "STREAM_LIMIT_BYTES", 10_000)
+    stream, thread = piped(bytes(200_000))
+    with stream, pytest.raises(AudioError, match="stream: more than"), open_audio(stream):
+        pass
+    thread.join()
+
+
+class OnlyRead:
+    """The least that a stream can be, and it gives a few bytes at a time."""
+
+    def __init__(self, content: bytes):
+        self._file = io.BytesIO(content)
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(min(size, 1_000))
+
+
+def archived(content: bytes, folder: Path):
+    path = folder / "archive.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("clip.wav", content)
+    return zipfile.ZipFile(path).open("clip.wav")
+
+
+def compressed(module, content: bytes, folder: Path):
+    (folder / "clip.compressed").write_bytes(module.compress(content))
+    return module.open(folder / "clip.compressed")
+
+
+def temporary(make, content: bytes):
+    file = make()
+    file.write(content)  # and it is not flushed
+    return file
+
+
+STREAMS = {
+    "bytes": lambda content, folder: content,
+    "bytearray": lambda content, folder: bytearray(content),
+    "memoryview": lambda content, folder: memoryview(content),
+    "every second byte": lambda content, folder: memoryview(b"".join(bytes([b, 0]) for b in content))[::2],
+    "BytesIO": lambda content, folder: io.BytesIO(content),
+    "file": lambda content, folder: (folder / "clip.wav").open("rb"),
+    "unbuffered file": lambda content, folder: (folder / "clip.wav").open("rb", buffering=0),
+    "temporary file": lambda content, folder: temporary(tempfile.TemporaryFile, content),
+    "named temporary file": lambda content, folder: temporary(tempfile.NamedTemporaryFile, content),
+    "spooled file": lambda content, folder: temporary(tempfile.SpooledTemporaryFile, content),
+    "member of a zip": archived,
+    # gzip's and bz2's have a descriptor too, which is the compressed file's
+    "gzip": lambda content, folder: compressed(gzip, content, folder),
+    "bz2": lambda content, folder: compressed(bz2, content, folder),
+    "only read": lambda content, folder: OnlyRead(content),
+}
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+def test_any_binary_stream_is_read_from_its_start(wav, tmp_path, kind):
+    stream = STREAMS[kind](wav.read_bytes(), tmp_path)
+    if hasattr(stream, "seek"):
+        stream.seek(3)
+    assert torch.equal(load(stream, SAMPLE_RATE), load(wav, SAMPLE_RATE))
+    if hasattr(stream, "seek"):
+        assert torch.equal(load(stream, SAMPLE_RATE), load(wav, SAMPLE_RATE)), "and once more"
+        stream.close()
+
+
+class Broken(io.RawIOBase):
+    def readable(self):
+        return True
+
+    def read(self, size=-1):
+        raise RuntimeError("the server\nhas gone")
+
+
+class Words(io.BytesIO):
+    def read(self, size=-1):
+        return "words"
+
+
+def closed(stream):
+    stream.close()
+    return stream
+
+
+def detached(path: Path):
+    file = path.open("rb")
+    file.detach().close()
+    return file
+
+
+BROKEN = {
+    "raises": (lambda path: Broken(), "the server"),
+    "gives text": (lambda path: Words(), "it gives str, not bytes"),
+    "text": (lambda path: path.open(encoding="latin-1"), "open as text, open it as binary"),
+    "text in memory": (lambda path: io.StringIO("RIFF"), "open as text, open it as binary"),
+    "closed": (lambda path: closed(path.open("rb")), "closed file"),
+    "closed memory": (lambda path: closed(io.BytesIO(b"RIFF")), "closed file"),
+    "detached": (detached, "detached"),
+    "for writing": (lambda path: path.open("ab"), "UnsupportedOperation: read"),
+    "empty": (lambda path: io.BytesIO(), "is empty"),
+    "no bytes": (lambda path: b"", "is empty"),
+    "a name as bytes": (lambda path: os.fsencode(path), "is text, not audio"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_stream_that_cannot_be_read_is_one_line(wav, kind):
+    make, message = BROKEN[kind]
+    with pytest.raises(AudioError, match=message) as caught:
+        load(make(wav), SAMPLE_RATE)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 200
+
+
+def test_a_recording_is_called_by_its_name(wav, tmp_path):
+    assert name_of(str(wav)) == name_of(wav) == str(wav)
+    with wav.open("rb") as file:
+        assert name_of(file) == str(wav)
+    assert name_of(archived(b"", tmp_path)) == "clip.wav"
+    assert name_of(io.BytesIO()) == name_of(OnlyRead(b"")) == "stream"
+    assert name_of(b"RIFF") == "bytes"
+    stream, thread = piped(b"")
+    with stream:
+        assert name_of(stream) == "stream", "its name is a number"
+    thread.join()
+
+
+def test_standard_input_alone_is_called_so(monkeypatch):
+    buffer = io.BytesIO()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(buffer))
+    assert name_of(buffer) == name_of(sys.stdin) == "standard input"
+    with open(0, "rb", closefd=False) as stream:
+        assert name_of(stream) == "standard input"
+    monkeypatch.setattr(sys, "stdin", None)
+    assert name_of(buffer) == "stream"
+
+
+def test_several_threads_decode_at_once(voice, tmp_path):
+    paths = []
+    for number, container in enumerate(["WAV", "FLAC", "OGG", "MP3"] * 2):
+        paths.append(tmp_path / str(number))
+        soundfile.write(paths[-1], np.roll(voice, 100 * number), 3 * SAMPLE_RATE, format=container)
+    expected = [load(path, SAMPLE_RATE) for path in paths]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(4):
+            heard = pool.map(lambda path: load(path, SAMPLE_RATE), paths)
+            assert all(torch.equal(*pair) for pair in zip(heard, expected, strict=True))
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> list[str]:
+    """What a fresh process says: the modules that importing loads; megabytes that two more minutes of sound take."""
+    path = tmp_path_factory.mktemp("alone") / "long.wav"
+    script = f"""
+import sys, ser_gpu.audio.waveform, ser_gpu.audio.folder
+print(*sys.modules)
+import resource, soundfile, numpy as np
+from ser_gpu.audio.waveform import segments
+second = (np.random.default_rng(0).normal(size=(48_000, 8)) * 3_000).astype(np.int16)
+with soundfile.SoundFile({str(path)!r}, "w", 48_000, 8, subtype="PCM_16") as file:
+    for _ in range(30): file.write(second)
+def megabytes():
+    for piece in segments({str(path)!r}, 16_000, 10.0): pass
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / {2**20 if sys.platform == "darwin" else 2**10}
+first = megabytes()
+with soundfile.SoundFile({str(path)!r}, "r+") as file:
+    file.seek(0, 2)
+    for _ in range(120): file.write(second)
+print(megabytes() - first)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_importing_costs_nothing(alone):
+    assert {"torchaudio", "soundfile", "soxr", "scipy", "librosa"}.isdisjoint(alone[0].split())
+
+
+def test_reading_takes_the_same_memory_for_any_length(alone):
+    assert float(alone[1]) < 30, "two minutes at 48 kHz in 8 channels are 184 MB as float32"
