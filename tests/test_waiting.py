@@ -6,6 +6,7 @@ device the same of whole epochs.
 """
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,12 +14,20 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch_audiomentations import Gain
 
+from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.config import WARPS, AugmentConfig, ModelConfig
+from ser_gpu.corpora.clip import Clip
+from ser_gpu.corpora.splits import Split
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.stages.augment import Mixup, build_chain
+from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.cnn import EmotionCnn
 from ser_gpu.stages.mel import nnaudio_kernels
-from ser_gpu.trainer import members_loss
+from ser_gpu.stages.spectrogram_augment import Mixup
+from ser_gpu.stages.waveform_augment import build_chain
+from ser_gpu.training.config import TrainConfig
+from ser_gpu.training.dataset import Dataset
+from ser_gpu.training.loop import members_loss
+from ser_gpu.training.sampler import build
 
 
 class Count(TorchDispatchMode):
@@ -38,7 +47,7 @@ class Count(TorchDispatchMode):
 def real_parts(request):
     """What is made once, before the first step: kernels, and the chain of transforms."""
     config = ModelConfig(augment=AugmentConfig(warp=request.param, pitch_probability=0.25, stretch_probability=0.25))
-    return config, [nnaudio_kernels(mel, 16_000) for mel in config.pictures], build_chain(config.augment, 16_000)
+    return config, nnaudio_kernels(config.mel, 16_000), build_chain(config.augment, 16_000)
 
 
 @pytest.fixture
@@ -55,18 +64,20 @@ def fake_cuda(real_parts, stock_gain, monkeypatch):
         yield
 
 
-def operations_of_a_step(batch, config, kernels, chain):
-    empty = [tuple(torch.empty(kernel.shape) for kernel in each) for each in kernels]
+def operations_of_a_step(batch, config, kernels, chain, groups=1):
+    empty = tuple(torch.empty(kernel.shape) for kernel in kernels)
     model = SpeechEmotionModel(config, mel_kernels=empty).train()
     model.augment.chain = chain
     mixup = Mixup(config.augment, len(model.labels))
-    waveform = torch.randn(batch, 80_000)
-    lengths = torch.full((batch,), 75_000)
+    samples, offsets = torch.zeros(1_000_000, dtype=torch.int16), torch.arange(batch)
+    bank = ClipBank(samples, offsets, torch.full((batch,), 200_000), 16_000, longest=200_000)
     labels = torch.zeros(batch, dtype=torch.long)
     with Count() as count:
-        spectrogram, targets = mixup(model.spectrogram(waveform, lengths), labels)
+        clips = bank.batch(torch.arange(batch), most=96_000, random=True)
+        spectrogram, targets = mixup(model.spectrogram(*clips), labels, groups)
+        speaker_norm.set_groups(model.cnn, groups)
         logits = model.cnn(spectrogram)
-        members_loss(logits, targets, 0.1)
+        members_loss(logits, targets, 0.1, known=targets > 0 if groups > 1 else None)
     assert logits.device.type == "cuda"
     return count.operations
 
@@ -75,6 +86,32 @@ def test_a_step_is_the_same_operations_for_any_batch_and_none_of_them_waits(fake
     two, many = operations_of_a_step(2, *real_parts), operations_of_a_step(32, *real_parts)
     assert two == many
     assert 300 < sum(many.values()) < 1_500, "the step was counted, and it is no loop"
+
+
+def test_a_step_by_groups_does_not_wait_either(fake_cuda, real_parts):
+    few, many = operations_of_a_step(8, *real_parts, groups=2), operations_of_a_step(16, *real_parts, groups=2)
+    assert few == many
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("corpora", [1, 2])
+def test_no_sampler_waits(corpora, share):
+    clips = [
+        Clip(f"{i:03}", Path("a.wav"), ("sad", "happy")[i // 3 % 2], str(i // 20), str(i // 20 % corpora))
+        for i in range(160)
+    ]
+    samples, places = torch.zeros(1_000, dtype=torch.int16), torch.arange(160)
+    bank = ClipBank(samples, places, torch.full((160,), 100), 16_000, longest=100)
+    dataset = Dataset(clips, bank, Split({clip.id: "train" for clip in clips}))
+    drawn = build(dataset, dataset.rows["train"], TrainConfig(grouped_share=share))
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.device("cuda"):
+        for each in (drawn, *getattr(drawn, "samplers", ())):
+            for name, value in vars(each).items():
+                if isinstance(value, torch.Tensor):
+                    setattr(each, name, mode.from_tensor(value).to("cuda"))
+        batches = list(drawn.batches(4))
+    assert [batch.rows.shape for batch in batches] == [(32,)] * 4
+    assert all(batch.rows.device.type == "cuda" for batch in batches)
 
 
 def test_what_waits_is_caught(fake_cuda, stock_gain):

@@ -1,1 +1,1 @@
-"""What happens to a batch, in this order: trim, augment, mel, mask, cnn. Each stage is one `nn.Module`."""
+"""What happens to a batch of clips, one stage a file: each is an `nn.Module` that can be used by itself."""

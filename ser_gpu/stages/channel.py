@@ -8,7 +8,7 @@ from torch import Tensor
 from torch_audiomentations.utils.object_dict import ObjectDict
 
 from ser_gpu.stages.batched import BatchedTransform, uniform
-from ser_gpu.stages.in_cache import in_cache
+from ser_gpu.stages.map_chunks import map_chunks
 
 KNOTS_HZ = (62.5, 125.0, 250.0, 500.0, 1_000.0, 2_000.0, 4_000.0, 8_000.0)
 LOW_CUT_HZ = (20.0, 400.0)
@@ -54,7 +54,7 @@ class RandomChannel(BatchedTransform):
 
     def apply_transform(self, samples=None, sample_rate=None, targets=None, target_rate=None) -> ObjectDict:
         names = ("colour_db", "low_cut", "high_cut", "reverb_seconds", "direct_to_reverb_db", "noise")
-        filtered = in_cache(self._filter, samples.squeeze(1), *(self.transform_parameters[name] for name in names))
+        filtered = map_chunks(self._filter, samples.squeeze(1), *(self.transform_parameters[name] for name in names))
         return ObjectDict(samples=filtered.unsqueeze(1))
 
     def _filter(

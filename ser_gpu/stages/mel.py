@@ -4,14 +4,15 @@ import torch
 from torch import Tensor, nn
 
 from ser_gpu.config import MelConfig
-from ser_gpu.stages.in_cache import in_cache
+from ser_gpu.stages.float32 import Float32Module
+from ser_gpu.stages.map_chunks import map_chunks
 
 _SMALLEST_POWER = 1e-10
 _SMALLEST_VARIANCE = 1e-6
 _CACHE_BYTES = 2**20
 
 
-class LogMel(nn.Module):
+class LogMel(Float32Module):
     """Mel power spectrogram, decibels below the clip's peak, then each clip to zero mean and unit variance.
 
     The kernels are nnAudio's. They are applied by nnAudio's own convolution ("conv") or, with the same window and mel
@@ -51,15 +52,15 @@ class LogMel(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         with torch.autocast(waveform.device.type, enabled=False):
-            return normalised(self.decibels(waveform).unsqueeze(1))
+            return normalised(self.decibels(waveform))
 
     def decibels(self, waveform: Tensor) -> Tensor:
         """Level of each cell below the clip's loudest cell, not under the floor.
 
-        Shape: [B, L] -> [B, M, F], between -top_db and 0 dB.
+        Shape: [B, L] -> [B, 1, M, F], between -top_db and 0 dB.
         """
         level = 10.0 * self.power(waveform).clamp(min=_SMALLEST_POWER).log10()
-        return (level - level.amax(dim=(1, 2), keepdim=True)).clamp(min=-self.config.top_db)
+        return (level - level.amax(dim=(1, 2), keepdim=True)).clamp(min=-self.config.top_db).unsqueeze(1)
 
     def power(self, waveform: Tensor) -> Tensor:
         """Mel power spectrogram.
@@ -67,13 +68,13 @@ class LogMel(nn.Module):
         Shape: [B, L] -> [B, M, F].
         """
         complex_bytes = 8 * (self.config.n_fft // 2 + 1) * (waveform.shape[-1] // self.config.hop + 1)
-        return in_cache(self.mel_power, waveform.float(), clips=max(1, _CACHE_BYTES // complex_bytes))
+        return map_chunks(self.mel_power, waveform.float(), clips=max(1, _CACHE_BYTES // complex_bytes))
 
 
 def normalised(decibels: Tensor) -> Tensor:
-    """Zero mean and unit variance for each picture of each clip.
+    """Each spectrogram to zero mean and unit variance.
 
-    Shape: [B, P, M, F] -> [B, P, M, F].
+    Shape: [B, 1, M, F] -> [B, 1, M, F].
     """
     centred = decibels - decibels.mean(dim=(2, 3), keepdim=True)
     variance = centred.square().mean(dim=(2, 3), keepdim=True)

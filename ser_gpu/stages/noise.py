@@ -5,7 +5,7 @@ from torch import Tensor
 from torch_audiomentations.utils.object_dict import ObjectDict
 
 from ser_gpu.stages.batched import BatchedTransform, uniform
-from ser_gpu.stages.in_cache import in_cache
+from ser_gpu.stages.map_chunks import map_chunks
 
 _SMALLEST_POWER = 1e-12
 
@@ -27,7 +27,7 @@ class AddNoise(BatchedTransform):
         batch, device = len(samples), samples.device
         decay = uniform(batch, self.min_decay, self.max_decay, device)
         self.transform_parameters["snr_db"] = uniform(batch, self.min_snr_db, self.max_snr_db, device)
-        self.transform_parameters["noise"] = in_cache(
+        self.transform_parameters["noise"] = map_chunks(
             lambda decay: coloured_noise(decay, samples.shape[-1], samples.dtype), decay
         )
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch_audiomentations.utils.object_dict import ObjectDict
 
 from ser_gpu.stages.batched import BatchedTransform, choose, uniform
-from ser_gpu.stages.in_cache import in_cache
+from ser_gpu.stages.map_chunks import map_chunks
 
 N_FFT = 1024
 HOP = 256
@@ -29,11 +29,11 @@ class Warp(BatchedTransform):
 
     Args:
         sample_rate: Hz.
-        speed: factors of the slowest and the fastest; moves pitch and tempo together.
+        speed: ratios of the slowest and the fastest; moves pitch and tempo together.
         speed_p: probability with which a clip's speed changes.
         semitones: the pitch moves by up to so much, up or down, and the tempo stays.
         pitch_p: probability of that.
-        stretch: tempo factors of the slowest and the fastest; the pitch stays.
+        stretch: tempo ratios of the slowest and the fastest; the pitch stays.
         stretch_p: probability of that.
         shift_seconds: the clip moves by up to so much, earlier or later; zeros come in.
         shift_p: probability of that.
@@ -101,7 +101,7 @@ class Warp(BatchedTransform):
 
 
 class Speed(Warp):
-    """Play faster or slower: pitch and tempo together, by one factor a clip. A resampling alone."""
+    """Play faster or slower: pitch and tempo together, by one ratio a clip. A resampling alone."""
 
     def __init__(self, min_speed: float, max_speed: float, p: float, sample_rate: int):
         super().__init__(sample_rate, speed=(min_speed, max_speed), speed_p=1.0, p=p)
@@ -115,7 +115,7 @@ class PitchShift(Warp):
 
 
 class TimeStretch(Warp):
-    """Change the tempo by a factor a clip (above 1 is faster) and keep the pitch."""
+    """Change the tempo by a ratio a clip (above 1 is faster) and keep the pitch."""
 
     def __init__(self, min_stretch: float, max_stretch: float, p: float, sample_rate: int):
         super().__init__(sample_rate, stretch=(min_stretch, max_stretch), stretch_p=1.0, p=p)
@@ -124,7 +124,7 @@ class TimeStretch(Warp):
 def change_pitch_and_tempo(
     waveform: Tensor, pitch: Tensor, tempo: Tensor, longest: float, shift: Tensor | None = None
 ) -> Tensor:
-    """Multiply pitch and tempo by a factor each, around the centre of the clip, and move it.
+    """Multiply pitch and tempo by a ratio each, around the centre of the clip, and move it.
 
     Args:
         longest: an upper bound of `pitch / tempo`, known on the host, that sizes the vocoder's output.
@@ -135,12 +135,12 @@ def change_pitch_and_tempo(
     if len(waveform) == 0:
         return waveform
     rate = tempo / pitch
-    stretched = in_cache(partial(_vocode, longest=longest), waveform, rate)
+    stretched = map_chunks(partial(_vocode, longest=longest), waveform, rate)
     return _resample(stretched, tempo, shift, rate, waveform.shape[-1], passband=1.0 / pitch)
 
 
 def change_speed(waveform: Tensor, speed: Tensor, shift: Tensor | None = None) -> Tensor:
-    """Multiply pitch and tempo by the same factor, around the centre of the clip, and move it.
+    """Multiply pitch and tempo by the same ratio, around the centre of the clip, and move it.
 
     Shape: [B, L], [B], [B] -> [B, L].
     """
@@ -241,7 +241,7 @@ def _resample(
     late = 0.0 if shift is None else shift.double()
     step = tempo.double() / rate.double()
     first = centre / rate.double() - (late + centre) * step
-    return in_cache(partial(_interpolate, samples=waveform.shape[-1], length=length), dense, first, step)
+    return map_chunks(partial(_interpolate, samples=waveform.shape[-1], length=length), dense, first, step)
 
 
 def _interpolate(dense: Tensor, first: Tensor, step: Tensor, samples: int, length: int) -> Tensor:

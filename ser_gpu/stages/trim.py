@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ser_gpu.config import TrimConfig
-from ser_gpu.stages.in_cache import in_cache
+from ser_gpu.stages.map_chunks import map_chunks
 
 _SMALLEST_POWER = 1e-10
 
@@ -33,10 +33,16 @@ class TrimSilence(nn.Module):
         self.clip_samples = clip_samples
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return in_cache(self._cut, waveform, self._own_lengths(waveform, lengths))
+        return map_chunks(self._trim, waveform, self._own_lengths(waveform, lengths))
 
-    def _cut(self, waveform: Tensor, lengths: Tensor) -> Tensor:
-        start, end = self.bounds(waveform, lengths)
+    def _trim(self, waveform: Tensor, lengths: Tensor) -> Tensor:
+        return self.window(waveform, *self.bounds(waveform, lengths))
+
+    def window(self, waveform: Tensor, start: Tensor, end: Tensor) -> Tensor:
+        """The samples from `start` to `end` in the middle of a window: zeros around them, or the central L of them.
+
+        Shape: [B, T], [B] int64, [B] int64 -> [B, L].
+        """
         start = start + ((end - start - self.clip_samples) // 2).clamp(min=0)
         kept = (end - start).clamp(max=self.clip_samples)
         margin = (self.clip_samples - kept) // 2
@@ -72,7 +78,18 @@ class TrimSilence(nn.Module):
         blocks_per_frame = frame_length // hop
         beyond = torch.arange(waveform.shape[-1], device=waveform.device) >= lengths[:, None]
         padded = F.pad(waveform.masked_fill(beyond, 0.0), (frame_length // 2, frame_length // 2))
-        blocks = padded[:, : (frames + blocks_per_frame - 1) * hop].unflatten(1, (-1, hop)).square().sum(dim=2)
+        blocks = _blocks(padded, frames + blocks_per_frame - 1, hop).square().sum(dim=2)
         power = blocks.unfold(1, blocks_per_frame, 1).sum(dim=2) / frame_length
         is_frame = torch.arange(frames, device=waveform.device) <= (lengths // hop)[:, None]
         return 10.0 * power.clamp(min=_SMALLEST_POWER).log10(), is_frame
+
+
+def _blocks(waveform: Tensor, count: int, size: int) -> Tensor:
+    """The first `count` blocks of `size` samples.
+
+    Shape: [B, T] -> [B, count, size].
+    """
+    if torch.compiler.is_exporting():  # a slice would tie the graph to some numbers of samples
+        start = torch.arange(count, device=waveform.device) * size
+        return waveform[:, start[:, None] + torch.arange(size, device=waveform.device)]
+    return waveform[:, : count * size].unflatten(1, (-1, size))

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from ser_gpu.config import AugmentConfig
-from ser_gpu.stages.augment import build_chain
 from ser_gpu.stages.channel import KNOTS_HZ, RandomChannel, band, colour, room
+from ser_gpu.stages.waveform_augment import build_chain
 
 RATE = 16_000
 

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import torch
 
+from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.config import TrimConfig
-from ser_gpu.data.waveform import ClipBank
 from ser_gpu.stages.trim import TrimSilence
 
 WINDOW = 48_000

@@ -1,0 +1,182 @@
+"""SpeakerNorm2d: batch normalisation with the statistics of a group of clips in training, and of a voice afterwards."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+_here = threading.local()  # what the thread's forward pass does in evaluation, so that threads may have other voices
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """Mean and variance of what comes into each batch normalisation of a network, one layer after the other.
+
+    Shape: mean [N], variance [N] float32, N the channels of all layers together.
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+
+class SpeakerNorm2d(nn.BatchNorm2d):
+    """Batch normalisation; its state is that of `torch.nn.BatchNorm2d`.
+
+    In `train()` with `groups` above 1, a batch is that many equal parts, such as clips of one speaker each, and each
+    part is normalised by its own statistics. The running statistics are those of the whole batch all the same: the
+    variance is the total one, within groups and between them. With one group it is `torch.nn.BatchNorm2d`.
+
+    In `eval()` the running statistics normalise, or inside of `using` those of a voice for each clip.
+
+    Shape: [B, C, H, W] -> [B, C, H, W], B a multiple of `groups`.
+
+    Source: Ioffe and Szegedy, Batch Normalization, ICML 2015; Li et al., Revisiting Batch Normalization For Practical
+    Domain Adaptation, 2016, for the statistics of a new domain.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__(channels)
+        self.groups = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            return super().forward(x) if self.groups == 1 else self._by_group(x)
+        task = getattr(_here, "task", None)
+        return super().forward(x) if task is None else task.normalise(self, x)
+
+    def _by_group(self, x: Tensor) -> Tensor:
+        """Shape: [B, C, H, W] -> [B, C, H, W]."""
+        parts = [
+            torch.native_batch_norm(part, self.weight, self.bias, None, None, True, 0.0, self.eps)
+            for part in x.chunk(self.groups)
+        ]
+        with torch.no_grad():
+            means = torch.stack([mean for _, mean, _ in parts]).float()
+            within = torch.stack([inverse for _, _, inverse in parts]).float().pow(-2) - self.eps
+            mean = means.mean(dim=0)
+            total = within.mean(dim=0) + (means - mean).square().mean(dim=0)
+            cells = x.numel() // x.shape[1]
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+            self.running_var.lerp_((total * (cells / (cells - 1))).to(self.running_var.dtype), self.momentum)
+            self.num_batches_tracked.add_(1)
+        return torch.cat([out for out, _, _ in parts])
+
+
+def layers(network: nn.Module) -> list[SpeakerNorm2d]:
+    """Those of a network, in the order of `Statistics`."""
+    return [module for module in network.modules() if isinstance(module, SpeakerNorm2d)]
+
+
+def set_groups(network: nn.Module, groups: int) -> None:
+    """Into how many equal parts the next batches in training fall."""
+    for layer in layers(network):
+        layer.groups = groups
+
+
+@torch.inference_mode()
+def measured(network: nn.Module, spectrogram: Tensor, weight: Tensor, share: float) -> Statistics:
+    """The statistics of some clips, shrunk towards the population's, which the running statistics are.
+
+    Each layer is measured on what the layers before it give when they are adapted.
+
+    Args:
+        network: in evaluation mode; it is not changed.
+        spectrogram: of the clips.
+        weight: of each clip; they sum to one.
+        share: of the clips' statistics against the population's, 0 to 1.
+
+    Shape: [B, 1, M, F], [B] -> mean [N], variance [N] on the CPU.
+    """
+    task = _Measure(weight, share)
+    with _doing(task):
+        network(spectrogram)
+    each = [task.found[layer] for layer in layers(network)]
+    return Statistics(*(torch.cat(part).cpu() for part in zip(*each, strict=True)))
+
+
+@contextmanager
+def using(network: nn.Module, voices: Sequence[Statistics | None]) -> Iterator[None]:
+    """Let this thread's forward passes of a network in evaluation normalise each clip by the statistics of its voice.
+
+    Args:
+        network: it is not changed, and other threads do not notice.
+        voices: of each clip of the batch, or of each clip of one view where the batch is several views one after the
+            other; None is the population.
+
+    Raises:
+        ValueError: statistics of another network.
+    """
+    if all(voice is None for voice in voices):
+        yield
+        return
+    with _doing(_Use(network, voices)):
+        yield
+
+
+class _Measure:
+    """Measures each layer's input, and normalises it by what was found."""
+
+    def __init__(self, weight: Tensor, share: float):
+        self.weight = weight[:, None]
+        self.share = share
+        self.found: dict[SpeakerNorm2d, tuple[Tensor, Tensor]] = {}
+
+    def normalise(self, layer: SpeakerNorm2d, x: Tensor) -> Tensor:
+        values = x.float()
+        mean = (self.weight * values.mean(dim=(2, 3))).sum(dim=0)
+        spread = (values - mean[:, None, None]).square().mean(dim=(2, 3))
+        variance = (self.weight * spread).sum(dim=0)
+        mean = torch.lerp(layer.running_mean.float(), mean, self.share)
+        variance = torch.lerp(layer.running_var.float(), variance, self.share)
+        self.found[layer] = mean, variance
+        scale, shift = _affine(layer, mean, variance)
+        return (values * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+
+
+class _Use:
+    """Normalises each clip by the statistics of its voice."""
+
+    def __init__(self, network: nn.Module, voices: Sequence[Statistics | None]):
+        own = layers(network)
+        sizes = [layer.num_features for layer in own]
+        distinct = list({id(voice): voice for voice in voices}.values())
+        place = {id(voice): i for i, voice in enumerate(distinct)}
+        device = own[0].running_mean.device if own else None
+        self.rows = torch.tensor([place[id(voice)] for voice in voices], device=device)
+        self.of_layer: dict[SpeakerNorm2d, tuple[Tensor, Tensor]] = {}
+        known = [voice for voice in distinct if voice is not None]
+        if not own or any(voice.mean.shape != (sum(sizes),) for voice in known):
+            raise ValueError(f"the voice is of another network: this one normalises {sum(sizes)} channels")
+        means = [None if voice is None else voice.mean.to(device).split(sizes) for voice in distinct]
+        variances = [None if voice is None else voice.variance.to(device).split(sizes) for voice in distinct]
+        for i, layer in enumerate(own):
+            mean = torch.stack([layer.running_mean.float() if each is None else each[i] for each in means])
+            variance = torch.stack([layer.running_var.float() if each is None else each[i] for each in variances])
+            self.of_layer[layer] = _affine(layer, mean, variance)
+
+    def normalise(self, layer: SpeakerNorm2d, x: Tensor) -> Tensor:
+        views = x.shape[0] // self.rows.shape[0]
+        scale, shift = (each[self.rows].repeat(views, 1)[:, :, None, None] for each in self.of_layer[layer])
+        return (x.float() * scale + shift).to(x.dtype)
+
+
+def _affine(layer: SpeakerNorm2d, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and shift that normalise by these statistics and then do what the layer learnt.
+
+    Shape: [..., C], [..., C] -> [..., C], [..., C].
+    """
+    scale = layer.weight.float() * (variance + layer.eps).rsqrt()
+    return scale, layer.bias.float() - mean * scale
+
+
+@contextmanager
+def _doing(task: _Measure | _Use) -> Iterator[None]:
+    before = getattr(_here, "task", None)
+    _here.task = task
+    try:
+        yield
+    finally:
+        _here.task = before

@@ -1,0 +1,211 @@
+"""Augmentation of the spectrogram: pitch, tempo and place moved; gains of bands; masks; mixup.
+
+Each module is the identity in `eval()`. All of it is drawn from torch's generators: the same seed, the same batch.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ser_gpu.config import AugmentConfig, MelConfig
+from ser_gpu.stages.float32 import Float32Module
+
+_HERTZ_PER_MEL = 200.0 / 3.0
+_KNEE_HERTZ = 1_000.0
+_KNEE_MEL = _KNEE_HERTZ / _HERTZ_PER_MEL
+_LOG_STEP = math.log(6.4) / 27.0
+_GAIN_KNOTS = 6
+
+
+class MoveSpectrogram(Float32Module):
+    """Read bands and frames from other places: another pitch, another tempo, a shift, one of each a clip.
+
+    Every band reads where its centre frequency was before the pitch moved; above the highest band the highest one
+    goes on. Frames from outside the clip are silent. A vocoder's phases, which the network does not see, are not
+    computed.
+
+    Args:
+        mel: frequency range, number of bands, hop and floor of the spectrogram.
+
+    Shape:
+        - decibels: [B, 1, M, F]; pitch and tempo (ratios) and shift (frames): [B]
+        - output: [B, 1, M, F]
+
+    Source: Jaitly and Hinton, Vocal Tract Length Perturbation improves speech recognition, ICML workshop 2013, for the
+    bands.
+    """
+
+    def __init__(self, mel: MelConfig):
+        super().__init__()
+        self.floor_db = -mel.top_db
+        lowest, highest = hertz_to_mel(torch.tensor([mel.f_min, mel.f_max], dtype=torch.float32)).unbind()
+        step = (highest - lowest) / (mel.n_mels + 1)
+        self.register_buffer("lowest", lowest.clone(), persistent=False)
+        self.register_buffer("step", step, persistent=False)
+        self.register_buffer("centre", mel_to_hertz(lowest + step * torch.arange(1, mel.n_mels + 1)), persistent=False)
+
+    def forward(self, decibels: Tensor, pitch: Tensor, tempo: Tensor, shift: Tensor) -> Tensor:
+        return self._move_frames(self._move_bands(decibels, pitch), tempo, shift)
+
+    def _move_bands(self, decibels: Tensor, pitch: Tensor) -> Tensor:
+        source = hertz_to_mel(self.centre / pitch[:, None])
+        place = (source - self.lowest) / self.step - 1.0
+        return _read(decibels, place.clamp(0, decibels.shape[2] - 1)[:, None, :, None], dim=2)
+
+    def _move_frames(self, decibels: Tensor, tempo: Tensor, shift: Tensor) -> Tensor:
+        last = decibels.shape[3] - 1
+        frame = torch.arange(last + 1, device=decibels.device)
+        place = (frame - shift[:, None] - last / 2) * tempo[:, None] + last / 2
+        outside = (place < 0) | (place > last)
+        read = _read(decibels, place.clamp(0, last)[:, None, None], dim=3)
+        return read.masked_fill(outside[:, None, None], self.floor_db)
+
+
+class SpectrogramWarp(nn.Module):
+    """What `Warp` does to a waveform, done to its decibels, in `train()` only.
+
+    Speed, pitch, tempo and shift are drawn from the same ranges with the same probabilities.
+
+    Args:
+        config: ranges and probabilities.
+        mel: as in `MoveSpectrogram`.
+        sample_rate: Hz.
+
+    Shape: [B, 1, M, F] dB -> [B, 1, M, F] dB.
+    """
+
+    def __init__(self, config: AugmentConfig, mel: MelConfig, sample_rate: int):
+        super().__init__()
+        self.config = config
+        self.frames_per_second = sample_rate / mel.hop
+        self.move = MoveSpectrogram(mel)
+
+    def forward(self, decibels: Tensor) -> Tensor:
+        if not (self.training and self.config.enabled and self.config.warp == "spectrogram"):
+            return decibels
+        return self.move(decibels, *self._draw(len(decibels), decibels.device))
+
+    def _draw(self, batch: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """Ratios of pitch and tempo, and frames of shift, one of each a clip."""
+        c = self.config
+
+        def drawn(probability: float, low: float, high: float, otherwise: float) -> Tensor:
+            value = torch.empty(batch, device=device).uniform_(low, high)
+            return torch.where(torch.rand(batch, device=device) < probability, value, otherwise)
+
+        speed = drawn(c.speed_probability, c.min_speed, c.max_speed, 1.0)
+        octaves = drawn(c.pitch_probability, -c.pitch_semitones / 12.0, c.pitch_semitones / 12.0, 0.0)
+        stretch = drawn(c.stretch_probability, c.min_stretch, c.max_stretch, 1.0)
+        seconds = drawn(c.shift_probability, -c.shift_seconds, c.shift_seconds, 0.0)
+        return speed * 2.0**octaves, speed * stretch, seconds * self.frames_per_second
+
+
+class BandGain(nn.Module):
+    """Another microphone, another larynx: a random gain of each mel band, smooth over the bands.
+
+    Shape: [B, 1, M, F] dB -> [B, 1, M, F] dB.
+
+    Source: Nam et al., FilterAugment, ICASSP 2022 (the linear kind).
+    """
+
+    def __init__(self, config: AugmentConfig):
+        super().__init__()
+        self.config = config
+
+    def forward(self, decibels: Tensor) -> Tensor:
+        if not (self.training and self.config.enabled):
+            return decibels
+        batch, _, bands, _ = decibels.shape
+        knots = self.config.band_gain_db * torch.randn(batch, 1, _GAIN_KNOTS, device=decibels.device)
+        gains = F.interpolate(knots, size=bands, mode="linear", align_corners=True).unsqueeze(3)
+        applied = torch.rand(batch, 1, 1, 1, device=decibels.device) < self.config.band_gain_probability
+        return decibels + torch.where(applied, gains, 0.0)
+
+
+class SpectrogramMask(nn.Module):
+    """SpecAugment: hide some mel bands and some frames of each clip behind its mean, which is zero.
+
+    Shape: [B, 1, M, F] -> [B, 1, M, F].
+
+    Source: Park et al., SpecAugment, Interspeech 2019.
+    """
+
+    def __init__(self, config: AugmentConfig):
+        super().__init__()
+        self.config = config
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        if not (self.training and self.config.enabled):
+            return spectrogram
+        batch, _, bands, frames = spectrogram.shape
+        band = _random_spans(batch, bands, self.config.band_masks, self.config.band_width, spectrogram.device)
+        frame = _random_spans(batch, frames, self.config.frame_masks, self.config.frame_width, spectrogram.device)
+        return spectrogram.masked_fill(band[:, None, :, None] | frame[:, None, None, :], 0.0)
+
+
+class Mixup(nn.Module):
+    """Blend clips, and their labels, with others of the batch; of its own group, where a batch is several equal ones.
+
+    Shape: spectrogram [B, 1, M, F], labels [B] int64 -> [B, 1, M, F], targets [B, C] float32 that sum to one.
+
+    Source: Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018.
+    """
+
+    def __init__(self, config: AugmentConfig, classes: int):
+        super().__init__()
+        self.config = config
+        self.classes = classes
+
+    def forward(self, spectrogram: Tensor, labels: Tensor, groups: int = 1) -> tuple[Tensor, Tensor]:
+        targets = F.one_hot(labels, self.classes).float()
+        if not (self.training and self.config.enabled and self.config.mixup_probability > 0):
+            return spectrogram, targets
+        batch = len(labels)
+        beta = torch.full((batch,), self.config.mixup_beta, device=labels.device)
+        weight = torch.distributions.Beta(beta, beta, validate_args=False).sample()
+        mixed = torch.rand(batch, device=labels.device) < self.config.mixup_probability
+        weight = torch.where(mixed, weight, 1.0)
+        size = batch // groups
+        partner = torch.rand(groups, size, device=labels.device).argsort(dim=1)
+        partner = (partner + size * torch.arange(groups, device=labels.device)[:, None]).flatten()
+        spectrogram = torch.lerp(spectrogram[partner], spectrogram, weight[:, None, None, None])
+        return spectrogram, torch.lerp(targets[partner], targets, weight[:, None])
+
+
+def hertz_to_mel(hertz: Tensor) -> Tensor:
+    """Slaney's mel scale: straight up to 1 kHz, logarithmic above; as `librosa.hz_to_mel` and nnAudio have it.
+
+    Source: Slaney, Auditory Toolbox, 1998.
+    """
+    above = _KNEE_MEL + (hertz / _KNEE_HERTZ).clamp(min=1.0).log() / _LOG_STEP
+    return torch.where(hertz < _KNEE_HERTZ, hertz / _HERTZ_PER_MEL, above)
+
+
+def mel_to_hertz(mel: Tensor) -> Tensor:
+    """The inverse of `hertz_to_mel`."""
+    above = _KNEE_HERTZ * ((mel - _KNEE_MEL).clamp(min=0.0) * _LOG_STEP).exp()
+    return torch.where(mel < _KNEE_MEL, mel * _HERTZ_PER_MEL, above)
+
+
+def _read(decibels: Tensor, place: Tensor, dim: int) -> Tensor:
+    """Values between the cells of one axis, by a straight line.
+
+    Shape: [B, 1, M, F], a place for each cell or for all along an axis of size one -> [B, 1, M, F].
+    """
+    place = place.expand_as(decibels)
+    left = place.floor().clamp(max=decibels.shape[dim] - 2)
+    cell = left.long()
+    return torch.lerp(decibels.gather(dim, cell), decibels.gather(dim, cell + 1), place - left)
+
+
+def _random_spans(batch: int, size: int, count: int, width: int, device: torch.device) -> Tensor:
+    """True inside `count` spans of each clip, each 0 to `width` long, anywhere in `size`.
+
+    Shape: -> [B, size] bool.
+    """
+    length = torch.rand(batch, 1, count, 1, device=device) * min(width, size)
+    start = torch.rand(batch, 1, count, 1, device=device) * (size - length)
+    position = torch.arange(size, device=device)
+    return ((position >= start.floor()) & (position < (start + length).floor())).any(dim=2).squeeze(1)

@@ -1,0 +1,47 @@
+"""TestTimeAugmentation: a clip as it is, and at other pitches and tempi; the model's answer is the mean over them."""
+
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from ser_gpu.config import MelConfig, TtaConfig
+from ser_gpu.stages.float32 import Float32Module
+from ser_gpu.stages.spectrogram_augment import MoveSpectrogram
+
+
+class TestTimeAugmentation(Float32Module):
+    """Each clip at three pitches and three tempi, without chance.
+
+    Acts in `eval()` only, where it is enabled; else there is the clip alone.
+
+    Args:
+        config: how far the copies are from the clip.
+        mel: as in `MoveSpectrogram`.
+
+    Shape: [B, 1, M, F] dB -> [V B, 1, M, F] dB, the clips themselves first, then one copy of all after the other; V is
+    9 or 1.
+
+    Source: Krizhevsky et al., ImageNet Classification with Deep Convolutional Neural Networks, NeurIPS 2012, for the
+    mean over copies.
+    """
+
+    __test__ = False  # pytest takes the name for a test's
+
+    def __init__(self, config: TtaConfig, mel: MelConfig):
+        super().__init__()
+        self.config = config
+        self.move = MoveSpectrogram(mel)
+        up, faster = 2.0 ** (config.semitones / 12.0), config.tempo
+        _, *others = product((1.0, up, 1.0 / up), (1.0, faster, 1.0 / faster))
+        pitch, tempo = torch.tensor(others, dtype=torch.float32).unbind(dim=1)
+        self.register_buffer("pitch", pitch, persistent=False)
+        self.register_buffer("tempo", tempo, persistent=False)
+
+    def forward(self, decibels: Tensor) -> Tensor:
+        if self.training or not self.config.enabled:
+            return decibels
+        clips, copies = decibels.shape[0], len(self.pitch)
+        pitch, tempo = (ratio[:, None].expand(copies, clips).flatten() for ratio in (self.pitch, self.tempo))
+        others = self.move(decibels.repeat(copies, 1, 1, 1), pitch, tempo, torch.zeros_like(pitch))
+        return torch.cat([decibels, others])

@@ -1,0 +1,71 @@
+import pytest
+import torch
+from torch_audiomentations import Compose
+
+from ser_gpu.config import AugmentConfig
+from ser_gpu.stages import waveform_augment
+from ser_gpu.stages.noise import AddNoise
+from ser_gpu.stages.stretch import Warp
+from ser_gpu.stages.waveform_augment import WaveformAugment, build_chain
+
+
+@pytest.fixture
+def augment():
+    return WaveformAugment(AugmentConfig(warp="waveform"), 16_000)
+
+
+def test_the_chain_is_a_compose_of_what_the_configuration_names(augment, voices):
+    augment(voices)
+    assert isinstance(augment.chain, Compose)
+    warp, noise = augment.chain.transforms
+    assert (type(warp), warp.speed, warp.semitones, warp.shift_seconds) == (Warp, (0.87, 1.15), 1.8, 0.25)
+    assert (type(noise), noise.min_snr_db, noise.p) == (AddNoise, 5.0, 0.5)
+
+
+def test_training_changes_every_clip_and_keeps_shape_and_input(augment, voices):
+    before = voices.clone()
+    changed = augment(voices)
+    assert changed.shape == voices.shape
+    assert changed.isfinite().all()
+    assert (changed != voices).any(dim=1).all()
+    assert torch.equal(voices, before)
+
+
+def test_the_same_seed_gives_the_same_batch(augment, voices):
+    def draw(seed):
+        torch.manual_seed(seed)
+        return augment(voices)
+
+    assert torch.equal(draw(1), draw(1))
+    assert not torch.equal(draw(1), draw(2))
+
+
+def test_eval_is_exactly_the_identity_and_draws_nothing(augment, voices):
+    state = torch.get_rng_state()
+    assert augment.eval()(voices) is voices
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_disabled_augmentation_is_the_identity_in_training(voices):
+    assert WaveformAugment(AugmentConfig(enabled=False), 16_000)(voices) is voices
+
+
+class Flip(torch.nn.Module):
+    """A transform as a user writes one."""
+
+    def __init__(self, config, sample_rate):
+        super().__init__()
+
+    def forward(self, samples):
+        return samples.flip(2)
+
+
+def test_a_transform_is_added_by_one_line(voices, monkeypatch):
+    monkeypatch.setitem(waveform_augment.TRANSFORMS, "flip", Flip)
+    augment = WaveformAugment(AugmentConfig(chain="flip"), 16_000)
+    assert torch.equal(augment(voices), voices.flip(1))
+
+
+def test_a_transform_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match=r"AugmentConfig\.chain must be some of warp, channel, noise, got flap"):
+        build_chain(AugmentConfig(chain="noise, flap"), 16_000)
