@@ -1,9 +1,34 @@
 """Speech emotion recognition, end to end on the GPU: raw waveform in, emotion out, one `nn.Module` between."""
 
-from ser_gpu.checkpoint import load_model
-from ser_gpu.config import ModelConfig
-from ser_gpu.data.ravdess import EMOTIONS
-from ser_gpu.model import SpeechEmotionModel
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from ser_gpu.version import __version__
 
-__all__ = ["EMOTIONS", "ModelConfig", "SpeechEmotionModel", "__version__", "load_model"]
+if TYPE_CHECKING:
+    from ser_gpu.checkpoint import load_model
+    from ser_gpu.config import ModelConfig
+    from ser_gpu.corpora.labels import EMOTIONS
+    from ser_gpu.inference import Prediction
+    from ser_gpu.model import SpeechEmotionModel
+
+__all__ = ["EMOTIONS", "ModelConfig", "Prediction", "SpeechEmotionModel", "__version__", "load_model"]
+
+# Importing the package, or one stage of it, imports nothing else: each name is found when it is asked for.
+_HOMES = {
+    "EMOTIONS": "ser_gpu.corpora.labels",
+    "ModelConfig": "ser_gpu.config",
+    "Prediction": "ser_gpu.inference",
+    "SpeechEmotionModel": "ser_gpu.model",
+    "load_model": "ser_gpu.checkpoint",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -4,21 +4,20 @@ import io
 import math
 import pickle
 import zipfile
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ser_gpu.atomic import replacing
 from ser_gpu.config import ModelConfig
-from ser_gpu.data.protocols import Protocol
+from ser_gpu.files import replacing
+from ser_gpu.migrations import FORMAT_VERSION, migrated
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages.cnn import EmotionCnn
 from ser_gpu.version import __version__
 
-FORMAT_VERSION = 1
-_MEL_KERNELS = ("window", "mel_basis")
+_MEL_KERNELS = ("mel.mel_power.window", "mel.mel_power.mel_basis")
 
 
 class CheckpointError(ValueError):
@@ -27,22 +26,22 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where weights come from: who they were trained on, how, and what they reached.
+    """Where weights come from. Plain data that a checkpoint carries and that nothing here interprets.
 
     Attributes:
-        protocol: name, fold and test actors.
+        protocol: name, fold and test speakers, as `ser_gpu.corpora.splits.Protocol.as_dict` gives them.
         manifest_hash: of the split that they were trained on.
         seed: of the training.
-        metrics: plain numbers by part, such as {"validation": {"accuracy": ...}}.
+        metrics: numbers by part, such as {"validation": {"accuracy": ...}}.
         training: the training's settings.
         package_version: of ser_gpu that trained them.
     """
 
-    protocol: Protocol
+    protocol: dict
     manifest_hash: str
     seed: int
-    metrics: dict = field(default_factory=dict)
-    training: dict = field(default_factory=dict)
+    metrics: dict | None = None
+    training: dict | None = None
     package_version: str = __version__
 
 
@@ -52,40 +51,70 @@ def save(path: str | Path, model: SpeechEmotionModel, provenance: Provenance) ->
         "format_version": FORMAT_VERSION,
         "config": model.config.as_dict(),
         "labels": list(model.labels),
-        "temperature": float(model.temperature),
         "state_dict": {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()},
-        **asdict(provenance),
+        "provenance": asdict(provenance),
     }
     write(path, content)
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[SpeechEmotionModel, Provenance]:
+def load(
+    path: str | Path | None = None, device: str | torch.device | None = None
+) -> tuple[SpeechEmotionModel, Provenance]:
     """Rebuild the model from the stored configuration, in evaluation mode, with where it comes from.
+
+    Args:
+        path: of the file; left out, the weights that come with the package.
+        device: left out, as `default_device` says.
 
     Raises:
         CheckpointError: a file that is missing, damaged, not a checkpoint of ser_gpu, or of a newer format.
     """
-    content = read(path)
-    version = content.get("format_version")
-    if type(version) is not int or version != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path}: checkpoint format {_one_line(repr(version))}, this version of ser_gpu reads {FORMAT_VERSION}"
-        )
+    path = default_weights() if path is None else path
+    stored = read(path)
+    if stored and all(isinstance(value, Tensor) for value in stored.values()):
+        raise CheckpointError(f"{path}: is a state dict, not a checkpoint; write it with ser_gpu.checkpoint.save")
     try:
+        content = migrated(stored)
         config, labels = ModelConfig.from_dict(content["config"]), _labels(content["labels"])
         weights = _weights(content["state_dict"], config, labels)
-        model = SpeechEmotionModel(config, labels, _mel_kernels(weights, len(config.pictures)))
+        model = SpeechEmotionModel(config, labels, _mel_kernels(weights)).float()
         model.load_state_dict(weights)
-        model.temperature.fill_(_temperature(content["temperature"]))
-        stored = content["protocol"]
-        protocol = Protocol(stored["name"], stored["fold"], tuple(stored["test_actors"]))
-        others = {f.name: content[f.name] for f in fields(Provenance) if f.name != "protocol"}
-        provenance = Provenance(protocol=protocol, **others)
+        provenance = _provenance(content["provenance"])
     except KeyError as error:
         raise CheckpointError(f"{path}: not a ser_gpu checkpoint, it has no {error}") from None
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: does not fit this version of ser_gpu: {_one_line(error)}") from None
-    return model.to(device).eval(), provenance
+    return model.to(default_device() if device is None else device).eval(), provenance
+
+
+def load_model(path: str | Path | None = None, device: str | torch.device | None = None) -> SpeechEmotionModel:
+    """The model of a checkpoint, ready to predict; arguments and errors as in `load`."""
+    return load(path, device)[0]
+
+
+def default_weights() -> Path:
+    """The weights that come with the package: in the installed package, or beside it in a checkout.
+
+    Raises:
+        CheckpointError: there are none.
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "weights", package.parent / "weights"):
+        if (folder / "DEFAULT").is_file():
+            return folder / (folder / "DEFAULT").read_text(encoding="utf-8").strip()
+    raise CheckpointError(f"{package}: the package has no weights; name a checkpoint")
+
+
+def default_device() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _provenance(stored: dict) -> Provenance:
+    known = {f.name: stored[f.name] for f in fields(Provenance)}
+    if not isinstance(known["protocol"], dict):
+        raise ValueError("the protocol must be a dictionary")
+    return Provenance(**known)
 
 
 def _labels(stored: list) -> tuple[str, ...]:
@@ -96,17 +125,9 @@ def _labels(stored: list) -> tuple[str, ...]:
     return tuple(stored)
 
 
-def _temperature(stored: float) -> float:
-    if not 0.0 < stored < math.inf:
-        raise ValueError(f"the temperature must be a positive number, got {stored}")
-    return stored
-
-
-def _mel_kernels(weights: dict, pictures: int) -> list[tuple[Tensor, Tensor]] | None:
-    """Window and mel basis of each picture, where they are stored."""
-    names = [[f"mels.{at}.mel_power.{kernel}" for kernel in _MEL_KERNELS] for at in range(pictures)]
-    stored = all(name in weights for each in names for name in each)
-    return [tuple(weights[name] for name in each) for each in names] if stored else None
+def _mel_kernels(weights: dict) -> tuple[Tensor, Tensor] | None:
+    """Window and mel basis, where they are stored."""
+    return tuple(weights[name] for name in _MEL_KERNELS) if all(name in weights for name in _MEL_KERNELS) else None
 
 
 def _weights(stored: dict, config: ModelConfig, labels: tuple[str, ...]) -> dict:
@@ -116,6 +137,9 @@ def _weights(stored: dict, config: ModelConfig, labels: tuple[str, ...]) -> dict
             raise ValueError(f"{name} is no plain tensor")
         if not value.isfinite().all():
             raise ValueError(f"{name} is not finite")
+    temperature = stored["temperature"]
+    if temperature.numel() != 1 or not 0.0 < float(temperature) < math.inf:
+        raise ValueError("the temperature must be a positive number")
     with torch.device("meta"):
         network = EmotionCnn(config.cnn, config.mel.n_mels, config.frames, len(labels))
     for name, value in network.state_dict(prefix="cnn.").items():
@@ -123,15 +147,6 @@ def _weights(stored: dict, config: ModelConfig, labels: tuple[str, ...]) -> dict
             there = list(stored[name].shape) if name in stored else "missing"
             raise ValueError(f"{name} must be {list(value.shape)}, it is {there}")
     return stored
-
-
-def load_model(path: str | Path, device: str | torch.device = "cpu") -> SpeechEmotionModel:
-    """The model of a checkpoint, ready to predict.
-
-    Raises:
-        CheckpointError: as in `load`.
-    """
-    return load(path, device)[0]
 
 
 def write(path: str | Path, content: dict) -> None:
@@ -142,32 +157,35 @@ def write(path: str | Path, content: dict) -> None:
     """
     buffer = io.BytesIO()  # since torch.save hides why a file cannot be written
     torch.save(content, buffer)
-    with replacing(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+    with replacing(path) as temporary, buffer.getbuffer() as whole:
+        temporary.write_bytes(whole)
 
 
-def read(path: str | Path) -> dict:
+def read(path: str | Path, kind: str = "checkpoint") -> dict:
     """Read what `write` wrote, as data: code in it is refused.
+
+    Args:
+        kind: what to call the file in an error.
 
     Raises:
         CheckpointError: the file is missing, damaged, or holds more than plain data and tensors.
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
-    _check_archive(path)
+        raise CheckpointError(f"{path}: no such {kind}")
+    _check_archive(path, kind)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise CheckpointError(f"{path}: refused, not a checkpoint of plain data and tensors") from None
+        raise CheckpointError(f"{path}: refused, not a {kind} of plain data and tensors") from None
     except Exception as error:  # a hostile file can make the reader fail in any way
-        raise CheckpointError(f"{path}: cannot be read as a checkpoint: {_one_line(error)}") from None
+        raise CheckpointError(f"{path}: cannot be read as a {kind}: {_one_line(error)}") from None
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: not a ser_gpu checkpoint")
+        raise CheckpointError(f"{path}: not a ser_gpu {kind}")
     return content
 
 
-def _check_archive(path: Path) -> None:
+def _check_archive(path: Path, kind: str) -> None:
     """Refuse a file that is not whole, and a bomb: compressed, or with more in it than its size."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -176,7 +194,7 @@ def _check_archive(path: Path) -> None:
             bomb = bomb or sum(entry.file_size for entry in entries) > path.stat().st_size
             damaged = None if bomb else archive.testzip()
     except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, OSError):
-        raise CheckpointError(f"{path}: not a whole checkpoint file (torch.save writes a zip archive)") from None
+        raise CheckpointError(f"{path}: not a whole {kind} file (torch.save writes a zip archive)") from None
     if bomb:
         raise CheckpointError(f"{path}: refused, not an archive as torch.save writes it")
     if damaged:

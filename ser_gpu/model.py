@@ -1,58 +1,52 @@
-"""SpeechEmotionModel: every stage in one forward pass, from raw audio to logits; and `predict`."""
+"""SpeechEmotionModel: every stage in one forward pass, from a raw waveform to logits and probabilities."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from os import PathLike
-from typing import BinaryIO
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ser_gpu.config import ModelConfig
-from ser_gpu.data.audio_file import AudioError
-from ser_gpu.data.ravdess import EMOTIONS
-from ser_gpu.data.waveform import segments, to_mono
-from ser_gpu.stages.augment import BandGain, SpectrogramMask, WaveformAugment
+from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.cnn import EmotionCnn
 from ser_gpu.stages.mel import LogMel, normalised
-from ser_gpu.stages.spectrogram_warp import SpectrogramWarp
+from ser_gpu.stages.spectrogram_augment import BandGain, SpectrogramMask, SpectrogramWarp
 from ser_gpu.stages.trim import TrimSilence
-from ser_gpu.stages.views import Views
-from ser_gpu.stages.voice import VoiceActivity
+from ser_gpu.stages.tta import TestTimeAugmentation
+from ser_gpu.stages.vad import VoiceActivity
+from ser_gpu.stages.waveform_augment import WaveformAugment
 
-SHORTEST_SECONDS = 0.05
-SEGMENT_SECONDS = 60.0
-_WINDOWS_AT_ONCE = 32
+if TYPE_CHECKING:
+    from ser_gpu.inference import Prediction
+    from ser_gpu.timeline import Timeline
+    from ser_gpu.timeline.stream import Stream
+    from ser_gpu.voice import Voice
 
-
-class NoSpeechError(AudioError):
-    """A recording in which nobody speaks; the message is one line that names the file."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """An emotion, how sure the model is of it (0 to 1), and the probability of each emotion in label order."""
-
-    emotion: str
-    confidence: float
-    probabilities: dict[str, float]
+_SMALLEST_PEAK = torch.finfo(torch.float32).tiny
 
 
 class SpeechEmotionModel(nn.Module):
     """Raw waveform in, logits out: trim, augment, log-mel and mask in float32, then the CNN.
 
-    Under `torch.autocast` the CNN alone is autocast. Augmentation and masks act in `train()` only.
+    Under `torch.autocast`, or after `half()` or `bfloat16()`, the CNN alone is in 16 bits. Augmentation and masks act
+    in `train()` only, test-time augmentation in `eval()` only. Each clip is brought to the same peak first, so that
+    its level, down to float32's smallest normal number, does not matter.
 
     Args:
         config: from which the model can be rebuilt.
         labels: the emotions, in the order of the logits.
-        mel_kernels: window and mel basis of each picture, from an earlier model; left out, nnAudio makes them.
+        mel_kernels: window and mel basis of an earlier model; left out, nnAudio makes them.
 
     Shape:
-        - waveform: [B, T] floating point at `sample_rate`; lengths: [B] int64, samples of each clip, or None; without
-          `views` the answer is of the clip alone, in a ninth of the time of the CNN
+        - waveform: [B, T] floating point at `sample_rate`; lengths: [B] integers, samples of each clip, or None where
+          every clip fills its row; without `tta` the answer is of the clip alone, in a ninth of the time of the CNN;
+          `voice` is of all clips, or one for each (None: nobody in particular), and acts in `eval()` only
         - output: [B, C] logits
+
+    Raises:
+        ValueError: a waveform that is not [B, T], not floating point, or empty; lengths of another shape or kind, or,
+            where they are on the CPU, beyond the waveform; a voice that was enrolled with another model.
 
     Example:
         >>> model = SpeechEmotionModel().eval()
@@ -63,26 +57,24 @@ class SpeechEmotionModel(nn.Module):
     def __init__(
         self,
         config: ModelConfig | None = None,
-        labels: tuple[str, ...] = EMOTIONS,
-        mel_kernels: Sequence[tuple[Tensor, Tensor]] | None = None,
+        labels: Sequence[str] = EMOTIONS,
+        mel_kernels: tuple[Tensor, Tensor] | None = None,
     ):
         super().__init__()
         config = config or ModelConfig()
+        rate = config.audio.sample_rate
         self.config = config
         self.labels = tuple(labels)
         self.trim = TrimSilence(config.trim, config.audio.clip_samples)
-        self.augment = WaveformAugment(config.augment, config.audio.sample_rate)
-        self.mels = nn.ModuleList(
-            LogMel(mel, config.audio.sample_rate, kernels)
-            for mel, kernels in zip(config.pictures, mel_kernels or [None] * len(config.pictures), strict=True)
-        )
-        self.warp = SpectrogramWarp(config.augment, config.pictures, config.audio.sample_rate)
+        self.augment = WaveformAugment(config.augment, rate)
+        self.mel = LogMel(config.mel, rate, mel_kernels)
+        self.warp = SpectrogramWarp(config.augment, config.mel, rate)
         self.gain = BandGain(config.augment)
-        self.views = Views(config.views, config.pictures)
+        self.tta = TestTimeAugmentation(config.tta, config.mel)
         self.mask = SpectrogramMask(config.augment)
-        self.voice = VoiceActivity(config.audio.sample_rate)
+        self.vad = VoiceActivity(rate)
         self.cnn = EmotionCnn(config.cnn, config.mel.n_mels, config.frames, len(self.labels))
-        self.register_buffer("temperature", torch.ones(()), persistent=False)
+        self.register_buffer("temperature", torch.ones((), dtype=torch.float32))
 
     @property
     def sample_rate(self) -> int:
@@ -90,45 +82,85 @@ class SpeechEmotionModel(nn.Module):
         return self.config.audio.sample_rate
 
     @property
-    def mel(self) -> LogMel:
-        """The first of the pictures."""
-        return self.mels[0]
-
-    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.temperature.device
 
-    def forward(self, waveform: Tensor, lengths: Tensor | None = None, views: bool = True) -> Tensor:
-        logits = self.cnn(self.spectrogram(waveform, lengths, views)).mean(dim=0)
-        return logits.unflatten(0, (-1, len(waveform))).mean(dim=0)
+    def _apply(self, fn, recurse: bool = True):
+        temperature = self.temperature
+        super()._apply(fn, recurse)
+        self.temperature = temperature.to(self.temperature.device)  # it stays float32, as the front end does
+        return self
 
-    def spectrogram(self, waveform: Tensor, lengths: Tensor | None = None, views: bool = True) -> Tensor:
-        """What the CNN sees: the pictures of each clip; in evaluation, and unless it is without `views`, those of all
-        views, view by view.
+    def forward(
+        self,
+        waveform: Tensor,
+        lengths: Tensor | None = None,
+        tta: bool = True,
+        voice: "Voice | Sequence[Voice | None] | None" = None,
+    ) -> Tensor:
+        return self.classify(self.spectrogram(waveform, lengths, tta), waveform.shape[0], voice)
 
-        Shape: [B, T], [B] -> [V B, P, M, F] float32.
+    def spectrogram(self, waveform: Tensor, lengths: Tensor | None = None, tta: bool = True) -> Tensor:
+        """What the CNN sees of each clip; in evaluation, and unless it is without `tta`, of all its copies.
 
-        Raises:
-            ValueError: the waveform is not [B, T], not floating point, or empty.
+        Shape: [B, T], [B] -> [V B, 1, M, F] float32.
         """
-        with torch.autocast(waveform.device.type, enabled=False):
-            decibels = self.decibels(waveform, lengths)
-            return self.mask(normalised(self.views(decibels) if views else decibels))
+        return self.spectrogram_of_window(self.window(waveform, lengths), tta)
 
-    def decibels(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """The pictures of each clip before they are normalised and masked; in training, augmented.
+    def window(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Each clip at the same peak, its silence trimmed, padded or cropped to the window.
 
-        Shape: [B, T], [B] -> [B, P, M, F] float32.
-
-        Raises:
-            ValueError: as in `spectrogram`.
+        Shape: [B, T], [B] -> [B, L] float32.
         """
-        if waveform.ndim != 2 or waveform.numel() == 0 or not waveform.is_floating_point():
-            raise ValueError(f"waveform must be [B, T] floating point, got {list(waveform.shape)} of {waveform.dtype}")
+        _check_waveform(waveform)
+        if lengths is not None:
+            lengths = _checked_lengths(lengths, waveform)
         with torch.autocast(waveform.device.type, enabled=False):
-            clip = self.augment(self.trim(waveform.float(), lengths))
-            return self.gain(self.warp(torch.stack([mel.decibels(clip) for mel in self.mels], dim=1)))
+            waveform = waveform.float()
+            if lengths is not None:
+                beyond = torch.arange(waveform.shape[1], device=waveform.device) >= lengths[:, None]
+                waveform = waveform.masked_fill(beyond, 0.0)
+            peak = waveform.abs().amax(dim=1, keepdim=True).clamp(min=_SMALLEST_PEAK)
+            return self.trim(waveform / peak, lengths)
+
+    def decibels(self, window: Tensor) -> Tensor:
+        """The log-mel spectrogram of each window before it is normalised and masked; in training, augmented.
+
+        Shape: [B, L] -> [B, 1, M, F] float32.
+        """
+        with torch.autocast(window.device.type, enabled=False):
+            return self.gain(self.warp(self.mel.decibels(self.augment(window))))
+
+    def spectrogram_of_window(self, window: Tensor, tta: bool = True) -> Tensor:
+        """As `spectrogram`, of clips that are trimmed and fill the window.
+
+        Shape: [B, L] -> [V B, 1, M, F] float32.
+        """
+        with torch.autocast(window.device.type, enabled=False):
+            decibels = self.decibels(window)
+            return self.mask(normalised(self.tta(decibels) if tta else decibels))
+
+    def classify(
+        self, spectrogram: Tensor, clips: int, voice: "Voice | Sequence[Voice | None] | None" = None
+    ) -> Tensor:
+        """The mean logits of the CNN's members, over all copies of each clip.
+
+        Args:
+            clips: B, how many the spectrogram is of.
+            voice: who speaks, as in `forward`.
+
+        Shape: [V B, 1, M, F] -> [B, C].
+        """
+        dtype = next(self.cnn.parameters()).dtype
+        if voice is None:
+            logits = self.cnn(spectrogram.to(dtype)).mean(dim=0)
+        else:
+            from ser_gpu.voice import of_clips  # as below: who asks for a voice has loaded it
+
+            with speaker_norm.using(self.cnn, [each and each.statistics for each in of_clips(self, voice, clips)]):
+                logits = self.cnn(spectrogram.to(dtype)).mean(dim=0)
+        return logits.unflatten(0, (-1, clips)).mean(dim=0)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Softmax after the temperature that was fitted on validation clips.
@@ -137,82 +169,59 @@ class SpeechEmotionModel(nn.Module):
 
         Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
         """
-        return (logits.float() / self.temperature).softmax(dim=1)
+        return (logits.float() / self.temperature.float()).softmax(dim=1)
 
-    def predict(
-        self, audio: str | PathLike | BinaryIO | np.ndarray | Tensor, sample_rate: int | None = None
-    ) -> Prediction:
-        """Name the emotion of one recording, in evaluation mode.
+    def predict(self, recording: object, sample_rate: int | None = None, voice: "Voice | None" = None) -> "Prediction":
+        """Name the emotion of one recording: `ser_gpu.inference.predict`, which says what it takes and raises."""
+        from ser_gpu.inference import predict  # the one import against the direction of the layers, for convenience
 
-        Silence around the speech is cut. Speech longer than the window is read in windows that overlap by half, and
-        the probabilities of those in which somebody speaks are averaged. A long recording is read a minute at a
-        time, so that memory does not grow with its length.
+        return predict(self, recording, sample_rate, voice)
 
-        Args:
-            audio: a file that libsndfile reads, or a binary stream of one, or samples as [T] or [channels, T], float
-                or int16.
-            sample_rate: Hz of the samples; left out, they are at the model's own rate. A file brings its own.
+    def predict_many(
+        self,
+        recordings: Iterable,
+        sample_rate: int | None = None,
+        voice: "Voice | Iterable[Voice | None] | None" = None,
+    ) -> Iterator["Prediction | Exception"]:
+        """Name the emotion of many recordings, in batches: `ser_gpu.inference.predict_many`."""
+        from ser_gpu.inference import predict_many
 
-        Raises:
-            AudioError: a file or samples that cannot be used, or under 50 ms; one line that names the file.
-            NoSpeechError: silence, noise, or another sound without a voice.
-        """
-        name, pieces = self._pieces(audio, sample_rate)
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.inference_mode():
-                probabilities = [self._of_windows(self._windows(piece.to(self.device))) for piece in pieces]
-        finally:
-            self.train(was_training)
-        answers = torch.cat(probabilities)
-        if len(answers) == 0:
-            raise NoSpeechError(f"{name}: no speech found")
-        mean = answers.mean(dim=0).tolist()
-        best = max(range(len(mean)), key=mean.__getitem__)
-        return Prediction(self.labels[best], mean[best], dict(zip(self.labels, mean, strict=True)))
+        return predict_many(self, recordings, sample_rate, voice)
 
-    def _pieces(
-        self, audio: str | PathLike | BinaryIO | np.ndarray | Tensor, sample_rate: int | None
-    ) -> tuple[str, Iterator[Tensor]]:
-        """What to call the recording, and its samples in segments of a minute."""
-        if isinstance(audio, np.ndarray | Tensor):
-            waveform = to_mono(torch.as_tensor(audio).cpu(), sample_rate or self.sample_rate, self.sample_rate)
-            name, pieces = "audio", iter(waveform.split(round(SEGMENT_SECONDS * self.sample_rate)))
-        else:
-            name = str(audio) if isinstance(audio, str | PathLike) else "standard input"
-            pieces = segments(audio, self.sample_rate, SEGMENT_SECONDS)
-        return name, self._long_enough(name, pieces)
+    def enrol(
+        self, recordings: Iterable, emotions: Iterable[str] | None = None, sample_rate: int | None = None
+    ) -> "Voice":
+        """Learn a speaker's voice from some recordings, without a change of the model: `ser_gpu.adapt.enrol`."""
+        from ser_gpu.adapt import enrol
 
-    def _long_enough(self, name: str, pieces: Iterator[Tensor]) -> Iterator[Tensor]:
-        for at, piece in enumerate(pieces):
-            if len(piece) >= SHORTEST_SECONDS * self.sample_rate:
-                yield piece
-            elif at == 0:
-                milliseconds, least = 1000 * len(piece) / self.sample_rate, 1000 * SHORTEST_SECONDS
-                raise AudioError(f"{name}: {milliseconds:.0f} ms is too short, {least:.0f} ms is the least")
+        return enrol(self, recordings, emotions, sample_rate)
 
-    def _of_windows(self, windows: Tensor) -> Tensor:
-        """Probabilities of those windows in which somebody speaks.
+    def timeline(self, recording: object, sample_rate: int | None = None, step_seconds: float = 0.5) -> "Timeline":
+        """The emotions of one recording over time, however long it is: `ser_gpu.timeline.timeline`."""
+        from ser_gpu.timeline import timeline
 
-        Shape: [W, T] -> [V, C] with V at most W.
-        """
-        parts = windows.split(_WINDOWS_AT_ONCE)
-        spoken = [part[self.voice(part)] for part in parts]
-        none = windows.new_zeros(0, len(self.labels))
-        return torch.cat([none, *(self.probabilities(self(part)) for part in spoken if len(part))])
+        return timeline(self, recording, sample_rate, step_seconds)
 
-    def _windows(self, waveform: Tensor) -> Tensor:
-        """The sound of one clip in overlapping windows, the last one flush with its end, silent ones left out.
+    def stream(self, sample_rate: int | None = None) -> "Stream":
+        """Answer speech while it is spoken: `ser_gpu.timeline.stream.Stream`."""
+        from ser_gpu.timeline.stream import Stream
 
-        Shape: [T] -> [W, L'] with L' at most L.
-        """
-        start, end = (int(bound) for bound in self.trim.bounds(waveform[None]))
-        sound = waveform[start:end]
-        length = self.config.audio.clip_samples
-        if len(sound) <= length:
-            return sound[None]
-        starts = [*range(0, len(sound) - length, length // 2), len(sound) - length]
-        windows = torch.stack([sound[at : at + length] for at in starts])
-        peaks = windows.abs().amax(dim=1)
-        return windows[peaks > peaks.max() * 10 ** (-self.config.trim.top_db / 20)]
+        return Stream(self, sample_rate)
+
+
+def _check_waveform(waveform: Tensor) -> None:
+    if waveform.ndim != 2 or waveform.numel() == 0 or not waveform.is_floating_point():
+        raise ValueError(f"waveform must be [B, T] floating point, got {list(waveform.shape)} of {waveform.dtype}")
+
+
+def _checked_lengths(lengths: Tensor, waveform: Tensor) -> Tensor:
+    clips, samples = waveform.shape
+    if not isinstance(lengths, Tensor):
+        lengths = torch.as_tensor(lengths)
+    if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
+        raise ValueError(f"lengths must be integers, got {lengths.dtype}")
+    if lengths.shape != (clips,):
+        raise ValueError(f"lengths must be [{clips}], one a clip, got {list(lengths.shape)}")
+    if lengths.device.type == "cpu" and not ((lengths >= 1) & (lengths <= samples)).all():
+        raise ValueError(f"lengths must be between 1 and {samples}, got {lengths.tolist()}")
+    return lengths.to(waveform.device, torch.int64)

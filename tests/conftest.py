@@ -9,19 +9,21 @@ import pytest
 import soundfile
 import torch
 
-from ser_gpu.data import ravdess
-from ser_gpu.data.ravdess import Clip
-from ser_gpu.data.waveform import level
+from ser_gpu import corpora
+from ser_gpu.audio.waveform import level
+from ser_gpu.corpora import ravdess
+from ser_gpu.corpora.clip import Clip, by_id
+from ser_gpu.corpora.labels import EMOTIONS
 
 # Several tests run at once, and so do the commands that they start: one thread each.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
 SAMPLE_RATE = 16_000
-TINY_ACTORS = range(1, 7)
+TINY_SPEAKERS = range(1, 7)
 
 
-def official_names(actors=ravdess.ACTORS, intensities=(1, 2)) -> list[str]:
+def official_names(actors=range(1, 25), intensities=(1, 2)) -> list[str]:
     """The names of the archive, in its order."""
     return [
         f"03-01-{emotion:02}-{intensity:02}-{statement:02}-{repetition:02}-{actor:02}"
@@ -43,7 +45,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def clips() -> tuple[Clip, ...]:
     """All 1,440 clips by name; the files do not exist."""
-    return tuple(sorted(ravdess.parse(f"Actor_{name[-2:]}/{name}.wav") for name in official_names()))
+    return tuple(sorted((ravdess.parse(f"Actor_{name[-2:]}/{name}.wav") for name in official_names()), key=by_id))
 
 
 def synthetic_voice(
@@ -63,11 +65,12 @@ def synthetic_voice(
 
 def synthetic_ravdess(root: Path) -> Path:
     """192 short synthetic clips of six actors under official names."""
-    for seed, name in enumerate(official_names(TINY_ACTORS, intensities=(1,))):
+    for seed, name in enumerate(official_names(TINY_SPEAKERS, intensities=(1,))):
         clip = ravdess.parse(f"{name}.wav")
-        folder = root / f"Actor_{clip.actor:02}"
+        folder = root / f"Actor_{clip.speaker}"
         folder.mkdir(parents=True, exist_ok=True)
-        soundfile.write(folder / f"{name}.wav", synthetic_voice(clip.emotion, clip.actor, seed), SAMPLE_RATE)
+        voice = synthetic_voice(EMOTIONS.index(clip.emotion), int(clip.speaker), seed)
+        soundfile.write(folder / f"{name}.wav", voice, SAMPLE_RATE)
     return root
 
 
@@ -89,7 +92,7 @@ def ravdess_dir() -> Path:
 @pytest.fixture(scope="session")
 def ravdess_paths(ravdess_dir) -> list[Path]:
     """All 1,440 real clips; a test decodes those that it hears."""
-    return [clip.path for clip in ravdess.scan(ravdess_dir).clips]
+    return [clip.path for clip in corpora.load(ravdess_dir, "ravdess").clips]
 
 
 @pytest.fixture

@@ -14,17 +14,16 @@ import ser_gpu
 from ser_gpu import checkpoint
 from ser_gpu.checkpoint import CheckpointError, Provenance
 from ser_gpu.config import CnnConfig, MelConfig, ModelConfig
-from ser_gpu.data.protocols import Protocol
 from ser_gpu.model import SpeechEmotionModel
 
 
 @pytest.fixture
 def saved(tmp_path):
-    cnn = CnnConfig(width=8, depth=3, head="flatten", sees="wide,narrow")
+    cnn = CnnConfig(width=8, depth=3, head="flatten")
     config = ModelConfig(mel=MelConfig(n_mels=40), cnn=cnn)
     model = SpeechEmotionModel(config).eval()
     model.temperature.fill_(1.7)
-    provenance = Provenance(Protocol("actors5", 2), "ab12", 7, {"test": {"uar": 0.5}}, {"epochs": 3})
+    provenance = Provenance({"name": "speakers", "fold": 2}, "ab12", 7, {"test": {"uar": 0.5}}, {"epochs": 3})
     path = tmp_path / "model.pth"
     checkpoint.save(path, model, provenance)
     return path, model, provenance
@@ -32,22 +31,22 @@ def saved(tmp_path):
 
 def test_a_model_comes_back_as_it_was(saved, voices):
     path, model, provenance = saved
-    loaded, where_from = checkpoint.load(path)
+    loaded, where_from = checkpoint.load(path, "cpu")
     assert where_from == provenance
     assert loaded.config == model.config
     assert loaded.labels == ser_gpu.EMOTIONS
     assert not loaded.training
     assert loaded.predict(voices[0]) == model.predict(voices[0])
-    assert torch.equal(ser_gpu.load_model(path)(voices), model(voices))
+    assert torch.equal(ser_gpu.load_model(path, "cpu")(voices), model(voices))
 
 
 def test_the_file_is_plain_data_with_the_front_end_in_it(saved):
     content = torch.load(saved[0], weights_only=True)
-    assert content["format_version"] == 1
+    assert content["format_version"] == 2
     assert content["labels"] == list(ser_gpu.EMOTIONS)
-    assert content["temperature"] == pytest.approx(1.7)
+    assert content["state_dict"]["temperature"] == pytest.approx(1.7)
     others = {name for name in content["state_dict"] if not name.startswith("cnn.")}
-    assert others == {f"mels.{at}.mel_power.{kernel}" for at in (0, 1) for kernel in ("window", "mel_basis")}
+    assert others == {"mel.mel_power.window", "mel.mel_power.mel_basis", "temperature"}
 
 
 def test_the_same_model_gives_the_same_bytes(saved):
@@ -107,6 +106,11 @@ def with_weight(path, change):
     weights = torch.load(path, weights_only=True)["state_dict"]
     name = "cnn.members.0.stem.0.weight"
     rewritten(path, state_dict={**weights, name: change(weights[name])})
+
+
+def with_temperature(path, value):
+    weights = torch.load(path, weights_only=True)["state_dict"]
+    rewritten(path, state_dict={**weights, "temperature": torch.tensor(value)})
 
 
 def compressed(path):
@@ -192,7 +196,11 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, monkeypatch):
         (with_a_wrong_header, "refused, not an archive as torch.save writes it"),
         (flipped, "damaged, the checksum"),
         (lambda path: torch.save([1, 2], path), "not a ser_gpu checkpoint"),
-        (lambda path: torch.save({"weights": 1}, path), "checkpoint format None"),
+        (lambda path: torch.save({"weights": 1}, path), "checkpoint format None, this version of ser_gpu reads 1 to 2"),
+        (lambda path: torch.save({}, path), "checkpoint format None"),
+        (lambda path: torch.save({"weight": torch.ones(2)}, path), "is a state dict, not a checkpoint; write it with"),
+        (lambda path: rewritten(path, format_version=True), "checkpoint format True"),
+        (lambda path: rewritten(path, format_version=1), "not a ser_gpu checkpoint, it has no 'views'"),
         (lambda path: rewritten(path, format_version=99), "checkpoint format 99"),
         (lambda path: rewritten(path, format_version=torch.zeros(3)), "checkpoint format tensor"),
         (lambda path: rewritten(path, labels=None), "it has no 'labels'"),
@@ -202,9 +210,9 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, monkeypatch):
         ),
         (lambda path: rewritten(path, labels=["happy"] * 8), "the labels must be two names or more, each once"),
         (lambda path: rewritten(path, labels=list(range(8))), "the labels must be a list of names"),
-        (lambda path: rewritten(path, temperature=0.0), "the temperature must be a positive number"),
-        (lambda path: rewritten(path, temperature=float("nan")), "the temperature must be a positive number"),
-        (lambda path: rewritten(path, protocol="stratified"), "does not fit"),
+        (lambda path: with_temperature(path, 0.0), "the temperature must be a positive number"),
+        (lambda path: with_temperature(path, float("nan")), "temperature is not finite"),
+        (lambda path: rewritten(path, provenance="stratified"), "does not fit"),
         (lambda path: rewritten(path, state_dict=[1, 2]), "does not fit"),
         (lambda path: with_weight(path, lambda weight: weight[:2]), r"must be \[4, 1, 5, 5\], it is \[2, 1, 5, 5\]"),
         (lambda path: with_weight(path, lambda weight: weight * torch.nan), "is not finite"),
@@ -228,3 +236,49 @@ def test_unreadable_checkpoints_are_named_in_one_line(saved, spoil, message):
         checkpoint.load(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def of_version_1(saved, tmp_path):
+    """The same model as the first format had it."""
+    content = torch.load(saved[0], weights_only=True)
+    config, state = content["config"], dict(content["state_dict"])
+    del config["cnn"]["network"], config["augment"]["chain"]
+    config["cnn"] |= {"sees": "wide", "band_stride": 2, "pool_first": True}
+    config["views"] = config.pop("tta")
+    old = {
+        "format_version": 1,
+        "config": config,
+        "labels": content["labels"],
+        "temperature": float(state.pop("temperature")),
+        "state_dict": {name.replace("mel.mel", "mels.0.mel"): value for name, value in state.items()},
+        **content["provenance"],
+    }
+    path = tmp_path / "old.pth"
+    torch.save(old, path)
+    return path, old
+
+
+def test_a_file_of_the_first_format_gives_the_same_model(saved, of_version_1, voices):
+    _, model, provenance = saved
+    loaded, where_from = checkpoint.load(of_version_1[0], "cpu")
+    assert where_from == provenance
+    assert loaded.config == model.config
+    assert torch.equal(loaded(voices), model(voices))
+    assert loaded.temperature == model.temperature
+
+
+@pytest.mark.parametrize(("name", "value"), [("sees", "wide,narrow"), ("band_stride", 1), ("pool_first", False)])
+def test_a_setting_that_no_longer_exists_is_named(of_version_1, name, value):
+    path, old = of_version_1
+    old["config"]["cnn"][name] = value
+    torch.save(old, path)
+    with pytest.raises(CheckpointError, match=f"cnn.{name} is no longer supported with another value than"):
+        checkpoint.load(path)
+
+
+def test_without_a_path_it_is_the_shipped_model():
+    shipped = ser_gpu.load_model(device="cpu")
+    assert shipped.labels == ser_gpu.EMOTIONS
+    assert checkpoint.default_weights().name == "ser_ravdess.pth"
+    assert ser_gpu.load_model().device.type == checkpoint.default_device().type

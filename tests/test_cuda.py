@@ -3,25 +3,28 @@
 import pytest
 import torch
 
-from ser_gpu.config import AugmentConfig, CnnConfig, MelConfig, ModelConfig, TrainConfig
-from ser_gpu.data import ravdess
-from ser_gpu.data.protocols import Protocol
-from ser_gpu.data.waveform import ClipBank
+from ser_gpu import corpora
+from ser_gpu.audio.clip_bank import ClipBank
+from ser_gpu.config import AugmentConfig, CnnConfig, MelConfig, ModelConfig
+from ser_gpu.corpora.splits import Protocol
+from ser_gpu.inference import clip_logits
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages.mel import LogMel
 from ser_gpu.stages.stretch import change_pitch_and_tempo, change_speed
 from ser_gpu.stages.trim import TrimSilence
-from ser_gpu.trainer import Material, Trainer
+from ser_gpu.training.config import TrainConfig
+from ser_gpu.training.dataset import Dataset
+from ser_gpu.training.loop import Trainer
 
 pytestmark = pytest.mark.cuda
 
 
 @pytest.fixture
 def trainer(tiny_ravdess):
-    clips = ravdess.scan(tiny_ravdess).clips
+    clips = corpora.load(tiny_ravdess).clips
     bank = ClipBank.read([clip.path for clip in clips], 16_000).to("cuda")
-    material = Material(clips, bank, Protocol().split(clips))
-    return Trainer(TrainConfig(epochs=4, batch_size=32), ModelConfig(), material, bfloat16=True)
+    dataset = Dataset(clips, bank, Protocol().split(clips))
+    return Trainer(TrainConfig(epochs=4, batch_size=32), ModelConfig(), dataset, bfloat16=True)
 
 
 def test_trimming_is_the_same_to_the_sample(voices):
@@ -38,10 +41,10 @@ def test_decibels_agree(backend, voices):
 
 
 def test_stretching_agrees(voices):
-    factors = torch.linspace(0.9, 1.1, 8)
-    for stretch in (change_speed, lambda x, f: change_pitch_and_tempo(x, f, f.flip(0), longest=1.3)):
+    ratios = torch.linspace(0.9, 1.1, 8)
+    for stretch in (change_speed, lambda x, r: change_pitch_and_tempo(x, r, r.flip(0), longest=1.3)):
         torch.testing.assert_close(
-            stretch(voices.cuda(), factors.cuda()).cpu(), stretch(voices, factors), atol=1e-4, rtol=0
+            stretch(voices.cuda(), ratios.cuda()).cpu(), stretch(voices, ratios), atol=1e-4, rtol=0
         )
 
 
@@ -84,3 +87,11 @@ def test_the_forward_pass_can_be_captured_as_a_graph(training, voices):
     first = answer.clone()
     graph.replay()
     assert torch.equal(answer, first) is not training, "each replay in training draws anew"
+
+
+def test_clips_of_a_bank_are_answered_alike(voices):
+    model = SpeechEmotionModel().eval()
+    bank = ClipBank.from_waveforms(list(voices), 16_000)
+    on_cpu = clip_logits(model, bank, torch.arange(8))
+    on_cuda = clip_logits(model.cuda(), bank.to("cuda"), torch.arange(8, device="cuda"))
+    torch.testing.assert_close(on_cuda.cpu(), on_cpu, atol=1e-3, rtol=0)

@@ -1,0 +1,397 @@
+"""From recordings to answers: the windows of a recording, many recordings in batches, and the clips of a `ClipBank`.
+
+One path for all: silence around the speech is cut, speech longer than the window is read in windows that overlap by
+half, and the probabilities of those in which somebody speaks are averaged.
+"""
+
+import copy
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import repeat
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ser_gpu.audio.clip_bank import ClipBank
+from ser_gpu.audio.reader import AudioError
+from ser_gpu.audio.waveform import recording as read_recording
+from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.prediction import NoSpeechError, Prediction, UnexpectedError
+from ser_gpu.voice import Voice, require_model
+
+SHORTEST_SECONDS = 0.05
+SEGMENT_SECONDS = 60.0
+_WINDOWS_AT_ONCE = {"cpu": 8}  # on two cores 8 are fastest
+_WINDOWS_AT_ONCE_ON_GPU = 256
+_CLIPS_AT_ONCE = 64
+_READ_AHEAD = 16  # recordings
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where somebody speaks in a piece of a recording.
+
+    Attributes:
+        starts: of each window, in samples from the start of the recording, [V] int64.
+        samples: of each window; speech shorter than the window has zeros around it, [V, L] float32.
+        last: True where the recording ends with this piece.
+    """
+
+    starts: Tensor
+    samples: Tensor
+    last: bool
+
+
+def predict(
+    model: SpeechEmotionModel, recording: object, sample_rate: int | None = None, voice: Voice | None = None
+) -> Prediction:
+    """Name the emotion of one recording, in evaluation mode; the model is not changed.
+
+    A long recording is read a minute at a time, so that memory does not grow with its length.
+
+    Args:
+        model: on any device, in any mode.
+        recording: a path, bytes, a binary stream, an array or a tensor of samples, a pair (rate, samples), or
+            {"array": samples, "sampling_rate": rate}; see `ser_gpu.audio.waveform.recording`.
+        sample_rate: Hz of an array or a tensor; left out, it is at the model's own rate.
+        voice: who speaks, as `model.enrol` gives it; None, nobody in particular.
+
+    Raises:
+        AudioError: a recording that cannot be used, or under 50 ms; one line that names it.
+        NoSpeechError: silence, noise, or another sound without a voice.
+        VoiceError: the voice was enrolled with another model.
+    """
+    require_model(voice, model)
+    model = in_evaluation(model)
+    job = _Job(model, recording, sample_rate, voice)
+    for piece in job.pieces:
+        for part in piece.samples.split(_windows_at_once(model)):
+            job.add(_probabilities(model, part, voice=voice))
+    return job.prediction()
+
+
+def predict_many(
+    model: SpeechEmotionModel,
+    recordings: Iterable,
+    sample_rate: int | None = None,
+    voice: Voice | Iterable[Voice | None] | None = None,
+) -> Iterator[Prediction | AudioError]:
+    """Name the emotion of many recordings, in their order: for each a `Prediction`, or the error that it met.
+
+    Recordings are read in threads ahead of the model, and windows of several recordings share a batch. Memory grows
+    neither with their number nor with their length.
+
+    Args:
+        model: as in `predict`.
+        recordings: each as in `predict`; they are asked for as they are read.
+        sample_rate: as in `predict`, for all.
+        voice: as in `predict`, for all; or one for each recording.
+
+    Raises:
+        VoiceError: a voice was enrolled with another model.
+        ValueError: fewer voices than recordings.
+    """
+    if voice is None or isinstance(voice, Voice):
+        require_model(voice, model)
+    model = in_evaluation(model)
+    at_once = _windows_at_once(model)
+    pairs = _with_voices(model, recordings, voice)
+    reading: deque[tuple[_Job, Future]] = deque()
+    unanswered: deque[_Job] = deque()
+    queue: list[tuple[_Job, Tensor]] = []
+    pool = ThreadPoolExecutor(os.cpu_count())
+
+    def start_next() -> None:
+        for recording, its_voice in pairs:
+            job = _Job(model, recording, sample_rate, its_voice)
+            unanswered.append(job)
+            reading.append((job, pool.submit(job.read)))
+            return
+
+    try:
+        for _ in range(_READ_AHEAD):
+            start_next()
+        while reading:
+            job, future = reading.popleft()
+            if not future.done():  # answer and give what there is, rather than wait for a full batch
+                _answer(model, queue)
+                queue.clear()
+                yield from _in_order(unanswered)
+            windows = future.result()
+            if job.is_read:
+                start_next()
+            else:
+                reading.appendleft((job, pool.submit(job.read)))
+            queue += [(job, window) for window in windows]
+            while len(queue) >= at_once:
+                _answer(model, queue[:at_once])
+                del queue[:at_once]
+            yield from _in_order(unanswered)
+        _answer(model, queue)
+        yield from _in_order(unanswered)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def speech(
+    model: SpeechEmotionModel, recording: object, sample_rate: int | None = None
+) -> tuple[str, Iterator[Windows]]:
+    """What to call a recording, and its windows with speech, a piece of at most a minute at a time.
+
+    Raises:
+        AudioError: as in `predict`, some when the recording is opened and some while it is read.
+    """
+    name, pieces = read_recording(recording, sample_rate, model.sample_rate, SEGMENT_SECONDS)
+    return name, _speech_of_pieces(model, name, pieces)
+
+
+@torch.inference_mode()
+def clip_logits(
+    model: SpeechEmotionModel, bank: ClipBank, rows: Tensor, tta: bool = True, voice: Voice | None = None
+) -> Tensor:
+    """What `predict` answers to some clips of a bank, in evaluation mode, as logits: the temperature times the log of
+    the mean probabilities over the windows with speech; over all windows where none has any.
+
+    Args:
+        tta: test-time augmentation.
+        voice: who speaks in all of them.
+
+    Shape: [N] int64 -> [N, C] float32.
+    """
+    require_model(voice, model)
+    model = in_evaluation(model)
+    if len(rows) == 0:
+        return torch.zeros(0, len(model.labels), device=model.device)
+    parts = rows.split(_CLIPS_AT_ONCE)
+    windows = ([windows_to_answer(model, bank.waveform(row).cpu()) for row in part.tolist()] for part in parts)
+    return torch.cat([windows_logits(model, part, tta, voice) for part in windows])
+
+
+@torch.inference_mode()
+def windows_logits(
+    model: SpeechEmotionModel, windows: Sequence[Tensor], tta: bool = True, voice: Voice | None = None
+) -> Tensor:
+    """As `clip_logits`, of the windows of each clip.
+
+    Args:
+        model: in evaluation mode.
+
+    Shape: [V, L] each -> [N, C] float32.
+    """
+    parts = torch.cat(windows).split(_CLIPS_AT_ONCE)
+    answers = torch.cat([_probabilities(model, part, tta, voice) for part in parts])
+    answers = answers.split([len(each) for each in windows])
+    mean = torch.stack([each.mean(dim=0) for each in answers])
+    return mean.clamp(min=torch.finfo(mean.dtype).tiny).log() * model.temperature
+
+
+@torch.inference_mode()
+def windows_to_answer(model: SpeechEmotionModel, waveform: Tensor) -> Tensor:
+    """The windows of a clip with speech; all where none has any.
+
+    Shape: [T] -> [V, L].
+    """
+    _, windows = _windows(model, waveform)
+    if len(windows) > 1:
+        spoken = _speaks(model, windows)
+        windows = windows[spoken] if spoken.any() else windows
+    return _padded(model, windows)
+
+
+class _Job:
+    """A recording on its way to its answer. What it met on the way, if it was an error, is the answer."""
+
+    def __init__(
+        self, model: SpeechEmotionModel, recording: object, sample_rate: int | None, voice: Voice | None = None
+    ):
+        self.model = model
+        self.voice = voice
+        self.error: AudioError | None = None
+        self.is_read = False
+        self.queued = 0
+        self.answered = 0
+        self.total = torch.zeros(len(model.labels), dtype=torch.float32)
+        self.name, self.pieces = "recording", iter(())
+        try:
+            self.name, self.pieces = speech(model, recording, sample_rate)
+        except AudioError as error:
+            self.fail(error)
+        except Exception as error:
+            self.fail(_unexpected(self.name, error))
+
+    def read(self) -> Tensor:
+        """The windows of the next piece; runs in a thread.
+
+        Shape: -> [V, L].
+        """
+        none = torch.zeros(0, self.model.config.audio.clip_samples)
+        if self.error is not None:
+            return none
+        try:
+            piece = next(self.pieces, Windows(none, none, last=True))
+        except AudioError as error:
+            self.fail(error)
+            return none
+        except Exception as error:
+            self.fail(_unexpected(self.name, error))
+            return none
+        self.is_read = piece.last
+        self.queued += len(piece.samples)
+        return piece.samples
+
+    def add(self, probabilities: Tensor) -> None:
+        """Take the answer to some of the windows.
+
+        Shape: [V, C].
+        """
+        self.total += probabilities.sum(dim=0).cpu()
+        self.answered += len(probabilities)
+
+    def fail(self, error: AudioError) -> None:
+        """End with an error."""
+        self.error = self.error or error
+        self.is_read = True
+
+    @property
+    def is_answered(self) -> bool:
+        """True where nothing is left to do."""
+        return self.is_read and (self.answered == self.queued or self.error is not None)
+
+    def prediction(self) -> Prediction:
+        """The mean over the windows with speech.
+
+        Raises:
+            AudioError: what was met on the way.
+            NoSpeechError: there was none.
+        """
+        if self.error is not None:
+            raise self.error
+        if self.answered == 0:
+            raise NoSpeechError(f"{self.name}: no speech found")
+        mean = (self.total / self.answered).tolist()
+        return Prediction.of(self.model.labels, mean)
+
+    def outcome(self) -> Prediction | AudioError:
+        """The answer, or the error instead of it."""
+        try:
+            return self.prediction()
+        except AudioError as error:
+            return error
+
+
+def _in_order(unanswered: deque[_Job]) -> Iterator[Prediction | AudioError]:
+    """Take out what is answered, up to the first recording that is not."""
+    while unanswered and unanswered[0].is_answered:
+        yield unanswered.popleft().outcome()
+
+
+def _answer(model: SpeechEmotionModel, queue: list[tuple[_Job, Tensor]]) -> None:
+    """Answer windows of several recordings in one batch; where that fails, each alone, to find out which one does."""
+    if not queue:
+        return
+    try:
+        windows = torch.stack([window for _, window in queue])
+        probabilities = _probabilities(model, windows, voice=[job.voice for job, _ in queue])
+    except Exception as error:
+        if len(queue) == 1:
+            queue[0][0].fail(_unexpected(queue[0][0].name, error))
+            return
+        for one in queue:
+            _answer(model, [one])
+        return
+    for (job, _), answer in zip(queue, probabilities, strict=True):
+        job.add(answer[None])
+
+
+@torch.inference_mode()
+def _probabilities(
+    model: SpeechEmotionModel,
+    windows: Tensor,
+    tta: bool = True,
+    voice: Voice | Sequence[Voice | None] | None = None,
+) -> Tensor:
+    """Shape: [V, L] -> [V, C]."""
+    if len(windows) == 0:  # an FFT on the CPU (MKL) refuses an empty batch
+        return torch.zeros(0, len(model.labels), device=model.device)
+    return model.probabilities(model(windows.to(model.device), tta=tta, voice=voice))
+
+
+def _speech_of_pieces(model: SpeechEmotionModel, name: str, pieces: Iterator[Tensor]) -> Iterator[Windows]:
+    shortest, segment = SHORTEST_SECONDS * model.sample_rate, round(SEGMENT_SECONDS * model.sample_rate)
+    offset = 0
+    for piece in pieces:
+        if len(piece) < shortest and offset == 0:
+            milliseconds, least = 1000 * len(piece) / model.sample_rate, 1000 * SHORTEST_SECONDS
+            raise AudioError(f"{name}: {milliseconds:.0f} ms is too short, {least:.0f} ms is the least")
+        if len(piece) >= shortest:
+            starts, windows = _windows(model, piece)
+            spoken = _speaks(model, windows)
+            samples = _padded(model, windows[spoken])
+            yield Windows(offset + starts[spoken], samples, last=len(piece) < segment)
+        offset += len(piece)
+
+
+@torch.inference_mode()
+def _windows(model: SpeechEmotionModel, waveform: Tensor) -> tuple[Tensor, Tensor]:
+    """The sound of one clip in overlapping windows, the last one flush with its end, silent ones left out.
+
+    Shape: [T] -> [W] int64, [W, L'] with L' at most L.
+    """
+    first, end = (int(bound) for bound in model.trim.bounds(waveform[None]))
+    first = min(first, end - 1)
+    length = min(model.config.audio.clip_samples, end - first)
+    starts = torch.tensor([*range(first, end - length, max(1, length // 2)), end - length])
+    windows = torch.stack([waveform[at : at + length] for at in starts.tolist()])
+    peaks = windows.abs().amax(dim=1)
+    sounds = peaks >= peaks.max() * 10 ** (-model.config.trim.top_db / 20)
+    return starts[sounds], windows[sounds]
+
+
+@torch.inference_mode()
+def _speaks(model: SpeechEmotionModel, windows: Tensor) -> Tensor:
+    """Shape: [W, L'] -> [W] bool."""
+    return torch.cat([model.vad(part) for part in windows.split(_CLIPS_AT_ONCE)])
+
+
+def _padded(model: SpeechEmotionModel, windows: Tensor) -> Tensor:
+    """Zeros around windows that are shorter than L; in front whole hops of the trimming, whose frames stay the same.
+
+    Shape: [W, L'] -> [W, L].
+    """
+    missing, hop = model.config.audio.clip_samples - windows.shape[1], model.config.trim.hop
+    before = missing // 2 // hop * hop
+    return F.pad(windows, (before, missing - before))
+
+
+def in_evaluation(model: SpeechEmotionModel) -> SpeechEmotionModel:
+    """The model, or a copy of it in evaluation mode: another thread may be training it."""
+    if any(module.training for module in model.modules()):
+        return copy.deepcopy(model).eval()
+    return model
+
+
+def _with_voices(
+    model: SpeechEmotionModel, recordings: Iterable, voice: Voice | Iterable[Voice | None] | None
+) -> Iterator[tuple[object, Voice | None]]:
+    """Each recording with its voice, as they are asked for."""
+    voices = repeat(voice) if voice is None or isinstance(voice, Voice) else iter(voice)
+    nothing = object()
+    for recording in recordings:
+        its_voice = next(voices, nothing)
+        if its_voice is nothing:
+            raise ValueError("fewer voices than recordings")
+        require_model(its_voice, model)
+        yield recording, its_voice
+
+
+def _windows_at_once(model: SpeechEmotionModel) -> int:
+    return _WINDOWS_AT_ONCE.get(model.device.type, _WINDOWS_AT_ONCE_ON_GPU)
+
+
+def _unexpected(name: str, error: Exception) -> UnexpectedError:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+    return UnexpectedError(f"{name}: unexpected error, please report it ({reason})")

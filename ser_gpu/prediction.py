@@ -1,0 +1,34 @@
+"""Prediction: the answer to a recording, and the errors that can come instead; whatever computed it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ser_gpu.audio.error import AudioError
+
+
+class NoSpeechError(AudioError):
+    """A recording in which nobody speaks; the message is one line that names the file."""
+
+
+class UnexpectedError(AudioError):
+    """A recording on which this package failed in a way that it does not know: a bug; one line that names the file."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """An emotion, how sure the model is of it (0 to 1), and the probability of each emotion in label order."""
+
+    emotion: str
+    confidence: float
+    probabilities: dict[str, float]
+
+    @classmethod
+    def of(cls, labels: Sequence[str], shares: Sequence[float]) -> "Prediction":
+        """The emotion with the largest share.
+
+        Example:
+            >>> Prediction.of(("happy", "sad"), (0.25, 0.75)).emotion
+            'sad'
+        """
+        best = max(range(len(shares)), key=shares.__getitem__)
+        return cls(labels[best], shares[best], dict(zip(labels, shares, strict=True)))

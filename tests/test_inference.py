@@ -1,0 +1,327 @@
+import io
+import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, scalar_dtypes
+
+import ser_gpu
+from ser_gpu import inference
+from ser_gpu.audio.clip_bank import ClipBank
+from ser_gpu.audio.reader import AudioError
+from ser_gpu.audio.waveform import level
+from ser_gpu.inference import NoSpeechError, Prediction, UnexpectedError, clip_logits, predict_many
+from ser_gpu.model import SpeechEmotionModel
+from tests.conftest import synthetic_voice
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return SpeechEmotionModel().eval()
+
+
+def assert_sound(prediction):
+    assert prediction.emotion == max(prediction.probabilities, key=prediction.probabilities.get)
+    assert prediction.confidence == prediction.probabilities[prediction.emotion]
+    assert math.isclose(sum(prediction.probabilities.values()), 1, abs_tol=1e-5)
+
+
+def test_predict_takes_paths_arrays_and_tensors_alike(model, tmp_path):
+    voice = np.round(synthetic_voice(3, 1, 0) * 32_768).astype(np.int16)
+    soundfile.write(tmp_path / "clip.wav", voice, 16_000)
+    expected = model.predict(tmp_path / "clip.wav")
+    assert_sound(expected)
+    for audio in (str(tmp_path / "clip.wav"), voice, torch.from_numpy(voice), np.stack([voice, voice]), voice / 32_768):
+        assert model.predict(audio) == expected
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000, 96_000, 192_000])
+def test_predict_hears_the_same_at_any_rate(model, rate):
+    expected = model.predict(synthetic_voice(3, 1, 0), 16_000).probabilities
+    heard = model.predict(synthetic_voice(3, 1, 0, sample_rate=rate), rate).probabilities
+    # 8 kHz holds no band above 4 kHz, so the empty bands differ; elsewhere the noise does
+    assert max(abs(heard[e] - expected[e]) for e in expected) < (0.1 if rate == 8_000 else 0.03)
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.3, 2.9, 3.1, 4.5, 31.0])
+def test_predict_takes_any_length_from_50_ms(model, seconds):
+    voice = synthetic_voice(3, 1, 0, seconds=40.0)
+    middle = len(voice) // 2
+    assert_sound(model.predict(voice[middle : middle + round(16_000 * seconds)]))
+
+
+def test_long_speech_is_read_in_overlapping_windows_to_its_end(model):
+    starts, windows = inference._windows(model, torch.randn(100_001))
+    assert starts.tolist() == [0, 24_000, 48_000, 52_001]
+    assert windows.shape == (4, 48_000)
+    assert torch.equal(windows[0, 24_000:], windows[1, :24_000])
+
+
+def test_windows_know_where_they_are(model):
+    silence, voice = np.zeros(32_000, np.float32), synthetic_voice(3, 1, 0, seconds=9.0)
+    _, pieces = inference.speech(model, np.concatenate([silence, voice, silence]))
+    (piece,) = pieces
+    assert piece.last
+    assert piece.samples.shape == (len(piece.starts), 48_000)
+    assert 32_000 <= piece.starts[0] <= 36_000
+    assert piece.starts[-1] <= 32_000 + len(voice) - 48_000
+
+
+def test_silent_windows_do_not_vote(model):
+    speech = torch.randn(48_000)
+    with_pause = torch.cat([speech, torch.zeros(160_000), speech])
+    _, windows = inference._windows(model, with_pause)
+    assert len(windows) == 5, "of ten, the five that touch speech"
+    assert all(window.any() for window in windows)
+
+
+def test_the_probability_of_a_long_clip_is_the_mean_of_its_windows_that_hold_speech(model):
+    voice = torch.from_numpy(synthetic_voice(3, 1, 0, seconds=3.0))
+    knocks = torch.zeros(160_000)
+    knocks[::8_000] = 0.5
+    clip = level(torch.cat([voice, knocks, voice]))
+    _, windows = inference._windows(model, clip)
+    spoken = windows[model.vad(windows)]
+    assert 0 < len(spoken) < len(windows)
+    expected = model.probabilities(model.classify(model.spectrogram_of_window(spoken), len(spoken))).mean(dim=0)
+    measured = torch.tensor(list(model.predict(clip).probabilities.values()))
+    torch.testing.assert_close(measured, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        np.zeros(32_000, np.float32),
+        np.full(32_000, 0.3, np.float32),
+        np.random.default_rng(0).normal(size=32_000).astype(np.float32),
+        np.sin(2 * np.pi * 50 / 16_000 * np.arange(32_000)).astype(np.float32),
+        sum(np.sin(2 * np.pi * 120 * k / 16_000 * np.arange(32_000)) / k for k in range(1, 20)).astype(np.float32),
+    ],
+    ids=["silence", "offset", "noise", "hum", "buzz"],
+)
+def test_a_sound_without_a_voice_has_no_emotion(model, sound):
+    with pytest.raises(NoSpeechError, match="audio: no speech found"):
+        model.predict(sound)
+
+
+@pytest.mark.parametrize("change", [lambda x: 1e-6 * x, lambda x: 3e4 * x, lambda x: x + 0.5, lambda x: 1e-42 * x + 1])
+def test_level_and_offset_do_not_matter(model, change):
+    voice = synthetic_voice(3, 1, 0).astype(np.float64)
+    expected = model.predict(voice).probabilities
+    if (changed := change(voice).astype(np.float32)).std() == 0:
+        with pytest.raises(NoSpeechError):
+            model.predict(changed)
+        return
+    heard = model.predict(changed).probabilities
+    assert max(abs(heard[e] - expected[e]) for e in expected) < 1e-3  # an offset costs float32 bits of the voice
+
+
+def test_a_recording_longer_than_a_segment_is_the_mean_over_its_windows(model, monkeypatch):
+    voice = synthetic_voice(3, 1, 0, seconds=9.0)
+    whole = model.predict(voice)
+    monkeypatch.setattr("ser_gpu.inference.SEGMENT_SECONDS", 4.0)
+    assert_sound(model.predict(voice))
+    assert model.predict(voice).emotion == whole.emotion
+
+
+def test_temperature_softens_the_confidence_and_keeps_the_emotion(voices):
+    model = SpeechEmotionModel().eval()
+    sharp = model.predict(voices[0])
+    model.temperature.fill_(3.0)
+    soft = model.predict(voices[0])
+    assert soft.emotion == sharp.emotion
+    assert soft.confidence < sharp.confidence
+
+
+def test_predict_works_in_evaluation_mode_and_leaves_the_mode_as_it_was(voices):
+    model = SpeechEmotionModel().train()
+    assert model.predict(voices[0]) == model.predict(voices[0])
+    assert model.training
+
+
+@pytest.mark.parametrize(
+    ("audio", "message"),
+    [
+        (np.zeros(320, np.float32), "20 ms is too short"),
+        (np.full(8_000, np.nan), "not finite"),
+        (np.full(8_000, 1e300), "not finite"),
+        (np.full(8_000, 1e32), "beyond 1e\\+30"),
+        (np.zeros(0), "no samples"),
+        ("absent.wav", "absent.wav: no such file"),
+    ],
+)
+def test_predict_names_what_is_wrong(model, audio, message):
+    with pytest.raises(AudioError, match=message):
+        model.predict(audio)
+
+
+@pytest.fixture(scope="module")
+def recordings():
+    """Ten of several lengths, among them silence and what cannot be read."""
+    voices = [synthetic_voice(n % 8, n, n, seconds=0.6 + 0.9 * n) for n in range(8)]
+    return [*voices[:3], np.zeros(80_000, np.float32), *voices[3:6], "absent.wav", *voices[6:]]
+
+
+def test_many_recordings_are_answered_in_order_as_each_alone(model, recordings):
+    answers = list(predict_many(model, recordings))
+    assert [type(answer).__name__ for answer in answers] == [
+        *["Prediction"] * 3,
+        "NoSpeechError",
+        *["Prediction"] * 3,
+        "AudioError",
+        *["Prediction"] * 2,
+    ]
+    for recording, answer in zip(recordings, answers, strict=True):
+        if isinstance(answer, Prediction):
+            alone = model.predict(recording)
+            assert answer.emotion == alone.emotion
+            assert answer.probabilities == pytest.approx(alone.probabilities, abs=1e-5)  # float32 in another order
+
+
+def test_many_are_read_as_they_are_needed(model):
+    asked = []
+
+    def endless():
+        while True:
+            asked.append(len(asked))
+            yield synthetic_voice(3, 1, 0)
+
+    answers = predict_many(model, endless())
+    for _ in range(40):
+        next(answers)
+    answers.close()
+    assert len(asked) <= 40 + 2 * inference._READ_AHEAD
+
+
+def test_an_unforeseen_error_costs_one_recording(model, recordings, monkeypatch):
+    real = inference._windows
+
+    def broken(model, waveform):
+        if len(waveform) == len(recordings[1]):
+            raise RuntimeError("a bug\nof two lines")
+        return real(model, waveform)
+
+    monkeypatch.setattr(inference, "_windows", broken)
+    answers = list(predict_many(model, recordings[:3]))
+    assert isinstance(answers[1], UnexpectedError)
+    assert str(answers[1]) == "audio: unexpected error, please report it (RuntimeError: a bug of two lines)"
+    assert isinstance(answers[0], Prediction)
+    assert isinstance(answers[2], Prediction)
+
+
+def test_a_batch_that_fails_is_answered_one_by_one(model, recordings, monkeypatch):
+    real = inference._probabilities
+
+    def broken(model, windows, *args, **settings):
+        if len(windows) > 1:
+            raise RuntimeError("too large")
+        return real(model, windows, *args, **settings)
+
+    monkeypatch.setattr(inference, "_probabilities", broken)
+    assert all(isinstance(answer, Prediction) for answer in predict_many(model, recordings[:3]))
+
+
+def test_no_recordings_give_no_answers(model):
+    assert list(predict_many(model, [])) == []
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_threads_may_predict_at_once(recordings, mode):
+    model = getattr(SpeechEmotionModel(), mode)()
+    voices = recordings[:3] * 4
+    expected = [model.predict(voice) for voice in voices]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(model.predict, voices)) == expected
+    assert model.training is (mode == "train")
+    assert threading.active_count() < 20
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_predict_in_16_bits(recordings, dtype):
+    model = ser_gpu.load_model(device="cpu")
+    expected = model.predict(recordings[2]).probabilities
+    heard = model.to(dtype).predict(recordings[2]).probabilities
+    assert heard == pytest.approx(expected, abs=0.02)  # of a softmax, by logits of three digits
+
+
+def test_the_default_dtype_does_not_matter(recordings):
+    expected = ser_gpu.load_model(device="cpu").predict(recordings[2])
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert ser_gpu.load_model(device="cpu").predict(recordings[2]).probabilities == pytest.approx(
+            expected.probabilities, abs=1e-6
+        )
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_clips_of_a_bank_are_answered_as_predict_answers_them(model, recordings):
+    voices = [torch.from_numpy(each) for each in recordings if not isinstance(each, str) and each.any()]
+    bank = ClipBank.from_waveforms([level(voice) for voice in voices], model.sample_rate)
+    logits = clip_logits(model, bank, torch.arange(len(bank)))
+    for row, voice in zip(model.probabilities(logits), voices, strict=True):
+        expected = torch.tensor(list(model.predict(voice).probabilities.values()))
+        torch.testing.assert_close(row, expected, atol=1e-4, rtol=0)  # a bank holds 16 bits
+
+
+def test_a_bank_needs_no_rows(model):
+    bank = ClipBank.from_waveforms([torch.rand(16_000)], 16_000)
+    assert clip_logits(model, bank, torch.arange(0)).shape == (0, 8)
+
+
+def test_zeros_beyond_a_window_are_silence_and_cost_no_other_file(model, tmp_path):
+    soundfile.write(tmp_path / "zeros.wav", np.zeros(80_000), 16_000)
+    answers = list(predict_many(model, [tmp_path / "zeros.wav", synthetic_voice(3, 1, 0)]))
+    assert isinstance(answers[0], NoSpeechError)
+    assert isinstance(answers[1], Prediction)
+
+
+def test_a_stream_is_read_from_its_start(model, tmp_path):
+    soundfile.write(tmp_path / "clip.wav", synthetic_voice(3, 1, 0), 16_000)
+    stream = io.BytesIO((tmp_path / "clip.wav").read_bytes())
+    stream.seek(100)
+    assert model.predict(stream) == model.predict(tmp_path / "clip.wav")
+
+
+_RATES = st.none() | st.booleans() | st.integers(-10, 10**6) | st.floats() | st.text(max_size=5) | st.just(16_000)
+_SHAPES = array_shapes(max_dims=3, max_side=2_000).filter(lambda shape: np.prod(shape) < 10**6)
+_SAMPLES = st.builds(
+    lambda dtype, shape, seed: np.random.default_rng(seed).integers(-100, 100, shape).astype(dtype),
+    scalar_dtypes().filter(lambda dtype: dtype.kind != "V"),
+    _SHAPES,
+    st.integers(0, 9),
+)
+_THINGS = st.one_of(
+    _SAMPLES,
+    _SAMPLES.map(lambda array: array.tolist()),
+    st.tuples(_RATES, _SAMPLES),
+    st.fixed_dictionaries({"array": _SAMPLES, "sampling_rate": _RATES}),
+    st.binary(max_size=200),
+    st.binary(max_size=200).map(io.BytesIO),
+    st.text(max_size=30),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.complex_numbers() | st.dates(),
+    st.lists(st.integers(), max_size=5) | st.dictionaries(st.text(max_size=3), st.integers(), max_size=3),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(recording=_THINGS, rate=_RATES, training=st.booleans())
+def test_any_object_gives_an_answer_or_one_line(model, recording, rate, training):
+    """Files at length: `python -m tests.long fuzz`."""
+    asked = SpeechEmotionModel().train() if training else model
+    try:
+        answer = asked.predict(recording, rate)
+    except ValueError as error:  # an AudioError is one
+        message = str(error)
+    else:
+        assert_sound(answer)
+        message = ""
+    assert "\n" not in message
+    assert len(message) < 250
