@@ -1,0 +1,89 @@
+"""ser-gpu enrol --out alice.voice FILES...: learn a speaker's voice, for ser-gpu predict --voice alice.voice."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ser_gpu import adapt
+from ser_gpu.audio.folder import audio_files
+from ser_gpu.checkpoint import load_model
+from ser_gpu.cli import common, console
+
+SUFFIX = ".voice"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and enrol."""
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    if not args.files and not args.emotions:
+        parser.error("name the speaker's recordings, or a CSV of them with --emotions")
+    return common.run(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Enrol all the recordings, write the voice, and say how much speech it is made of."""
+    out = Path(args.out)
+    if out.suffix != SUFFIX:
+        raise ValueError(f"--out {args.out}: the name must end in {SUFFIX}")
+    paths = [path for name in args.files for path in _recordings(Path(name))]
+    emotions: list[str] | None = [args.emotion] * len(paths) if args.emotion else None
+    if args.emotions:
+        paths, emotions = _listed(args.emotions, paths)
+    model = load_model(args.weights, common.device(args.device))
+    with common.quiet_decoders(), console.err.status("Enrolling"):
+        voice = adapt.enrol(model, paths, emotions)
+    voice.save(out)
+    for note in voice.notes:
+        console.err.print(f"note: {note}")
+    if args.json:
+        known = ("recordings", "windows", "seconds", "emotions", "notes", "model")
+        console.print_json({"file": str(out), **{name: getattr(voice, name) for name in known}}, indent=None)
+    else:
+        recordings = "recording" if voice.recordings == 1 else "recordings"
+        console.err.print(f"written: {out} ({voice.recordings} {recordings}, {voice.seconds:.0f} s of speech)")
+    return common.DONE
+
+
+def _recordings(path: Path) -> Sequence[Path]:
+    """The file, or the audio files of a folder."""
+    if not path.is_dir():
+        return [path]
+    if not (inside := audio_files(path).paths):
+        raise ValueError(f"{path}: no audio file in this folder")
+    return inside
+
+
+def _listed(manifest: str, paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """The recordings with the emotions that a CSV names: those on the command line, or all that it has."""
+    from ser_gpu.corpora.manifest import read
+
+    clips = read(manifest).clips
+    emotion_of = {clip.path.resolve(): clip.emotion for clip in clips}
+    chosen = list(paths) or [clip.path for clip in clips]
+    if missing := [path for path in chosen if path.resolve() not in emotion_of]:
+        raise ValueError(f"{manifest}: names no emotion for {missing[0]}")
+    return chosen, [emotion_of[path.resolve()] for path in chosen]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ser-gpu enrol",
+        description="Learn a speaker's voice from recordings of this speaker alone, so that the model answers that "
+        "speaker better. The recordings must be varied: a speaker who is angry in all of them is made neutral.",
+    )
+    add = parser.add_argument
+    add("files", nargs="*", metavar="FILE", help=f"recordings or folders; {adapt.HELPFUL_WINDOWS} varied ones help")
+    add("--out", required=True, metavar="NAME.voice", help="file to write")
+    named = parser.add_mutually_exclusive_group()
+    named.add_argument("--emotion", help="all of them have this emotion, such as neutral")
+    named.add_argument("--emotions", metavar="CSV", help="a list with columns file and emotion")
+    add("--weights", help="checkpoint (default: the shipped one)")
+    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    add("--json", action="store_true", help="print what was enrolled as JSON")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

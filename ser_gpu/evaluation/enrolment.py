@@ -1,0 +1,190 @@
+"""How much enrolment helps: each speaker is enrolled with some of their clips and scored on their other ones.
+
+Enrolled clips are never scored, and a voice is made of clips of its own speaker alone. Beside each score stands that of
+the same clips without a voice.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from statistics import fmean, stdev
+
+import numpy as np
+import torch
+
+from ser_gpu import adapt
+from ser_gpu.audio.clip_bank import ClipBank
+from ser_gpu.corpora.clip import Clip
+from ser_gpu.evaluation import metrics
+from ser_gpu.inference import in_evaluation, windows_logits, windows_to_answer
+from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.voice import Voice
+
+KINDS = ("unlabelled", "neutral", "labelled")
+COUNTS = (0, 1, 2, 4, 8, 16, 32)
+_CLIPS_AT_ONCE = 64
+SCORES = (*metrics.HEADLINE, "ece")
+
+
+def answers(
+    model: SpeechEmotionModel,
+    bank: ClipBank,
+    clips: Sequence[Clip],
+    kinds: Sequence[str] = KINDS,
+    counts: Sequence[int] = COUNTS,
+    draws: int = 5,
+    tta: bool = True,
+    on_draw: Callable[[], None] = lambda: None,
+) -> dict:
+    """What a model answers with and without voices, as plain data and tensors.
+
+    Args:
+        bank, clips: to enrol and to score, in the same order; clips of nobody known are left out.
+        kinds: which clips are enrolled: "unlabelled", any; "neutral", neutral ones, and that is said; "labelled", with
+            their emotions, of which each has as many clips as the others, as far as that goes.
+        counts: of clips to enrol of a speaker; 0 is the answer without a voice, which is always there.
+        draws: of the enrolled clips, the same for every model.
+        on_draw: called after each draw, `len(plan(...))` times.
+
+    Raises:
+        ValueError: no speaker is known, or nobody has as many clips and one more.
+    """
+    model = in_evaluation(model)
+    rows_of: dict[str, list[int]] = {}
+    for row, clip in enumerate(clips):
+        if clip.speaker is not None:
+            rows_of.setdefault(clip.speaker, []).append(row)
+    if not rows_of:
+        raise ValueError("no speaker is known, so nobody can be enrolled")
+    every = sorted(row for rows in rows_of.values() for row in rows)
+    windows = {row: windows_to_answer(model, bank.waveform(row).cpu()) for row in every}  # cut once for all draws
+    without = torch.zeros(len(clips), len(model.labels))
+    without[every] = _probabilities(model, [windows[row] for row in every], tta)
+    index = {label: i for i, label in enumerate(model.labels)}
+    entries = [{"kind": "none", "count": 0, "draw": 0, "rows": torch.tensor(every), "probabilities": without[every]}]
+    for kind, count, draw in plan(kinds, counts, draws):
+        scored, found = [], []
+        for rows in rows_of.values():
+            enrolled = chosen(clips, rows, kind, count, draw)
+            left = sorted({*rows} - {*(enrolled or ())})
+            if enrolled is None or not left:
+                continue
+            emotions = None if kind == "unlabelled" else [clips[row].emotion for row in enrolled]
+            voice = adapt.of_windows(model, [windows[row] for row in enrolled], emotions)
+            scored += left
+            found.append(_probabilities(model, [windows[row] for row in left], tta, voice))
+        if scored:
+            entry = {"kind": kind, "count": count, "draw": draw}
+            entries.append(entry | {"rows": torch.tensor(scored), "probabilities": torch.cat(found)})
+        on_draw()
+    if len(entries) == 1 and any(counts):
+        raise ValueError(f"nobody has {min(filter(None, counts))} clips to enrol and one more to score")
+    return {
+        "labels": list(model.labels),
+        "clips": [clip.id for clip in clips],
+        "speakers": [clip.speaker or "" for clip in clips],
+        "truth": [index[clip.emotion] for clip in clips],
+        "without": without,
+        "entries": entries,
+    }
+
+
+def plan(kinds: Sequence[str], counts: Sequence[int], draws: int) -> list[tuple[str, int, int]]:
+    """Kind, count and number of each draw; there is nothing to draw for no clips."""
+    return [(kind, count, draw) for kind in kinds for count in counts if count for draw in range(draws)]
+
+
+def chosen(clips: Sequence[Clip], rows: Sequence[int], kind: str, count: int, draw: int) -> list[int] | None:
+    """The rows of a speaker that are enrolled in a draw; None where there are too few.
+
+    Args:
+        rows: of this speaker.
+    """
+    speaker = clips[rows[0]].speaker or ""
+    generator = np.random.default_rng([draw, count, KINDS.index(kind), zlib.crc32(speaker.encode())])
+    rows = sorted(rows, key=lambda row: clips[row].id)
+    if kind == "neutral":
+        rows = [row for row in rows if clips[row].emotion == "neutral"]
+    shuffled = [rows[i] for i in generator.permutation(len(rows))]
+    if kind == "labelled":
+        turn: dict[str, int] = {}
+        order = []
+        for row in shuffled:
+            emotion = clips[row].emotion
+            order.append(turn.setdefault(emotion, 0))
+            turn[emotion] += 1
+        shuffled = [shuffled[i] for i in np.argsort(order, kind="stable")]
+    return shuffled[:count] if len(shuffled) >= count else None
+
+
+def table(contents: Sequence[dict]) -> list[dict]:
+    """Scores of each kind and count over the answers of one or several trainings taken together.
+
+    Each score has its mean and its standard deviation over the draws; `without` are the same clips without a voice.
+    """
+    rows = []
+    settings = dict.fromkeys((e["kind"], e["count"]) for content in contents for e in content["entries"])
+    for kind, count in settings:
+        own = [(c, e) for c in contents for e in c["entries"] if (e["kind"], e["count"]) == (kind, count)]
+        draws = sorted({entry["draw"] for _, entry in own})
+        with_voice = [_scores([(c, e["rows"], e["probabilities"]) for c, e in own if e["draw"] == d]) for d in draws]
+        without = [_scores([(c, e["rows"], c["without"][e["rows"]]) for c, e in own if e["draw"] == d]) for d in draws]
+        speakers = {c["speakers"][row] for c, e in own for row in e["rows"].tolist()}
+        rows.append(
+            {
+                "kind": kind,
+                "count": count,
+                "draws": len(draws),
+                "speakers": len(speakers),
+                "clips": with_voice[0]["clips"],
+                **{name: _over_draws([each[name] for each in with_voice]) for name in SCORES},
+                "without": {name: fmean(each[name] for each in without) for name in SCORES},
+            }
+        )
+    return rows
+
+
+def together(contents: Sequence[dict]) -> dict:
+    """Several trainings of one fold as one model: the mean of their probabilities.
+
+    Raises:
+        ValueError: they did not answer the same clips.
+    """
+    first = contents[0]
+    if any(each["clips"] != first["clips"] or each["labels"] != first["labels"] for each in contents):
+        raise ValueError("trainings of one fold that answered other clips")
+    entries = [
+        {**entry, "probabilities": torch.stack([each["entries"][i]["probabilities"] for each in contents]).mean(dim=0)}
+        for i, entry in enumerate(first["entries"])
+    ]
+    return {**first, "without": torch.stack([each["without"] for each in contents]).mean(dim=0), "entries": entries}
+
+
+def _scores(parts: Sequence[tuple[dict, torch.Tensor, torch.Tensor]]) -> dict:
+    """Headline scores and calibration error of answers to some rows of each content."""
+    truth = np.concatenate([np.array(content["truth"])[rows.numpy()] for content, rows, _ in parts])
+    probabilities = np.concatenate([each.numpy() for _, _, each in parts]).astype(np.float64)
+    ece = metrics.calibration_error(metrics.reliability(truth, probabilities))
+    return {"clips": len(truth), **metrics.headline(truth, probabilities.argmax(axis=1)), "ece": ece}
+
+
+def _over_draws(values: Sequence[float]) -> dict[str, float | None]:
+    return {"mean": fmean(values), "sd": stdev(values) if len(values) > 1 else None}
+
+
+def _probabilities(
+    model: SpeechEmotionModel, windows: Sequence[torch.Tensor], tta: bool, voice: Voice | None = None
+) -> torch.Tensor:
+    """Shape: [V, L] each -> [N, C] on the CPU."""
+    parts = [windows[at : at + _CLIPS_AT_ONCE] for at in range(0, len(windows), _CLIPS_AT_ONCE)]
+    logits = torch.cat([windows_logits(model, part, tta, voice) for part in parts])
+    return model.probabilities(logits).cpu()
+
+
+def lines(rows: Sequence[dict]) -> Iterator[tuple[str, ...]]:
+    """The cells of each row of a table, for people."""
+    for row in rows:
+        cells = [row["kind"], str(row["count"]), str(row["speakers"]), str(row["clips"])]
+        for name in ("uar", "ece"):
+            spread = "" if row[name]["sd"] is None else f" ±{row[name]['sd']:.3f}"
+            cells.append(f"{row[name]['mean']:.3f}{spread}")
+        yield (*cells, f"{row['without']['uar']:.3f}")

@@ -1,0 +1,233 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from ser_gpu import adapt, checkpoint
+from ser_gpu.audio.error import AudioError
+from ser_gpu.config import AudioConfig, CnnConfig, ModelConfig
+from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.stages import speaker_norm
+from ser_gpu.voice import Voice, VoiceError, model_hash
+from tests.conftest import synthetic_voice
+
+
+def small_model(seed=0):
+    torch.manual_seed(seed)
+    config = ModelConfig(audio=AudioConfig(clip_seconds=1.0), cnn=CnnConfig(width=4, depth=2))
+    model = SpeechEmotionModel(config)
+    for layer in speaker_norm.layers(model.cnn):
+        torch.nn.init.uniform_(layer.running_mean, -0.1, 0.1)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_model()
+
+
+def recordings(speaker, count=8):
+    return [(16_000, synthetic_voice(i % 8, speaker, seed=i)) for i in range(count)]
+
+
+@pytest.fixture(scope="module")
+def alice(model):
+    return model.enrol(recordings(1))
+
+
+@pytest.fixture(scope="module")
+def bob(model):
+    return model.enrol(recordings(6))
+
+
+def differ(first, second):
+    return max(abs(first.probabilities[label] - second.probabilities[label]) for label in first.probabilities)
+
+
+def test_a_voice_changes_the_answers_and_not_the_model(model, alice):
+    clip = recordings(1)[3]
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    before = model.predict(clip)
+    assert differ(model.predict(clip, voice=alice), before) > 1e-3
+    assert model.predict(clip) == before
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+def test_it_says_how_much_speech_it_got(alice, model):
+    assert (alice.recordings, alice.windows, alice.emotions) == (8, 8, ())
+    assert 8 * 0.4 < alice.seconds < 8 * 0.8
+    assert any("8 clips with speech may not help" in note for note in alice.notes)
+    long = model.enrol([np.concatenate([synthetic_voice(2, 1, 0, seconds=9.0)])])
+    assert 8.0 < long.seconds < 9.2, "what windows share is counted once"
+    assert long.windows > 16
+
+
+def test_clips_that_are_alike_are_said_so(model):
+    same = model.enrol([(16_000, synthetic_voice(3, 1, seed=0))] * 20)
+    assert any("the clips are alike, 20 of 20 sound" in note for note in same.notes)
+    named = model.enrol([(16_000, synthetic_voice(3, 1, seed=0))] * 20, emotions="neutral")
+    assert named.emotions == ("neutral",)
+    assert any("all clips are neutral" in note for note in named.notes)
+
+
+def test_one_emotion_alone_weighs_less(model, alice):
+    population = torch.cat([layer.running_mean for layer in speaker_norm.layers(model.cnn)])
+    neutral = model.enrol(recordings(1), ["neutral"] * 8)
+    first = speaker_norm.layers(model.cnn)[0].num_features
+    moved, held = ((each.statistics.mean - population)[:first].abs().sum() for each in (alice, neutral))
+    # 8 / (8 + 16) against 8 / (8 + 8), in the first layer, where both hear the same
+    assert held / moved == pytest.approx((8 / 24) / (8 / 16), rel=1e-3)
+
+
+def test_named_emotions_weigh_the_same(model):
+    happy, sad = recordings(1)[2], recordings(1)[3]
+    first = speaker_norm.layers(model.cnn)[0].num_features
+    uneven = model.enrol([happy, happy, happy, sad], ["happy", "joy", "happy", "sad"])
+    even = model.enrol([happy, sad], ["happy", "sad"])
+    population = torch.cat([layer.running_mean for layer in speaker_norm.layers(model.cnn)])[:first]
+    directions = [
+        torch.nn.functional.normalize((each.statistics.mean[:first] - population), dim=0) for each in (uneven, even)
+    ]
+    torch.testing.assert_close(*directions, atol=1e-4, rtol=0)
+
+
+def test_predict_many_mixes_voices(model, alice, bob):
+    clips = recordings(3)
+    voices = [alice, None, bob, alice, None, bob, bob, alice]
+    for one, answer in zip(zip(clips, voices, strict=True), model.predict_many(clips, voice=voices), strict=True):
+        assert differ(answer, model.predict(one[0], voice=one[1])) < 1e-5
+    for clip, answer in zip(clips, model.predict_many(clips, voice=bob), strict=True):
+        assert differ(answer, model.predict(clip, voice=bob)) < 1e-5
+
+
+def test_too_few_voices_are_an_error(model, alice):
+    with pytest.raises(ValueError, match="fewer voices than recordings"):
+        list(model.predict_many(recordings(1), voice=[alice]))
+    with pytest.raises(VoiceError, match="1 voices for 2 clips"):
+        model(torch.randn(2, 16_000), voice=[alice])
+
+
+@torch.inference_mode()
+def test_forward_takes_a_voice_for_each_clip(model, alice, bob):
+    clips = torch.randn(3, 16_000, generator=torch.Generator().manual_seed(0))
+    mixed = model(clips, voice=[alice, None, bob])
+    for i, voice in enumerate((alice, None, bob)):
+        torch.testing.assert_close(mixed[i : i + 1], model(clips[i : i + 1], voice=voice), atol=1e-5, rtol=0)
+
+
+def test_threads_have_voices_of_their_own(model, alice, bob):
+    clip = recordings(2)[0]
+    jobs = [alice, None, bob] * 6
+    expected = {id(voice): model.predict(clip, voice=voice) for voice in (alice, None, bob)}
+    start = threading.Barrier(3)
+
+    def ask(voice):
+        start.wait()
+        return model.predict(clip, voice=voice)
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(ask, jobs)) == [expected[id(voice)] for voice in jobs]
+
+
+def test_enrolment_in_training_mode_is_the_same(alice):
+    training = small_model().train()
+    voice = training.enrol(recordings(1))
+    assert training.training
+    torch.testing.assert_close(voice.statistics.mean, alice.statistics.mean, atol=0, rtol=0)
+    assert voice.model == alice.model
+
+
+def test_what_cannot_be_enrolled_is_refused(model, tmp_path):
+    with pytest.raises(ValueError, match="no recording to enrol"):
+        model.enrol([])
+    with pytest.raises(ValueError, match="1 emotions for 8 recordings"):
+        model.enrol(recordings(1), ["sad"])
+    with pytest.raises(ValueError, match="no such emotion: sleepy"):
+        model.enrol(recordings(1), "sleepy")
+    with pytest.raises(AudioError, match="no speech found"):
+        model.enrol([*recordings(1), (16_000, np.zeros(16_000, np.float32))])
+    with pytest.raises(AudioError, match="no such file"):
+        model.enrol(str(tmp_path / "nothing.wav"))
+
+
+def test_a_file_gives_the_same_voice_and_is_small(model, alice, tmp_path):
+    alice.save(tmp_path / "alice.voice")
+    again = Voice.load(tmp_path / "alice.voice")
+    clip = recordings(1)[0]
+    assert model.predict(clip, voice=again) == model.predict(clip, voice=alice)
+    known = ("recordings", "windows", "seconds", "emotions", "notes", "model")
+    assert all(getattr(again, name) == getattr(alice, name) for name in known)
+    shipped = SpeechEmotionModel().eval().enrol(recordings(1)[:1])
+    shipped.save(tmp_path / "shipped.voice")
+    assert (tmp_path / "shipped.voice").stat().st_size < 20_000
+
+
+def test_a_voice_of_another_model_is_refused(alice):
+    with pytest.raises(VoiceError, match="enrolled with another model"):
+        small_model(seed=1).predict(recordings(1)[0], voice=alice)
+    with pytest.raises(VoiceError, match=r"must be what model\.enrol gives, got str"):
+        small_model().predict(recordings(1)[0], voice="alice.voice")
+
+
+def test_the_hash_follows_the_weights(model):
+    changed = small_model()
+    assert model_hash(changed) == model_hash(model)
+    with torch.no_grad():
+        next(changed.cnn.parameters()).add_(1e-3)
+    assert model_hash(changed) != model_hash(model)
+
+
+class Opens:
+    def __reduce__(self):
+        return open, ("/dev/null",)
+
+
+HOSTILE = {
+    "code": (lambda content: content | {"notes": Opens()}, "refused, not a voice of plain data"),
+    "a key more": (lambda content: content | {"more": 1}, "other keys"),
+    "another format": (lambda content: content | {"format_version": 2}, "its format is not 1"),
+    "another kind": (lambda content: {"state_dict": {}}, "it says that it is something else"),
+    "not finite": (lambda content: content | {"mean": content["mean"] / 0}, "mean is not finite"),
+    "negative": (lambda content: content | {"variance": -content["variance"]}, "the variance is not that"),
+    "another shape": (lambda content: content | {"mean": content["mean"][:-1].clone()}, "the variance is not that"),
+    "expanded": (lambda content: content | {"mean": torch.zeros(1).expand(10**9)}, "mean is no plain tensor"),
+    "sparse": (lambda content: content | {"mean": torch.zeros(5).to_sparse()}, "mean is no plain tensor"),
+    "a text": (lambda content: content | {"mean": "x"}, "mean is no vector"),
+    "counts": (lambda content: content | {"windows": -1}, "no whole numbers"),
+    "seconds": (lambda content: content | {"seconds": float("nan")}, "no positive number"),
+    "notes": (lambda content: content | {"notes": [1]}, "no texts"),
+    "no dictionary": (lambda content: [content], "not a ser_gpu voice"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant")
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_a_hostile_file_is_refused_in_one_line(hostile, alice, tmp_path):
+    spoil, said = HOSTILE[hostile]
+    path = tmp_path / "a.voice"
+    alice.save(path)
+    torch.save(spoil(checkpoint.read(path)), path)
+    with pytest.raises(VoiceError) as caught:
+        Voice.load(path)
+    assert said in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_or_missing_file_is_refused(alice, tmp_path):
+    path = tmp_path / "a.voice"
+    with pytest.raises(VoiceError, match="no such voice"):
+        Voice.load(path)
+    alice.save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(VoiceError, match="not a whole voice file"):
+        Voice.load(path)
+
+
+def test_windows_beyond_the_most_are_thinned(model, monkeypatch):
+    monkeypatch.setattr(adapt, "_MOST_WINDOWS", 4)
+    voice = model.enrol(recordings(1, count=8))
+    assert voice.windows == 8
