@@ -1,7 +1,6 @@
-"""python -m ser_gpu.crossvalidate: a training for every fold and seed, resumable, and the table of all of them."""
+"""ser-gpu crossvalidate: a training for every fold and seed, resumable, and the table of all of them."""
 
 import argparse
-import csv
 import json
 import os
 import subprocess
@@ -11,17 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser_gpu import command_line
-from ser_gpu.atomic import write_csv, write_json
-from ser_gpu.data.protocols import FOLDS, NAMED_PROTOCOLS, RANDOM_PROTOCOLS
-from ser_gpu.results import console, crossvalidation, predictions
+from ser_gpu import corpora
+from ser_gpu.cli import common, console, enrolment_runs
+from ser_gpu.corpora.splits import ALIASES, RANDOM_PROTOCOLS
+from ser_gpu.corpora.splits import folds as number_of_folds
+from ser_gpu.evaluation import crossvalidation, enrolment, predictions
+from ser_gpu.evaluation.migrations import scores_by_sex
+from ser_gpu.extras import require
+from ser_gpu.files import write_json
 
 SPLIT_SEEDS = range(5)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training: protocol, fold and seed, the folder that it writes, and further arguments of `ser_gpu.train`."""
+    """One training: protocol, fold and seed, the folder that it writes, and further arguments of `ser-gpu train`."""
 
     protocol: str
     fold: int
@@ -35,61 +38,111 @@ class Run:
         return (self.out / "result.json").exists()
 
     def result(self) -> dict:
-        """What `ser_gpu.train` wrote at its end."""
-        return json.loads((self.out / "result.json").read_text(encoding="utf-8"))
+        """What `ser-gpu train` wrote at its end."""
+        return scores_by_sex(json.loads((self.out / "result.json").read_text(encoding="utf-8")))
 
     def predictions(self) -> list[dict]:
-        """Its answers, one row a clip, with fold and seed."""
-        with (self.out / "predictions.csv").open(newline="", encoding="utf-8") as file:
-            return [{"fold": self.fold, "seed": self.seed, **row} for row in csv.DictReader(file)]
+        """Its answers, one row a clip, with fold and seed; none where it held nothing out."""
+        path = self.out / "predictions.csv"
+        rows = predictions.read_rows(path) if path.exists() else []
+        return [{"fold": self.fold, "seed": self.seed, **row} for row in rows]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, train what is missing, and print the table."""
     args, train_arguments = _parser().parse_known_args(arguments)
-    return command_line.run(lambda: _crossvalidate(args, train_arguments))
+    return common.run(lambda: run(args, train_arguments))
 
 
-def _crossvalidate(args: argparse.Namespace, train_arguments: list[str]) -> int:
-    name = args.name or (f"{args.protocol}-refit" if args.refit else args.protocol)
+def run(args: argparse.Namespace, train_arguments: list[str]) -> int:
+    """Train what is missing, and write and show the table."""
+    require("train", "nnAudio", "torch_audiomentations", "scipy", "sklearn", "matplotlib")
+    protocol = args.protocol or _default_protocol(train_arguments)
+    protocol = ALIASES.get(protocol, protocol)
+    name = args.name or (f"{protocol}-refit" if args.refit else protocol)
     folder = Path(args.runs) / name
-    folds = args.folds if args.folds is not None else all_folds(args.protocol)
+    folds = args.folds if args.folds is not None else all_folds(protocol, train_arguments)
     runs = [
-        Run(args.protocol, fold, seed, folder / place, ("--refit", f"{args.refit}/{place}") if args.refit else ())
+        Run(protocol, fold, seed, folder / place, ("--refit", f"{args.refit}/{place}") if args.refit else ())
         for seed in args.seeds
         for fold in folds
         for place in [f"fold{fold}-seed{seed}"]
     ]
-    hold_to_one_setting(folder, [args.protocol, *train_arguments, *(["--refit"] if args.refit else [])])
+    hold_to_one_setting(folder, [protocol, *train_arguments, *(["--refit"] if args.refit else [])])
     failed = train_all(runs, train_arguments, args.jobs)
     done = [run for run in runs if run.finished]
     if not done:
         raise ValueError(f"{folder}: no training of {len(runs)} came to its end")
-    table = crossvalidation.table(name, args.protocol, [run.result() for run in done], len(runs))
+    table = crossvalidation.table(name, protocol, [run.result() for run in done], len(runs))
     path = Path(args.table or folder / "table.json")
-    answers = path.with_suffix(".predictions.csv")
-    write_csv(answers, [row for run in done for row in run.predictions()])
-    table |= {"pooled": pooled(answers, part=next(reversed(table["summary"])), several=len(args.seeds) > 1)}
+    written = [path]
+    if table["summary"]:
+        rows = [row for run in done for row in run.predictions()]
+        written.append(path.with_suffix(".predictions.csv.gz"))
+        predictions.write(written[-1], rows)
+        part = next(reversed(table["summary"]))
+        table |= {"pooled": pooled(written[-1], part, several=len(args.seeds) > 1)}
+        if args.enrol:
+            table |= {"enrolment": _enrolment(args, train_arguments, done, part)}
     write_json(path, table)
     if args.json:
-        console.out.print_json(data=table)
+        console.print_json(table)
     else:
         console.show_crossvalidation(table)
-        console.err.print(f"written: {path}, {answers}")
-    return command_line.SOME_FAILED if failed else command_line.DONE
+        for which, rows in table.get("enrolment", {}).items():
+            console.show_enrolment(f"Enrolment, {which}", enrolment.lines(rows))
+        console.err.print(f"written: {', '.join(map(str, written))}")
+    return common.SOME_FAILED if failed else common.DONE
+
+
+def _enrolment(args: argparse.Namespace, train_arguments: list[str], done: Sequence[Run], part: str) -> dict:
+    """Scores with enrolled clips of the part that the table is about."""
+    found = common.find_clips(*_data(train_arguments))
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--device")
+    device = common.device(parser.parse_known_args(train_arguments)[0].device)
+    return enrolment_runs.table(args, [(run.fold, run.out) for run in done], part, found, device)
 
 
 def pooled(path: Path, part: str, several: bool) -> dict[str, dict]:
     """Scores of the answers of all trainings taken together; of several seeds, also where those of a fold answer as
-    one model, with the mean of their probabilities. Intervals resample actors.
+    one model, with the mean of their probabilities. Intervals resample speakers.
     """
     answers = predictions.read(path, part)
-    return {"all answers": answers.report()} | ({"seeds together": answers.together().report()} if several else {})
+    reports = {"all answers": answers.report(by_speaker=True)}
+    if several:
+        reports["seeds together"] = predictions.together(answers).report(by_speaker=True)
+    return reports
 
 
-def all_folds(protocol: str) -> Sequence[int]:
-    """Every fold of a protocol; of a random one, the first split seeds."""
-    return SPLIT_SEEDS if protocol in RANDOM_PROTOCOLS else range(FOLDS[protocol])
+def all_folds(protocol: str, train_arguments: Sequence[str] = ()) -> Sequence[int]:
+    """Every fold of a protocol; of a random one, the first split seeds.
+
+    Args:
+        train_arguments: those that name the data tell how many speakers there are, where the protocol depends on it.
+    """
+    name = ALIASES.get(protocol, protocol)
+    if name in RANDOM_PROTOCOLS:
+        return SPLIT_SEEDS
+    if name not in ("speakers", "loso"):
+        return range(number_of_folds(name))
+    data, corpus, several = _data(train_arguments)
+    found = corpora.load_many(several) if several else corpora.load(data, corpus)
+    return range(number_of_folds(name, found.clips))
+
+
+def _data(train_arguments: Sequence[str]) -> tuple[str | None, str | None, dict[str, str | None] | None]:
+    """The data, the corpus, and the corpora that arguments of `ser-gpu train` name."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    common.add_data_options(parser)
+    known, _ = parser.parse_known_args(train_arguments)
+    return known.data, known.corpus, common.corpora_of(known.corpora)
+
+
+def _default_protocol(train_arguments: Sequence[str]) -> str:
+    """By speakers: for the default corpus the folds that were published first."""
+    published = corpora.get(corpora.names()[0]).folds or {}
+    return next(iter(published), "speakers") if _data(train_arguments) == (None, None, None) else "speakers"
 
 
 def hold_to_one_setting(folder: Path, arguments: list[str]) -> None:
@@ -122,41 +175,42 @@ def train_all(runs: Sequence[Run], train_arguments: list[str], jobs: int) -> int
 def _train_one(run: Run, train_arguments: list[str], threads: int) -> int:
     run.out.mkdir(parents=True, exist_ok=True)
     own = ["--protocol", run.protocol, "--fold", str(run.fold), "--seed", str(run.seed), *run.arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONIOENCODING": "utf-8"}
     with (run.out / "log.txt").open("a", encoding="utf-8") as log:
         command = [sys.executable, "-m", "ser_gpu.train", *train_arguments, *own, "--out", str(run.out), "--resume"]
         return subprocess.run(command, stdout=log, stderr=log, env=environment).returncode
 
 
 def _last_line(run: Run) -> str:
-    lines = (run.out / "log.txt").read_text(encoding="utf-8").splitlines()
+    lines = (run.out / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
     return next((line for line in reversed(lines) if line.strip()), "no output")
 
 
-def add_run_options(parser: argparse.ArgumentParser, protocol: str) -> None:
+def add_run_options(parser: argparse.ArgumentParser, protocol: str | None = None) -> None:
     """What every command of many trainings knows: which ones, how many at a time, and where to."""
     add = parser.add_argument
-    add("--protocol", choices=NAMED_PROTOCOLS, default=protocol, help="(default: %(default)s)")
+    common.add_protocol_choice(parser, f"(default: {protocol or 'by speakers'})", protocol)
     add("--folds", type=int, nargs="+", help="(default: all; for a random protocol, split seeds 0 to 4)")
     add("--seeds", type=int, nargs="+", default=[0], help="seeds of the trainings (default: 0)")
     add("--runs", default="runs", help="folder of all trainings (default: %(default)s)")
     add("--table", help="JSON file of the table (default: table.json beside the trainings)")
-    add("--jobs", type=command_line.positive_int, default=1, help="trainings at a time (default: %(default)s)")
+    add("--jobs", type=common.positive_int, default=1, help="trainings at a time (default: %(default)s)")
     add("--json", action="store_true", help="print the JSON instead of the table")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m ser_gpu.crossvalidate",
+        prog="ser-gpu crossvalidate",
         description="Train every fold and seed of a protocol and print the table. Started again, it goes on where it "
-        "stopped. Arguments that are not named here go to ser_gpu.train, such as --epochs, --set or --device.",
+        "stopped. Arguments that are not named here go to ser-gpu train, such as --data, --epochs, --set or --device.",
     )
-    add_run_options(parser, protocol="actors5")
+    add_run_options(parser)
     parser.add_argument("--name", help="of the folder and the table (default: the protocol, -refit for a refit)")
+    enrolment_runs.add_options(parser, enrolment.KINDS)
     parser.add_argument(
         "--refit",
         metavar="FOLDER",
-        help="repeat the finished trainings of this folder, such as RUNS/actors5, on training and validation parts",
+        help="repeat the finished trainings of this folder, such as RUNS/speakers, on training and validation parts",
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""python -m ser_gpu.evaluate CHECKPOINT: score a model on clips that it was not trained on."""
+"""ser-gpu evaluate CHECKPOINT: score a model on clips that it was not trained on."""
 
 import argparse
 import sys
@@ -6,46 +6,50 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from matplotlib.figure import Figure
 
-from ser_gpu import checkpoint, command_line
-from ser_gpu.atomic import replacing, write_json
+from ser_gpu import checkpoint
 from ser_gpu.checkpoint import Provenance
-from ser_gpu.data.protocols import NAMED_PROTOCOLS, PARTS, Protocol, Split
-from ser_gpu.data.ravdess import Clip
-from ser_gpu.results import console, environment, figures
-from ser_gpu.scoring import collect_logits, report
+from ser_gpu.cli import common, console, enrolment_runs
+from ser_gpu.corpora.clip import OWN, PARTS, Clip
+from ser_gpu.corpora.splits import Protocol, Split
+from ser_gpu.evaluation import enrolment, environment, figures
+from ser_gpu.evaluation.report import answers
+from ser_gpu.extras import require
+from ser_gpu.files import write_json
+
+ALL = "all"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and evaluate."""
     args = _parser().parse_args(arguments)
-    return command_line.run(lambda: _evaluate(args))
+    return common.run(lambda: run(args))
 
 
-def _evaluate(args: argparse.Namespace) -> int:
-    device = command_line.device(args.device)
+def run(args: argparse.Namespace) -> int:
+    """Score the asked clips, and write the scores and the figures."""
+    require("train", "scipy", "matplotlib")
+    device = common.device(args.device)
     model, provenance = checkpoint.load(args.checkpoint, device)
-    protocol = _asked_protocol(args, provenance.protocol)
-    found = command_line.find_clips(args.data)
-    split = protocol.split(found)
-    if not args.allow_trained:
-        _refuse_trained(args.checkpoint, provenance, found, split, args.part)
-    wanted = set(split.names(args.part))
-    clips = [clip for clip in found if clip.name in wanted]
-    bank = command_line.read_clips(clips, model.sample_rate, device)
-    scores = report(
-        model,
-        collect_logits(model, bank, torch.arange(len(clips), device=device)),
-        clips,
-        protocol.speaker_independent,
-    )
+    found = common.find_clips(args.data, args.corpus, common.corpora_of(args.corpora))
+    trained_by = Protocol.from_dict(provenance.protocol)
+    is_new = _of_another_corpus(trained_by, found)
+    asked = args.protocol or args.fold is not None or args.test_speakers
+    part = args.part or (ALL if is_new and not asked else "test")
+    protocol = _protocol(args, trained_by)
+    split = Split(dict.fromkeys((clip.id for clip in found), ALL)) if part == ALL else protocol.split(found)
+    if not (args.allow_trained or is_new):
+        _refuse_trained(args.checkpoint, provenance, found, split, part)
+    clips = _known_emotions([clip for clip in found if split.part_of[clip.id] == part], model.labels, part)
+    bank = common.read_clips(clips, model.sample_rate, device)
+    answered = answers(model, bank, torch.arange(len(clips), device=device), clips)
+    scores = answered.report(by_speaker=is_new or protocol.speaker_independent)
     result = {
         "checkpoint": Path(args.checkpoint).name,
         "protocol": protocol.name,
         "fold": protocol.fold,
-        "test_actors": list(protocol.test_actors),
-        "part": args.part,
+        "test_speakers": list(protocol.test_speakers),
+        "part": part,
         "seed": provenance.seed,
         "manifest_hash": split.manifest_hash,
         "trained_clips_allowed": args.allow_trained,
@@ -53,71 +57,93 @@ def _evaluate(args: argparse.Namespace) -> int:
         "environment": environment.describe(device),
         **scores,
     }
-    title = f"{protocol.name}, fold {protocol.fold}, {args.part} part"
-    pictures = {
-        "confusion": figures.confusion(scores["confusion"], model.labels, f"Confusion: {title}"),
-        "reliability": figures.reliability(**scores["reliability"], title=f"Reliability: {title}"),
-    }
-    written = _write(args, result, pictures)
+    if args.enrol:
+        result["enrolment"] = enrolment.table([enrolment_runs.answers(args, model, bank, clips)])
+    title = "all clips" if part == ALL else f"{protocol.name}, fold {protocol.fold}, {part} part"
+    written = _write(args, result, model.labels, title)
     if args.json:
-        console.out.print_json(data=result)
+        console.print_json(result)
     else:
         console.show_report(title, scores, model.labels)
+        if args.enrol:
+            console.show_enrolment(f"Enrolment, {title}", enrolment.lines(result["enrolment"]))
         console.err.print(f"written: {', '.join(map(str, written))}")
-    return command_line.DONE
+    return common.DONE
 
 
-def _asked_protocol(args: argparse.Namespace, stored: Protocol) -> Protocol:
-    if args.test_actors:
-        return Protocol("actors", 0, tuple(args.test_actors))
+def _protocol(args: argparse.Namespace, stored: Protocol) -> Protocol:
+    if args.test_speakers:
+        return Protocol("test-speakers", 0, tuple(args.test_speakers))
     if args.protocol is None and args.fold is None:
         return stored
-    return Protocol(args.protocol or stored.name, args.fold if args.fold is not None else 0)
+    return Protocol(args.protocol or stored.name, args.fold or 0)
+
+
+def _of_another_corpus(trained_by: Protocol, clips: Sequence[Clip]) -> bool:
+    """True where no clip can have been trained on, since the checkpoint knows other corpora alone."""
+    trained_on = {*(trained_by.corpus or OWN).split(", ")}
+    return OWN not in trained_on and trained_on.isdisjoint(clip.corpus for clip in clips)
 
 
 def _refuse_trained(path: str, provenance: Provenance, clips: Sequence[Clip], split: Split, part: str) -> None:
     """Raise unless none of the clips to score was in the checkpoint's training or validation."""
-    own = provenance.protocol.split(clips)
-    if own.manifest_hash != provenance.manifest_hash:
+    try:
+        own = Protocol.from_dict(provenance.protocol).split(clips)
+    except ValueError:  # these clips cannot be those that it was trained on
+        own = None
+    if own is None or own.manifest_hash != provenance.manifest_hash:
         raise ValueError(
-            f"{path}: was trained on another set of clips than the {len(clips):,} found, so its test part is not "
-            "known; --allow-trained scores it all the same"
+            f"{path}: was trained on another set of clips than these {len(clips):,}, so its test part is not known; "
+            "--allow-trained scores it all the same"
         )
-    seen = {name for name, where in own.part_of.items() if where != "test"}
-    overlap = seen.intersection(split.names(part))
-    if overlap:
+    seen = {clip for clip, where in own.part_of.items() if where != "test"}
+    if overlap := seen.intersection(split.ids(part)):
         raise ValueError(
-            f"{path}: {len(overlap)} of these clips were in its training or validation, so the scores would not be "
+            f"{path}: {len(overlap):,} of these clips were in its training or validation, so the scores would not be "
             "honest; --allow-trained scores it all the same"
         )
 
 
-def _write(args: argparse.Namespace, result: dict, pictures: dict[str, Figure]) -> list[Path]:
+def _known_emotions(clips: Sequence[Clip], labels: Sequence[str], part: str) -> list[Clip]:
+    """The clips whose emotion the model knows; stderr counts the others."""
+    known = [clip for clip in clips if clip.emotion in labels]
+    others = sorted({clip.emotion for clip in clips}.difference(labels))
+    if others:
+        names = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
+        console.err.print(f"left out: {len(clips) - len(known):,} clips of emotions unknown to the model ({names})")
+    if not known:
+        raise ValueError(f"no clip to score in the {part} part: the model knows {', '.join(labels)}")
+    return known
+
+
+def _write(args: argparse.Namespace, result: dict, labels: Sequence[str], title: str) -> list[Path]:
     stem = Path(args.out) / Path(args.checkpoint).stem if args.out else Path(args.checkpoint).with_suffix("")
-    numbers = Path(f"{stem}.evaluation.json")
+    numbers, confusion, reliability = (
+        Path(f"{stem}.{name}") for name in ("evaluation.json", "confusion.png", "reliability.png")
+    )
     write_json(numbers, result)
-    written = [numbers]
-    for name, figure in pictures.items():
-        written.append(Path(f"{stem}.{name}.png"))
-        with replacing(written[-1]) as temporary:
-            figure.savefig(temporary, dpi=150)
-    return written
+    figures.save(figures.confusion(result["confusion"], labels, f"Confusion: {title}"), confusion)
+    figures.save(figures.reliability(**result["reliability"], title=f"Reliability: {title}"), reliability)
+    return [numbers, confusion, reliability]
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m ser_gpu.evaluate",
+        prog="ser-gpu evaluate",
         description="Score a checkpoint on the test part of its own protocol, or on clips of your choice.",
     )
-    parser.add_argument("checkpoint", help="a .pth file that ser_gpu.train wrote")
-    parser.add_argument("--data", help="RAVDESS folder (default: $RAVDESS_DIR, else downloaded)")
-    parser.add_argument("--protocol", choices=NAMED_PROTOCOLS, help="default: the checkpoint's own")
-    parser.add_argument("--fold", type=int, help="fold, or seed of a random split (default: the checkpoint's own)")
-    parser.add_argument("--test-actors", type=int, nargs="+", metavar="ACTOR", help="score these actors, 1 to 24")
-    parser.add_argument("--part", choices=PARTS, default="test", help="part to score (default: %(default)s)")
+    parser.add_argument("checkpoint", help="a .pth file that ser-gpu train wrote")
+    common.add_data_options(parser)
+    common.add_protocol_options(parser, "who is in which part (default: as the checkpoint was trained)")
+    parser.add_argument(
+        "--part",
+        choices=(*PARTS, ALL),
+        help="part to score (default: test, or all of a corpus that the model was not trained on)",
+    )
     parser.add_argument("--allow-trained", action="store_true", help="score clips that the model was trained on, too")
+    enrolment_runs.add_options(parser)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
-    parser.add_argument("--out", help="folder for the JSON and the figure (default: beside the checkpoint)")
+    parser.add_argument("--out", help="folder for the JSON and the figures (default: beside the checkpoint)")
     parser.add_argument("--json", action="store_true", help="print the JSON instead of tables")
     return parser
 

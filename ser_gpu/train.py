@@ -1,7 +1,8 @@
-"""python -m ser_gpu.train: train a model by a protocol, resumable, and score its test part once at the end."""
+"""ser-gpu train: train a model by a protocol, resumable, and score its test part once at the end."""
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -9,100 +10,87 @@ from pathlib import Path
 
 import torch
 
-from ser_gpu import checkpoint, command_line
-from ser_gpu.atomic import only_one, replacing, write_csv, write_json
+from ser_gpu import checkpoint
 from ser_gpu.checkpoint import Provenance
-from ser_gpu.config import (
-    EPOCHS_FOR_NEW_VOICES,
-    HEADS,
-    AugmentConfig,
-    CnnConfig,
-    ModelConfig,
-    TrainConfig,
-    with_settings,
-)
-from ser_gpu.data.protocols import NAMED_PROTOCOLS, Protocol
-from ser_gpu.results import console, environment, figures
-from ser_gpu.scoring import prediction_rows, report
-from ser_gpu.trainer import DivergedError, Material, Trainer, first_difference, parts_to_learn, use_bfloat16
+from ser_gpu.cli import common, console, train_flags
+from ser_gpu.corpora.clip import OWN, Clip
+from ser_gpu.corpora.splits import Split
+from ser_gpu.evaluation import environment, figures, predictions
+from ser_gpu.evaluation.migrations import scores_by_sex
+from ser_gpu.extras import require
+from ser_gpu.files import only_one, write_csv, write_json
+from ser_gpu.training.config import completed
+from ser_gpu.training.differences import first_difference
+from ser_gpu.training.loop import Dataset, DivergedError, Trainer
+from ser_gpu.training.plan import Plan
+
+_IN_CHECKPOINT = ("clips", "accuracy", "uar", "macro_f1", "ece")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and train."""
-    args = _parser().parse_args(arguments)
-    return command_line.run(lambda: _train(args))
+    args = train_flags.parser().parse_args(arguments)
+    return common.run(lambda: run(args))
 
 
-def _train(args: argparse.Namespace) -> int:
-    device = command_line.device(args.device)
-    protocol = (
-        Protocol("actors", 0, tuple(args.test_actors)) if args.test_actors else Protocol(args.protocol, args.fold)
-    )
-    config = TrainConfig(
-        protocol=protocol.name,
-        fold=protocol.fold,
-        seed=args.seed,
-        epochs=args.epochs or _epochs(protocol),
-        batch_size=args.batch_size,
-        lr=args.lr,
-    )
-    model_config = ModelConfig(augment=AugmentConfig(enabled=not args.no_augment), cnn=CnnConfig(head=args.head))
-    config, model_config = with_settings(config, model_config, args.set)
-    if args.refit:
-        config = replace(config, refit=True)
-    again = "-refit" if args.refit else ""
-    out = Path(args.out or f"runs/{protocol.name}-fold{protocol.fold}-seed{args.seed}{again}")
-    with only_one(out):
-        return _train_into(out, args, device, protocol, config, model_config)
-
-
-def _epochs(protocol: Protocol) -> int:
-    return EPOCHS_FOR_NEW_VOICES if protocol.speaker_independent else TrainConfig.epochs
-
-
-def _train_into(
-    out: Path,
-    args: argparse.Namespace,
-    device: torch.device,
-    protocol: Protocol,
-    config: TrainConfig,
-    model_config: ModelConfig,
-) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Train, from the start or from where the training in --out stopped, score, and write all files."""
+    require("train", "nnAudio", "torch_audiomentations", "scipy", "sklearn", "matplotlib")
+    device = common.device(args.device)
+    out = Path(args.out or train_flags.default_out(args))
     if (out / "result.json").exists():
         raise ValueError(f"{out}: holds a finished training; name another folder with --out")
     resume_file = out / "resume.pth"
     if resume_file.exists() and not args.resume:
         raise ValueError(f"{out}: holds an unfinished training; --resume goes on with it, --out names another folder")
+    stored = Plan.read(out) if args.resume else None
+    if args.resume and stored is None:
+        console.err.print(f"note: {out}: there is no training to go on with, so one begins")
+    plan = train_flags.resumed_plan(args, stored, out) if stored else train_flags.new_plan(args, device)
+    with only_one(out):
+        first = _first_training(Path(plan.refit), plan) if plan.refit else None
+        trainer = _trainer(plan, device, first, resumed=resume_file.exists())
+        if resume_file.exists():
+            trainer.restore(checkpoint.read(resume_file))
+        plan.write(out)
+        if args.compile:
+            trainer.model.cnn.compile()
+        _fit(trainer, out, resume_file)
+        _finish(trainer, plan, out, first and first["temperature"])
+        resume_file.unlink(missing_ok=True)
+    return common.DONE
 
-    first = _first_training(Path(args.refit), config, model_config) if args.refit else None
-    write_json(out / "config.json", {"training": asdict(config), "model": model_config.as_dict()})
-    clips = command_line.find_clips(args.data)
-    split = protocol.split(clips)
+
+def _trainer(plan: Plan, device: torch.device, first: dict | None, resumed: bool) -> Trainer:
+    """Find and read the clips, and build what trains on them."""
+    clips = common.find_clips(plan.data, plan.corpus, plan.corpora)
+    split = plan.protocol.split(clips)
+    if notice := plan.protocol.notice(clips):
+        console.err.print(f"note: {notice}")
+    if plan.training.protocol != "listed" and any(clip.part for clip in clips):
+        console.err.print("note: the list names parts, which --protocol listed uses")
     if first and first["manifest_hash"] != split.manifest_hash:
-        raise ValueError(f"{args.refit}: a training on other clips or another split; a refit goes on with the same")
-    bank = command_line.read_clips(clips, model_config.audio.sample_rate, device)
-    trainer = Trainer(config, model_config, Material(clips, bank, split), bfloat16=use_bfloat16(args.amp, device))
-    if args.resume and resume_file.exists():
-        trainer.restore(checkpoint.read(resume_file))
-    if args.compile:
-        trainer.model.cnn.compile()
-    try:
-        _fit_with_progress(trainer, out, resume_file)
-    except KeyboardInterrupt:
-        console.err.print(f"stopped after epoch {len(trainer.history)}; --resume --out {out} goes on")
-        raise
-    except DivergedError as error:
-        raise ValueError(
-            f"{error}; {resume_file} holds epoch {len(trainer.history)}, "
-            f"a smaller --lr with another --out may do better"
-        ) from None
-    parts = [part for part in ("validation", "test") if part not in parts_to_learn(config)]
-    _finish(trainer, protocol, out, parts[:-1] if args.no_test else parts, first and first["temperature"])
-    resume_file.unlink(missing_ok=True)
-    return command_line.DONE
+        raise ValueError(f"{plan.refit}: a training on other clips or another split; a refit goes on with the same")
+    bank = common.read_clips(clips, plan.model.audio.sample_rate, device)
+    if plan.init and not resumed and (notice := _overlap(plan.init, split, clips)):
+        console.err.print(f"note: {notice}")
+    init = None if resumed else plan.init  # a training that goes on has weights of its own
+    return Trainer(plan.training, plan.model, Dataset(clips, bank, split), plan.bfloat16, init)
 
 
-def _first_training(folder: Path, config: TrainConfig, model_config: ModelConfig) -> dict:
+def _overlap(init: str, split: Split, clips: Sequence[Clip]) -> str | None:
+    """One line where the first weights may have been trained on clips that are to be tested, or None."""
+    _, provenance = checkpoint.load(init, "cpu")
+    trained_on = {*(provenance.protocol.get("corpus") or OWN).split(", ")}
+    shared = sorted(trained_on.intersection(clip.corpus for clip in clips if split.part_of.get(clip.id) == "test"))
+    if not shared or provenance.manifest_hash == split.manifest_hash:
+        return None
+    return (
+        f"{init} was trained on {', '.join(shared)} by another split, so it may know clips or speakers of the test part"
+    )
+
+
+def _first_training(folder: Path, plan: Plan) -> dict:
     """The result of the training that a refit repeats.
 
     Raises:
@@ -110,20 +98,24 @@ def _first_training(folder: Path, config: TrainConfig, model_config: ModelConfig
     """
     path = folder / "result.json"
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = scores_by_sex(json.loads(path.read_text(encoding="utf-8")))
     except OSError:
         raise ValueError(f"{folder}: holds no finished training to repeat") from None
     except ValueError:
         raise ValueError(f"{path}: is not JSON") from None
     if not isinstance(result, dict) or not {"config", "manifest_hash", "temperature"} <= result.keys():
         raise ValueError(f"{path}: is not the result of a training")
-    own = {"training": asdict(replace(config, refit=False)), "model": model_config.as_dict()}
-    if difference := first_difference(result["config"], own, "config"):
+    own = {"training": asdict(replace(plan.training, refit=False)), "model": plan.model.as_dict()}
+    own["init_sha256"] = plan.init_sha256
+    stored = result["config"] | {"init_sha256": result.get("init_sha256")}
+    stored["training"] = completed(stored["training"])
+    if difference := first_difference(stored, own, "config"):
         raise ValueError(f"{folder}: a training with other settings: {difference}")
     return result
 
 
-def _fit_with_progress(trainer: Trainer, out: Path, resume_file: Path) -> None:
+def _fit(trainer: Trainer, out: Path, resume_file: Path) -> None:
+    """Train with a progress bar, and write the state after each epoch."""
     config = trainer.config
     with console.progress("status") as progress:
         total = config.epochs * trainer.steps
@@ -137,7 +129,15 @@ def _fit_with_progress(trainer: Trainer, out: Path, resume_file: Path) -> None:
             if not console.err.is_terminal:
                 console.err.print(status)
 
-        trainer.fit(after_epoch, on_step=lambda: progress.advance(task))
+        try:
+            trainer.fit(after_epoch, on_step=lambda: progress.advance(task))
+        except KeyboardInterrupt:
+            how = f"ser-gpu train --resume --out {shlex.quote(str(out))}"
+            console.err.print(f"stopped after epoch {len(trainer.history)}; {how} goes on")
+            raise
+        except DivergedError as error:
+            kept = f"{resume_file} holds epoch {len(trainer.history)}, " if resume_file.exists() else ""
+            raise ValueError(f"{error}; {kept}a smaller --lr with another --out may do better") from None
 
 
 def _status(row: dict, epochs: int) -> str:
@@ -150,88 +150,48 @@ def _status(row: dict, epochs: int) -> str:
     return f"epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.3f}  {validation}{speed}"
 
 
-def _finish(
-    trainer: Trainer, protocol: Protocol, out: Path, parts: Sequence[str], temperature: float | None = None
-) -> None:
+def _finish(trainer: Trainer, plan: Plan, out: Path, temperature: float | None) -> None:
     """Fit the temperature, unless there is one, score each part once, write checkpoint, result, answers and figure."""
+    config, dataset, protocol = trainer.config, trainer.dataset, plan.protocol
+    held_out = [part for part in ("validation", "test") if part not in config.parts and len(dataset.rows[part])]
+    if temperature is None and not trainer.is_validated:
+        console.err.print("note: no validation clips, so nothing is validated and the temperature stays 1")
     model = trainer.finish(temperature)
-    scores, predictions = {}, []
-    for part in parts:
-        logits, _ = trainer.logits(part)
-        clips = trainer.material.clips_of(part)
-        scores[part] = report(model, logits, clips, protocol.speaker_independent)
-        predictions += prediction_rows(model, logits, clips, part)
-    names = ("clips", "accuracy", "uar", "macro_f1", "calibration_error")
+    answers = {part: trainer.answers(part) for part in held_out if plan.test or part != "test"}
+    scores = {part: found.report(by_speaker=protocol.speaker_independent) for part, found in answers.items()}
     provenance = Provenance(
-        protocol=protocol,
-        manifest_hash=trainer.material.manifest_hash,
-        seed=trainer.config.seed,
-        metrics={part: {name: scores[part][name] for name in names} for part in scores},
-        training=asdict(trainer.config),
+        protocol={**protocol.as_dict(), "corpus": ", ".join(sorted({clip.corpus for clip in dataset.clips}))},
+        manifest_hash=dataset.split.manifest_hash,
+        seed=config.seed,
+        metrics={part: {name: scores[part][name] for name in _IN_CHECKPOINT} for part in scores},
+        training=asdict(config) | {"init_sha256": plan.init_sha256},
     )
     checkpoint.save(out / "last.pth", model, provenance)
-    title = f"{protocol.name}, fold {protocol.fold}, seed {trainer.config.seed}"
-    with replacing(out / "curves.png") as temporary:
-        figures.training_curves(trainer.history, f"Training: {title}").savefig(temporary, dpi=150)
+    title = f"{protocol.name}, fold {protocol.fold}, seed {config.seed}"
+    figures.save(figures.training_curves(trainer.history, f"Training: {title}"), out / "curves.png")
     result = {
         "protocol": protocol.name,
         "fold": protocol.fold,
-        "test_actors": list(protocol.test_actors),
-        "seed": trainer.config.seed,
-        "manifest_hash": trainer.material.manifest_hash,
+        "test_speakers": list(protocol.test_speakers),
+        "seed": config.seed,
+        "manifest_hash": dataset.split.manifest_hash,
         "parameters": sum(p.numel() for p in model.parameters()),
         "bfloat16": trainer.bfloat16,
         "seconds": sum(row["seconds"] for row in trainer.history),
         "temperature": float(model.temperature),
         "environment": environment.describe(trainer.device),
-        "config": {"training": asdict(trainer.config), "model": model.config.as_dict()},
+        "config": {"training": asdict(config), "model": model.config.as_dict()},
+        "init_sha256": plan.init_sha256,
         **scores,
     }
-    write_csv(out / "predictions.csv", predictions)
+    if answers:
+        rows = [row for part, found in answers.items() for row in predictions.rows(found, part)]
+        predictions.write(out / "predictions.csv", rows)
     write_json(out / "result.json", result)
-    for part in parts[-1:]:
+    for part in list(scores)[-1:]:
         console.show_report(f"{title}, {part} part", scores[part], model.labels)
-    console.err.print(f"written: {out}/last.pth, result.json, predictions.csv, metrics.csv, config.json, curves.png")
-
-
-def _parser() -> argparse.ArgumentParser:
-    defaults = TrainConfig()
-    parser = argparse.ArgumentParser(
-        prog="python -m ser_gpu.train",
-        description="Train a speech emotion model on RAVDESS; the .pth file that comes out takes raw audio.",
-    )
-    add = parser.add_argument
-    count = command_line.positive_int
-    shown = "(default: %(default)s)"
-    add("--data", help="RAVDESS folder (default: $RAVDESS_DIR, else downloaded)")
-    add("--protocol", choices=NAMED_PROTOCOLS, default=defaults.protocol, help=f"who is in which part {shown}")
-    add("--fold", type=int, default=defaults.fold, help=f"fold, or seed of a random split {shown}")
-    add("--test-actors", type=int, nargs="+", metavar="ACTOR", help="hold these actors out, instead of --protocol")
-    add("--seed", type=int, default=defaults.seed, help=f"seed of weights, order and augmentation {shown}")
-    add(
-        "--epochs",
-        type=count,
-        help=f"passes over the training part (default: {defaults.epochs}, or {EPOCHS_FOR_NEW_VOICES} where its voices "
-        "are in no other part)",
-    )
-    add("--batch-size", type=count, default=defaults.batch_size, help=f"clips a step {shown}")
-    add("--lr", type=float, default=defaults.lr, help=f"peak learning rate of the one-cycle schedule {shown}")
-    add("--head", choices=HEADS, default="gap", help=f"how the last feature maps are pooled {shown}")
-    add("--no-augment", action="store_true", help="train without augmentation, masks and mixup")
-    add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="any setting, such as cnn.width=48")
-    add(
-        "--refit",
-        metavar="RUN",
-        help="once the settings are chosen: train again on the training and validation parts together, with the "
-        "settings and the temperature of this finished training's folder",
-    )
-    add("--no-test", action="store_true", help="do not score the test part: for a comparison on validation")
-    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
-    add("--amp", choices=("auto", "on", "off"), default="auto", help="bfloat16 for the CNN (default: where it is fast)")
-    add("--compile", action="store_true", help="torch.compile the CNN")
-    add("--out", help="folder to write (default: runs/PROTOCOL-foldK-seedS)")
-    add("--resume", action="store_true", help="go on with the unfinished training in --out")
-    return parser
+    names = ("last.pth", "result.json", "predictions.csv", "metrics.csv", "config.json", "curves.png")
+    console.err.print(f"written: {out}/{', '.join(name for name in names if (out / name).exists())}")
 
 
 if __name__ == "__main__":

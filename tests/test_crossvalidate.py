@@ -1,16 +1,20 @@
-import csv
 import json
 
 import pytest
 
 from ser_gpu import crossvalidate
-from ser_gpu.results import crossvalidation
+from ser_gpu.evaluation import predictions
+
+SMALL = ("cnn.width=4", "cnn.depth=2", "cnn.members=1", "audio.clip_seconds=1", "augment.enabled=false")
+
+
+def options(data, runs):
+    training = ["--device", "cpu", "--epochs", "1", "--batch-size", "64", "--set", *SMALL]
+    return ["--runs", str(runs), "--data", str(data), *training]
 
 
 def command(data, runs, *more):
-    small = ["--set", "cnn.width=4", "cnn.depth=2", "audio.clip_seconds=0.5", "augment.enabled=false"]
-    options = ["--runs", str(runs), "--data", str(data), "--device", "cpu", "--epochs", "1", "--batch-size", "64"]
-    return ["--protocol", "stratified", "--folds", "0", "1", *options, *small, *more]
+    return ["--protocol", "stratified", "--folds", "0", "1", *options(data, runs), *more]
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +32,11 @@ def test_every_fold_has_a_row_and_every_clip_a_prediction(finished):
     assert uar["mean"] == pytest.approx(sum(row["test"]["uar"] for row in table["rows"]) / 2)
     assert uar["sd_seeds"] is None
     assert table["rows"][0]["manifest_hash"] != table["rows"][1]["manifest_hash"]
-    with (finished / "stratified" / "table.predictions.csv").open() as file:
-        predictions = list(csv.DictReader(file))
+    rows = predictions.read_rows(finished / "stratified" / "table.predictions.csv.gz")
     scored = sum(row[part]["clips"] for row in table["rows"] for part in ("validation", "test"))
-    assert len(predictions) == scored
+    assert len(rows) == scored
+    assert {row["fold"] for row in rows} == {"0", "1"}
+    assert [*table["rows"][0]["test"]["by"]["gender"]] == ["male", "female"]
 
 
 def test_seeds_of_a_fold_answer_as_one_model_too(finished, tiny_ravdess, tmp_path, capsys):
@@ -68,22 +73,52 @@ def test_a_training_that_fails_is_named_with_its_reason(tiny_ravdess, tmp_path, 
     assert "no training of 1 came to its end" in printed
 
 
-def test_spread_is_over_means():
-    rows = [
-        {"fold": fold, "seed": seed, "test": dict.fromkeys(crossvalidation.METRICS, value)}
-        for fold, seed, value in ((0, 0, 0.1), (1, 0, 0.3), (0, 1, 0.3), (1, 1, 0.5))
-    ]
-    uar = crossvalidation.summary(rows, "test")["uar"]
-    assert uar["mean"] == pytest.approx(0.3)
-    assert uar["sd_seeds"] == pytest.approx(0.2 / 2**0.5)  # of 0.2 and 0.4
-    assert uar["sd_folds"] == pytest.approx(0.2 / 2**0.5)
+def test_the_folds_of_speakers_are_counted_in_the_data(tiny_ravdess, tmp_path, monkeypatch, capsys):
+    """Six speakers: five folds, or one speaker out at a time."""
+    training = ["--data", str(tiny_ravdess)]
+    assert [*crossvalidate.all_folds("speakers", training)] == [0, 1, 2, 3, 4]
+    assert [*crossvalidate.all_folds("loso", ["--epochs", "1", *training])] == [0, 1, 2, 3, 4, 5]
+    assert [*crossvalidate.all_folds("twin-safe")] == [0, 1, 2, 3, 4]
+    assert [*crossvalidate.all_folds("actors6")] == [0, 1, 2, 3, 4, 5]
 
 
-def test_trainings_of_two_recipes_make_no_table(finished):
-    results = [
-        json.loads((finished / "stratified" / f"fold{fold}-seed0" / "result.json").read_text()) for fold in (0, 1)
-    ]
-    assert crossvalidation.table("both", "stratified", results, 2)["runs"] == 2
-    results[1]["config"]["model"]["cnn"]["width"] = 8
-    with pytest.raises(ValueError, match=r"both: not trainings of one recipe, they differ in cnn\.width"):
-        crossvalidation.table("both", "stratified", results, 2)
+@pytest.fixture
+def asked(monkeypatch):
+    """The trainings that a command asks for, none of which is run."""
+    runs = []
+    monkeypatch.setattr(crossvalidate, "train_all", lambda asked, *_: runs.extend(asked) or len(runs))
+    return runs
+
+
+@pytest.mark.parametrize(
+    ("flags", "protocol", "folds"),
+    [([], "speakers", [0, 1, 2, 3, 4]), (["--protocol", "twin-safe", "--folds", "3"], "grouped", [3])],
+)
+def test_data_of_ones_own_is_dealt_by_speakers_and_an_alias_is_what_it_stands_for(
+    flags, protocol, folds, asked, tiny_ravdess, tmp_path, capsys
+):
+    assert crossvalidate.main([*flags, *options(tiny_ravdess, tmp_path)]) == 2
+    assert "no training of" in capsys.readouterr().err
+    assert [(run.protocol, run.fold) for run in asked] == [(protocol, fold) for fold in folds]
+    assert asked[0].out == tmp_path / protocol / f"fold{folds[0]}-seed0"
+
+
+def test_the_default_corpus_has_its_published_folds(asked, tmp_path):
+    assert crossvalidate.main(["--runs", str(tmp_path)]) == 2
+    assert [(run.protocol, run.fold) for run in asked] == [("actors5", fold) for fold in range(5)]
+
+
+def test_enrolled_clips_have_a_table_of_their_own(finished, tiny_ravdess, tmp_path, capsys):
+    path = tmp_path / "enrolled.json"
+    more = ["--enrol", "0", "1", "--enrol-clips", "unlabelled", "--draws", "2", "--table", str(path)]
+    assert crossvalidate.main(command(tiny_ravdess, finished, *more)) == 0
+    table = json.loads(path.read_text())
+    none, one = table["enrolment"]["all answers"]
+    assert (none["kind"], none["count"], one["kind"], one["count"]) == ("none", 0, "unlabelled", 1)
+    assert none["clips"] == table["pooled"]["all answers"]["clips"]
+    assert none["accuracy"]["mean"] == pytest.approx(table["pooled"]["all answers"]["accuracy"], abs=1e-3)
+    assert one["clips"] < none["clips"]
+    assert "Enrolment, all answers" in capsys.readouterr().out
+    stored = (finished / "stratified" / "fold0-seed0" / "enrolment.pth").stat().st_mtime_ns
+    assert crossvalidate.main(command(tiny_ravdess, finished, *more)) == 0
+    assert (finished / "stratified" / "fold0-seed0" / "enrolment.pth").stat().st_mtime_ns == stored

@@ -3,20 +3,26 @@ import shutil
 
 import pytest
 
-from ser_gpu import checkpoint, evaluate
+from ser_gpu import checkpoint, corpora, evaluate
 from ser_gpu.checkpoint import Provenance
-from ser_gpu.data import ravdess
-from ser_gpu.data.protocols import Protocol
+from ser_gpu.config import CnnConfig, ModelConfig
+from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.corpora.splits import Protocol
 from ser_gpu.model import SpeechEmotionModel
+
+
+def save(path, corpus, manifest_hash="", labels=EMOTIONS):
+    protocol = {**Protocol().as_dict(), "corpus": corpus}
+    config = ModelConfig(cnn=CnnConfig(width=4, depth=2, members=1))
+    checkpoint.save(path, SpeechEmotionModel(config, labels), Provenance(protocol, manifest_hash, seed=0))
+    return path
 
 
 @pytest.fixture
 def trained(tiny_ravdess, tmp_path):
     """A checkpoint that claims the stratified split of the tiny tree."""
-    path = tmp_path / "model.pth"
-    split = Protocol().split(ravdess.scan(tiny_ravdess).clips)
-    checkpoint.save(path, SpeechEmotionModel(), Provenance(Protocol(), split.manifest_hash, seed=0))
-    return path
+    split = Protocol().split(corpora.load(tiny_ravdess).clips)
+    return save(tmp_path / "model.pth", "ravdess", split.manifest_hash)
 
 
 def run(path, data, *more):
@@ -45,15 +51,15 @@ def test_the_figures_are_those_of_the_model(trained, tiny_ravdess, capsys):
     """Accuracy by the command equals the share of single predictions that are right."""
     assert run(trained, tiny_ravdess, "--json") == 0
     accuracy = json.loads(capsys.readouterr().out)["accuracy"]
-    clips = ravdess.scan(tiny_ravdess).clips
-    test = set(Protocol().split(clips).names("test"))
+    clips = corpora.load(tiny_ravdess).clips
+    test = set(Protocol().split(clips).ids("test"))
     model = checkpoint.load_model(trained)
-    right = [model.predict(c.path).emotion == ravdess.EMOTIONS[c.emotion] for c in clips if c.name in test]
+    right = [model.predict(clip.path).emotion == clip.emotion for clip in clips if clip.id in test]
     assert accuracy == pytest.approx(sum(right) / len(right))
 
 
 @pytest.mark.parametrize(
-    "more", [["--part", "train"], ["--part", "validation"], ["--test-actors", "1"], ["--fold", "1"]]
+    "more", [["--part", "train"], ["--part", "validation"], ["--part", "all"], ["--test-actors", "1"], ["--fold", "1"]]
 )
 def test_it_refuses_clips_that_the_model_was_trained_on(more, trained, tiny_ravdess, capsys):
     assert run(trained, tiny_ravdess, *more) == 2
@@ -70,6 +76,26 @@ def test_it_refuses_another_set_of_clips(trained, tiny_ravdess, tmp_path, capsys
     shutil.rmtree(smaller / "Actor_06")
     assert run(trained, smaller) == 2
     assert "trained on another set of clips" in capsys.readouterr().err
+
+
+def test_of_a_corpus_that_it_was_not_trained_on_all_clips_are_scored(tiny_ravdess, tmp_path, capsys):
+    elsewhere = save(tmp_path / "model.pth", "tess, savee")
+    assert run(elsewhere, tiny_ravdess, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["part"], result["clips"]) == ("all", 192)
+    assert run(elsewhere, tiny_ravdess, "--json", "--protocol", "actors5") == 0
+    assert json.loads(capsys.readouterr().out)["part"] == "test"
+
+
+def test_emotions_that_the_model_does_not_know_are_left_out_and_counted(tiny_ravdess, tmp_path, capsys):
+    elsewhere = save(tmp_path / "model.pth", "tess", labels=("sad", "angry"))
+    assert run(elsewhere, tiny_ravdess, "--json") == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["clips"] == 48
+    said = "left out: 144 clips of emotions unknown to the model (calm, disgust, fearful, happy, neutral, ...)"
+    assert said in printed.err
+    assert run(save(tmp_path / "model.pth", "tess", labels=("bored", "amused")), tiny_ravdess) == 2
+    assert "no clip to score in the all part: the model knows bored, amused" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"words", None])

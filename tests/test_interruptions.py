@@ -10,9 +10,9 @@ import pytest
 import soundfile
 import torch
 
-from ser_gpu import train
-from ser_gpu.atomic import only_one
-from ser_gpu.trainer import Trainer
+from ser_gpu import corpora, train
+from ser_gpu.files import only_one
+from ser_gpu.training.loop import Trainer
 from tests.long import kills
 
 ROOT = Path(__file__).parent.parent
@@ -45,13 +45,13 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_state(tiny_ravdess, tmp_pat
     script = f"""
 import resource, sys
 from ser_gpu import train
-from ser_gpu.trainer import Trainer
-epoch = Trainer.train_epoch
+from ser_gpu.training.loop import Trainer
+epoch = Trainer.train_steps
 def fill_after_two(trainer, *rest):
     if len(trainer.history) == 2:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
     return epoch(trainer, *rest)
-Trainer.train_epoch = fill_after_two
+Trainer.train_steps = fill_after_two
 sys.exit(train.main({command(tiny_ravdess, out)!r}))
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
@@ -83,7 +83,7 @@ def test_two_trainings_do_not_write_to_one_folder(tiny_ravdess, tmp_path, capsys
     script = f"""
 import sys
 from pathlib import Path
-from ser_gpu.atomic import only_one
+from ser_gpu.files import only_one
 with only_one(Path({str(tmp_path)!r})):
     print("held", flush=True)
     sys.stdin.read()
@@ -106,7 +106,7 @@ def copied(tiny_ravdess, tmp_path):
 
 def interrupted(data, out, monkeypatch):
     """A training that was stopped after its first epoch."""
-    epoch = Trainer.train_epoch
+    epoch = Trainer.train_steps
 
     def stop_after_one(trainer, *rest):
         if trainer.history:
@@ -114,15 +114,15 @@ def interrupted(data, out, monkeypatch):
         return epoch(trainer, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "train_epoch", stop_after_one)
+        patch.setattr(Trainer, "train_steps", stop_after_one)
         assert train.main(command(data, out)) == 130
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (Path.unlink, "the resume file is of another training: manifest_hash"),
-        (lambda path: path.write_bytes(b"damaged"), "{path}: cannot be read as audio"),
+        (Path.unlink, "the resume file is of a training on other clips: 1 missing ({path.stem}); "),
+        (lambda path: path.write_bytes(b"damaged"), "{path}: is text, not audio"),
         (lambda path: soundfile.write(path, np.zeros(0), 16_000), "{path}: holds no samples"),
     ],
     ids=["deleted", "corrupted", "emptied"],
@@ -142,14 +142,14 @@ def test_a_clip_that_is_spoilt_before_the_training_goes_on(spoil, message, tiny_
 def test_clips_that_go_while_it_trains_are_not_missed(tiny_ravdess, tmp_path, monkeypatch):
     """All clips are in memory before the first step."""
     data, files = copied(tiny_ravdess, tmp_path)
-    epoch = Trainer.train_epoch
+    epoch = Trainer.train_steps
 
     def delete_first(trainer, *rest):
         for file in files:
             file.unlink(missing_ok=True)
         return epoch(trainer, *rest)
 
-    monkeypatch.setattr(Trainer, "train_epoch", delete_first)
+    monkeypatch.setattr(Trainer, "train_steps", delete_first)
     assert train.main(command(data, tmp_path / "run")) == 0
 
 
@@ -186,15 +186,15 @@ def test_the_resume_file_is_checked_like_any_checkpoint(tiny_ravdess, tmp_path, 
 def test_any_number_of_reading_threads_gives_the_same_bank(tiny_ravdess, monkeypatch):
     from concurrent import futures
 
-    from ser_gpu.data import ravdess, waveform
+    from ser_gpu.audio import clip_bank
 
-    paths = [clip.path for clip in ravdess.scan(tiny_ravdess).clips[:48]]
+    paths = [clip.path for clip in corpora.load(tiny_ravdess).clips[:48]]
     banks = []
     for threads in (1, 2, 16):
         pool = lambda threads=threads: futures.ThreadPoolExecutor(threads)  # noqa: E731
-        monkeypatch.setattr(waveform, "ThreadPoolExecutor", pool)
-        banks.append(waveform.ClipBank.read(paths, 16_000))
-    assert all(torch.equal(bank.waveforms, banks[0].waveforms) for bank in banks)
+        monkeypatch.setattr(clip_bank, "ThreadPoolExecutor", pool)
+        banks.append(clip_bank.ClipBank.read(paths, 16_000))
+    assert all(torch.equal(bank.samples, banks[0].samples) for bank in banks)
 
 
 def test_another_process_trains_the_same_weights(tiny_ravdess, tmp_path):

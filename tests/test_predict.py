@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,22 +11,21 @@ import numpy as np
 import pytest
 import soundfile
 
-import predict
-from ser_gpu import checkpoint
+from ser_gpu import checkpoint, inference, predict
 from ser_gpu.checkpoint import Provenance
-from ser_gpu.data.protocols import Protocol
-from ser_gpu.data.ravdess import EMOTIONS
+from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.corpora.splits import Protocol
 from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.prediction import Prediction
 from tests.conftest import SAMPLE_RATE, synthetic_voice
-from tests.data.test_waveform import broken_files
 
-ROOT = Path(predict.__file__).parent
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "model.pth"
-    checkpoint.save(path, SpeechEmotionModel(), Provenance(Protocol(), "", seed=0))
+    checkpoint.save(path, SpeechEmotionModel(), Provenance(Protocol().as_dict(), "", seed=0))
     return str(path)
 
 
@@ -34,6 +34,20 @@ def voice(tmp_path):
     path = tmp_path / "a voice é.wav"
     soundfile.write(path, synthetic_voice(2, 1, 0), SAMPLE_RATE)
     return path
+
+
+def broken_files(folder):
+    (folder / "text.wav").write_text("these are words")
+    (folder / "empty.wav").touch()
+    soundfile.write(folder / "header.wav", np.zeros(0, np.float32), SAMPLE_RATE)
+    soundfile.write(folder / "nan.wav", np.full(8_000, np.nan, np.float32), SAMPLE_RATE, subtype="FLOAT")
+    soundfile.write(folder / "short.wav", np.ones(320, np.float32), SAMPLE_RATE)
+    soundfile.write(folder / "zeros.wav", np.zeros(5 * SAMPLE_RATE), SAMPLE_RATE)
+    return ["text.wav", "empty.wav", "header.wav", "nan.wav", "missing.wav", "short.wav", "zeros.wav"]
+
+
+def rows(printed):
+    return [json.loads(line) for line in printed.splitlines()]
 
 
 def test_it_prints_emotion_and_percentage_then_all_eight(voice, weights, capsys):
@@ -56,14 +70,96 @@ def test_json_is_one_object_a_line(voice, weights, capsys):
 def test_a_folder_is_searched(voice, weights, capsys):
     (voice.parent / "notes.txt").write_text("no audio")
     assert predict.main([str(voice.parent), "--weights", weights, "--json"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 1
+    printed = capsys.readouterr()
+    assert [row["file"] for row in rows(printed.out)] == [str(voice)]
+    assert printed.err == ""
+
+
+def test_nothing_in_a_folder_is_left_out_silently(voice, weights, capsys):
+    for name in ("a.gsm", "b.gsm", "c.m3u", ".d.wav"):
+        (voice.parent / name).touch()
+    assert predict.main([str(voice.parent), "--weights", weights, "--json"]) == 0
+    printed = capsys.readouterr()
+    (note,) = printed.err.splitlines()
+    assert note.startswith(f"note: {voice.parent}: skipped 2 (.gsm: no header tells its rate), 1 (")
+    skipped = {Path(row["file"]).name: row["skipped"] for row in rows(printed.out) if "skipped" in row}
+    assert skipped.keys() == {"a.gsm", "b.gsm", "c.m3u", ".d.wav"}
+    assert [row["file"] for row in rows(printed.out) if "emotion" in row] == [str(voice)]
+
+
+def test_an_unforeseen_error_is_that_of_its_file_alone(voice, weights, capsys, monkeypatch):
+    """It is a bug of ours, and says so; the files beside it are answered."""
+    spoilt = voice.with_name("spoilt.wav")
+    soundfile.write(spoilt, synthetic_voice(3, 1, 0), SAMPLE_RATE)
+    speech = inference.speech
+
+    def fails(model, recording, *rest):
+        name, pieces = speech(model, recording, *rest)
+        if recording == spoilt:
+            pieces = (piece / 0 for piece in (1,))
+        return name, pieces
+
+    monkeypatch.setattr(inference, "speech", fails)
+    assert predict.main([str(voice), str(spoilt), str(voice), "--weights", weights, "--json"]) == 1
+    printed = capsys.readouterr()
+    first, bad, last = rows(printed.out)
+    assert first == last
+    assert bad["file"] == str(spoilt)
+    assert "please report" in bad["error"]
+    assert printed.err == f"error: {bad['error']}\n"
+
+
+def test_some_emotions_are_renormalised(voice, weights, capsys):
+    assert predict.main([str(voice), "--weights", weights, "--json"]) == 0
+    assert predict.main([str(voice), "--weights", weights, "--json", "--emotions", "anger,Happy"]) == 0
+    every, some = rows(capsys.readouterr().out)
+    assert {*some["probabilities"]} == {"happy", "angry"}
+    assert sum(some["probabilities"].values()) == pytest.approx(1)
+    ratio = every["probabilities"]["happy"] / every["probabilities"]["angry"]
+    assert some["probabilities"]["happy"] / some["probabilities"]["angry"] == pytest.approx(ratio)
+    assert some["emotion"] == max(some["probabilities"], key=some["probabilities"].get)
+
+
+def test_below_the_least_share_the_answer_is_unsure(voice, weights, capsys):
+    assert predict.main([str(voice), "--weights", weights, "--json", "--least", "0.99"]) == 0
+    (row,) = rows(capsys.readouterr().out)
+    assert row["emotion"] == "unsure"
+    assert row["confidence"] == max(row["probabilities"].values())
+    assert predict.main([str(voice), "--weights", weights, "--least", "0.99"]) == 0
+    assert f"{voice}: unsure {row['confidence']:.1%}" in capsys.readouterr().out
+
+
+def test_shares_that_are_all_zero_are_shared_out():
+    answer = Prediction("sad", 1.0, {"happy": 0.0, "sad": 1.0, "angry": 0.0})
+    assert predict._among(answer, ("happy", "angry"), 0.0).probabilities == {"happy": 0.5, "angry": 0.5}
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii", "cp437", "utf-8"])
+def test_every_encoding_of_a_terminal_can_be_written_to(encoding, voice, weights):
+    strange = voice.with_name("größe 声.wav")
+    voice.rename(strange)
+    command = [sys.executable, "predict.py", str(strange), str(strange), "--weights", weights]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding})
+    assert (done.returncode, done.stderr) == (0, b"")
+    printed = done.stdout.decode(encoding)
+    assert len(printed.splitlines()) == 2 * 9
+    shown = str(strange).encode(encoding, "backslashreplace").decode(encoding)
+    assert printed.startswith(f"{shown}: ")
+    assert ("#" in printed) == (encoding != "utf-8")
+
+
+def test_a_name_that_is_no_utf_8_is_escaped(voice, weights, capsys):
+    strange = Path(os.fsdecode(os.fsencode(voice.parent) + b"/\xff\n.wav"))
+    voice.rename(strange)
+    assert predict.main([str(strange), "--weights", weights]) == 0
+    assert predict.main([str(strange), "--weights", weights, "--json"]) == 0
+    shown, *_, line = capsys.readouterr().out.splitlines()
+    assert shown.startswith(f"{voice.parent}/\\udcff\\n.wav: ")
+    assert json.loads(line)["file"] == str(strange)
 
 
 def test_bad_files_are_one_line_each_and_the_rest_goes_on(voice, weights, tmp_path, capsys):
     bad = broken_files(tmp_path)
-    bad.remove("folder.wav")
-    soundfile.write(tmp_path / "short.wav", np.ones(320, np.float32), SAMPLE_RATE)
-    bad.append("short.wav")
     files = [str(tmp_path / name) for name in bad]
     assert predict.main([*files, str(voice), "--weights", weights, "--json"]) == 1
     printed = capsys.readouterr()
@@ -72,21 +168,36 @@ def test_bad_files_are_one_line_each_and_the_rest_goes_on(voice, weights, tmp_pa
     for line, name in zip(lines, bad, strict=True):
         assert line.startswith("error: ")
         assert name in line
-    rows = [json.loads(line) for line in printed.out.splitlines()]
-    assert [row["file"] for row in rows] == [*files, str(voice)], "in the order of the arguments, the bad ones too"
-    assert [f"error: {row['error']}" for row in rows[:-1]] == lines
-    assert "emotion" in rows[-1]
+    answers = rows(printed.out)
+    assert [row["file"] for row in answers] == [*files, str(voice)], "in the order of the arguments, the bad ones too"
+    assert [f"error: {row['error']}" for row in answers[:-1]] == lines
+    assert "emotion" in answers[-1]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--weights", "absent.pth"], "absent.pth: no such checkpoint"), (["--device", "quantum"], "--device quantum")],
+    [
+        (["--weights", "absent.pth"], "absent.pth: no such checkpoint"),
+        (["--device", "quantum"], "--device quantum"),
+        (["--device", "mps"], "--device mps: mps is not available here"),
+        (["--emotions", "happy,bored"], "--emotions happy,bored: no such emotion: bored; there are neutral, calm"),
+        (["--emotions", "happy"], "--emotions happy: name two or more of neutral, calm"),
+    ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(arguments, message, voice, capsys):
     assert predict.main([str(voice), *arguments]) == 2
     printed = capsys.readouterr().err.strip()
     assert message in printed
     assert "\n" not in printed
+    assert len(printed) < 200
+
+
+@pytest.mark.parametrize("arguments", [["--least", "1.5"], ["--least", "much"], ["--top", "0"]])
+def test_a_wrong_value_of_a_flag_exits_with_2(arguments, voice, capsys):
+    with pytest.raises(SystemExit) as caught:
+        predict.main([str(voice), *arguments])
+    assert caught.value.code == 2
+    assert arguments[0] in capsys.readouterr().err
 
 
 def test_an_empty_folder_is_wrong_use(tmp_path, weights, capsys):
@@ -123,6 +234,19 @@ def test_an_answer_comes_before_the_next_file_is_read(voice, weights):
         process.stdin.write(voice.read_bytes())
         process.stdin.close()
         assert json.loads(process.stdout.readline())["file"] == "-"
+
+
+@pytest.mark.parametrize("files", [["-"], ["{voice}"] * 2_000], ids=["waiting for input", "many files"])
+def test_ctrl_c_ends_it_at_once(files, voice, weights):
+    """The first answer, so that it is at work; then the signal of the key."""
+    files = [str(voice), *(file.format(voice=voice) for file in files)]
+    command = [sys.executable, "predict.py", *files, "--weights", weights, "--json"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+        assert process.stderr.read() == "interrupted\n"
 
 
 def test_a_reader_that_has_enough_ends_it_quietly(voice, weights):
@@ -173,7 +297,8 @@ def python(*arguments):
 
 def test_it_loads_nothing_that_prediction_does_not_need(voice, weights):
     """Training's and reporting's libraries would double the start of the command."""
-    watch = f"import sys, predict; predict.main([{str(voice)!r}, '--weights', {weights!r}]); print(*sys.modules)"
+    arguments = [str(voice), "--weights", weights]
+    watch = f"import sys; from ser_gpu import predict; predict.main({arguments!r}); print(*sys.modules)"
     _, done = python("-c", watch)
     loaded = set(done.stdout.splitlines()[-1].split())
     assert "ser_gpu.stages.mel" in loaded

@@ -1,5 +1,7 @@
 import csv
+import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,124 +11,29 @@ import pytest
 import torch
 
 import ser_gpu
-from ser_gpu import checkpoint, train
-from ser_gpu.config import (
-    EPOCHS_FOR_NEW_VOICES,
-    OPTIMIZERS,
-    AudioConfig,
-    AugmentConfig,
-    CnnConfig,
-    ModelConfig,
-    TrainConfig,
-)
-from ser_gpu.data import ravdess
-from ser_gpu.data.protocols import Protocol
-from ser_gpu.data.waveform import ClipBank
-from ser_gpu.trainer import DivergedError, Material, Trainer, use_bfloat16
-
-
-@pytest.fixture(scope="module")
-def material(tiny_ravdess):
-    clips = ravdess.scan(tiny_ravdess).clips
-    return Material(clips, ClipBank.read([clip.path for clip in clips], 16_000), Protocol().split(clips))
-
-
-def small_model(**augment):
-    return ModelConfig(
-        audio=AudioConfig(clip_seconds=1.0), augment=AugmentConfig(**augment), cnn=CnnConfig(width=8, depth=3)
-    )
-
-
-def make_trainer(material, model_config=None, **changes):
-    config = TrainConfig(**{"epochs": 2, "batch_size": 64} | changes)
-    return Trainer(config, model_config or small_model(), material, bfloat16=False)
-
-
-def weights(trainer):
-    return trainer.ema.module.state_dict()
-
-
-def assert_same(first, second):
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-def nothing(*_):
-    pass
-
-
-def test_the_same_seed_gives_the_same_weights(material):
-    first, second, other = (make_trainer(material, seed=seed, epochs=1) for seed in (0, 0, 1))
-    for trainer in (first, second, other):
-        trainer.fit(nothing)
-    assert_same(weights(first), weights(second))
-    assert not torch.equal(first.model.cnn.members[0].classify.weight, other.model.cnn.members[0].classify.weight)
-
-
-def test_a_training_that_goes_on_from_its_state_ends_with_the_same_weights(material, tmp_path):
-    whole = make_trainer(material)
-    states = []
-    whole.fit(lambda row: torch.save(whole.state(), tmp_path / f"{row['epoch']}.pth") or states.append(row))
-    resumed = make_trainer(material)
-    resumed.restore(checkpoint.read(tmp_path / "1.pth"))
-    resumed.fit(nothing)
-    assert_same(weights(whole), weights(resumed))
-    assert [row["train_loss"] for row in resumed.history] == [row["train_loss"] for row in states]
-
-
-def test_the_network_learns(material):
-    """Without augmentation, twenty epochs tell eight pure tones apart."""
-    trainer = make_trainer(material, small_model(enabled=False), epochs=20, batch_size=16, lr=1e-2, ema_decay=0.5)
-    trainer.fit(nothing)
-    assert trainer.history[-1]["train_loss"] < 0.75 * trainer.history[0]["train_loss"]
-    assert trainer.history[-1]["validation_accuracy"] > 0.8
-
-
-def test_a_loss_that_is_not_finite_stops_the_training(material):
-    trainer = make_trainer(material, lr=1e30)
-    with pytest.raises(DivergedError, match=r"the loss of epoch \d, step \d is (nan|inf)"):
-        trainer.fit(nothing)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [({"lr": 1e-4}, "lr is 0.002 there and 0.0001 here"), ({"seed": 3}, "seed is 0 there and 3 here")],
-)
-def test_a_state_of_other_settings_is_refused(material, change, message):
-    state = make_trainer(material).state()
-    with pytest.raises(ValueError, match=message):
-        make_trainer(material, **change).restore(state)
-
-
-def test_a_state_of_another_model_or_split_is_refused(material):
-    state = make_trainer(material).state()
-    with pytest.raises(ValueError, match="enabled is True there and False here"):
-        make_trainer(material, small_model(enabled=False)).restore(state)
-    with pytest.raises(ValueError, match="manifest_hash"):
-        make_trainer(material).restore({**state, "manifest_hash": "0"})
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_every_weight_has_one_optimiser_and_decay_spares_biases_and_norms(material, optimizer):
-    trainer = make_trainer(material, optimizer=optimizer)
-    groups = [group for each in trainer.optimizers for group in each.param_groups]
-    assert {p.ndim for group in groups if group["weight_decay"] for p in group["params"]} == {2, 4}
-    assert {p.ndim for group in groups if not group["weight_decay"] for p in group["params"]} == {1}
-    moved = [p for group in groups for p in group["params"]]
-    assert len(moved) == len({*moved}) == len(list(trainer.model.parameters()))
-
-
-def test_muon_moves_the_kernels_of_the_blocks_at_their_own_rate(material):
-    trainer = make_trainer(material, optimizer="muon", kernel_lr=0.03, lr=0.001)
-    adamw, muon = trainer.optimizers
-    assert {*muon.param_groups[0]["params"]} == {
-        p for member in trainer.model.cnn.members for p in member.blocks.parameters() if p.ndim == 4
-    }
-    assert (adamw.defaults["lr"], muon.defaults["lr"]) == (0.001, 0.03)
+from ser_gpu import checkpoint, evaluate, predict, train
+from ser_gpu.cli import train_flags
+from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, TrainConfig
+from ser_gpu.training.loop import Trainer
 
 
 def command(data, out, *more):
-    return ["--data", str(data), "--out", str(out), "--epochs", "3", "--device", "cpu", "--batch-size", "64", *more]
+    small = ["--set", "cnn.width=4", "cnn.depth=2", "cnn.members=1", "audio.clip_seconds=1"]
+    options = ["--epochs", "3", "--device", "cpu", "--batch-size", "64", *small]
+    return ["--data", str(data), "--out", str(out), *options, *more]
+
+
+def read_csv(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def one_line(printed):
+    """The error: one line under 200 letters, the last one, and no traceback."""
+    assert "Traceback" not in printed
+    (line,) = [line for line in printed.splitlines() if line.startswith("error: ")]
+    return line
 
 
 @pytest.fixture(scope="module")
@@ -146,28 +53,27 @@ def test_the_command_writes_all_it_promises(finished):
         "predictions.csv",
         "result.json",
     ]
-    with (finished / "metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert [row["epoch"] for row in read_csv(finished / "metrics.csv")] == ["1", "2", "3"]
     result = json.loads((finished / "result.json").read_text())
     model, provenance = checkpoint.load(finished / "last.pth")
+    assert provenance.protocol == {"name": "stratified", "fold": 0, "test_speakers": [], "corpus": "ravdess"}
     assert result["manifest_hash"] == provenance.manifest_hash
     assert result["test"]["accuracy"] == provenance.metrics["test"]["accuracy"]
     assert result["temperature"] == pytest.approx(float(model.temperature))
     assert result["environment"]["torch"] == torch.__version__
-    assert model(torch.zeros(4, 48_000)).shape == (4, 8)
+    assert model(torch.zeros(4, 16_000)).shape == (4, 8)
     assert json.loads((finished / "config.json").read_text())["training"]["epochs"] == 3
 
 
 def test_predictions_are_those_that_were_scored(finished):
     result = json.loads((finished / "result.json").read_text())
-    with (finished / "predictions.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(finished / "predictions.csv")
     for part in ("validation", "test"):
         right = [row["predicted"] == row["emotion"] for row in rows if row["part"] == part]
         assert len(right) == result[part]["clips"]
         assert sum(right) / len(right) == pytest.approx(result[part]["accuracy"])
-    assert all(sum(float(row[emotion]) for emotion in ser_gpu.EMOTIONS) == pytest.approx(1, abs=1e-4) for row in rows)
+    assert all(sum(float(row[emotion]) for emotion in EMOTIONS) == pytest.approx(1, abs=1e-4) for row in rows)
+    assert (rows[0]["speaker"], rows[0]["gender"]) == (rows[0]["clip"][-2:], "male")
 
 
 def test_without_the_test_part_it_is_not_scored(tiny_ravdess, tmp_path, capsys):
@@ -181,7 +87,102 @@ def test_without_the_test_part_it_is_not_scored(tiny_ravdess, tmp_path, capsys):
 
 def test_the_command_does_not_overwrite_a_finished_training(finished, tiny_ravdess, capsys):
     assert train.main(command(tiny_ravdess, finished)) == 2
-    assert "holds a finished training" in capsys.readouterr().err
+    assert "holds a finished training" in one_line(capsys.readouterr().err)
+
+
+def own_recordings(tiny_ravdess, root):
+    """A folder per emotion, two emotions, nobody named."""
+    for emotion, code in (("cheerful", "03"), ("bored", "04")):
+        (root / emotion).mkdir(parents=True)
+        for path in sorted(tiny_ravdess.rglob(f"03-01-{code}-*.wav")):
+            shutil.copy(path, root / emotion / f"take {len(list((root / emotion).iterdir()))}.wav")
+    return root
+
+
+def test_own_recordings_become_a_model_that_the_other_commands_use(tiny_ravdess, tmp_path, capsys):
+    data, out = own_recordings(tiny_ravdess, tmp_path / "own"), tmp_path / "run"
+    assert train.main(command(data, out)) == 0
+    said = capsys.readouterr().err
+    assert "a folder per emotion: 48 clips, 2 emotions (bored, cheerful), speakers unknown" in said
+    assert "note: the speaker of 48 of 48 clips is unknown: this split cannot be speaker-independent" in said
+    result = json.loads((out / "result.json").read_text())
+    assert [*result["test"]["per_emotion"]] == ["bored", "cheerful"]
+    assert result["test"]["by"] == {}
+    model = str(out / "last.pth")
+    assert evaluate.main([model, "--data", str(data), "--device", "cpu", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == result["test"]["accuracy"]
+    assert predict.main([str(data / "bored"), "--weights", model, "--json", "--device", "cpu"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) == 24
+    assert all(set(row["probabilities"]) == {"bored", "cheerful"} for row in rows)
+
+
+def manifest(tiny_ravdess, path, *columns):
+    """A CSV of the first 96 clips, with the columns that are asked for."""
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, fieldnames=("file", "emotion", *columns))
+        table.writeheader()
+        for number, clip in enumerate(sorted(tiny_ravdess.rglob("*.wav"))[:128]):
+            fields = {"speaker": f"Ann-{clip.stem[-2:]}", "part": ("train", "train", "test")[number % 3]}
+            row = {"file": clip, "emotion": clip.stem[6:8], **{name: fields[name] for name in columns}}
+            table.writerow(row)
+    return path
+
+
+def test_a_csv_with_speakers_is_split_by_them(tiny_ravdess, tmp_path, capsys):
+    data = manifest(tiny_ravdess, tmp_path / "own.csv", "speaker")
+    by = ("--protocol", "speakers", "--fold", "1")
+    assert train.main([*command(data, tmp_path / "run"), *by]) == 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    rows = read_csv(tmp_path / "run" / "predictions.csv")
+    speakers = {part: {row["speaker"] for row in rows if row["part"] == part} for part in ("validation", "test")}
+    assert all(speakers.values())
+    assert speakers["test"].isdisjoint(speakers["validation"])
+    assert (result["protocol"], result["fold"]) == ("speakers", 1)
+    assert evaluate.main([str(tmp_path / "run" / "last.pth"), "--data", str(data), "--device", "cpu"]) == 0
+    assert f"{result['test']['accuracy']:.3f}" in capsys.readouterr().out
+
+
+def test_listed_parts_are_used_and_a_missing_one_is_said(tiny_ravdess, tmp_path, capsys):
+    data = manifest(tiny_ravdess, tmp_path / "own.csv", "part")
+    assert train.main([*command(data, tmp_path / "run"), "--protocol", "listed"]) == 0
+    said = capsys.readouterr().err
+    assert "note: no validation clips, so nothing is validated and the temperature stays 1" in said
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert ("validation" in result, result["test"]["clips"], result["temperature"]) == (False, 42, 1.0)
+    assert all("validation_loss" not in row for row in read_csv(tmp_path / "run" / "metrics.csv"))
+
+
+def test_nothing_held_out_is_a_training_all_the_same(tiny_ravdess, tmp_path, capsys):
+    data = manifest(tiny_ravdess, tmp_path / "own.csv", "part")
+    data.write_text(data.read_text().replace(",test", ",train"))
+    assert train.main([*command(data, tmp_path / "run"), "--protocol", "listed"]) == 0
+    written = [line for line in capsys.readouterr().err.splitlines() if line.startswith("written: ")]
+    assert written == [f"written: {tmp_path}/run/last.pth, result.json, metrics.csv, config.json, curves.png"]
+    assert checkpoint.load_model(tmp_path / "run" / "last.pth")(torch.zeros(1, 16_000)).shape == (1, 8)
+
+
+def interrupted(data, out, monkeypatch, *more, after=1):
+    """A training that was stopped after some epochs."""
+    steps = Trainer.train_steps
+
+    def stop(trainer, on_step):
+        if len(trainer.history) == after:
+            raise KeyboardInterrupt
+        return steps(trainer, on_step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_steps", stop)
+        assert train.main(command(data, out, *more)) == 130
+
+
+@pytest.fixture(scope="module")
+def stopped(tiny_ravdess, tmp_path_factory):
+    """The folder of a training that was stopped after its first epoch."""
+    out = tmp_path_factory.mktemp("stopped")
+    with pytest.MonkeyPatch.context() as patch:
+        interrupted(tiny_ravdess, out, patch, "--amp", "off")
+    return out
 
 
 def test_killed_and_resumed_it_ends_with_the_same_weights(finished, tiny_ravdess, tmp_path, capsys):
@@ -199,35 +200,85 @@ def test_killed_and_resumed_it_ends_with_the_same_weights(finished, tiny_ravdess
     assert (out / "resume.pth").exists()
     assert not (out / "result.json").exists()
     assert train.main(command(tiny_ravdess, out)) == 2
-    assert "--resume goes on with it" in capsys.readouterr().err
-    assert train.main(command(tiny_ravdess, out, "--resume", "--lr", "0.1")) == 2
-    assert "lr is 0.002 there and 0.1 here" in capsys.readouterr().err
-    assert train.main(command(tiny_ravdess, out, "--resume")) == 0
-    assert_same(
-        ser_gpu.load_model(finished / "last.pth").state_dict(), ser_gpu.load_model(out / "last.pth").state_dict()
-    )
+    assert "--resume goes on with it" in one_line(capsys.readouterr().err)
+    assert train.main(["--resume", "--out", str(out), "--device", "cpu"]) == 0
+    whole, resumed = (ser_gpu.load_model(folder / "last.pth").state_dict() for folder in (finished, out))
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_ctrl_c_says_how_to_go_on(tiny_ravdess, tmp_path, capsys, monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Trainer, "train_epoch", interrupt)
-    assert train.main(command(tiny_ravdess, tmp_path)) == 130
+def test_the_printed_hint_works_as_printed(tiny_ravdess, tmp_path, capsys, monkeypatch):
+    """All settings come from the run: the data, the protocol, the network."""
+    data = manifest(tiny_ravdess, tmp_path / "own.csv", "speaker")
+    out = tmp_path / "a run"
+    interrupted(data, out, monkeypatch, "--test-speakers", "Ann-01", "Ann-02", "--no-test", "--amp", "off")
     printed = capsys.readouterr().err
-    assert f"stopped after epoch 0; --resume --out {tmp_path} goes on" in printed
+    assert f"stopped after epoch 1; ser-gpu train --resume --out '{out}' goes on" in printed
     assert "Traceback" not in printed
+    monkeypatch.chdir(tmp_path)
+    assert train.main(["--resume", "--out", str(out)]) == 0
+    result = json.loads((out / "result.json").read_text())
+    assert (result["protocol"], result["test_speakers"]) == ("test-speakers", ["Ann-01", "Ann-02"])
+    assert result["config"]["model"]["cnn"]["width"] == 4
+    assert result["config"]["training"]["epochs"] == 3
+    assert "test" not in result
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--lr", "0.1"], "--lr 0.1 contradicts the run in {out} (0.002)"),
+        (["--amp", "on"], "--amp on contradicts the run in {out} (off)"),
+        (["--protocol", "actors5"], "--protocol actors5 contradicts the run in {out} (stratified)"),
+        (["--test-speakers", "1"], "--test-speakers contradicts the run in {out} (stratified)"),
+        (["--set", "cnn.width=8"], "--set cnn.width=8 contradicts the run in {out} (4)"),
+        (["--no-augment"], "--no-augment contradicts the run in {out} (on)"),
+        (["--corpus", "ravdess"], "--corpus ravdess contradicts the run in {out} (none)"),
+        (["--no-test"], "--no-test contradicts the run in {out} (on)"),
+        (["--refit", "x"], "--refit x contradicts the run in {out} (none)"),
+    ],
+)
+def test_a_flag_that_contradicts_the_run_is_named_before_anything_is_written(flags, message, stopped, capsys):
+    before = {path.name: path.stat().st_mtime_ns for path in stopped.iterdir()}
+    assert train.main(["--resume", "--out", str(stopped), *flags]) == 2
+    line = one_line(capsys.readouterr().err)
+    assert message.format(out=stopped) in line
+    assert len(line.replace(str(stopped), "")) < 150
+    assert {path.name: path.stat().st_mtime_ns for path in stopped.iterdir()} == before
+
+
+def test_flags_that_say_the_same_are_no_contradiction(stopped, tiny_ravdess, tmp_path):
+    out = shutil.copytree(stopped, tmp_path / "run")
+    moved = shutil.copytree(tiny_ravdess, tmp_path / "moved")
+    same = ("--protocol", "stratified", "--fold", "0", "--amp", "auto", "--seed", "0")
+    assert train.main(command(moved, out, *same, "--resume")) == 0
+
+
+def test_before_the_first_epoch_there_is_a_plan_to_go_on_with(tiny_ravdess, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "run"
+    interrupted(tiny_ravdess, out, monkeypatch, after=0)
+    assert "stopped after epoch 0; ser-gpu train --resume --out" in capsys.readouterr().err
+    assert train.main(["--resume", "--out", str(out), "--device", "cpu"]) == 0
+    assert json.loads((out / "result.json").read_text())["config"]["model"]["cnn"]["width"] == 4
+
+
+def test_a_plan_of_another_version_is_refused(tmp_path, capsys):
+    (tmp_path / "config.json").write_text('{"training": {}, "model": {}}')
+    assert train.main(["--resume", "--out", str(tmp_path)]) == 2
+    assert "config.json: damaged, or of another version" in one_line(capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--data", "absent"], "absent: no such folder"),
+        (["--corpus", "mine"], "no such corpus: 'mine'"),
         (["--protocol", "actors5", "--fold", "9"], "fold of actors5 must be 0 to 4, got 9"),
-        (["--test-actors", "31"], "between 1 and 24"),
+        (["--test-actors", "31"], "no such speaker: 31; there are 01, 02"),
         (["--device", "quantum"], "--device quantum"),
+        (["--device", "mps"], "--device mps: mps is not available here"),
         (["--lr", "-1"], "lr must be positive"),
-        (["--set", "cnn.depht=3"], "no such setting: 'cnn.depht', there are training.protocol"),
+        (["--set", "cnn.depht=3"], "no such setting: 'cnn.depht'; cnn has depth"),
         (["--set", "cnn.depth=deep"], "cnn.depth=deep: the value must be a whole number"),
     ],
 )
@@ -235,9 +286,9 @@ def test_wrong_use_is_one_line_and_exit_code_2(arguments, message, tiny_ravdess,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAVDESS_DIR", str(tiny_ravdess))
     assert train.main(arguments) == 2
-    printed = capsys.readouterr().err
-    assert message in printed
-    assert "Traceback" not in printed
+    line = one_line(capsys.readouterr().err)
+    assert message in line
+    assert len(line) < 200
 
 
 @pytest.mark.parametrize("arguments", [["--unknown"], ["--epochs", "0"], ["--head", "mean"], ["--protocol", "mine"]])
@@ -251,9 +302,8 @@ def test_unknown_flags_and_values_exit_with_2(arguments, capsys):
 def test_help_shows_the_defaults(capsys):
     with pytest.raises(SystemExit):
         train.main(["--help"])
-    assert f"(default: {TrainConfig().epochs}, or {EPOCHS_FOR_NEW_VOICES} where" in " ".join(
-        capsys.readouterr().out.split()
-    )
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"(default: {TrainConfig().epochs}, or {EPOCHS_SPEAKER_INDEPENDENT} where" in said
 
 
 @pytest.mark.parametrize(
@@ -261,23 +311,28 @@ def test_help_shows_the_defaults(capsys):
     [
         ([], TrainConfig().epochs),
         (["--protocol", "twin-safe"], TrainConfig().epochs),
-        (["--protocol", "actors5"], EPOCHS_FOR_NEW_VOICES),
-        (["--test-actors", "1"], EPOCHS_FOR_NEW_VOICES),
+        (["--protocol", "actors5"], EPOCHS_SPEAKER_INDEPENDENT),
+        (["--protocol", "speakers"], EPOCHS_SPEAKER_INDEPENDENT),
+        (["--test-speakers", "1"], EPOCHS_SPEAKER_INDEPENDENT),
         (["--protocol", "actors5", "--epochs", "7"], 7),
+        (["--protocol", "actors5", "--set", "training.epochs=8"], 8),
     ],
 )
-def test_a_training_for_new_voices_is_shorter(arguments, epochs, tmp_path, monkeypatch):
-    configs = []
-    monkeypatch.setattr(train, "_train_into", lambda *parts: configs.append(parts[4]) or 0)
-    assert train.main([*arguments, "--device", "cpu", "--out", str(tmp_path / "run")]) == 0
-    assert [config.epochs for config in configs] == [epochs]
+def test_a_training_for_new_speakers_is_shorter(arguments, epochs):
+    args = train_flags.parser().parse_args(arguments)
+    assert train_flags.new_plan(args, torch.device("cpu")).training.epochs == epochs
+
+
+def test_the_folder_is_named_after_protocol_fold_and_seed():
+    args = train_flags.parser().parse_args(["--protocol", "twin-safe", "--fold", "2", "--seed", "1", "--refit", "x"])
+    assert train_flags.default_out(args) == "runs/grouped-fold2-seed1-refit"
 
 
 def refit(finished, data, out, *more):
     return command(data, out, "--refit", str(finished), *more)
 
 
-def test_a_refit_learns_from_the_validation_part_too_and_keeps_the_temperature(finished, tiny_ravdess, tmp_path):
+def test_a_refit_trains_on_the_validation_part_too_and_keeps_the_temperature(finished, tiny_ravdess, tmp_path):
     out = tmp_path / "again"
     assert train.main(refit(finished, tiny_ravdess, out)) == 0
     first, again = (json.loads((folder / "result.json").read_text()) for folder in (finished, out))
@@ -285,35 +340,72 @@ def test_a_refit_learns_from_the_validation_part_too_and_keeps_the_temperature(f
     assert again["manifest_hash"] == first["manifest_hash"]
     assert again["test"]["clips"] == first["test"]["clips"]
     assert "validation" not in again
-    with (out / "predictions.csv").open() as file:
-        assert {row["part"] for row in csv.DictReader(file)} == {"test"}
-    with (out / "metrics.csv").open() as file:
-        assert all("validation_loss" not in row for row in csv.DictReader(file))
-
-
-def test_a_refit_moves_its_weights_by_every_clip_outside_the_test_part(material):
-    trainer = make_trainer(material, refit=True)
-    learned = {material.clips[row].name for row in trainer.rows.tolist()}
-    assert learned == {clip.name for part in ("train", "validation") for clip in material.clips_of(part)}
-    assert not learned & {clip.name for clip in material.clips_of("test")}
+    assert {row["part"] for row in read_csv(out / "predictions.csv")} == {"test"}
+    assert all("validation_loss" not in row for row in read_csv(out / "metrics.csv"))
 
 
 def test_a_refit_with_other_settings_or_of_nothing_is_refused(finished, tiny_ravdess, tmp_path, capsys):
     assert train.main(refit(finished, tiny_ravdess, tmp_path / "a", "--lr", "0.1")) == 2
-    assert "a training with other settings: lr is 0.002 there and 0.1 here" in capsys.readouterr().err
+    assert "a training with other settings: lr is 0.002 there and 0.1 here" in one_line(capsys.readouterr().err)
     assert train.main(refit(tmp_path / "nowhere", tiny_ravdess, tmp_path / "b")) == 2
-    assert "holds no finished training to repeat" in capsys.readouterr().err
+    assert "holds no finished training to repeat" in one_line(capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(("content", "said"), [("{", "is not JSON"), ("{}", "is not the result of a training")])
 def test_a_refit_of_a_damaged_result_is_one_line(content, said, tiny_ravdess, tmp_path, capsys):
     (tmp_path / "result.json").write_text(content)
     assert train.main(refit(tmp_path, tiny_ravdess, tmp_path / "out")) == 2
-    assert capsys.readouterr().err.strip() == f"error: {tmp_path / 'result.json'}: {said}"
+    assert one_line(capsys.readouterr().err) == f"error: {tmp_path / 'result.json'}: {said}"
 
 
-@pytest.mark.parametrize(("units", "fast"), [({}, False), ({"amx_bf16": True}, True), ({"avx512_bf16": True}, True)])
-def test_bfloat16_is_left_to_processors_that_multiply_in_it(units, fast, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units)
-    assert use_bfloat16("auto", torch.device("cpu")) is fast
-    assert [use_bfloat16(choice, torch.device("cpu")) for choice in ("on", "off")] == [True, False]
+def corpora_of(tiny_ravdess, root):
+    """Two folders per emotion, one of them without happy clips."""
+    for corpus, emotions in (("one", ("03", "04", "05")), ("two", ("04", "05"))):
+        for code in emotions:
+            (root / corpus / code).mkdir(parents=True)
+            for path in sorted(tiny_ravdess.rglob(f"03-01-{code}-*.wav"))[:24]:
+                shutil.copy(path, root / corpus / code / f"take {path.stem}.wav")
+        for code, emotion in (("03", "happy"), ("04", "sad"), ("05", "angry")):
+            if (root / corpus / code).exists():
+                (root / corpus / code).rename(root / corpus / emotion)
+    return ["--corpora", f"one={root / 'one'}", f"two={root / 'two'}"]
+
+
+def test_a_training_on_several_corpora_and_one_that_begins_with_its_weights(tiny_ravdess, tmp_path, capsys):
+    several = corpora_of(tiny_ravdess, tmp_path / "data")
+    out = tmp_path / "many"
+    arguments = [*several, *command("", out, "--epochs", "2")[2:], "--corpus", "own"]
+    assert train.main(arguments[:-2]) == 0
+    assert "2 corpora (one, two): 120 clips" in capsys.readouterr().err
+    rows = read_csv(out / "metrics.csv")
+    assert {"validation_uar_one", "validation_uar_two"} <= rows[0].keys()
+    result = json.loads((out / "result.json").read_text())
+    assert [*result["test"]["by"]["corpus"]] == ["one", "two"]
+    assert train.main(arguments) == 2
+    capsys.readouterr()
+    finetuned = tmp_path / "fine"
+    begin = command(tiny_ravdess, finetuned, "--epochs", "1", "--init", str(out / "last.pth"))
+    assert train.main(begin) == 0
+    hashed = hashlib.sha256((out / "last.pth").read_bytes()).hexdigest()
+    _, provenance = checkpoint.load(finetuned / "last.pth")
+    assert provenance.training["init_sha256"] == hashed
+    assert json.loads((finetuned / "result.json").read_text())["init_sha256"] == hashed
+    again = command(tiny_ravdess, tmp_path / "wide", "--init", str(out / "last.pth"), "--set", "cnn.width=8")
+    assert train.main(again) == 2
+    assert "cnn.width is 4 there and 8 here" in one_line(capsys.readouterr().err)
+    assert train.main(command(tiny_ravdess, finetuned / "again", "--refit", str(finetuned), "--epochs", "1")) == 2
+    assert "init_sha256 is" in one_line(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--corpora", "mine"], "no such corpus, so name its folder: mine=DIR"),
+        (["--corpora", "a=x", "a=y"], "a is named twice"),
+        (["--corpora", "a=x", "--data", "y"], "--corpora goes without --data"),
+        (["--init", "nothing.pth"], "nothing.pth: no such checkpoint"),
+    ],
+)
+def test_wrong_corpora_and_first_weights_are_one_line(arguments, said, tmp_path, capsys):
+    assert train.main([*arguments, "--out", str(tmp_path / "out"), "--device", "cpu"]) == 2
+    assert said in one_line(capsys.readouterr().err)

@@ -1,0 +1,1 @@
+"""What the commands share, and the console script that runs them."""

@@ -1,0 +1,199 @@
+"""What the commands share: data, device, one clear line and an exit code for an error."""
+
+import os
+import sys
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ser_gpu.audio.error import printable
+from ser_gpu.cli import console
+
+if TYPE_CHECKING:
+    import torch
+
+    from ser_gpu.audio.clip_bank import ClipBank
+    from ser_gpu.corpora.clip import Clip
+
+DONE, SOME_FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+
+
+def device(name: str | None) -> "torch.device":
+    """The torch device of that name; left out, cuda where there is one, else cpu.
+
+    Raises:
+        ValueError: a device that torch does not know or that is not there.
+    """
+    import torch  # here, since `predict` with an .onnx file does without
+
+    from ser_gpu.checkpoint import default_device
+
+    if name is None:
+        return default_device()
+    try:
+        chosen = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"--device {name}: no such device; there are cpu, cuda, cuda:1, ...") from None
+    try:
+        torch.zeros(1, device=chosen).cpu()
+    except Exception:  # each backend fails in its own way
+        raise ValueError(f"--device {name}: {name} is not available here; cpu always is") from None
+    return chosen
+
+
+def positive_int(text: str) -> int:
+    """An argparse type: a whole number above zero."""
+    if not text.isdecimal() or int(text) == 0:
+        raise ArgumentTypeError(f"must be a whole number above zero, got {text!r}")
+    return int(text)
+
+
+def run(command: Callable[[], int]) -> int:
+    """Run a command; a bad input, an unreadable file or Ctrl-C becomes one line on stderr and an exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is escaped
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return command()
+    except BrokenPipeError:  # the reader of our output has what it wanted, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return SOME_FAILED
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's
+            raise
+        return _refuse("the device has too little memory for this; a smaller --batch-size, or --device cpu, takes less")
+    except (ValueError, OSError) as error:
+        return _refuse(str(error))
+    except ModuleNotFoundError as error:
+        if (error.name or "ser_gpu").startswith("ser_gpu"):
+            raise
+        return _refuse(f"{error.name.partition('.')[0]} is not installed: pip install 'ser_gpu[train]'")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _refuse(message: str) -> int:
+    print(f"error: {printable(message)}", file=sys.stderr)
+    return WRONG_USE
+
+
+@contextmanager
+def quiet_decoders() -> Iterator[None]:
+    """Keep the terminal from what decoders in C write to the descriptor of stderr, their doubts about an MP3 file, line
+    after line. Python's `sys.stderr` still reaches it.
+    """
+    shown = sys.stderr
+    try:
+        is_descriptor = shown.fileno() == 2
+    except (AttributeError, ValueError, OSError):  # there is no stderr, or it is captured
+        is_descriptor = False
+    if not is_descriptor:
+        yield
+        return
+    shown.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    sys.stderr = os.fdopen(kept, "w", 1, encoding=shown.encoding, errors="backslashreplace", closefd=False)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        sys.stderr = shown
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def add_data_options(parser: ArgumentParser) -> None:
+    """Which recordings a command works on."""
+    parser.add_argument(
+        "--data",
+        metavar="DIR|CSV",
+        help="a corpus' folder, a folder for each emotion, or a CSV file with columns file, emotion and, where known, "
+        "speaker, gender, part (default: the first registered corpus, where its variable names it or downloaded)",
+    )
+    parser.add_argument("--corpus", help="read --data as this corpus (default: found out)")
+    parser.add_argument(
+        "--corpora",
+        nargs="+",
+        action="extend",
+        metavar="NAME[=DIR]",
+        help="several corpora together, instead of --data; one without DIR is under $SER_CORPORA_DIR",
+    )
+
+
+def corpora_of(texts: "Sequence[str] | None") -> dict[str, str | None] | None:
+    """What --corpora names: the folder of each corpus, None where its variable says where it is.
+
+    Raises:
+        ValueError: a corpus is named twice, or one that nobody knows has no folder.
+    """
+    if not texts:
+        return None
+    from ser_gpu.corpora import names, registered_name
+
+    folders: dict[str, str | None] = {}
+    for text in texts:
+        name, _, folder = text.partition("=")
+        if not folder and registered_name(name) is None:
+            known = ", ".join(names())
+            raise ValueError(f"--corpora {text}: no such corpus, so name its folder: {name}=DIR; known are {known}")
+        if name in folders:
+            raise ValueError(f"--corpora {text}: {name} is named twice")
+        folders[name] = str(Path(folder).resolve()) if folder else None
+    return folders
+
+
+def add_protocol_options(parser: ArgumentParser, help: str) -> None:
+    """Who is in train, validation and test."""
+    add_protocol_choice(parser, help)
+    parser.add_argument("--fold", type=int, help="fold of the protocol, or seed of a random split (default: 0)")
+    flags = ("--test-speakers", "--test-actors")
+    parser.add_argument(*flags, nargs="+", metavar="SPEAKER", help="test these speakers, instead of --protocol")
+
+
+def add_protocol_choice(parser: ArgumentParser, help: str, default: str | None = None) -> None:
+    """A protocol by its name; test speakers have a flag of their own."""
+    from ser_gpu.corpora.splits import ALIASES, PROTOCOL_NAMES
+
+    named = [name for name in PROTOCOL_NAMES if ALIASES.get(name, name) != "test-speakers"]
+    parser.add_argument("--protocol", choices=named, default=default, help=help)
+
+
+def find_clips(
+    data: str | None, corpus: str | None = None, several: dict[str, str | None] | None = None
+) -> "tuple[Clip, ...]":
+    """The clips of `data`, of several corpora, or of the default one; stderr says what was found and left out.
+
+    Raises:
+        ValueError: several corpora, and other data as well; or there are no clips.
+    """
+    from ser_gpu import corpora
+
+    if several and (data or corpus):
+        raise ValueError("--corpora goes without --data and --corpus: add NAME=DIR to it")
+    if several:
+        found = corpora.load_many(several)
+    else:
+        found = corpora.load(data, corpus, progress=console.DownloadBar("Download"))
+    console.err.print(found.description)
+    if found.left_out:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(found.left_out.items()))
+        console.err.print(f"left out: {reasons}")
+    if found.notice:
+        console.err.print(f"note: {found.notice}")
+    return found.clips
+
+
+def read_clips(clips: "Sequence[Clip]", sample_rate: int, device: "torch.device") -> "ClipBank":
+    """Decode clips with a progress bar and move them to the device."""
+    from ser_gpu.audio.clip_bank import ClipBank
+
+    with console.progress() as progress, quiet_decoders():
+        task = progress.add_task("Reading clips", total=len(clips))
+        bank = ClipBank.read([clip.path for clip in clips], sample_rate, lambda: progress.advance(task))
+    return bank.to(device)

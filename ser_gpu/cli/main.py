@@ -1,0 +1,56 @@
+"""The console script `ser-gpu`: one subcommand for each command, loaded when it is called."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from ser_gpu.version import __version__
+
+COMMANDS = {  # also python -m ser_gpu.NAME; a new command is its module and one line here
+    "predict": "name the emotion of recordings",
+    "enrol": "learn a speaker's voice from their own recordings",
+    "timeline": "emotions over time, as subtitles, tables and a picture",
+    "live": "the emotion of a microphone, or of raw samples, twice a second",
+    "train": "train a model",
+    "evaluate": "score a model on clips that it was not trained on",
+    "crossvalidate": "train every fold and seed of a protocol and print the table",
+    "export": "write a model for onnxruntime, the browser, torch.export or the Hugging Face Hub",
+    "app": "serve a page that names emotions in the browser",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the subcommand that the first argument names; its exit code."""
+    name, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
+    if name in COMMANDS:
+        try:
+            command = import_module(f"ser_gpu.{name}")
+        except ModuleNotFoundError as error:
+            if (error.name or "ser_gpu").startswith("ser_gpu"):
+                raise
+            print(
+                f"error: {error.name.partition('.')[0]} is not installed: pip install 'ser_gpu[train]'", file=sys.stderr
+            )
+            return 2
+        return command.main(rest)
+    if name in ("-h", "--help", "help"):
+        print(_usage())
+        return 0
+    if name in ("-V", "--version"):
+        print(f"ser-gpu {__version__}")
+        return 0
+    print(f"error: no such command: {name!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
+    return 2
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:{width}}  {what}" for name, what in COMMANDS.items())
+    return (
+        f"usage: ser-gpu COMMAND ...\n\nSpeech emotion recognition: raw audio in, emotion out.\n\n{commands}\n\n"
+        "ser-gpu COMMAND --help shows its arguments, ser-gpu --version the version."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Evaluation: what a model answers on clips, how right it is, and the tables and figures of that."""

@@ -1,0 +1,89 @@
+"""Many trainings as one table: a row each, and mean and spread over folds and over seeds."""
+
+from collections.abc import Sequence
+from statistics import fmean, stdev
+
+from ser_gpu.training.config import completed
+
+METRICS = ("accuracy", "uar", "macro_f1", "ece")
+PARTS = ("validation", "test")
+_KEPT = (
+    "fold",
+    "seed",
+    "manifest_hash",
+    "parameters",
+    "bfloat16",
+    "temperature",
+    "seconds",
+    "config",
+    "environment",
+)
+
+
+def table(name: str, protocol: str, results: Sequence[dict], planned: int) -> dict:
+    """Rows and summary of the trainings whose results these are.
+
+    Args:
+        results: what `ser_gpu.train` wrote, one a training.
+        planned: trainings that the table is meant to hold.
+
+    Raises:
+        ValueError: trainings that differ in more than fold and seed.
+    """
+    if difference := _first_difference([_settings(result) for result in results]):
+        raise ValueError(f"{name}: not trainings of one recipe, they differ in {difference}; use another --name")
+    rows = [row(result) for result in results]
+    parts = [part for part in PARTS if all(part in row for row in rows)]
+    return {
+        "name": name,
+        "protocol": protocol,
+        "runs": len(rows),
+        "planned": planned,
+        "summary": {part: summary(rows, part) for part in parts},
+        "rows": rows,
+    }
+
+
+def row(result: dict, parts: Sequence[str] = PARTS) -> dict:
+    """What a table keeps of a training: fold, seed, settings, and the scores of these parts."""
+    scores = {
+        part: {name: result[part][name] for name in ("clips", *METRICS, "log_loss", "by")}
+        for part in parts
+        if part in result
+    }
+    return {name: result[name] for name in _KEPT} | scores
+
+
+def summary(rows: Sequence[dict], part: str) -> dict[str, dict]:
+    """Of each metric: the mean over all runs, the standard deviation over seeds of the mean over their folds, and the
+    standard deviation over folds of the mean over their seeds; None where there is but one.
+    """
+    return {
+        metric: {
+            "mean": fmean(row[part][metric] for row in rows),
+            "sd_seeds": _spread(rows, part, metric, "seed"),
+            "sd_folds": _spread(rows, part, metric, "fold"),
+        }
+        for metric in METRICS
+    }
+
+
+def _settings(result: dict) -> dict[str, object]:
+    """Every value of a configuration by its full name, without fold and seed."""
+    parts = {**result["config"]["model"], "training": completed(result["config"]["training"])}
+    values = {f"{part}.{name}": value for part, config in parts.items() for name, value in config.items()}
+    values["init_sha256"] = result.get("init_sha256")
+    return {name: value for name, value in values.items() if name not in ("training.fold", "training.seed")}
+
+
+def _first_difference(settings: Sequence[dict[str, object]]) -> str | None:
+    names = sorted(set().union(*settings))
+    return next((name for name in names if len({repr(each.get(name)) for each in settings}) > 1), None)
+
+
+def _spread(rows: Sequence[dict], part: str, metric: str, axis: str) -> float | None:
+    groups: dict[int, list[float]] = {}
+    for row in rows:
+        groups.setdefault(row[axis], []).append(row[part][metric])
+    means = [fmean(values) for values in groups.values()]
+    return stdev(means) if len(means) > 1 else None

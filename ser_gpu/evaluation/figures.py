@@ -1,0 +1,109 @@
+"""What the commands draw. Every figure is a function that returns it and writes nothing; `save` writes."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ser_gpu.evaluation.metrics import calibration_error
+from ser_gpu.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito: colours that colour-blind readers can tell apart
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
+
+
+def save(figure: "Figure", path: str | Path) -> None:
+    """Write a figure as PNG."""
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # labels in a script that the font does not have
+        figure.savefig(temporary, dpi=150)
+
+
+def training_curves(history: Sequence[dict], title: str) -> "Figure":
+    """Loss, and validation accuracy and UAR, by epoch; the training loss alone where nothing was validated.
+
+    Args:
+        history: rows of `metrics.csv`, one an epoch.
+        title: what the figure shows.
+    """
+    epochs = [row["epoch"] for row in history]
+    validated = "validation_loss" in history[0]
+    figure = _new_figure(figsize=(9.0 if validated else 4.5, 3.8), layout="constrained")
+    loss, *others = figure.subplots(1, 2 if validated else 1, squeeze=False)[0]
+    loss.plot(epochs, [row["train_loss"] for row in history], color=GREY, label="training (augmented, mixed)")
+    loss.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="Loss", ylim=(0, None))
+    loss.grid(alpha=0.3)
+    figure.suptitle(title, parse_math=False)
+    if validated:
+        _draw_validation(loss, others[0], history)
+    loss.legend(frameon=False, loc="best")
+    return figure
+
+
+def _draw_validation(loss: "Axes", score: "Axes", history: Sequence[dict]) -> None:
+    epochs = [row["epoch"] for row in history]
+    loss.plot(epochs, [row["validation_loss"] for row in history], color=BLUE, label="validation")
+    score.plot(epochs, [row["validation_accuracy"] for row in history], color=BLUE, label="accuracy")
+    score.plot(epochs, [row["validation_uar"] for row in history], color=ORANGE, linestyle="--", label="UAR")
+    score.set(xlabel="epoch", ylabel="share right", title="Validation", ylim=(0, 1))
+    score.grid(alpha=0.3)
+    score.legend(frameon=False, loc="lower right")
+
+
+def confusion(matrix: Sequence[Sequence[int]], emotions: Sequence[str], title: str) -> "Figure":
+    """Confusion matrix: each row's share by colour, clips as numbers.
+
+    Shape: [C, C] counts, true emotion by row, predicted by column.
+    """
+    counts = np.asarray(matrix)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = max(1.0, len(emotions) / 10)
+    figure = _new_figure(figsize=(6.4 * size, 5.8 * size), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    places = range(len(emotions))
+    axes.set_xticks(places, emotions, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
+    axes.set_yticks(places, emotions, parse_math=False)
+    axes.set(xlabel="predicted emotion", ylabel="acted emotion")
+    axes.set_title(title, parse_math=False)
+    for row, column in np.argwhere(counts > 0):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, counts[row, column], ha="center", va="center", color=colour)
+    figure.colorbar(image, label="share of the row", shrink=0.8)
+    return figure
+
+
+def reliability(before: Sequence[dict], after: Sequence[dict], title: str) -> "Figure":
+    """Accuracy against confidence, before and after the temperature.
+
+    Args:
+        before, after: as `ser_gpu.evaluation.metrics.reliability` gives them.
+    """
+    figure = _new_figure(figsize=(8.4, 4.2), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, rows, name in zip(panels, (before, after), ("before temperature", "after temperature"), strict=True):
+        clips = sum(row["clips"] for row in rows)
+        confidence, accuracy = ([row[key] for row in rows] for key in ("confidence", "accuracy"))
+        axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfect calibration")
+        axes.plot(confidence, accuracy, color=BLUE, linewidth=1)
+        axes.scatter(confidence, accuracy, s=[600 * row["clips"] / clips + 8 for row in rows], color=BLUE)
+        axes.set(title=f"{name}: ECE {calibration_error(rows):.3f}", xlabel="confidence")
+        axes.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05))
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("share right (area of a point: clips)")
+    panels[0].legend(frameon=False, loc="lower right")
+    figure.suptitle(title, parse_math=False)
+    return figure
+
+
+def _new_figure(**settings: object) -> "Figure":
+    """matplotlib is imported with the first figure, since a command without it says how to get it."""
+    from matplotlib.figure import Figure
+
+    return Figure(**settings)

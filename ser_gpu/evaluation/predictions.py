@@ -1,0 +1,117 @@
+"""Predictions tables: the answers of trainings as CSV files, one row a clip, also compressed (`.csv.gz`)."""
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ser_gpu.corpora.clip import Clip
+from ser_gpu.evaluation import migrations
+from ser_gpu.evaluation.report import Answers
+from ser_gpu.files import replacing
+
+# all columns but those of the probabilities, one an emotion
+FIELDS = ("fold", "seed", "part", "clip", "corpus", "speaker", "gender", "intensity", "emotion", "predicted")
+_SMALLEST_PROBABILITY = 1e-6
+
+
+def rows(answers: Answers, part: str) -> list[dict]:
+    """The rows of a table: what the model answered for each clip, in full."""
+    return [
+        {
+            "part": part,
+            "clip": clip.id,
+            "corpus": clip.corpus,
+            "speaker": clip.speaker or "",
+            "gender": clip.gender or "",
+            "intensity": clip.get("intensity") or "",
+            "emotion": clip.emotion,
+            "predicted": answers.labels[best],
+            **{label: f"{share:.5f}" for label, share in zip(answers.labels, probabilities, strict=True)},
+        }
+        for clip, best, probabilities in zip(answers.clips, answers.predicted, answers.probabilities, strict=True)
+    ]
+
+
+def write(path: str | Path, rows: Sequence[dict]) -> None:
+    """Write rows as CSV, compressed where the name ends in `.gz`; the same rows give the same bytes."""
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, fieldnames=list(rows[0]))
+    table.writeheader()
+    table.writerows(rows)
+    content = text.getvalue().encode()
+    with replacing(path) as temporary:
+        temporary.write_bytes(gzip.compress(content, mtime=0) if Path(path).suffix == ".gz" else content)
+
+
+def read_rows(path: str | Path) -> list[dict[str, str]]:
+    """The rows of a table, those of an older one with today's columns.
+
+    Raises:
+        ValueError: the file is no such table.
+        OSError: it cannot be read.
+    """
+    try:
+        content = Path(path).read_bytes()
+        text = (gzip.decompress(content) if Path(path).suffix == ".gz" else content).decode()
+        found = [migrations.speaker_was_a_number(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
+    except (gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError, csv.Error):
+        raise ValueError(f"{path}: damaged, or not a CSV file") from None
+    if missing := {"part", "clip", "emotion", "predicted"} - set(found[0] if found else ()):
+        raise ValueError(f"{path}: not a table of predictions, it has no column {min(missing)}")
+    return found
+
+
+def read(path: str | Path, part: str = "test") -> Answers:
+    """The answers to one part.
+
+    Raises:
+        ValueError: the table holds no answer to that part, or is no table of predictions.
+        OSError: it cannot be read.
+    """
+    found = [row for row in read_rows(path) if row["part"] == part]
+    if not found:
+        raise ValueError(f"{path}: no answers to the {part} part")
+    labels = tuple(column for column in found[0] if column not in FIELDS)
+    probabilities = np.array([[float(row[label]) for label in labels] for row in found])
+    return Answers(
+        clips=tuple(map(_clip, found)),
+        labels=labels,
+        logits=np.log(np.maximum(probabilities, _SMALLEST_PROBABILITY)),
+        folds=np.array([int(row.get("fold", 0)) for row in found]),
+    )
+
+
+def together(answers: Answers) -> Answers:
+    """One answer for each clip and fold: the mean probability of the trainings that answered."""
+    members: dict[tuple[int, str], list[int]] = {}
+    for row, (fold, clip) in enumerate(zip(answers.folds, answers.clips, strict=True)):
+        members.setdefault((int(fold), clip.id), []).append(row)
+    first = [each[0] for each in members.values()]
+    mean = np.array([answers.probabilities[each].mean(axis=0) for each in members.values()])
+    return replace(
+        answers,
+        clips=tuple(answers.clips[row] for row in first),
+        logits=np.log(np.maximum(mean, _SMALLEST_PROBABILITY)),
+        temperature=1.0,
+        folds=answers.folds[first],
+    )
+
+
+def _clip(row: dict[str, str]) -> Clip:
+    """The clip of a row; its file need not exist."""
+    intensity = row.get("intensity")
+    return Clip(
+        id=row["clip"],
+        path=Path(row["clip"]),
+        emotion=row["emotion"],
+        speaker=row.get("speaker") or None,
+        corpus=row.get("corpus") or "",
+        gender=row.get("gender") or None,
+        extra=(("intensity", intensity),) if intensity else (),
+    )

@@ -1,0 +1,193 @@
+"""ser-gpu predict FILES...: name the emotion of recordings. Folders are searched for audio files."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ser_gpu.audio.error import AudioError, reason
+from ser_gpu.audio.folder import audio_files
+from ser_gpu.cli import common, console
+from ser_gpu.corpora import labels
+from ser_gpu.prediction import Prediction, UnexpectedError
+
+if TYPE_CHECKING:
+    from ser_gpu.model import SpeechEmotionModel
+    from ser_gpu.onnx import OnnxModel
+    from ser_gpu.voice import Voice
+
+STANDARD_INPUT = Path("-")
+UNSURE = "unsure"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and predict."""
+    args = _parser().parse_args(arguments)
+    return common.run(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print an answer, or an error, for each file in order."""
+    model = _model(args)
+    emotions = _chosen(args.emotions, model.labels)
+    voice = _voice(args.voice, model) if args.voice else None
+    paths = list(_files(args.files, args.json))
+    failed = False
+    with common.quiet_decoders():
+        for path, answer in _answers(model, paths, voice):
+            if isinstance(answer, AudioError):
+                failed = True
+                print(f"error: {answer}", file=sys.stderr, flush=True)
+                if args.json:
+                    console.print_json({"file": str(path), "error": str(answer)}, indent=None)
+            else:
+                _show(path, _among(answer, emotions, args.least), args)
+    return common.SOME_FAILED if failed else common.DONE
+
+
+def _model(args: argparse.Namespace) -> "SpeechEmotionModel | OnnxModel":
+    """The model of a checkpoint, or of an exported file, which needs no torch."""
+    if args.weights and Path(args.weights).suffix.lower() == ".onnx":
+        from ser_gpu.onnx import OnnxModel
+
+        if args.device not in (None, "cpu"):
+            raise ValueError(f"--device {args.device}: an .onnx file runs on the cpu here")
+        return OnnxModel(args.weights)
+    from ser_gpu.checkpoint import load_model
+
+    return load_model(args.weights, common.device(args.device))
+
+
+def _answers(
+    model: "SpeechEmotionModel | OnnxModel", paths: Sequence[Path], voice: "Voice | None"
+) -> Iterator[tuple[Path, Prediction | AudioError]]:
+    """What the model answers, in order; standard input is read when all before it is answered."""
+    for is_stream, group in groupby(paths, lambda path: path == STANDARD_INPUT):
+        if is_stream:
+            yield from ((path, _of_standard_input(model, voice)) for path in group)
+        else:
+            files = list(group)
+            yield from zip(files, model.predict_many(files, **_with(voice)), strict=True)
+
+
+def _of_standard_input(model: "SpeechEmotionModel | OnnxModel", voice: "Voice | None") -> Prediction | AudioError:
+    if sys.stdin is None:
+        return AudioError("standard input: is closed")
+    try:
+        return model.predict(sys.stdin.buffer, **_with(voice))
+    except AudioError as error:
+        return error
+    except Exception as error:
+        return UnexpectedError.of("standard input", f"unexpected error, please report it ({reason(error)})")
+
+
+def _with(voice: "Voice | None") -> dict[str, "Voice"]:
+    """The argument of a model that knows voices."""
+    return {} if voice is None else {"voice": voice}
+
+
+def _voice(path: str, model: "SpeechEmotionModel | OnnxModel") -> "Voice":
+    """The voice of a file that `ser-gpu enrol` wrote with this model."""
+    from ser_gpu.model import SpeechEmotionModel
+    from ser_gpu.voice import Voice, VoiceError, require_model
+
+    if not isinstance(model, SpeechEmotionModel):
+        raise ValueError(f"--voice {path}: an .onnx file takes no voice, name a .pth checkpoint")
+    voice = Voice.load(path)
+    try:
+        require_model(voice, model)
+    except VoiceError as error:
+        raise VoiceError(f"{path}: {error}") from None
+    return voice
+
+
+def _show(path: Path, answer: Prediction, args: argparse.Namespace) -> None:
+    ranked = sorted(answer.probabilities.items(), key=lambda item: -item[1])
+    shown = dict(ranked[: args.top])
+    if args.json:
+        said = {"emotion": answer.emotion, "confidence": answer.confidence, "probabilities": shown}
+        console.print_json({"file": str(path), **said}, indent=None)
+    else:
+        console.show_prediction(str(path), answer.emotion, answer.confidence, shown)
+
+
+def _among(answer: Prediction, emotions: Sequence[str], least: float) -> Prediction:
+    """The answer among some emotions alone; "unsure" where the likeliest has less than `least`."""
+    if len(emotions) == len(answer.probabilities) and answer.confidence >= least:
+        return answer
+    total = sum(answer.probabilities[emotion] for emotion in emotions)
+    shares = {e: answer.probabilities[e] / total if total > 0 else 1 / len(emotions) for e in emotions}
+    best = max(shares, key=shares.__getitem__)
+    return Prediction(best if shares[best] >= least else UNSURE, shares[best], shares)
+
+
+def _chosen(names: str | None, known: Sequence[str]) -> tuple[str, ...]:
+    """The emotions that --emotions names, in the order of the model's."""
+    if names is None:
+        return tuple(known)
+    try:
+        chosen = labels.subset([name for name in names.split(",") if name.strip()], known)
+    except ValueError as error:
+        raise ValueError(f"--emotions {names}: {error}") from None
+    if len(chosen) < 2:
+        raise ValueError(f"--emotions {names}: name two or more of {', '.join(known)}")
+    return chosen
+
+
+def _files(names: Sequence[str], json: bool) -> Iterator[Path]:
+    """The files to answer, those of folders in order of their paths; what is skipped in a folder is said."""
+    for path in map(Path, names):
+        if path == STANDARD_INPUT or not _is_folder(path):
+            yield path
+            continue
+        inside = audio_files(path)
+        reasons = ", ".join(f"{count:,} ({reason})" for reason, count in inside.skipped_counts.items())
+        if not inside.paths:
+            raise ValueError(f"{path}: no audio file in this folder{f'; skipped: {reasons}' if reasons else ''}")
+        if reasons:
+            console.err.print(f"note: {path}: skipped {reasons}")
+        if json:
+            for skipped, reason in inside.skipped:
+                console.print_json({"file": str(skipped), "skipped": reason}, indent=None)
+        yield from inside.paths
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # such as a name that is too long: reading it will say so
+        return False
+
+
+def _share(text: str) -> float:
+    """An argparse type: a share from 0 to 1."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share <= 1.0:
+        raise argparse.ArgumentTypeError(f"must be between 0 and 1, got {text!r}")
+    return share
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ser-gpu predict",
+        description="Name the emotion in recordings of a voice, with a confidence for each emotion.",
+    )
+    add = parser.add_argument
+    add("files", nargs="+", metavar="FILE", help="audio of any rate and length, folders, or - for standard input")
+    add("--weights", help="checkpoint, or .onnx file of ser-gpu export (default: the shipped one)")
+    add("--voice", metavar="FILE", help="the speaker's voice, as ser-gpu enrol wrote it with the same checkpoint")
+    add("--emotions", metavar="A,B,...", help="answer among these emotions alone (default: all that the model knows)")
+    add("--least", type=_share, default=0.0, metavar="P", help=f"answer {UNSURE!r} where no emotion reaches this share")
+    add("--top", type=common.positive_int, help="emotions to show (default: all)")
+    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    add("--json", action="store_true", help="one JSON object a file and line, with an error where there is no answer")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

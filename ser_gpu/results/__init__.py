@@ -1,1 +1,0 @@
-"""What came of it: metrics, figures, and what the terminal shows."""

@@ -1,0 +1,66 @@
+"""What a training is about: clips on a device, and the part of each."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ser_gpu.audio.clip_bank import ClipBank
+from ser_gpu.corpora.clip import PARTS, Clip
+from ser_gpu.corpora.labels import ordered
+from ser_gpu.corpora.splits import Split
+
+
+class Dataset:
+    """What a training is about: the clips on a device, their emotions, and the rows of each part.
+
+    Args:
+        clips: in the order of the bank.
+        bank: their waveforms.
+        split: which part each clip is in; clips that it does not name are left out.
+
+    Attributes:
+        labels: names of the emotions that occur, in canonical order.
+        targets: emotion of each clip, an index of `labels`, [N] int64; -1 where the clip is left out.
+        rows: rows of each part, [N'] int64; a part may be empty.
+        corpora: names of the corpora that occur.
+        corpus: of each clip, an index of `corpora`, [N] int64.
+        known: which labels each corpus has, [K, C] bool; None where each has all.
+
+    Raises:
+        ValueError: nothing to train on, or fewer than two emotions.
+    """
+
+    def __init__(self, clips: Sequence[Clip], bank: ClipBank, split: Split):
+        device = bank.lengths.device
+        self.clips = tuple(clips)
+        self.bank = bank
+        self.split = split
+        part_of = [split.part_of.get(clip.id) for clip in clips]
+        self.labels = ordered(clip.emotion for clip, part in zip(clips, part_of, strict=True) if part)
+        index = {label: i for i, label in enumerate(self.labels)}
+        self.targets = torch.tensor([index.get(clip.emotion, -1) for clip in clips], device=device)
+        self.rows: dict[str, Tensor] = {
+            part: torch.tensor([row for row, its in enumerate(part_of) if its == part], dtype=torch.int64).to(device)
+            for part in PARTS
+        }
+        used = [clip for clip, part in zip(clips, part_of, strict=True) if part]
+        self.corpora = tuple(sorted({clip.corpus for clip in used}))
+        place = {corpus: i for i, corpus in enumerate(self.corpora)}
+        self.corpus = torch.tensor([place.get(clip.corpus, -1) for clip in clips], device=device)
+        has = {(clip.corpus, clip.emotion) for clip in used}
+        known = [[(corpus, label) in has for label in self.labels] for corpus in self.corpora]
+        self.known = None if all(map(all, known)) else torch.tensor(known, device=device)
+        if len(self.rows["train"]) == 0:
+            raise ValueError(f"no clip in the training part: {len(clips)} clips are too few for this split")
+        if len(self.labels) < 2:
+            raise ValueError(f"all clips are {self.labels[0]}: a model needs two emotions or more")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the clips are."""
+        return self.targets.device
+
+    def clips_of(self, part: str) -> list[Clip]:
+        """The clips of one part, in the order of its rows."""
+        return [self.clips[row] for row in self.rows[part].tolist()]

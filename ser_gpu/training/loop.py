@@ -1,0 +1,276 @@
+"""The training loop: the weights and how they are updated."""
+
+import math
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ser_gpu.config import ModelConfig
+from ser_gpu.evaluation import metrics, report
+from ser_gpu.evaluation.report import Answers
+from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.stages import speaker_norm
+from ser_gpu.stages.spectrogram_augment import Mixup
+from ser_gpu.training import initial, sampler
+from ser_gpu.training.config import TrainConfig, completed
+from ser_gpu.training.dataset import Dataset
+from ser_gpu.training.differences import first_difference, split_difference
+from ser_gpu.training.optimizers import build_optimizers
+
+# A guess costs ln C nats; ten times that is no slow start, the weights have left the range in which they can be trained
+DIVERGED_GUESSES = 10.0
+
+
+class DivergedError(ValueError):
+    """A training whose loss is not a number, or far above that of a guess."""
+
+
+class Trainer:
+    """One training from its first step to its last: model, moving average, optimizers, schedule, history.
+
+    Everything random in an epoch is seeded by (seed, epoch), so a training that is resumed after an epoch goes on as
+    if it had not stopped.
+
+    Args:
+        config: schedule, seed, optimizer.
+        model_config: the network, its front end and its augmentation.
+        dataset: the clips; their device is the training's.
+        bfloat16: in the CNN.
+        init: checkpoint with the first weights; None, they are drawn.
+
+    Raises:
+        ValueError: the checkpoint does not fit, or the settings do not fit the clips or the network.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model_config: ModelConfig,
+        dataset: Dataset,
+        bfloat16: bool,
+        init: str | Path | None = None,
+    ):
+        self.config = config
+        self.dataset = dataset
+        self.device = dataset.device
+        self.bfloat16 = bfloat16
+        source = None if init is None else initial.load(init)
+        torch.manual_seed(config.seed)
+        self.model = SpeechEmotionModel(model_config, dataset.labels).to(self.device)
+        if source is not None:
+            initial.take_weights(self.model, source, init)
+        if config.grouped_share > 0 and not speaker_norm.layers(self.model.cnn):
+            raise ValueError(f"training.grouped_share: the network {model_config.cnn.network!r} has no SpeakerNorm2d")
+        self.ema = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
+        self.ema.eval()
+        self.mixup = Mixup(model_config.augment, len(dataset.labels))
+        self.optimizers = build_optimizers(self.model, config)
+        self.rows = torch.cat([dataset.rows[part] for part in config.parts])
+        self.batch_size = min(config.batch_size, len(self.rows))
+        self.steps = len(self.rows) // self.batch_size
+        self.sampler = sampler.build(dataset, self.rows, config)
+        self.schedules = [self._one_cycle(optimizer) for optimizer in self.optimizers]
+        self.history: list[dict] = []
+
+    def fit(self, after_epoch: Callable[[dict], None], on_step: Callable[[], None] = lambda: None) -> None:
+        """Train the epochs that are left; `after_epoch` gets the epoch's row of history.
+
+        Raises:
+            DivergedError: names epoch and step; the epoch is not in the history.
+        """
+        while len(self.history) < self.config.epochs:
+            epoch, start = len(self.history) + 1, time.perf_counter()
+            losses = self.train_steps(on_step).tolist()  # all that is read back from the device
+            seconds = time.perf_counter() - start
+            self._check(epoch, losses)
+            row = {
+                "epoch": epoch,
+                "lr": self.schedules[0].get_last_lr()[0],
+                "train_loss": fmean(losses),
+                **self.validate(),
+                "seconds": seconds,
+                "clips_per_second": self.steps * self.batch_size / seconds,
+            }
+            self.history.append(row)
+            after_epoch(row)
+
+    def train_steps(self, on_step: Callable[[], None]) -> Tensor:
+        """The steps of an epoch, none of which waits for the device; their losses, still there.
+
+        Shape: -> [steps].
+        """
+        seed = self.config.seed * 100_003 + len(self.history) + 1
+        random.seed(seed)
+        torch.manual_seed(seed)
+        self.model.train()
+        bank, most = self.dataset.bank, 2 * self.model.config.audio.clip_samples
+        some_are_longer = bank.longest > most
+        losses = []
+        for batch in self.sampler.batches(self.steps):
+            spectrogram = self.model.spectrogram(*bank.batch(batch.rows, most=most, random=some_are_longer))
+            spectrogram, targets = self.mixup(spectrogram, self.dataset.targets[batch.rows], batch.groups)
+            speaker_norm.set_groups(self.model.cnn, batch.groups)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+                logits = self.model.cnn(spectrogram)
+            loss = members_loss(logits, targets, self.config.label_smoothing, self._known(batch.rows))
+            self.model.zero_grad(set_to_none=True)
+            loss.backward()
+            for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
+                optimizer.step()
+                schedule.step()
+            self.ema.update_parameters(self.model)
+            losses.append(loss.detach())
+            on_step()
+        return torch.stack(losses)
+
+    def _known(self, rows: Tensor) -> Tensor | None:
+        """The labels that the corpus of each clip has; None where every corpus has all.
+
+        Shape: [B] -> [B, C] bool.
+        """
+        return None if self.dataset.known is None else self.dataset.known[self.dataset.corpus[rows]]
+
+    @property
+    def is_validated(self) -> bool:
+        """True where there is a validation part, and it is not trained on."""
+        return "validation" not in self.config.parts and len(self.dataset.rows["validation"]) > 0
+
+    def validate(self) -> dict[str, float]:
+        """Loss, accuracy and UAR of the moving average on the validation part, without test-time augmentation, for
+        speed; nothing where the part is empty or trained on."""
+        if not self.is_validated:
+            return {}
+        found = self.answers("validation", tta=False)
+        scores = found.headline()
+        return {
+            "validation_loss": metrics.log_loss(found.truth, found.logits),
+            "validation_accuracy": scores["accuracy"],
+            "validation_uar": scores["uar"],
+            **self._by_corpus(found),
+        }
+
+    def _by_corpus(self, found: Answers) -> dict[str, float]:
+        """UAR of each corpus that is validated, where the training knows several."""
+        if len(self.dataset.corpora) == 1:
+            return {}
+        of = np.array([clip.corpus for clip in found.clips])
+        rows = {corpus: of == corpus for corpus in self.dataset.corpora if (of == corpus).any()}
+        scores = {corpus: metrics.headline(found.truth[own], found.predicted[own]) for corpus, own in rows.items()}
+        return {f"validation_uar_{corpus}": score["uar"] for corpus, score in scores.items()}
+
+    def answers(self, part: str, tta: bool = True) -> Answers:
+        """What the moving average answers on one part."""
+        rows, clips = self.dataset.rows[part], self.dataset.clips_of(part)
+        return report.answers(self.ema.module.eval(), self.dataset.bank, rows, clips, tta)
+
+    def finish(self, temperature: float | None = None) -> SpeechEmotionModel:
+        """The moving average as a model, with this temperature, else the one that fits the validation part, else 1."""
+        model = self.ema.module.eval()
+        if temperature is None and self.is_validated:
+            found = self.answers("validation")
+            temperature = metrics.fit_temperature(found.logits, found.truth)
+        model.temperature.fill_(1.0 if temperature is None else temperature)
+        return model
+
+    def state(self) -> dict:
+        """What `restore` needs to go on after this epoch."""
+        return {
+            "config": asdict(self.config),
+            "model_config": self.model.config.as_dict(),
+            "bfloat16": self.bfloat16,
+            "split": self.dataset.split.part_of,
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedules": [schedule.state_dict() for schedule in self.schedules],
+            "history": self.history,
+        }
+
+    def restore(self, state: dict) -> None:
+        """Go on from a saved state.
+
+        Raises:
+            ValueError: the state is of a training with other settings or other clips; names the first difference.
+        """
+        own = self.state()
+        if missing := [name for name in own if name not in state]:
+            raise ValueError(f"the resume file has no {missing[0]}: another version wrote it, name another --out")
+        for name in ("config", "model_config", "bfloat16"):
+            stored = completed(state[name]) if name == "config" else state[name]
+            if difference := first_difference(stored, own[name], name):
+                raise ValueError(f"the resume file is of another training: {difference}")
+        if difference := split_difference(state["split"], own["split"]):
+            raise ValueError(f"the resume file is of a training on other clips: {difference}")
+        self.model.load_state_dict(state["model"])
+        self.ema.load_state_dict(state["ema"])
+        for own, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            own.load_state_dict(saved)
+        for own, saved in zip(self.schedules, state["schedules"], strict=True):
+            own.load_state_dict(saved)
+        self.history = state["history"]
+
+    def _check(self, epoch: int, losses: Sequence[float]) -> None:
+        """Raise where the losses of an epoch, or the loss after its last step, say that the training has diverged."""
+        for step, loss in enumerate(losses, start=1):
+            if not math.isfinite(loss):
+                raise DivergedError(f"the loss of epoch {epoch}, step {step} is {loss}")
+        rows = self.rows[: self.batch_size]
+        clips = [self.dataset.clips[row] for row in rows.tolist()]
+        found = report.answers(self.ema.module.eval(), self.dataset.bank, rows, clips, tta=False)
+        after = metrics.log_loss(found.truth, found.logits)
+        guess = math.log(len(self.dataset.labels))
+        for loss, when in (
+            (fmean(losses), f"the mean loss of epoch {epoch}"),
+            (after, f"the loss after epoch {epoch}"),
+        ):
+            if not loss <= DIVERGED_GUESSES * guess:  # written so that NaN is caught too
+                raise DivergedError(f"{when} is {loss:.3g}, where a guess has {guess:.3g}")
+
+    def _one_cycle(self, optimizer: Optimizer) -> OneCycleLR:
+        """The same warm-up and the same fall to nothing for every optimizer, from its own peak learning rate."""
+        steps, warmup = self.config.epochs * self.steps, self.config.warmup
+        if warmup * steps == 1.0:  # OneCycleLR would divide by zero
+            warmup *= 1.001
+        return OneCycleLR(
+            optimizer, optimizer.defaults["lr"], total_steps=steps, pct_start=warmup, cycle_momentum=False
+        )
+
+
+def members_loss(logits: Tensor, targets: Tensor, label_smoothing: float, known: Tensor | None = None) -> Tensor:
+    """Cross-entropy with smoothed labels, the mean over clips and over the members of the ensemble.
+
+    Args:
+        known: the labels that each clip could have; the others, which its corpus lacks, are no answers for it, and the
+            loss says nothing of them. None, every label.
+
+    Shape: [K, B, C], [B, C], [B, C] bool -> [].
+    """
+    if known is not None:
+        known = known | (targets > 0)  # mixup can bring a label of another corpus
+        share = known / known.sum(dim=1, keepdim=True)
+        targets = torch.lerp(targets, share, label_smoothing)
+        likelihood = logits.float().masked_fill(~known, -torch.inf).log_softmax(dim=2).masked_fill(~known, 0.0)
+        return -(targets * likelihood).sum(dim=2).mean()
+    targets = targets.expand_as(logits).flatten(0, 1)
+    return F.cross_entropy(logits.float().flatten(0, 1), targets, label_smoothing=label_smoothing)
+
+
+def use_bfloat16(choice: str, device: torch.device) -> bool:
+    """ "on", "off", or "auto": on a GPU, and on a processor that multiplies in bfloat16."""
+    if choice != "auto":
+        return choice == "on"
+    if device.type == "cuda":
+        return True
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))

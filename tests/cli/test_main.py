@@ -1,0 +1,52 @@
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from ser_gpu.cli import main
+from ser_gpu.version import __version__
+
+
+def test_help_lists_every_command_with_a_line(capsys):
+    for arguments in ([], ["--help"], ["-h"]):
+        assert main.main(arguments) == 0
+        printed = capsys.readouterr().out
+        assert all(f"  {name}" in printed and what in printed for name, what in main.COMMANDS.items())
+
+
+def test_the_version_is_the_packages(capsys):
+    assert main.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"ser-gpu {__version__}\n"
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_every_command_has_its_own_help(name, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main.main([name, "--help"])
+    assert caught.value.code == 0
+    assert f"usage: ser-gpu {name}" in capsys.readouterr().out
+    assert callable(import_module(f"ser_gpu.{name}").main)
+
+
+def test_an_unknown_command_is_one_line(capsys):
+    assert main.main(["trian"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: no such command: 'trian'; there are predict, ")
+
+
+def test_a_library_that_is_not_installed_is_named():
+    script = "import sys; sys.modules['scipy'] = None; from ser_gpu.cli.main import main; sys.exit(main(['evaluate']))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "error: scipy is not installed: pip install 'ser_gpu[train]'\n")
+
+
+def test_arguments_and_exit_code_are_the_commands(tmp_path, capsys):
+    assert main.main(["predict", str(tmp_path)]) == 2
+    assert "no audio file in this folder" in capsys.readouterr().err
+
+
+def test_listing_the_commands_loads_none_of_them():
+    script = "import sys; from ser_gpu.cli.main import main; main(['--help']); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"

@@ -1,0 +1,136 @@
+import csv
+import gzip
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.evaluation import migrations, predictions
+from ser_gpu.evaluation.report import Answers
+
+
+@pytest.fixture
+def answers(clips):
+    generator = np.random.default_rng(0)
+    return Answers(clips, EMOTIONS, generator.normal(size=(len(clips), 8)), temperature=0.7)
+
+
+@pytest.fixture(params=[".csv", ".csv.gz"])
+def table(request, answers, tmp_path):
+    """Answers of two folds, and of the validation part, as a cross-validation writes them."""
+    rows = [
+        {"fold": number % 2, "seed": 0, **row, "part": "test" if number % 4 else "validation"}
+        for number, row in enumerate(predictions.rows(answers, "test"))
+    ]
+    path = tmp_path / f"table.predictions{request.param}"
+    predictions.write(path, rows)
+    return path
+
+
+def test_what_is_read_is_what_was_written(table, answers, clips):
+    test, validation = (predictions.read(table, part) for part in ("test", "validation"))
+    assert len(test.clips) + len(validation.clips) == len(clips)
+    assert test.labels == EMOTIONS
+    inside = [number for number in range(len(clips)) if number % 4]
+    # eight shares with five digits, which are made to sum to one
+    np.testing.assert_allclose(test.probabilities, answers.probabilities[inside], atol=5e-5, rtol=0)
+    assert (test.truth == answers.truth[inside]).all()
+    assert test.folds.tolist() == [number % 2 for number in inside]
+    for mine, theirs in zip(test.clips, (clips[number] for number in inside), strict=True):
+        for name in ("id", "emotion", "speaker", "gender", "corpus"):
+            assert getattr(mine, name) == getattr(theirs, name)
+        assert mine.get("intensity") == theirs.get("intensity")
+    with pytest.raises(ValueError, match="no answers to the train part"):
+        predictions.read(table, "train")
+
+
+def test_the_report_is_that_of_the_answers(table, answers):
+    inside = [number for number in range(len(answers.clips)) if number % 4]
+    whole = replace(answers, clips=tuple(answers.clips[i] for i in inside), logits=answers.logits[inside])
+    expected, report = whole.report(by_speaker=True), predictions.read(table).report(by_speaker=True)
+    for exact in ("clips", "accuracy", "uar", "interval95", "confusion", "by", "per_emotion"):
+        assert report[exact] == expected[exact]
+    assert report["ece"] == pytest.approx(expected["ece"], abs=1e-3), "probabilities are stored with five digits"
+
+
+def test_nothing_but_the_needed_columns_is_needed(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("part,clip,emotion,predicted,happy,bored\ntest,a,bored,bored,0.25,0.75\n")
+    read = predictions.read(path)
+    assert read.labels == ("happy", "bored")
+    assert (read.clips[0].speaker, read.clips[0].gender, read.folds.tolist()) == (None, None, [0])
+    assert read.report(by_speaker=True)["accuracy"] == 1.0
+
+
+def test_trainings_answer_together_by_the_mean_of_their_probabilities(table):
+    one = predictions.read(table)
+    other = one.probabilities[:, ::-1]
+    both = Answers(
+        one.clips * 2,
+        one.labels,
+        np.log(np.concatenate([one.probabilities, other])),
+        folds=np.tile(one.folds, 2),
+    )
+    together = predictions.together(both)
+    assert together.clips == one.clips
+    assert (together.folds == one.folds).all()
+    np.testing.assert_allclose(together.probabilities, (one.probabilities + other) / 2, atol=1e-6)
+
+
+def test_the_same_rows_give_the_same_bytes(answers, tmp_path):
+    rows = predictions.rows(answers, "test")
+    for name in ("a.csv.gz", "b.csv.gz"):
+        predictions.write(tmp_path / name, rows)
+    assert (tmp_path / "a.csv.gz").read_bytes() == (tmp_path / "b.csv.gz").read_bytes()
+    with gzip.open(tmp_path / "a.csv.gz", "rt", newline="") as file:
+        assert len(list(csv.DictReader(file))) == len(rows)
+
+
+def test_a_table_of_version_0_1_is_read(tmp_path):
+    path = tmp_path / "old.csv"
+    path.write_text(
+        "fold,seed,part,clip,actor,emotion,predicted,sad,happy\n"
+        "1,0,test,03-01-04-01-01-01-05,5,sad,sad,0.9,0.1\n1,0,test,03-01-04-01-01-01-12,12,sad,sad,0.9,0.1\n"
+    )
+    assert [(clip.speaker, clip.gender) for clip in predictions.read(path).clips] == [("05", "male"), ("12", "female")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv.gz", b"no gzip"),
+        ("a.csv.gz", gzip.compress(b"part,clip", mtime=0)[:-4]),
+        ("a.csv", b"\xff\xfe\x00"),
+        ("a.csv", b"a,b\n1,2\n"),
+        ("a.csv", b""),
+    ],
+)
+def test_what_is_no_table_is_one_line(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name}: (damaged, or not a CSV file|not a table of predictions)"):
+        predictions.read(tmp_path / name)
+
+
+def test_scores_of_version_0_1_get_their_names_of_today():
+    old = {
+        "test": {
+            "calibration_error": 0.1,
+            "calibration_error_before_temperature": 0.2,
+            "per_emotion": {"sad": {"recall": 0.5, "recall_by_intensity": {"normal": 0.4}}},
+            "by_intensity": {"normal": {"uar": 0.3}},
+            "by_sex": {"male": {"uar": 0.4}},
+        },
+        "rows": [{"by_sex": {"female": {"uar": 0.6}}}],
+    }
+    new = {
+        "test": {
+            "ece": 0.1,
+            "ece_before_temperature": 0.2,
+            "per_emotion": {"sad": {"recall": 0.5, "recall_by": {"intensity": {"normal": 0.4}}}},
+            "by": {"intensity": {"normal": {"uar": 0.3}}, "gender": {"male": {"uar": 0.4}}},
+        },
+        "rows": [{"by": {"gender": {"female": {"uar": 0.6}}}}],
+    }
+    assert migrations.scores_by_sex(old) == new
+    assert migrations.scores_by_sex(new) == new

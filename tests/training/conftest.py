@@ -1,0 +1,29 @@
+import pytest
+
+from ser_gpu import corpora
+from ser_gpu.audio.clip_bank import ClipBank
+from ser_gpu.config import AudioConfig, AugmentConfig, CnnConfig, ModelConfig
+from ser_gpu.corpora.splits import Protocol
+from ser_gpu.training.config import TrainConfig
+from ser_gpu.training.loop import Dataset, Trainer
+
+
+@pytest.fixture(scope="session")
+def dataset(tiny_ravdess):
+    clips = corpora.load(tiny_ravdess).clips
+    return Dataset(clips, ClipBank.read([clip.path for clip in clips], 16_000), Protocol().split(clips))
+
+
+def small_model(**augment):
+    return ModelConfig(
+        audio=AudioConfig(clip_seconds=1.0), augment=AugmentConfig(**augment), cnn=CnnConfig(width=8, depth=3)
+    )
+
+
+def make_trainer(dataset, model_config=None, **changes):
+    config = TrainConfig(**{"epochs": 2, "batch_size": 64} | changes)
+    return Trainer(config, model_config or small_model(), dataset, bfloat16=False)
+
+
+def nothing(*_):
+    pass

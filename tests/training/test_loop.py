@@ -1,0 +1,203 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ser_gpu import checkpoint
+from ser_gpu.audio.clip_bank import ClipBank
+from ser_gpu.config import AudioConfig, AugmentConfig, CnnConfig, ModelConfig
+from ser_gpu.corpora.splits import Split
+from ser_gpu.training.loop import Dataset, DivergedError, use_bfloat16
+from tests.training.conftest import make_trainer, nothing, small_model
+
+
+def weights(trainer):
+    return trainer.ema.module.state_dict()
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def dataset_of(dataset, part_of=None, **changes):
+    """The same recordings with other parts, or other facts about the clips."""
+    clips = [replace(clip, **changes) for clip in dataset.clips]
+    split = Split({clip.id: part_of(clip) for clip in clips}) if part_of else dataset.split
+    return Dataset(clips, dataset.bank, split)
+
+
+def test_labels_are_those_that_occur_in_canonical_order(dataset):
+    of_two = Dataset(
+        [replace(clip, emotion="bored" if i % 2 else "sad") for i, clip in enumerate(dataset.clips)],
+        dataset.bank,
+        dataset.split,
+    )
+    assert of_two.labels == ("sad", "bored")
+    assert of_two.targets.tolist() == [i % 2 for i in range(len(dataset.clips))]
+    assert make_trainer(of_two).model.labels == ("sad", "bored")
+
+
+def test_a_part_may_be_empty_but_for_training(dataset):
+    everything = dataset_of(dataset, lambda clip: "train")
+    trainer = make_trainer(everything, epochs=1)
+    trainer.fit(nothing)
+    assert not any(name.startswith("validation") for name in trainer.history[0])
+    assert float(trainer.finish().temperature) == 1.0
+    with pytest.raises(ValueError, match="no clip in the training part"):
+        dataset_of(dataset, lambda clip: "test")
+
+
+def test_a_model_needs_two_emotions(dataset):
+    with pytest.raises(ValueError, match="all clips are sad"):
+        dataset_of(dataset, emotion="sad")
+
+
+def test_clips_that_the_split_does_not_name_are_left_out(dataset):
+    some = Split({name: part for name, part in dataset.split.part_of.items() if part != "test"})
+    smaller = Dataset(dataset.clips, dataset.bank, some)
+    assert len(smaller.rows["test"]) == 0
+    assert torch.equal(smaller.rows["train"], dataset.rows["train"])
+
+
+def test_the_same_seed_gives_the_same_weights(dataset):
+    first, second, other = (make_trainer(dataset, seed=seed, epochs=1) for seed in (0, 0, 1))
+    for trainer in (first, second, other):
+        trainer.fit(nothing)
+    assert_same(weights(first), weights(second))
+    assert not torch.equal(*(next(trainer.model.cnn.parameters()) for trainer in (first, other)))
+
+
+def test_a_training_that_goes_on_from_its_state_ends_with_the_same_weights(dataset, tmp_path):
+    whole = make_trainer(dataset)
+    rows = []
+    whole.fit(lambda row: torch.save(whole.state(), tmp_path / f"{row['epoch']}.pth") or rows.append(row))
+    resumed = make_trainer(dataset)
+    resumed.restore(checkpoint.read(tmp_path / "1.pth"))
+    resumed.fit(nothing)
+    assert_same(weights(whole), weights(resumed))
+    assert [row["train_loss"] for row in resumed.history] == [row["train_loss"] for row in rows]
+
+
+def test_the_network_learns(dataset):
+    """Without augmentation, twenty epochs tell eight pure tones apart."""
+    trainer = make_trainer(dataset, small_model(enabled=False), epochs=20, batch_size=16, lr=1e-2, ema_decay=0.5)
+    trainer.fit(nothing)
+    assert trainer.history[-1]["train_loss"] < 0.75 * trainer.history[0]["train_loss"]
+    assert trainer.history[-1]["validation_accuracy"] > 0.8
+
+
+def test_a_step_reads_a_random_stretch_of_twice_the_window_of_a_long_clip(dataset, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    noises = [torch.randn(seconds * 16_000, generator=generator) / 8 for seconds in (1, 1, 20, 20)]
+    clips = [replace(dataset.clips[row], emotion=("sad", "happy")[row % 2]) for row in range(4)]
+    bank = ClipBank.from_waveforms(noises, 16_000)
+    config = ModelConfig(audio=AudioConfig(clip_seconds=1.0), augment=AugmentConfig(), cnn=CnnConfig(width=2, depth=2))
+    trainer = make_trainer(Dataset(clips, bank, Split({clip.id: "train" for clip in clips})), config, batch_size=4)
+    seen, spectrogram = [], trainer.model.spectrogram
+    monkeypatch.setattr(trainer.model, "spectrogram", lambda *batch: seen.append(batch) or spectrogram(*batch))
+    trainer.train_steps(nothing)
+    trainer.history.append({})  # the next epoch
+    trainer.train_steps(nothing)
+    (first, lengths), (second, _) = seen
+    assert first.shape == second.shape == (4, 32_000)
+    assert lengths.sort().values.tolist() == [16_000, 16_000, 32_000, 32_000]
+    longest = [batch[length == 32_000] for batch, length in seen]
+    assert not torch.equal(*(each.sort(dim=0).values for each in longest)), "another stretch in another epoch"
+
+
+def test_short_clips_draw_no_stretch(dataset, monkeypatch):
+    """So a corpus of short clips trains as if there were no long ones anywhere: the same draws."""
+    drawn = []
+    batch = dataset.bank.batch
+    monkeypatch.setattr(dataset.bank, "batch", lambda *rows, random=False, **most: drawn.append(random) or batch(*rows))
+    make_trainer(dataset).train_steps(nothing)
+    assert set(drawn) == {False}
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(dataset):
+    trainer = make_trainer(dataset, lr=1e30)
+    with pytest.raises(DivergedError, match=r"the loss of epoch \d, step \d is (nan|inf)"):
+        trainer.fit(nothing)
+
+
+def test_a_loss_that_explodes_stops_the_training_though_it_is_a_number(dataset):
+    trainer = make_trainer(dataset, lr=1e4, optimizer="adamw")
+    with pytest.raises(DivergedError, match=r"loss (of|after) epoch 1 is [\d.e+]+, where a guess has 2\.08"):
+        trainer.fit(nothing)
+    assert trainer.history == []
+
+
+@pytest.mark.parametrize("spoilt", [math.nan, 1e6])
+def test_what_the_last_step_did_is_seen(spoilt, dataset, monkeypatch):
+    """No loss of a step tells of the step after it."""
+    trainer = make_trainer(dataset, epochs=1)
+    steps = trainer.train_steps
+
+    def spoil(on_step):
+        losses = steps(on_step)
+        with torch.no_grad():
+            for parameter in trainer.ema.module.cnn.parameters():
+                parameter.mul_(spoilt)
+        return losses
+
+    monkeypatch.setattr(trainer, "train_steps", spoil)
+    with pytest.raises(DivergedError, match="the loss after epoch 1 is"):
+        trainer.fit(nothing)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"lr": 1e-4}, "lr is 0.002 there and 0.0001 here"), ({"seed": 3}, "seed is 0 there and 3 here")],
+)
+def test_a_state_of_other_settings_is_refused(dataset, change, message):
+    state = make_trainer(dataset).state()
+    with pytest.raises(ValueError, match=message):
+        make_trainer(dataset, **change).restore(state)
+
+
+def test_a_state_of_another_model_is_refused(dataset):
+    state = make_trainer(dataset).state()
+    with pytest.raises(ValueError, match="enabled is True there and False here"):
+        make_trainer(dataset, small_model(enabled=False)).restore(state)
+
+
+def test_a_state_of_other_clips_says_which_differ(dataset):
+    state = make_trainer(dataset).state()
+    first, second, third, *_ = (clip.id for clip in dataset.clips)
+    part_of = dict(state["split"])
+    moved = part_of[third] = {"train": "test"}.get(part_of[third], "train")
+    there = {**state, "split": {"a": "train", "b": "train", "c": "train", **part_of}}
+    del there["split"][first], there["split"][second]
+    with pytest.raises(ValueError, match="of a training on other clips") as caught:
+        make_trainer(dataset).restore(there)
+    here = dataset.split.part_of[third]
+    said = f"3 missing (a, b, ...); 2 new ({first}, {second}); 1 in another part ({third}: {moved} there, {here} here)"
+    assert str(caught.value).endswith(said)
+    assert len(str(caught.value)) < 200
+
+
+def test_a_state_of_another_version_is_refused(dataset):
+    state = make_trainer(dataset).state()
+    del state["split"]
+    with pytest.raises(ValueError, match="the resume file has no split: another version wrote it"):
+        make_trainer(dataset).restore(state)
+
+
+def test_a_refit_trains_on_every_clip_outside_the_test_part(dataset):
+    trainer = make_trainer(dataset, refit=True)
+    trained = {dataset.clips[row].id for row in trainer.rows.tolist()}
+    assert trained == {clip.id for part in ("train", "validation") for clip in dataset.clips_of(part)}
+    assert not trained & {clip.id for clip in dataset.clips_of("test")}
+
+
+def test_a_warm_up_of_one_step_is_no_division_by_zero(dataset):
+    make_trainer(dataset, epochs=1, batch_size=len(dataset.rows["train"]) // 2, warmup=0.5).fit(nothing)
+
+
+@pytest.mark.parametrize(("units", "fast"), [({}, False), ({"amx_bf16": True}, True), ({"avx512_bf16": True}, True)])
+def test_bfloat16_is_left_to_processors_that_multiply_in_it(units, fast, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units)
+    assert use_bfloat16("auto", torch.device("cpu")) is fast
+    assert [use_bfloat16(choice, torch.device("cpu")) for choice in ("on", "off")] == [True, False]
