@@ -1,0 +1,163 @@
+"""ser-gpu live: the emotion of the last seconds, twice a second, from a microphone or raw samples on standard input."""
+
+import argparse
+import queue
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ser_gpu.audio.error import AudioError
+from ser_gpu.checkpoint import load_model
+from ser_gpu.cli import common, console
+from ser_gpu.extras import extra
+from ser_gpu.prediction import Prediction
+from ser_gpu.timeline.stream import Stream
+
+STEP_SECONDS = 0.5
+FORMATS = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4", "u8": "u1"}
+_HELD_SECONDS = 10.0
+_MICROPHONE_RATE = 16_000
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and listen."""
+    args = _parser().parse_args(arguments)
+    return common.run(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
+    listener = _Microphone() if args.format is None else _StandardInput(args)
+    model = load_model(args.weights, common.device(args.device))
+    show = _Shown(in_place=sys.stdout.isatty() and not args.json)
+    try:
+        listen(Stream(model, listener.rate, listener.name), listener, show)
+    except KeyboardInterrupt:  # the way to end it
+        pass
+    finally:
+        show.end(listener)
+    return common.DONE
+
+
+def listen(stream: Stream, listener: "_StandardInput | _Microphone", show: "_Shown") -> None:
+    """Answer every half second of what comes, until it ends."""
+    for chunk in listener.chunks():
+        begin = time.perf_counter()
+        stream.push(chunk)
+        show.answer(stream.seconds, stream.now(), len(chunk) / listener.rate, begin)
+
+
+class _StandardInput:
+    """Raw samples from standard input. Nothing is dropped: the writer waits where this is too slow."""
+
+    name = "standard input"
+    dropped_seconds = 0.0
+
+    def __init__(self, args: argparse.Namespace):
+        self.rate, self.channels, self.type = args.rate, args.channels, np.dtype(FORMATS[args.format])
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """Half a second each, the last one shorter.
+
+        Shape: -> [T, channels].
+        """
+        if sys.stdin is None:
+            raise AudioError.of(self.name, "is closed")
+        frame_bytes = self.channels * self.type.itemsize
+        size = round(STEP_SECONDS * self.rate) * frame_bytes
+        while content := sys.stdin.buffer.read(size):
+            frames = len(content) // frame_bytes
+            yield np.frombuffer(content, self.type, frames * self.channels).reshape(frames, self.channels)
+            if len(content) % frame_bytes:
+                problem = f"ends inside a sample: {len(content) % frame_bytes} bytes of {frame_bytes} are left"
+                raise AudioError.of(self.name, problem)
+
+
+class _Microphone:
+    """The system's microphone. Sound that waits for more than ten seconds is dropped and counted."""
+
+    name = "microphone"
+
+    def __init__(self):
+        try:
+            self._sounddevice = extra("sounddevice", "live")
+        except OSError:  # it is there, the library that it loads is not
+            raise ValueError("a microphone needs PortAudio (apt install libportaudio2)") from None
+        self.rate = _MICROPHONE_RATE
+        self.dropped_seconds = 0.0
+        self._held: queue.Queue[np.ndarray] = queue.Queue(round(_HELD_SECONDS / STEP_SECONDS))
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """Half a second each.
+
+        Shape: -> [T, 1].
+        """
+        size = round(STEP_SECONDS * self.rate)
+        try:
+            with self._sounddevice.InputStream(self.rate, size, channels=1, dtype="float32", callback=self._heard):
+                while True:
+                    yield self._held.get()
+        except self._sounddevice.PortAudioError as error:
+            raise AudioError.of(self.name, f"cannot be opened ({error})") from None
+
+    def _heard(self, samples: np.ndarray, frames: int, _time: object, status: object) -> None:
+        try:
+            self._held.put_nowait(samples.copy())
+        except queue.Full:
+            self.dropped_seconds += frames / self.rate
+        if getattr(status, "input_overflow", False):  # the system dropped some, it does not say how much
+            self.dropped_seconds += frames / self.rate
+
+
+class _Shown:
+    """One line in place on a terminal, else an object a line; and at the end how fast it was."""
+
+    def __init__(self, in_place: bool):
+        self.in_place = in_place
+        self.seconds = self.busy = 0.0
+        self.latencies: list[float] = []
+
+    def answer(self, time_seconds: float, answer: Prediction | None, heard_seconds: float, begin: float) -> None:
+        if self.in_place:
+            said = "nobody speaks" if answer is None else f"{answer.emotion} {answer.confidence:.0%}"
+            print(f"\r{time_seconds:8.1f} s  {said:24}", end="", flush=True)
+        else:
+            emotion = {"emotion": None, "confidence": None, "probabilities": {}} if answer is None else vars(answer)
+            said = {"time": round(time_seconds, 3), "speech": answer is not None, **emotion}
+            console.print_json(said, indent=None)
+        took = time.perf_counter() - begin
+        self.seconds += heard_seconds
+        self.busy += took
+        self.latencies.append(took)
+
+    def end(self, listener: "_StandardInput | _Microphone") -> None:
+        if self.in_place:
+            print(flush=True)
+        if not self.latencies:
+            return
+        late = 1_000 * float(np.quantile(self.latencies, 0.95))
+        console.err.print(
+            f"{self.seconds:.1f} s heard, real-time ratio {self.busy / max(self.seconds, 1e-9):.3f}, "
+            f"answers within {late:.0f} ms (95 % of them), dropped {listener.dropped_seconds:.1f} s"
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ser-gpu live",
+        description="Print the emotion of the last three seconds, twice a second: of a microphone, or with --format of "
+        "raw samples on standard input. Ctrl-C ends it.",
+    )
+    add = parser.add_argument
+    add("--format", choices=FORMATS, help="of raw samples on standard input (default: listen to the microphone)")
+    add("--rate", type=common.positive_int, default=16_000, help="Hz of standard input (default: %(default)s)")
+    add("--channels", type=int, choices=range(1, 9), default=1, help="of standard input (default: %(default)s)")
+    add("--json", action="store_true", help="an object a line on a terminal too")
+    add("--weights", help="checkpoint (default: the shipped one)")
+    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""The emotions of a recording over time: `timeline` of a file, `stream.Stream` of samples as they come.
+
+Also the command `ser-gpu timeline`, which is `python -m ser_gpu.timeline`.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ser_gpu.timeline.segment import Segment, Timeline, merged
+
+if TYPE_CHECKING:
+    from ser_gpu.model import SpeechEmotionModel
+
+__all__ = ["Segment", "Timeline", "main", "merged", "stretches", "timeline"]
+
+
+def timeline(
+    model: "SpeechEmotionModel", recording: object, sample_rate: int | None = None, step_seconds: float = 0.5
+) -> Timeline:
+    """The emotions of one recording over time. It is read once, and memory does not grow with its length but for the
+    answers.
+
+    Args:
+        model: on any device, in any mode.
+        recording: as in `ser_gpu.inference.predict`.
+        sample_rate: Hz of an array or a tensor; left out, it is at the model's own rate.
+        step_seconds: of the regular grid.
+
+    Raises:
+        AudioError: a recording that cannot be used.
+        ValueError: `step_seconds` is not positive.
+        MissingExtraError: silero-vad is not installed.
+    """
+    empty = Timeline("", 0.0, model.labels, (), step_seconds)  # a wrong step is refused before an hour of work
+    name, parts = stretches(model, recording, sample_rate)
+    found = [segment for _, segments in parts for segment in segments]
+    return Timeline(name, found[-1].end if found else 0.0, model.labels, tuple(found), empty.step_seconds)
+
+
+def stretches(
+    model: "SpeechEmotionModel", recording: object, sample_rate: int | None = None
+) -> tuple[str, Iterator[tuple[float, list[Segment]]]]:
+    """What to call a recording, and while it is read: the seconds heard so far, and the segments that are finished.
+
+    Raises:
+        AudioError: some when the recording is opened and some while it is read.
+    """
+    from ser_gpu.audio.mono import natural_blocks
+
+    name, blocks = natural_blocks(recording, sample_rate, model.sample_rate)
+    return name, _stretches(model, name, blocks)
+
+
+def _stretches(model: "SpeechEmotionModel", name: str, blocks: Iterator) -> Iterator[tuple[float, list[Segment]]]:
+    from ser_gpu.audio.error import AudioError
+    from ser_gpu.timeline.stream import Stream
+
+    stream = None
+    for rate, block in blocks:
+        if stream is None:
+            stream = Stream(model, rate, name)
+        for at in range(0, len(block), rate):
+            yield stream.seconds, stream.push(block[at : at + rate])
+    if stream is None:
+        raise AudioError.of(name, "holds no samples")
+    last = stream.close()
+    yield stream.seconds, last
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    from ser_gpu.timeline.command import main
+
+    return main(arguments)

@@ -1,0 +1,178 @@
+"""Segment and Timeline: what is said when, stretch by stretch, on a regular grid, and merged."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+JOINED_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a recording.
+
+    Attributes:
+        start: seconds from the start of the recording.
+        end: seconds, of the first moment after it.
+        speech: False where nobody speaks; then there is no emotion.
+        emotion: the likeliest one, or None.
+        confidence: its probability, or None.
+        probabilities: of each emotion in label order; empty where nobody speaks.
+    """
+
+    start: float
+    end: float
+    speech: bool
+    emotion: str | None
+    confidence: float | None
+    probabilities: dict[str, float]
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return self.end - self.start
+
+    def as_dict(self) -> dict:
+        """Plain data for JSON; times to a millisecond."""
+        return {
+            "start": round(self.start, 3),
+            "end": round(self.end, 3),
+            "speech": self.speech,
+            "emotion": self.emotion,
+            "confidence": self.confidence,
+            "probabilities": self.probabilities,
+        }
+
+
+def spoken(start: float, end: float, probabilities: dict[str, float]) -> Segment:
+    """A segment with speech.
+
+    >>> spoken(0.0, 1.0, {"sad": 0.75, "calm": 0.25}).emotion
+    'sad'
+    """
+    emotion = max(probabilities, key=probabilities.__getitem__)
+    return Segment(start, end, True, emotion, probabilities[emotion], probabilities)
+
+
+def silent(start: float, end: float) -> Segment:
+    """A segment in which nobody speaks."""
+    return Segment(start, end, False, None, None, {})
+
+
+def merged(segments: Iterable[Segment]) -> Iterator[Segment]:
+    """Neighbours of one emotion as one segment, pauses of up to half a second between them with it.
+
+    A pause between two emotions stays a segment of its own. Probabilities are the mean, weighted by seconds of speech.
+    """
+    held: list[Segment] = []
+    pause: Segment | None = None
+    for segment in segments:
+        if not segment.speech:
+            if held and segment.seconds <= JOINED_SECONDS:
+                pause = segment
+                continue
+            yield from _joined(held)
+            held = []
+            yield segment
+        elif held and segment.emotion == held[0].emotion:
+            held.append(segment)
+            pause = None
+        else:
+            yield from _joined(held)
+            if pause is not None:
+                yield pause
+            held, pause = [segment], None
+    yield from _joined(held)
+    if pause is not None:
+        yield pause
+
+
+def _joined(parts: Sequence[Segment]) -> Iterator[Segment]:
+    if parts:
+        # the emotion of all parts is the likeliest one of their mean, too
+        yield spoken(parts[0].start, parts[-1].end, _mean(parts, [part.seconds for part in parts]))
+
+
+def _mean(parts: Sequence[Segment], weights: Sequence[float]) -> dict[str, float]:
+    if len(parts) == 1:
+        return parts[0].probabilities
+    total = sum(weights)
+    return {
+        label: sum(part.probabilities[label] * weight for part, weight in zip(parts, weights, strict=True)) / total
+        for label in parts[0].probabilities
+    }
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The emotions of a recording over time.
+
+    Attributes:
+        name: of the recording.
+        seconds: its length.
+        labels: the emotions that the model knows, in order.
+        stretches: in order and without gaps; each stretch of speech between two pauses has its own answer.
+        step_seconds: of the grid.
+    """
+
+    name: str
+    seconds: float
+    labels: tuple[str, ...]
+    stretches: tuple[Segment, ...]
+    step_seconds: float = 0.5
+
+    def __post_init__(self):
+        if not self.step_seconds > 0:
+            raise ValueError(f"step_seconds must be positive, got {self.step_seconds!r}")
+
+    @cached_property
+    def segments(self) -> tuple[Segment, ...]:
+        """The stretches, neighbours of one emotion merged."""
+        return tuple(merged(self.stretches))
+
+    @cached_property
+    def grid(self) -> tuple[Segment, ...]:
+        """A cell every `step_seconds`, the last one shorter. A cell speaks if half of it does; its probabilities are
+        the mean over its speech.
+        """
+        return tuple(self._cells())
+
+    def _cells(self) -> Iterator[Segment]:
+        count = max(1, -int(-(self.seconds - 1e-9) // self.step_seconds))
+        first = 0
+        for at in range(count):
+            start, end = at * self.step_seconds, min((at + 1) * self.step_seconds, self.seconds)
+            while first < len(self.stretches) and self.stretches[first].end <= start:
+                first += 1
+            parts, weights = [], []
+            for stretch in self.stretches[first:]:
+                if stretch.start >= end:
+                    break
+                if stretch.speech:
+                    parts.append(stretch)
+                    weights.append(min(end, stretch.end) - max(start, stretch.start))
+            if weights and sum(weights) >= (end - start) / 2:
+                yield spoken(start, end, _mean(parts, weights))
+            else:
+                yield silent(start, end)
+
+    def save(self, path: str | Path, format: str | None = None) -> None:
+        """Write it whole or not at all, in a format of `ser_gpu.timeline.formats`; left out, the suffix tells it.
+
+        Raises:
+            ValueError: an unknown format.
+            OSError: the file cannot be written.
+        """
+        from ser_gpu.timeline.formats import save
+
+        save(self, path, format)
+
+    def plot(self, path: str | Path | None = None):
+        """The picture as a matplotlib figure; with a path it is written there too."""
+        from ser_gpu.timeline.plot import figure, save
+
+        drawn = figure(self)
+        if path is not None:
+            save(drawn, path)
+        return drawn

@@ -1,0 +1,57 @@
+"""EmotionSmoother: a hidden Markov model over the emotions, so that neighbouring stretches help each other."""
+
+import torch
+from torch import Tensor
+
+
+class EmotionSmoother:
+    """Smooth the answers of one stretch of speech after the other, each with the help of the next one.
+
+    The hidden state is the speaker's emotion. It is kept with the probability `stay` for a second and else drawn anew,
+    each emotion alike: after t seconds it is the same with probability stay^t + (1 - stay^t) / C. What the network says
+    of a stretch is the evidence, weighted by its seconds up to `full_seconds`: p^min(1, seconds / full_seconds). The
+    answer is the probability of the state given all stretches up to the next one (the forward-backward algorithm with a
+    lag of one), so that a stream is answered as a file is.
+
+    Args:
+        labels: C, the number of emotions.
+        stay: probability that an emotion outlasts a second.
+        full_seconds: of speech that count in full.
+
+    Source: Rabiner, A Tutorial on Hidden Markov Models, Proc. IEEE 77(2), 1989.
+    """
+
+    def __init__(self, labels: int, stay: float, full_seconds: float):
+        self.labels = labels
+        self.stay = stay
+        self.full_seconds = full_seconds
+        self._state: Tensor | None = None
+        self._middle = 0.0
+
+    def take(self, probabilities: Tensor, start: float, end: float) -> tuple[Tensor | None, Tensor]:
+        """The answer to the stretch before this one, in the light of it, and the answer to this one so far.
+
+        Args:
+            probabilities: [C] of this stretch alone.
+            start: seconds.
+            end: seconds.
+
+        Shape: [C] -> [C] or None where there is no stretch before it, [C]; float64.
+        """
+        weight = min(1.0, (end - start) / self.full_seconds)
+        evidence = probabilities.double().clamp(min=1e-12).pow(weight)
+        before = None
+        prior = torch.full_like(evidence, 1 / self.labels)
+        if self._state is not None:
+            # the emotion has half of each stretch and the pause between them to change
+            kept = self.stay ** max(0.0, (start + end) / 2 - self._middle)
+            fresh = (1 - kept) / self.labels
+            before = _normalised(self._state * (kept * evidence + fresh * evidence.sum()))
+            prior = kept * self._state + fresh
+        self._state = _normalised(prior * evidence)
+        self._middle = (start + end) / 2
+        return before, self._state
+
+
+def _normalised(values: Tensor) -> Tensor:
+    return values / values.sum()

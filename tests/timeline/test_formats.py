@@ -1,0 +1,91 @@
+import csv
+import io
+import json
+
+import pytest
+
+from ser_gpu.timeline import formats
+from ser_gpu.timeline.formats import FORMATS, save
+
+
+def spoken(timeline):
+    return [segment for segment in timeline.segments if segment.speech]
+
+
+def test_json_has_the_keys_of_speechbrain_and_more(timeline):
+    content = json.loads(FORMATS["json"](timeline))
+    assert content["file"] == "my talk.wav"
+    assert [s["start"] for s in content["segments"]] == [s.start for s in timeline.segments]
+    said = next(s for s in content["segments"] if s["speech"])
+    assert (said["start"], said["end"], said["emotion"]) == (0.5, 3.0, "happy")
+    assert list(said["probabilities"]) == list(timeline.labels)
+
+
+def test_json_lines_are_the_segments(timeline):
+    lines = [json.loads(line) for line in FORMATS["jsonl"](timeline).splitlines()]
+    assert [line["emotion"] for line in lines] == [segment.emotion for segment in timeline.segments]
+
+
+def test_csv_has_a_column_an_emotion(timeline):
+    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"](timeline))))
+    assert [float(row["end"]) for row in rows] == [segment.end for segment in timeline.segments]
+    assert all(bool(row["sad"]) == (row["speech"] == "1") for row in rows)
+
+
+def test_rttm_has_ten_fields_a_line(timeline):
+    lines = [line.split(" ") for line in FORMATS["rttm"](timeline).splitlines()]
+    assert all(len(line) == 10 and line[1] == "my_talk" for line in lines)
+    assert [(float(line[3]), line[7]) for line in lines] == [(s.start, s.emotion) for s in spoken(timeline)]
+
+
+def test_pyannote_reads_rttm(timeline, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    core = pytest.importorskip("pyannote.core")
+    names = ["type", "uri", "channel", "start", "duration", "a", "b", "label", "c", "d"]
+    table = pandas.read_csv(io.StringIO(FORMATS["rttm"](timeline)), names=names, sep=r"\s+")
+    annotation = core.Annotation()
+    for row in table.itertuples():
+        annotation[core.Segment(row.start, row.start + row.duration)] = row.label
+    assert annotation.labels() == sorted({segment.emotion for segment in spoken(timeline)})
+
+
+def test_webvtt_reads_vtt_and_srt(timeline):
+    webvtt = pytest.importorskip("webvtt")
+    for captions in (
+        webvtt.from_buffer(io.StringIO(FORMATS["vtt"](timeline)), format="vtt"),
+        webvtt.from_buffer(io.StringIO(FORMATS["srt"](timeline)), format="srt"),
+    ):
+        starts = [caption.start_in_seconds for caption in captions]
+        assert starts == [int(segment.start) for segment in spoken(timeline)]
+        assert [caption.text.split()[0] for caption in captions] == [s.emotion for s in spoken(timeline)]
+        assert captions[-1].end == "00:01:01.500"
+
+
+def test_praatio_reads_textgrids(timeline, tmp_path):
+    praatio = pytest.importorskip("praatio.textgrid")
+    save(timeline, tmp_path / "talk.TextGrid")
+    grid = praatio.openTextgrid(str(tmp_path / "talk.TextGrid"), includeEmptyIntervals=True)
+    entries = grid.getTier("emotion").entries
+    assert [(e.start, e.end, e.label) for e in entries] == [
+        (s.start, s.end, s.emotion or "") for s in timeline.segments
+    ]
+
+
+def test_audacity_labels_have_three_columns(timeline):
+    lines = [line.split("\t") for line in FORMATS["audacity"](timeline).splitlines()]
+    assert [(float(a), float(b)) for a, b, _ in lines] == [(s.start, s.end) for s in spoken(timeline)]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_suffix_tells_the_format(timeline, tmp_path, name):
+    path = tmp_path / f"talk{formats.SUFFIXES[name]}"
+    timeline.save(path)
+    assert path.read_bytes().decode() == FORMATS[name](timeline)
+
+
+def test_unknown_format_is_refused(timeline, tmp_path):
+    with pytest.raises(ValueError, match=r"format must be one of json, .* got 'xml'"):
+        save(timeline, tmp_path / "talk", "xml")
+    with pytest.raises(ValueError, match=r"no format has the suffix '\.xml'"):
+        save(timeline, tmp_path / "talk.xml")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,59 @@
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ser_gpu.timeline.smoothing import EmotionSmoother
+
+
+def by_enumeration(probabilities, times, stay):
+    """The probability of the emotion of the last stretch but one, from every path through the emotions."""
+    labels = len(probabilities[0])
+    total = torch.zeros(labels, dtype=torch.float64)
+    for path in itertools.product(range(labels), repeat=len(probabilities)):
+        weight = 1.0
+        for at, emotion in enumerate(path):
+            weight *= float(probabilities[at][emotion]) ** min(1.0, times[at][1] - times[at][0])
+            if at:
+                kept = stay ** ((sum(times[at]) - sum(times[at - 1])) / 2)
+                weight *= kept * (path[at] == path[at - 1]) + (1 - kept) / labels
+        total[path[-2]] += weight
+    return total / total.sum()
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0.1, 2.0), st.floats(0.0, 2.0)), min_size=2, max_size=5),
+    st.floats(0.01, 0.99),
+    st.integers(0, 1_000),
+)
+def test_smoothing_is_forward_backward(lengths, stay, seed):
+    generator = torch.Generator().manual_seed(seed)
+    probabilities = torch.rand(len(lengths), 3, generator=generator, dtype=torch.float64) + 0.01
+    probabilities /= probabilities.sum(dim=1, keepdim=True)
+    smoother, times, at = EmotionSmoother(3, stay, 1.0), [], 0.0
+    for row, (length, pause) in zip(probabilities, lengths, strict=True):
+        times.append((at, at + length))
+        before, _ = smoother.take(row, *times[-1])
+        at += length + pause
+    # both are sums of products of at most ten numbers in float64
+    torch.testing.assert_close(before, by_enumeration(probabilities, times, stay), rtol=1e-9, atol=1e-12)
+
+
+def test_first_stretch_keeps_its_own_answer():
+    answer = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64)
+    before, so_far = EmotionSmoother(3, 0.5, 1.0).take(answer, 0.0, 1.5)
+    assert before is None
+    torch.testing.assert_close(so_far, answer)
+
+
+def test_far_neighbours_do_not_matter_and_near_ones_do():
+    unsure, sure = torch.tensor([0.5, 0.5, 0.0]), torch.tensor([0.0, 1.0, 0.0])
+    near, far = EmotionSmoother(3, 0.5, 1.0), EmotionSmoother(3, 0.5, 1.0)
+    for smoother, pause in ((near, 0.1), (far, 100.0)):
+        smoother.take(unsure, 0.0, 1.0)
+        smoother.before, _ = smoother.take(sure, 1.0 + pause, 2.0 + pause)
+    assert near.before[1] > 0.7
+    assert far.before[1] == pytest.approx(0.5)
