@@ -1,0 +1,115 @@
+// From a file or samples to the windows that the model hears; the same steps as ser_gpu/onnx.py.
+
+export const PIECE_SECONDS = 60;
+export const SHORTEST_SECONDS = 0.05;
+const SMALLEST_PEAK = 1e-6; // of the largest sample: what float32 leaves of a constant
+const SMALLEST_POWER = 1e-10;
+
+/** Whatever the browser decodes, as mono samples at a rate; throws where it decodes nothing. */
+export async function decode(content, rate) {
+  const context = new OfflineAudioContext(1, 1, rate); // decodeAudioData resamples to its rate
+  return mono(await context.decodeAudioData(content));
+}
+
+/** Samples at another rate, by the browser's resampler. */
+export async function resample(samples, from, to) {
+  if (from === to || samples.length === 0) return samples;
+  const context = new OfflineAudioContext(1, Math.ceil((samples.length * to) / from), to);
+  const buffer = context.createBuffer(1, samples.length, from);
+  buffer.copyToChannel(samples, 0);
+  const source = new AudioBufferSourceNode(context, { buffer });
+  source.connect(context.destination);
+  source.start();
+  return (await context.startRendering()).getChannelData(0);
+}
+
+function mono(buffer) {
+  const channels = Array.from({ length: buffer.numberOfChannels }, (_, i) => buffer.getChannelData(i));
+  if (channels.length === 1) return channels[0];
+  return channels[0].map((_, i) => channels.reduce((sum, channel) => sum + channel[i], 0) / channels.length);
+}
+
+/** Without offset, the peak at 1; what is constant becomes zero. */
+export function level(samples) {
+  let largest = 0;
+  for (const value of samples) largest = Math.max(largest, Math.abs(value));
+  const out = new Float32Array(samples.length);
+  if (!largest) return out;
+  let sum = 0;
+  for (let i = 0; i < out.length; i++) {
+    out[i] = samples[i] / largest;
+    sum += out[i];
+  }
+  const mean = Math.fround(sum / out.length);
+  let peak = 0;
+  for (let i = 0; i < out.length; i++) {
+    out[i] -= mean;
+    peak = Math.max(peak, Math.abs(out[i]));
+  }
+  if (peak <= SMALLEST_PEAK) return out.fill(0);
+  for (let i = 0; i < out.length; i++) out[i] /= peak;
+  return out;
+}
+
+/** All windows of a recording, each with its start in seconds; what is too short or silent throughout has none. */
+export function windowsOf(samples, model) {
+  const piece = PIECE_SECONDS * model.sample_rate;
+  const shortest = SHORTEST_SECONDS * model.sample_rate;
+  const found = [];
+  for (let start = 0; start < samples.length; start += piece) {
+    const part = samples.subarray(start, start + piece);
+    if (part.length < shortest) continue;
+    for (const window of windowsOfPiece(level(part), model)) {
+      found.push({ ...window, start: (start + window.start) / model.sample_rate });
+    }
+  }
+  return found;
+}
+
+function windowsOfPiece(samples, model) {
+  const { hop, top_db } = model.trim;
+  const [first, end] = bounds(samples, model.trim);
+  const length = Math.min(model.window_samples, end - first);
+  const starts = [];
+  for (let at = first; at < end - length; at += Math.max(1, Math.floor(length / 2))) starts.push(at);
+  starts.push(end - length); // the last one is flush with the end
+  const missing = model.window_samples - length;
+  const before = Math.floor(Math.floor(missing / 2) / hop) * hop; // whole hops, so that the frames stay the same
+  const windows = starts.map((start) => {
+    const sound = samples.subarray(start, start + length);
+    const padded = new Float32Array(model.window_samples);
+    padded.set(sound, before);
+    return { start, seconds: length / model.sample_rate, samples: padded, peak: peakOf(sound) };
+  });
+  const least = Math.max(...windows.map((window) => window.peak)) * 10 ** (-top_db / 20);
+  return windows.filter((window) => window.peak >= least);
+}
+
+function peakOf(samples) {
+  let peak = 0;
+  for (const value of samples) peak = Math.max(peak, Math.abs(value));
+  return peak;
+}
+
+/** First sample of the sound and first sample after it: frames within `top_db` of the loudest one. */
+function bounds(samples, { frame_length, hop, top_db }) {
+  const frames = Math.floor(samples.length / hop) + 1;
+  const perFrame = frame_length / hop;
+  const half = frame_length / 2;
+  const blocks = new Float64Array(frames + perFrame - 1);
+  for (let block = 0; block < blocks.length; block++) {
+    const from = Math.max(0, block * hop - half);
+    const to = Math.min(samples.length, (block + 1) * hop - half);
+    for (let i = from; i < to; i++) blocks[block] += samples[i] * samples[i];
+  }
+  const decibels = Array.from({ length: frames }, (_, frame) => {
+    let power = 0;
+    for (let i = 0; i < perFrame; i++) power += blocks[frame + i];
+    return 10 * Math.log10(Math.max(SMALLEST_POWER, power / frame_length));
+  });
+  const least = decibels.reduce((a, b) => Math.max(a, b)) - top_db;
+  const first = decibels.findIndex((value) => value > least);
+  const last = decibels.findLastIndex((value) => value > least);
+  const end = Math.min((last + 1) * hop, samples.length);
+  return [Math.min(first * hop, end - 1), end];
+}

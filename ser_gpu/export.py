@@ -1,0 +1,271 @@
+"""ser-gpu export MODEL.pth MODEL.onnx: the whole model, waveform in and probabilities out, for other runtimes.
+
+`.onnx` is for onnxruntime and the browser, `.pt2` for `torch.export.load` and AOTInductor, `--hub` a folder as the
+Hugging Face Hub has it. Batch and length are free in each.
+"""
+
+import argparse
+import copy
+import hashlib
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ser_gpu import checkpoint, hub
+from ser_gpu.checkpoint import Provenance
+from ser_gpu.cli import common, console
+from ser_gpu.extras import extra
+from ser_gpu.files import replacing
+from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.stages.exportable import ConvolutionMelPower, ExportableVoiceActivity, StftMelPower
+from ser_gpu.stages.mel import FftMelPower
+from ser_gpu.version import __version__
+
+OPSET = 18
+DFTS = {"stft": StftMelPower, "conv": ConvolutionMelPower}
+TOLERANCE = 1e-4  # of a probability: float32 sums in another order
+_BATCH = torch.export.Dim("batch", min=1, max=65_536)
+_CHECKED = ((1, 800), (3, 30_000), (2, 100_003))  # clips, samples
+
+
+class ExportedModel(nn.Module):
+    """What an exported file computes.
+
+    Args:
+        model: whose silence trimming, log-mel spectrogram, network and temperature are inside.
+        tta: test-time augmentation.
+        dft: "stft", or "conv" where the runtime has no STFT or a slow one.
+
+    Shape: waveform [B, T] float32 at the model's rate, T at least the trimming's hop -> probabilities [B, C] float32,
+    speech [B] bool.
+
+    Raises:
+        ValueError: a spectrogram whose kernels were trained, or a `dft` that is not known.
+    """
+
+    def __init__(self, model: SpeechEmotionModel, tta: bool = True, dft: str = "stft"):
+        super().__init__()
+        if dft not in DFTS:
+            raise ValueError(f"dft must be one of {', '.join(DFTS)}, got {dft!r}")
+        if not isinstance(model.mel.mel_power, FftMelPower):
+            raise ValueError("a model with mel.backend=conv cannot be exported; mel.backend=fft computes the same")
+        self.model = copy.deepcopy(model).cpu().float().eval()
+        self.model.mel.mel_power = DFTS[dft](self.model.mel.mel_power)
+        self.model.vad = ExportableVoiceActivity(self.model.vad)
+        self.tta = tta
+
+    def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        return self.model.probabilities(self.model(waveform, tta=self.tta)), self.model.vad(waveform)
+
+
+def program(model: SpeechEmotionModel, tta: bool = True, dft: str = "stft") -> torch.export.ExportedProgram:
+    """The model as one graph with a free batch and a free number of samples.
+
+    Raises:
+        ValueError: as in `ExportedModel`.
+    """
+    exported = ExportedModel(model, tta, dft)
+    samples = torch.export.Dim("samples", min=model.config.trim.hop, max=2**31 - 1)
+    example = torch.linspace(-1.0, 1.0, 2 * 30_000).reshape(2, 30_000)
+    with torch.no_grad():
+        return torch.export.export(exported, (example,), dynamic_shapes=({0: _BATCH, 1: samples},))
+
+
+def to_pt2(model: SpeechEmotionModel, path: str | Path, tta: bool = True) -> None:
+    """Write a program for `torch.export.load`; it needs torch, and nothing of ser_gpu.
+
+    Raises:
+        ValueError: as in `ExportedModel`.
+        OSError: the file cannot be written.
+    """
+    traced = program(model, tta)
+    with replacing(path) as temporary:
+        torch.export.save(traced, temporary, extra_files={"metadata.json": json.dumps(metadata(model, tta=tta))})
+
+
+def to_onnx(
+    model: SpeechEmotionModel,
+    path: str | Path,
+    tta: bool = True,
+    dft: str = "stft",
+    licence: str | None = None,
+    sha256: str | None = None,
+) -> float:
+    """Write an ONNX file and check it: by onnx's checker, and against torch.
+
+    Args:
+        tta, dft: as in `ExportedModel`.
+        licence: of the weights, for the metadata.
+        sha256: of the checkpoint, for the metadata.
+
+    Returns:
+        The largest difference of a probability from torch.
+
+    Raises:
+        ValueError: as in `ExportedModel`; or the file does not answer as the model does.
+        ModuleNotFoundError: the extra `export` is not installed.
+        OSError: the file cannot be written.
+    """
+    onnx = extra("onnx", "export")
+    extra("onnxscript", "export")
+    traced = program(model, tta, dft)
+    with torch.no_grad():
+        names = {"input_names": ["waveform"], "output_names": ["probabilities", "speech"]}
+        exported = torch.onnx.export(traced, dynamo=True, opset_version=OPSET, verbose=False, **names)
+    proto = exported.model_proto
+    _name_dimensions(proto)
+    proto.producer_name, proto.producer_version = "ser_gpu", __version__
+    proto.doc_string = "Speech emotion recognition: waveform in, probabilities of emotions and presence of speech out."
+    onnx.helper.set_model_props(proto, metadata(model, tta=tta, dft=dft, licence=licence, sha256=sha256))
+    onnx.checker.check_model(proto, full_check=True)
+    content = proto.SerializeToString(deterministic=True)
+    difference = _difference(content, model, tta)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return difference
+
+
+def metadata(model: SpeechEmotionModel, **more: object) -> dict[str, str]:
+    """What a program needs to feed the file and to read its answer, as texts; what is None is left out.
+
+    Example:
+        >>> metadata(SpeechEmotionModel(), tta=True)["sample_rate"]
+        '16000'
+    """
+    known = {
+        "labels": json.dumps(list(model.labels)),
+        "sample_rate": model.sample_rate,
+        "window_samples": model.config.audio.clip_samples,
+        "trim": json.dumps(vars(model.config.trim)),
+        "ser_gpu": __version__,
+        "opset": OPSET,
+        **more,
+    }
+    return {name: str(value) for name, value in known.items() if value is not None}
+
+
+def licence_of(path: Path, provenance: Provenance) -> str | None:
+    """The licence of weights, as far as it is known: of those that come with the package; else of their corpus."""
+    from ser_gpu import corpora
+
+    corpus = provenance.protocol.get("corpus")
+    if path.resolve().parent == checkpoint.default_weights().resolve().parent:
+        corpus = corpora.names()[0]
+    return corpora.get(corpus).licence if corpus in corpora.names() else None
+
+
+def _name_dimensions(proto: object) -> None:
+    """Call the free dimensions batch and samples wherever they stand."""
+    clips, samples = (dimension.dim_param for dimension in proto.graph.input[0].type.tensor_type.shape.dim)
+    names = {clips: "batch", samples: "samples"}
+    values = [*proto.graph.input, *proto.graph.output, *proto.graph.value_info]
+    for dimension in (d for value in values for d in value.type.tensor_type.shape.dim):
+        if dimension.dim_param in names:
+            dimension.dim_param = names[dimension.dim_param]
+
+
+@torch.inference_mode()
+def _difference(content: bytes, model: SpeechEmotionModel, tta: bool) -> float:
+    ort = extra("onnxruntime", "onnx")
+    session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+    model = copy.deepcopy(model).cpu().eval()
+    generator = torch.Generator().manual_seed(0)
+    largest = 0.0
+    for clips, samples in _CHECKED:
+        waveform = torch.randn(clips, samples, generator=generator) * torch.linspace(0, 1, samples)
+        answer = torch.from_numpy(session.run(["probabilities"], {"waveform": waveform.numpy()})[0])
+        expected = model.probabilities(model(waveform, tta=tta))
+        largest = max(largest, float((answer - expected).abs().max()))
+    if not largest < TOLERANCE:
+        raise ValueError(f"the exported file answers {largest:.1e} away from the model, {TOLERANCE:.0e} is allowed")
+    return largest
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and export."""
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    if not args.files and not args.hub:
+        parser.error("name a file to write, .onnx or .pt2, or --hub DIR")
+    if len(args.files) > 2 or (args.hub and len(args.files) > 1):
+        parser.error(f"too many files: {' '.join(args.files)}")
+    return common.run(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write what is asked for; one line on stderr says what was written."""
+    *given, out = args.files if not args.hub else [*args.files, None]
+    weights = Path(given[0]) if given else checkpoint.default_weights()
+    suffix = None if args.hub else Path(out).suffix.lower()
+    if suffix not in (None, ".onnx", ".pt2"):
+        raise ValueError(f"{out}: the name must end in .onnx or .pt2")
+    model, provenance = checkpoint.load(weights, "cpu")
+    licence = args.licence or licence_of(weights, provenance)
+    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+    with console.err.status(f"Exporting {weights.name}"), quiet_exporter():
+        if args.hub:
+            hub.write(args.hub, model, provenance, licence, sha256)
+            said = str(args.hub)
+        elif suffix == ".pt2":
+            to_pt2(model, out, args.tta)
+            said = _size(out)
+        else:
+            difference = to_onnx(model, out, args.tta, args.dft, licence, sha256)
+            said = f"{_size(out)}, opset {OPSET}, largest difference from torch {difference:.1e}"
+    console.err.print(f"written: {said}")
+    return common.DONE
+
+
+def _size(path: str) -> str:
+    return f"{path}, {Path(path).stat().st_size / 1e6:.1f} MB"
+
+
+@contextmanager
+def quiet_exporter() -> Iterator[None]:
+    """Without the warnings that the exporter has for developers of torch."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ser-gpu export", description="Write the whole model, waveform in and probabilities out, as one file."
+    )
+    add = parser.add_argument
+    add("files", nargs="*", metavar="FILE", help="[checkpoint] file.onnx, or file.pt2 (default: the shipped weights)")
+    add(
+        "--tta",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="test-time augmentation, a mean of nine answers; without it an answer takes a fraction of the time",
+    )
+    add(
+        "--dft",
+        choices=tuple(DFTS),
+        default="stft",
+        help="the spectrogram by ONNX's STFT, or by a convolution, which browsers compute faster (default: stft)",
+    )
+    add("--licence", help="of the weights, for the metadata (default: that of their corpus, where it is known)")
+    add(
+        "--hub",
+        metavar="DIR",
+        help="write a folder for the Hugging Face Hub: model.safetensors, config.json, README.md",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""The command that writes the page and serves it; the page itself is tested in a browser, by test_page.py."""
+
+import json
+import re
+import threading
+import urllib.request
+
+import pytest
+
+from ser_gpu import app, export
+
+PAGE_FILES = ("index.html", "style.css", "main.js", "worker.js")
+
+
+@pytest.fixture
+def runtime(tmp_path, monkeypatch):
+    """A folder in the place of onnxruntime-web, and an exporter that takes no time; what was exported."""
+    exported = []
+    for name in app.RUNTIME_FILES:
+        (tmp_path / name).write_text("runtime")
+    monkeypatch.setattr(app, "RUNTIME", tmp_path)
+
+    def write(model, path, *settings):
+        exported.append(settings)
+        path.write_bytes(b"model")
+
+    monkeypatch.setattr(export, "to_onnx", write)
+    return exported
+
+
+def test_the_page_is_written_whole_and_a_model_once(runtime, tmp_path, capsys):
+    site = tmp_path / "site"
+    for arguments in ([], [], ["--no-tta"]):
+        assert app.main(["--out", str(site), *arguments]) == 0
+    assert [(tta, dft, licence) for tta, dft, licence, _ in runtime] == [
+        (True, "conv", "CC BY-NC-SA 4.0"),
+        (False, "conv", "CC BY-NC-SA 4.0"),
+    ]
+    assert all((site / name).is_file() for name in (*PAGE_FILES, "model.onnx", "sample.wav"))
+    assert sorted(path.name for path in (site / "ort").iterdir()) == sorted(app.RUNTIME_FILES)
+    about = json.loads((site / "model.json").read_text())
+    assert (about["sample_rate"], about["window_samples"], about["tta"]) == (16_000, 48_000, False)
+
+
+def test_the_server_sends_what_threads_need(tmp_path):
+    (tmp_path / "a.mjs").write_text("")
+    with app.server(tmp_path, 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with urllib.request.urlopen(f"http://localhost:{server.server_port}/a.mjs") as answer:
+            headers = answer.headers
+        server.shutdown()
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+    assert headers["Content-Type"] == "text/javascript"
+
+
+def test_what_is_missing_is_said_in_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(app, "RUNTIME", tmp_path)
+    assert app.main(["--out", str(tmp_path / "site")]) == 2
+    said = capsys.readouterr().err
+    assert "onnxruntime-web is not installed: run npm ci" in said
+    assert said.count("\n") == 1
+
+
+def test_the_page_asks_for_nothing_from_elsewhere():
+    for path in (path for suffix in ("html", "js", "css") for path in app.PAGE.glob(f"*.{suffix}")):
+        assert not re.search(r"https?://", path.read_text(encoding="utf-8")), path.name
+    lock = json.loads((app.PAGE / "package-lock.json").read_text(encoding="utf-8"))
+    assert all("resolved" not in package for package in lock["packages"].values())

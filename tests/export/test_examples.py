@@ -1,0 +1,44 @@
+"""The Gradio example and the cards that go to the Hugging Face Hub, without a connection."""
+
+import runpy
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser_gpu import checkpoint, export, hub
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+EXAMPLES = ROOT / "examples"
+METADATA = {
+    "pipeline_tag": "audio-classification",
+    "license": "cc-by-nc-sa-4.0",
+    "metrics": ["accuracy", "recall", "f1"],
+    "library_name": "ser_gpu",
+}
+
+
+def test_the_gradio_example_answers_what_gradio_gives_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gradio", SimpleNamespace(Error=RuntimeError, Interface=object))
+    answer = runpy.run_path(str(EXAMPLES / "gradio_app.py"))["answer"]
+    samples, rate = soundfile.read(EXAMPLES / "sample.wav", dtype="int16")
+    probabilities = answer((rate, np.stack([samples, samples], axis=1)))
+    assert max(probabilities, key=probabilities.get) == "angry"
+    for recording, message in ((None, "Record a sentence"), ((rate, np.zeros(rate, np.int16)), "no speech found")):
+        with pytest.raises(RuntimeError, match=message):
+            answer(recording)
+
+
+def test_the_cards_hold_what_the_hub_asks_for():
+    library = pytest.importorskip("huggingface_hub", reason="pip install huggingface_hub")
+    weights = checkpoint.default_weights()
+    model, provenance = checkpoint.load(weights, "cpu")
+    card = library.ModelCard(hub.card(model, provenance, export.licence_of(weights, provenance)))
+    space = library.SpaceCard((EXAMPLES / "gradio_space.md").read_text(encoding="utf-8"))
+    assert METADATA.items() <= card.data.to_dict().items()
+    assert METADATA.items() <= space.data.to_dict().items()
+    assert space.data.to_dict()["sdk"] == "gradio"
+    assert (EXAMPLES / space.data.to_dict()["app_file"]).is_file()
