@@ -1,1 +1,1 @@
-"""Studies of trained models: `python -m experiments.NAME`. Each writes JSON and a figure to experiments/results/."""
+"""Studies of trained models, `python -m experiments.NAME`, their figures, and the tables of the pages."""

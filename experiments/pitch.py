@@ -4,17 +4,17 @@ import argparse
 import csv
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from experiments.study import RESULTS
-from ser_gpu import command_line
-from ser_gpu.atomic import write_csv
-from ser_gpu.data.waveform import load
-from ser_gpu.results import console
+from ser_gpu.audio.waveform import load
+from ser_gpu.cli import common, console
+from ser_gpu.files import write_csv
 
 LOWEST_HZ, HIGHEST_HZ = 60.0, 600.0
 _RATE = 16_000
@@ -23,17 +23,17 @@ _RATE = 16_000
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and track."""
     args = _parser().parse_args(arguments)
-    return command_line.run(lambda: _track_all(args))
+    return common.run(lambda: _track_all(args))
 
 
 def _track_all(args: argparse.Namespace) -> int:
-    clips = command_line.find_clips(args.data)
+    clips = common.find_clips(args.data, args.corpus)
     with console.progress() as progress, ProcessPoolExecutor(os.cpu_count()) as pool:
         tracked = progress.track(pool.map(track, [clip.path for clip in clips]), total=len(clips), description="Pitch")
-        rows = [{"clip": clip.name, **found} for clip, found in zip(clips, tracked, strict=True)]
+        rows = [{"clip": clip.id, **found} for clip, found in zip(clips, tracked, strict=True)]
     write_csv(Path(args.out), rows)
     console.err.print(f"written: {args.out}")
-    return command_line.DONE
+    return common.DONE
 
 
 def track(path: Path) -> dict[str, str]:
@@ -56,21 +56,46 @@ def track(path: Path) -> dict[str, str]:
     }
 
 
-def read(path: Path) -> dict[str, float]:
-    """Median pitch in Hz by clip name, of those that have one.
+class Pitch(NamedTuple):
+    """Median pitch of a clip in Hz, and its spread in semitones; NaN where the table does not hold it."""
+
+    median_hz: float
+    spread_semitones: float
+
+
+def read(path: str | Path) -> dict[str, Pitch]:
+    """The pitch of each clip by its id; clips without a voiced frame are left out.
+
+    Args:
+        path: what this command writes.
 
     Raises:
         ValueError: there is no such file.
     """
+    path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: no pitch table; python -m experiments.pitch writes it")
     with path.open(newline="", encoding="utf-8") as file:
-        return {row["clip"]: float(row["median_hz"]) for row in csv.DictReader(file) if row["median_hz"]}
+        return {
+            row["clip"]: Pitch(float(row["median_hz"]), float(row.get("spread_semitones") or "nan"))
+            for row in csv.DictReader(file)
+            if row["median_hz"]
+        }
+
+
+def in_semitones(found: Mapping[str, Pitch], ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Median pitch in semitones re 100 Hz, and its spread in semitones, clip by clip; NaN where there is none.
+
+    Shape: N ids -> [N], [N].
+    """
+    unknown = Pitch(np.nan, np.nan)
+    median, spread = np.array([found.get(each, unknown) for each in ids], dtype=float).reshape(-1, 2).T
+    return 12 * np.log2(median / 100), spread
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m experiments.pitch", description=__doc__.splitlines()[0])
-    parser.add_argument("--data", help="RAVDESS folder (default: $RAVDESS_DIR, else downloaded)")
+    common.add_data_options(parser)
     parser.add_argument("--out", default=str(RESULTS / "pitch.csv"), help="(default: %(default)s)")
     return parser
 

@@ -1,6 +1,6 @@
-"""python -m experiments.pitch_counterfactual CHECKPOINT: what a model says of the same clips with another pitch.
+"""python -m experiments.pitch_counterfactual CHECKPOINT: what a model answers when only the pitch is changed.
 
-Our own pitch shift moves every clip of the test part by -4 to +4 semitones; all else stays.
+The package's own pitch shift moves every clip of the test part by -4 to +4 semitones; all else stays.
 """
 
 import argparse
@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from experiments import study
-from ser_gpu import command_line
-from ser_gpu.data.ravdess import Clip
-from ser_gpu.data.waveform import ClipBank
+from experiments import figures, study
+from ser_gpu.audio.clip_bank import ClipBank
+from ser_gpu.cli import common, console
+from ser_gpu.corpora.clip import Clip
+from ser_gpu.evaluation import metrics
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.results import console, figures, metrics
 from ser_gpu.stages.stretch import change_pitch_and_tempo
 
 SEMITONES = range(-4, 5)
@@ -26,48 +26,47 @@ _BATCH = 32
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, shift, score, and print the table."""
     args = _parser().parse_args(arguments)
-    return command_line.run(lambda: _measure(args))
+    return common.run(lambda: _measure(args))
 
 
 def _measure(args: argparse.Namespace) -> int:
-    device = command_line.device(args.device)
-    model, provenance, clips = study.load(args.checkpoint, args.data, device)
-    bank = command_line.read_clips(clips, model.sample_rate, device)
+    device = common.device(args.device)
+    model, provenance, clips = study.load(args.checkpoint, args, device)
+    bank = common.read_clips(clips, model.sample_rate, device)
     result = {
         **study.header(args.checkpoint, provenance, clips, device),
         "emotions": list(model.labels),
         "shifts": [row(model, bank, clips, semitones) for semitones in SEMITONES],
     }
     figure = figures.pitch_counterfactual(result["shifts"], model.labels)
-    study.publish(args, result, figure, console.show_pitch_counterfactual)
-    return command_line.DONE
+    study.publish(args, result, figure, show)
+    return common.DONE
 
 
 def row(model: SpeechEmotionModel, bank: ClipBank, clips: Sequence[Clip], semitones: float) -> dict:
-    """Scores of each sex with the pitch moved, and how often each emotion is predicted."""
-    answers = model.probabilities(shifted_logits(model, bank, semitones)).cpu().numpy()
-    labels = np.array([clip.emotion for clip in clips])
-    predicted = answers.argmax(axis=1)
-    sexes = np.array([clip.sex for clip in clips])
+    """Scores by gender with the pitch moved, and how often each emotion is predicted."""
+    predicted = shifted_logits(model, bank, semitones).argmax(dim=1).cpu().numpy()
+    labels = np.array([model.labels.index(clip.emotion) for clip in clips])
+    genders = np.array([clip.gender or "" for clip in clips])
     return {
         "semitones": semitones,
         **metrics.headline(labels, predicted),
-        "by_sex": {
-            sex: {
-                **metrics.headline(labels[sexes == sex], predicted[sexes == sex]),
-                "predicted": [
-                    float((predicted[sexes == sex] == emotion).mean()) for emotion in range(answers.shape[1])
-                ],
+        "by": {
+            "gender": {
+                gender: {
+                    **metrics.headline(labels[own], predicted[own]),
+                    "predicted": [float((predicted[own] == emotion).mean()) for emotion in range(len(model.labels))],
+                }
+                for gender in ("male", "female")
+                if (own := genders == gender).any()
             }
-            for sex in ("male", "female")
-            if (sexes == sex).any()
         },
     }
 
 
 @torch.inference_mode()
 def shifted_logits(model: SpeechEmotionModel, bank: ClipBank, semitones: float) -> Tensor:
-    """Logits of all clips of a bank after trimming and a shift of the pitch; at 0 the vocoder is passed too.
+    """Logits of all clips of a bank after trimming and a pitch shift; a shift of 0 passes the phase vocoder too.
 
     Shape: -> [N, C].
     """
@@ -82,13 +81,25 @@ def shifted_logits(model: SpeechEmotionModel, bank: ClipBank, semitones: float) 
     return torch.cat(logits)
 
 
+def show(result: dict) -> None:
+    """The table in the terminal: accuracy and UAR by gender and semitones."""
+    shifts = result["shifts"]
+    genders = list(shifts[0]["by"]["gender"])
+    columns = ("semitones", *(f"{gender}: {score}" for gender in genders for score in ("accuracy", "UAR")))
+    shown = console.table("The same clips with another pitch", columns)
+    for each in shifts:
+        scores = (each["by"]["gender"][gender][name] for gender in genders for name in ("accuracy", "uar"))
+        shown.add_row(f"{each['semitones']:+d}", *(f"{score:.3f}" for score in scores))
+    console.out.print(shown)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.pitch_counterfactual", description=__doc__.splitlines()[0]
     )
     add = parser.add_argument
     add("checkpoint", help="a .pth file that ser_gpu.train wrote")
-    add("--data", help="RAVDESS folder (default: $RAVDESS_DIR, else downloaded)")
+    common.add_data_options(parser)
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     study.add_output_options(parser, "pitch-counterfactual")
     return parser

@@ -1,4 +1,4 @@
-"""A recording as a stranger would send it: over a telephone, in noise, in a room, at another level or rate."""
+"""Conditions outside the studio: telephone, noise, rooms, other levels, other sample rates, a lossy codec."""
 
 import io
 import math
@@ -9,15 +9,16 @@ import torch
 import torchaudio.functional as audio
 from torch import Tensor
 
-from ser_gpu.data.waveform import resample
+from ser_gpu.audio.waveform import resample
 from ser_gpu.stages.channel import room
 from ser_gpu.stages.noise import coloured_noise
 
-Sound = tuple[Tensor, int]
+Sound = tuple[Tensor, int]  # samples and their rate in Hz
+Condition = Callable[[Tensor, int, torch.Generator], Sound]
 
 
 def as_recorded(waveform: Tensor, rate: int, _: torch.Generator) -> Sound:
-    """Nothing is changed."""
+    """Unchanged."""
     return waveform, rate
 
 
@@ -30,11 +31,11 @@ def telephone(waveform: Tensor, rate: int, _: torch.Generator) -> Sound:
 
 
 def at_44_100_hz(waveform: Tensor, rate: int, _: torch.Generator) -> Sound:
-    """The rate of a compact disc."""
+    """Resampled to the rate of a compact disc."""
     return resample(waveform, rate, 44_100), 44_100
 
 
-def in_noise(decay: float, snr_db: float) -> Callable[[Tensor, int, torch.Generator], Sound]:
+def in_noise(decay: float, snr_db: float) -> Condition:
     """Noise whose power falls as 1 / f^decay, at a ratio to the mean power of the speech."""
 
     def add(waveform: Tensor, rate: int, generator: torch.Generator) -> Sound:
@@ -47,7 +48,7 @@ def in_noise(decay: float, snr_db: float) -> Callable[[Tensor, int, torch.Genera
     return add
 
 
-def in_room(reverb_seconds: float, direct_to_reverb_db: float) -> Callable[[Tensor, int, torch.Generator], Sound]:
+def in_room(reverb_seconds: float, direct_to_reverb_db: float) -> Condition:
     """A room that decays by 60 dB in that time."""
 
     def play(waveform: Tensor, rate: int, generator: torch.Generator) -> Sound:
@@ -58,7 +59,7 @@ def in_room(reverb_seconds: float, direct_to_reverb_db: float) -> Callable[[Tens
     return play
 
 
-def at_level(decibels: float) -> Callable[[Tensor, int, torch.Generator], Sound]:
+def at_level(decibels: float) -> Condition:
     """Peak at that level; above 0 dB it is clipped. Stored with 16 bits."""
 
     def change(waveform: Tensor, rate: int, _: torch.Generator) -> Sound:
@@ -83,7 +84,7 @@ def as_mp3(waveform: Tensor, rate: int, _: torch.Generator) -> Sound:
     return torch.from_numpy(samples), rate
 
 
-CONDITIONS: dict[str, Callable[[Tensor, int, torch.Generator], Sound]] = {
+CONDITIONS: dict[str, Condition] = {
     "as recorded": as_recorded,
     "telephone, 8 kHz": telephone,
     "44.1 kHz": at_44_100_hz,

@@ -1,4 +1,4 @@
-"""What the studies share: the clips that a checkpoint never heard, and where their results go."""
+"""What the studies share: the test part of a checkpoint, and where results go."""
 
 import argparse
 from collections.abc import Callable
@@ -7,28 +7,33 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from ser_gpu import checkpoint, command_line
-from ser_gpu.atomic import replacing, write_json
+from experiments.figures import png
+from ser_gpu import checkpoint
 from ser_gpu.checkpoint import Provenance
-from ser_gpu.data.ravdess import Clip
+from ser_gpu.cli import common, console
+from ser_gpu.corpora.clip import Clip
+from ser_gpu.corpora.splits import Protocol
+from ser_gpu.evaluation import environment
+from ser_gpu.files import write_json
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.results import console, environment
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
-def load(path: str, data: str | None, device: torch.device) -> tuple[SpeechEmotionModel, Provenance, list[Clip]]:
-    """A model, where it comes from, and its test part.
+def load(
+    path: str, args: argparse.Namespace, device: torch.device
+) -> tuple[SpeechEmotionModel, Provenance, list[Clip]]:
+    """A model, its provenance, and the clips of its test part, from the data that `args` name.
 
     Raises:
-        ValueError: the clips found are not those that its protocol dealt with, so its test part is not known.
+        ValueError: the clips found are not those of its training, so its test part is not known.
     """
     model, provenance = checkpoint.load(path, device)
-    found = command_line.find_clips(data)
-    split = provenance.protocol.split(found)
+    found = common.find_clips(args.data, args.corpus)
+    split = Protocol.from_dict(provenance.protocol).split(found)
     if split.manifest_hash != provenance.manifest_hash:
         raise ValueError(f"{path}: was trained on another set of clips than the {len(found):,} found")
-    return model, provenance, [clip for clip in found if split.part_of[clip.name] == "test"]
+    return model, provenance, [clip for clip in found if split.part_of[clip.id] == "test"]
 
 
 def add_output_options(parser: argparse.ArgumentParser, name: str) -> None:
@@ -41,10 +46,9 @@ def add_output_options(parser: argparse.ArgumentParser, name: str) -> None:
 def publish(args: argparse.Namespace, result: dict, figure: Figure, show: Callable[[dict], None]) -> None:
     """Write JSON and figure to `--out`, and print the JSON, or what `show` prints of it."""
     write_json(Path(f"{args.out}.json"), result)
-    with replacing(f"{args.out}.png") as temporary:
-        figure.savefig(temporary, dpi=130)
+    png.save(figure, f"{args.out}.png", dpi=120)
     if args.json:
-        console.out.print_json(data=result)
+        console.print_json(result)
     else:
         show(result)
 
@@ -53,8 +57,8 @@ def header(path: str, provenance: Provenance, clips: list[Clip], device: torch.d
     """What every result of a study says about its model."""
     return {
         "checkpoint": Path(path).name,
-        "protocol": provenance.protocol.name,
-        "fold": provenance.protocol.fold,
+        "protocol": provenance.protocol["name"],
+        "fold": provenance.protocol["fold"],
         "training_seed": provenance.seed,
         "manifest_hash": provenance.manifest_hash,
         "clips": len(clips),

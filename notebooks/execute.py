@@ -1,6 +1,6 @@
 """python -m notebooks.execute: run the notebook's source from start to end and write it with its outputs.
 
-The figure of a cell with a tag `picture:NAME` is written to `NAME.png` beside it, for other pages to show.
+The figure of a cell with a tag `figure:NAME` is written to `NAME.png` beside it, for other pages to show.
 """
 
 import argparse
@@ -15,35 +15,39 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from ser_gpu import command_line
-from ser_gpu.atomic import replacing
-from ser_gpu.data import ravdess
-from ser_gpu.results import console
+from experiments.figures import png
+from ser_gpu import corpora
+from ser_gpu.cli import common, console
+from ser_gpu.corpora.corpus import locate
+from ser_gpu.files import replacing
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE / "speech_emotion_recognition.py"
-CELL_SECONDS = 600
-_TAG = "picture:"
+CELL_SECONDS = 1_200
+_QUIET = {"PYTHONWARNINGS": "ignore:IProgress not found"}  # tqdm asks for widgets, which a stored notebook cannot have
+_TAG = "figure:"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, execute, and write."""
     args = _parser().parse_args(arguments)
-    return command_line.run(lambda: _execute(args))
+    return common.run(lambda: _execute(args))
 
 
 def _execute(args: argparse.Namespace) -> int:
-    data = ravdess.locate(args.data, progress=console.DownloadBar("RAVDESS"))
+    data = Path(args.data) if args.data else locate(corpora.get("ravdess"), progress=console.DownloadBar("RAVDESS"))
+    if not data.is_dir():
+        raise ValueError(f"--data {data}: no such folder")
     notebook = execute(SOURCE, {"RAVDESS_DIR": str(data.resolve())})
     with replacing(args.out) as temporary:
         temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
     written = [Path(args.out)]
-    for name, picture in pictures(notebook).items():
+    for name, figure in named_figures(notebook).items():
         written.append(written[0].with_name(f"{name}.png"))
         with replacing(written[-1]) as temporary:
-            temporary.write_bytes(picture)
+            temporary.write_bytes(figure)
     console.err.print(f"written: {', '.join(map(str, written))}")
-    return command_line.DONE
+    return common.DONE
 
 
 def execute(source: Path, variables: Mapping[str, str] | None = None) -> nbformat.NotebookNode:
@@ -70,14 +74,23 @@ def execute(source: Path, variables: Mapping[str, str] | None = None) -> nbforma
         task = progress.add_task("Executing cells", total=sum(cell.cell_type == "code" for cell in notebook.cells))
         client.on_cell_executed = lambda **_: progress.advance(task)
         try:
-            client.execute(env={**os.environ, **(variables or {})})
+            client.execute(env={**os.environ, **_QUIET, **(variables or {})})
         except CellExecutionError as error:
             raise ValueError(f"{source.name}: {error.ename}: {error.evalue}") from None
     notebook.metadata.pop("language_info", None)
+    compact_figures(notebook)
     return notebook
 
 
-def pictures(notebook: nbformat.NotebookNode) -> dict[str, bytes]:
+def compact_figures(notebook: nbformat.NotebookNode) -> None:
+    """Store every figure with a palette, which makes the notebook several times smaller."""
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", ())):
+        if "image/png" in output.get("data", {}):
+            content = png.compact(base64.b64decode(output["data"]["image/png"]))
+            output["data"]["image/png"] = base64.b64encode(content).decode()
+
+
+def named_figures(notebook: nbformat.NotebookNode) -> dict[str, bytes]:
     """The PNG files of those cells whose tag names one."""
     found = {}
     for cell in notebook.cells:

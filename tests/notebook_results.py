@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from experiments import pitch_bias, pitch_counterfactual
-from ser_gpu import ablate, crossvalidate, evaluate, train
-from ser_gpu.atomic import write_csv
-from ser_gpu.data import ravdess
+from experiments import ablate, pitch_bias, pitch_counterfactual
+from ser_gpu import corpora, crossvalidate, evaluate, train
+from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.files import write_csv
 
 _SMALL = ("--set", "cnn.width=4", "cnn.depth=2", "audio.clip_seconds=1.0")
 _VARIANTS = '[variants]\n"the recipe" = []\nflatten = ["cnn.head=flatten"]\n'
@@ -17,15 +17,16 @@ def make(root: Path, data: Path) -> Path:
     weights, results, runs = root / "weights", root / "experiments" / "results", root / "runs"
     for name, protocol in (("ser_ravdess", "stratified"), ("ser_ravdess_actors", "actors5")):
         _shipped(weights, name, protocol, data, runs)
-    for protocol, seeds in (("stratified", 1), ("twin-safe", 1), ("actors5", 2), ("actors6", 1)):
+    for protocol, seeds in (("stratified", 1), ("grouped", 1), ("actors5", 2), ("actors6", 1)):
         _crossvalidation(weights / "crossvalidation" / f"{protocol}.json", protocol, range(seeds), data, runs)
     _ablation(results / "ablation.json", data, runs)
-    clips = ravdess.scan(data).clips
     pitches = [
-        {"clip": c.name, "median_hz": 100 * 1.17**c.emotion, "spread_semitones": 1 + c.actor / 10} for c in clips
+        {"clip": clip.id, "median_hz": 100 * 1.17 ** EMOTIONS.index(clip.emotion)}
+        | {"spread_semitones": 1 + int(clip.speaker) / 10}
+        for clip in corpora.load(data).clips
     ]
     write_csv(results / "pitch.csv", pitches)
-    answers = weights / "crossvalidation" / "actors5.predictions.csv"
+    answers = weights / "crossvalidation" / "actors5.predictions.csv.gz"
     bias = [str(answers), "--pitch", str(results / "pitch.csv"), "--out", str(results / "pitch-bias"), "--json"]
     assert pitch_bias.main(bias) == 0
     shifted = ["--data", str(data), "--device", "cpu", "--out", str(results / "pitch-counterfactual"), "--json"]

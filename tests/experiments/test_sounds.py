@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from experiments.sounds import CONDITIONS, at_level, in_noise, telephone
-from ser_gpu.data.waveform import level
+from ser_gpu.audio.waveform import level
 from tests.conftest import synthetic_voice
 
 

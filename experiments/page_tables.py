@@ -1,0 +1,266 @@
+"""The tables of the pages, as Markdown made of the committed JSON: one function a table."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from experiments import markdown
+from experiments.figures.style import VOICES
+from ser_gpu.evaluation import crossvalidation
+
+ROOT = Path(__file__).resolve().parent.parent
+CROSS_VALIDATIONS = {
+    "stratified": "a tenth of the clips",
+    "grouped": "a tenth of the clips, with their repetitions",
+    "actors5": "five speakers (one fold: four)",
+    "actors5-refit": "the same; validation speakers in training too",
+    "actors5-32-khz": "five speakers (one fold: four); 32 kHz",
+    "actors6": "four speakers",
+}
+ABLATIONS = ("ablation", "ablation-full-length", "ablation-spectrograms")
+SEEN = ("stratified", "grouped")
+_README = ("stratified", "grouped", "actors5", "actors5-refit", "actors6")
+_HEADLINE = {"accuracy": "accuracy", "UAR": "uar", "macro F1": "macro_f1"}
+_TOGETHER = "the same; a fold's seeds as one model"
+
+
+def weights_file(name: str) -> Path:
+    """A file of `weights/`."""
+    return ROOT / "weights" / name
+
+
+def study_file(name: str) -> Path:
+    """The JSON of a study."""
+    return ROOT / "experiments" / "results" / f"{name}.json"
+
+
+def read(path: Path) -> dict:
+    """A JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def results() -> str:
+    """The README's table: accuracy and UAR by protocol, mean and standard deviation over folds."""
+    rows = []
+    for name in _README:
+        table = _cross_validation(name)
+        row = {"protocol": f"`{name}`", "tested on": CROSS_VALIDATIONS[name]}
+        scores = table["summary"]["test"]
+        rows.append(row | {label: _with_spread(scores[_HEADLINE[label]]) for label in ("accuracy", "UAR")})
+    return markdown.table(rows)
+
+
+def cross_validations() -> str:
+    """Every cross-validation: mean and spread over its trainings, and the scores of all answers pooled."""
+    rows = []
+    for name, tested_on in CROSS_VALIDATIONS.items():
+        table = _cross_validation(name)
+        seeds, folds = (len({row[axis] for row in table["rows"]}) for axis in ("seed", "fold"))
+        scores, pooled = table["summary"]["test"], table["pooled"]
+        rows.append(
+            {"protocol": f"`{name}`", "tested on": tested_on}
+            | {"trainings": f"{table['runs']} ({folds} x {seeds})"}
+            | {label: _with_spread(scores[key]) for label, key in _HEADLINE.items()}
+            | {"95 % interval of the UAR": _interval(pooled["all answers"])}
+            | {"ECE, mean over runs": f"{scores['ece']['mean']:.3f}"}
+            | {"ECE, pooled": f"{pooled['all answers']['ece']:.3f}"}
+            | {"in bfloat16": sum(row["bfloat16"] for row in table["rows"])}
+        )
+        if together := pooled.get("seeds together"):
+            rows.append(
+                {"protocol": "", "tested on": _TOGETHER, "trainings": ""}
+                | {label: f"{together[key]:.3f}" for label, key in _HEADLINE.items()}
+                | {"95 % interval of the UAR": _interval(together), "ECE, mean over runs": ""}
+                | {"ECE, pooled": f"{together['ece']:.3f}", "in bfloat16": ""}
+            )
+    return markdown.table(rows)
+
+
+def actors5_folds() -> str:
+    """The UAR of each training of `actors5`, a row a fold."""
+    trainings = _cross_validation("actors5")["rows"]
+    rows = []
+    for fold in sorted({row["fold"] for row in trainings}):
+        of_fold = sorted((row for row in trainings if row["fold"] == fold), key=lambda row: row["seed"])
+        uar = crossvalidation.summary(of_fold, "test")["uar"]
+        rows.append(
+            {"fold": fold, "UAR": _with_spread(uar, "sd_seeds")}
+            | {f"seed {row['seed']}": f"{row['test']['uar']:.3f}" for row in of_fold}
+        )
+    return markdown.table(rows)
+
+
+def trainings() -> str:
+    """How each of the shipped files was trained, a column a file."""
+    shipped = {name: read(weights_file(f"{name}.training.json")) for name in ("ser_ravdess", "ser_ravdess_actors")}
+    facts = {
+        "protocol": lambda result: f"`{result['protocol']}`",
+        "fold": lambda result: result["fold"],
+        "seed": lambda result: result["seed"],
+        "test clips": lambda result: result["test"]["clips"],
+        "parameters": lambda result: f"{result['parameters']:,}",
+        "epochs": lambda result: result["config"]["training"]["epochs"],
+        "temperature": lambda result: f"{result['temperature']:.3f}",
+        "minutes": lambda result: f"{result['seconds'] / 60:.0f}",
+        "device": lambda result: result["environment"]["device"],
+        "threads": lambda result: result["environment"]["threads"],
+        "precision": lambda result: "bfloat16" if result["bfloat16"] else "float32",
+        "torch": lambda result: result["environment"]["torch"],
+        "manifest hash": lambda result: f"`{result['manifest_hash'][:16]}`",
+    }
+    return markdown.table(
+        [
+            {"": fact} | {f"`{name}.pth`": value(result) for name, result in shipped.items()}
+            for fact, value in facts.items()
+        ]
+    )
+
+
+def schedules() -> str:
+    """60 epochs beside 120 on one split of each protocol whose speakers are in training."""
+    rows = []
+    for protocol in SEEN:
+        shorter = read(weights_file(f"runs/{protocol}-60-epochs.json"))
+        longer = next(row for row in _cross_validation(protocol)["rows"] if (row["fold"], row["seed"]) == (0, 0))
+        rows += [
+            {"training": f"`{protocol}`, fold 0", "epochs": result["config"]["training"]["epochs"]}
+            | {
+                f"{part}: {label}": f"{result[part][key]:.3f}"
+                for part in ("validation", "test")
+                for label, key in {"accuracy": "accuracy", "log loss": "log_loss"}.items()
+            }
+            for result in (shorter, longer)
+        ]
+    return markdown.table(rows)
+
+
+def scores(name: str) -> str:
+    """Headline scores of a shipped file on its test part, with intervals."""
+    report = read(weights_file(f"{name}.evaluation.json"))
+    rows = [
+        {"": label, "test part": f"{report[key]:.3f}", "95 % interval": _interval(report, key)}
+        for label, key in _HEADLINE.items()
+    ]
+    for label, key in {"ECE (15 bins)": "ece", "ECE before temperature": "ece_before_temperature"}.items():
+        rows.append({"": label, "test part": f"{report[key]:.3f}", "95 % interval": ""})
+    return markdown.table([*rows, {"": "clips", "test part": report["clips"], "95 % interval": ""}])
+
+
+def emotions(name: str) -> str:
+    """Precision, recall and F1 of each emotion, of a shipped file."""
+    return markdown.table(
+        [
+            {"emotion": emotion, "clips": each["clips"]}
+            | {label: f"{each[label.lower()]:.3f}" for label in ("precision", "recall", "F1")}
+            for emotion, each in read(weights_file(f"{name}.evaluation.json"))["per_emotion"].items()
+        ]
+    )
+
+
+def groups(name: str) -> str:
+    """Scores of a shipped file by gender and by intensity."""
+    return markdown.table(
+        [
+            {"clips": group, "number": each["clips"]} | {label: f"{each[key]:.3f}" for label, key in _HEADLINE.items()}
+            for group, each in _by(read(weights_file(f"{name}.evaluation.json"))["by"])
+        ]
+    )
+
+
+def robustness() -> str:
+    """UAR under every condition, a column a model."""
+    models = read(study_file("robustness"))["models"]
+    return markdown.table(
+        [
+            {"condition": condition}
+            | {f"`{model['name']}`": f"{model['conditions'][condition]['uar']:.3f}" for model in models}
+            for condition in models[0]["conditions"]
+        ]
+    )
+
+
+def pitch_counterfactual() -> str:
+    """Accuracy by gender with the pitch moved."""
+    rows = []
+    for shift in read(study_file("pitch-counterfactual"))["shifts"][::2]:
+        of = shift["by"]["gender"]
+        accuracy = {f"{words}: accuracy": f"{of[gender]['accuracy']:.3f}" for gender, words in VOICES.items()}
+        rows.append({"pitch moved by": f"{shift['semitones']:+d} semitones"} | accuracy)
+    return markdown.table(rows)
+
+
+def pitch_bias() -> str:
+    """Men's and women's voices beside listeners, and the difference with its p value."""
+    bias = read(study_file("pitch-bias"))
+    rows = [
+        {
+            "voices": words,
+            "answers": row["answers"],
+            "accuracy": f"{row['accuracy']:.3f}",
+            "UAR": f"{row['uar']:.3f}",
+            "95 % interval of the UAR": _interval(row),
+            "listeners": f"{bias['listeners'][gender]:.3f}",
+            "p value": "",
+        }
+        for gender, words in VOICES.items()
+        for row in [bias["by"]["gender"][gender]]
+    ]
+    difference = {
+        "voices": "women's minus men's",
+        "answers": "",
+        "accuracy": "",
+        "UAR": f"{bias['uar_difference']:+.3f}",
+        "95 % interval of the UAR": "",
+        "listeners": f"{bias['listeners']['female'] - bias['listeners']['male']:+.3f}",
+        "p value": f"{bias['p_value']:.2g}",
+    }
+    return markdown.table([*rows, difference])
+
+
+def pitch_thirds() -> str:
+    """Scores by thirds of the pitch."""
+    bias = read(study_file("pitch-bias"))
+    return markdown.table(
+        [
+            {"pitch": f"{row['third']} third of {words}", "median": f"{row['median_hz']:.0f} Hz"}
+            | {"answers": row["answers"], "accuracy": f"{row['accuracy']:.3f}", "UAR": f"{row['uar']:.3f}"}
+            for group, words in {"all": "all", **VOICES}.items()
+            for row in bias["by_pitch"][group]
+        ]
+    )
+
+
+def ablation(name: str) -> str:
+    """Every variant of a stored ablation against its first one."""
+    return markdown.table(
+        [
+            {
+                "variant": variant["name"],
+                "runs": variant["runs"],
+                "parameters": f"{variant['parameters']:,}",
+                "UAR": f"{variant['validation']['uar']:.3f}",
+                "difference": f"{variant['difference']:+.3f}",
+                "standard error": f"{variant['standard_error']:.3f}",
+                "ECE": f"{variant['validation']['ece']:.3f}",
+            }
+            for variant in read(study_file(name))["variants"]
+        ]
+    )
+
+
+def _cross_validation(name: str) -> dict:
+    return read(weights_file(f"crossvalidation/{name}.json"))
+
+
+def _by(facets: dict[str, dict[str, dict]]) -> Iterable[tuple[str, dict]]:
+    yield from ((VOICES[gender], each) for gender, each in facets["gender"].items())
+    yield from ((f"{intensity} intensity", each) for intensity, each in facets["intensity"].items())
+
+
+def _with_spread(score: dict[str, float | None], over: str = "sd_folds") -> str:
+    spread = score[over]
+    return f"{score['mean']:.3f}" + ("" if spread is None else f" ± {spread:.3f}")
+
+
+def _interval(report: dict, metric: str = "uar") -> str:
+    return "{:.3f} to {:.3f}".format(*report["interval95"][metric])

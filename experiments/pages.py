@@ -1,0 +1,92 @@
+"""python -m experiments.pages: write every generated table and figure of the pages, from the committed JSON.
+
+A page marks the place of a table with `<!-- NAME: begin -->` and `<!-- NAME: end -->`; all other text is written by
+hand.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from benchmarks import report as benchmarks
+from experiments import page_tables, timeline_tables
+from ser_gpu.cli import common
+from ser_gpu.files import replacing
+from tests.long import report as long_checks
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = tuple(
+    ROOT / name
+    for name in (
+        "README.md",
+        "weights/README.md",
+        "experiments/README.md",
+        "benchmarks/README.md",
+        "tests/README.md",
+        "docs/timeline.md",
+    )
+)
+TABLES: dict[str, Callable[[], str]] = {
+    "results": page_tables.results,
+    "cross-validations": page_tables.cross_validations,
+    "actors5-folds": page_tables.actors5_folds,
+    "trainings": page_tables.trainings,
+    "schedules": page_tables.schedules,
+    **{
+        f"{name}-{table.__name__}": partial(table, name)
+        for name in ("ser_ravdess", "ser_ravdess_actors")
+        for table in (page_tables.scores, page_tables.emotions, page_tables.groups)
+    },
+    "robustness": page_tables.robustness,
+    "pitch-bias": page_tables.pitch_bias,
+    "pitch-thirds": page_tables.pitch_thirds,
+    "pitch-counterfactual": page_tables.pitch_counterfactual,
+    **{name: partial(page_tables.ablation, name) for name in page_tables.ABLATIONS},
+    "timeline": timeline_tables.timeline,
+    "vad": timeline_tables.vad,
+    "speed": benchmarks.summary_table,
+    "benchmarks": benchmarks.tables,
+    "long-checks": long_checks.table,
+}
+_MARKED = re.compile(r"(?P<begin><!-- (?P<name>[\w-]+): begin -->\n).*?(?P<end><!-- (?P=name): end -->)", re.DOTALL)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and write the pages."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.pages", description=__doc__.splitlines()[0])
+    parser.parse_args(arguments)
+    return common.run(_write)
+
+
+def _write() -> int:
+    write()
+    return common.DONE
+
+
+def write() -> None:
+    """Write all pages, once every table of theirs could be made.
+
+    Raises:
+        ValueError: a page marks a table that there is not.
+    """
+    for page, text in {page: updated(page) for page in PAGES}.items():
+        with replacing(page) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def updated(page: Path) -> str:
+    """The text of a page with every marked table made anew."""
+
+    def replaced(found: re.Match) -> str:
+        if found["name"] not in TABLES:
+            raise ValueError(f"{page}: no such table: {found['name']}; there are {', '.join(TABLES)}")
+        return f"{found['begin']}\n{TABLES[found['name']]().strip()}\n\n{found['end']}"
+
+    return _MARKED.sub(replaced, page.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+import json
+
+import pytest
+
+from experiments import markdown, page_tables, pages
+
+
+def score(mean, spread):
+    return {"mean": mean, "sd_seeds": None, "sd_folds": spread}
+
+
+@pytest.fixture
+def tables(tmp_path, monkeypatch):
+    """One made-up cross-validation under every name."""
+    monkeypatch.setattr(page_tables, "ROOT", tmp_path)
+    report = {"accuracy": 0.8, "uar": 0.79, "macro_f1": 0.78, "ece": 0.04, "interval95": {"uar": [0.7, 0.9]}}
+    test = {"accuracy": score(0.75, 0.02), "uar": score(0.74, 0.03), "macro_f1": score(0.73, None)}
+    table = {
+        "runs": 4,
+        "rows": [{"fold": fold, "seed": seed, "bfloat16": seed == 1} for fold in (0, 1) for seed in (0, 1)],
+        "summary": {"test": test | {"ece": score(0.05, 0.01)}},
+        "pooled": {"all answers": report, "seeds together": report},
+    }
+    for name in page_tables.CROSS_VALIDATIONS:
+        path = page_tables.weights_file(f"crossvalidation/{name}.json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(table))
+
+
+def cells(label):
+    lines = page_tables.cross_validations().splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith(f"| `{label}` |"))
+    return [[cell.strip() for cell in line.split("|")[3:-1]] for line in lines[at : at + 2]]
+
+
+def test_a_row_says_how_many_trainings_stand_behind_it(tables):
+    measured, together = cells("actors5")
+    assert measured == [
+        "4 (2 x 2)", "0.750 ± 0.020", "0.740 ± 0.030", "0.730", "0.700 to 0.900", "0.050", "0.040", "2"
+    ]  # fmt: skip
+    assert together == ["", "0.800", "0.790", "0.780", "0.700 to 0.900", "", "0.040", ""]
+
+
+def test_the_readme_has_four_columns(tables):
+    assert page_tables.results().splitlines()[0] == "| protocol | tested on | accuracy | UAR |"
+
+
+def test_only_what_stands_between_markers_is_replaced(tables, tmp_path):
+    page = tmp_path / "page.md"
+    frame = "before\n<!-- results: begin -->\n{}\n<!-- results: end -->\nafter <!-- a comment -->\n"
+    page.write_text(frame.format("yesterday"))
+    updated = pages.updated(page)
+    assert updated == frame.format(f"\n{page_tables.results()}\n")
+    page.write_text(updated)
+    assert pages.updated(page) == updated
+
+
+def test_an_unknown_table_is_named(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- weather: begin -->\n<!-- weather: end -->\n")
+    with pytest.raises(ValueError, match=r"page\.md: no such table: weather"):
+        pages.updated(page)
+
+
+def test_a_table_has_a_line_a_row_and_numbers_to_the_right():
+    lines = markdown.table([{"a": "x", "b": 1, "c": ""}, {"a": "y", "b": "+2 dB", "c": "±3"}]).splitlines()
+    assert lines == ["| a | b | c |", "| --- | ---: | ---: |", "| x | 1 |  |", "| y | +2 dB | ±3 |"]
