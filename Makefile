@@ -1,45 +1,60 @@
-# Every target sets up what it needs: Python 3.11 or 3.12 and make are enough.
+# Every target sets up what it needs: Python 3.11 to 3.14 and make are enough.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+LOCKED := torch==2.11.0  # what the figures of the pages were measured with
 
-.PHONY: predict test lint train evaluate notebook audit lock
+.PHONY: help predict test app test-app lint train evaluate notebook audit lock
+
+help:  ## show this list
+	@sed -nE 's/^([a-z-]+):.*  ## (.*)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 predict: $(READY)  ## name the emotion of the sample clip
-	$(BIN)/python predict.py examples/sample.wav
+	$(BIN)/ser-gpu predict examples/sample.wav
 
 test: $(READY) lint  ## lint, checksums of the weights, and the test suite
 	cd weights && sha256sum --check --quiet SHA256SUMS
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-lint: $(READY)
+app: $(READY) app/node_modules  ## the page that answers in the browser, on localhost
+	$(BIN)/ser-gpu app
+
+test-app: $(READY) app/node_modules  ## the page in a real browser (chromium)
+	SER_APP=1 $(BIN)/python -m pytest tests/app -rs
+
+app/node_modules: app/package.json app/package-lock.json
+	cd app && npm ci --silent
+	touch app/node_modules
+
+lint: $(READY)  ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-train: $(READY)  ## the recipe by the default protocol, to runs/
-	$(BIN)/python -m ser_gpu.train
+train: $(READY)  ## train by the default protocol, to runs/
+	$(BIN)/ser-gpu train
 
-evaluate: $(READY)  ## the figures of the model card, to weights/
-	$(BIN)/python -m ser_gpu.evaluate weights/ser_ravdess.pth
+evaluate: $(READY)  ## score the shipped weights on their test part, to weights/
+	$(BIN)/ser-gpu evaluate weights/ser_ravdess.pth
 
-notebook: $(READY)  ## the notebook again from start to end, to notebooks/
+notebook: $(READY)  ## execute the notebook from start to end, to notebooks/
 	$(BIN)/python -m notebooks.execute
 
 $(READY): requirements.lock pyproject.toml
-	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 13) else f"Python 3.11 or 3.12 is needed, {v} found: make PYTHON=...")'
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v[:2] < (3, 15) else f"Python 3.11 to 3.14 is needed, {v[0]}.{v[1]} found: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(BIN)/python $(PIP_INSTALL) -r requirements.lock
+	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	touch $(READY)
 
-audit:  ## known vulnerabilities of what requirements.lock pins
+audit:  ## look up known vulnerabilities of what requirements.lock pins
 	$(PYTHON) -m venv build/audit
-	build/audit/bin/python -m pip install --quiet pip-audit
+	build/audit/bin/python $(PIP_INSTALL) pip-audit
 	build/audit/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip
 
 lock:  ## pin what pyproject.toml resolves to today
 	$(PYTHON) -m venv --clear build/lock
-	build/lock/bin/python -m pip install --quiet '.[dev]'
-	build/lock/bin/python -m pip freeze --exclude ser_gpu | \
+	build/lock/bin/python $(PIP_INSTALL) $(LOCKED) '.[dev]'
+	build/lock/bin/python -m pip freeze --all --exclude pip --exclude ser_gpu | \
 	  sed -E '/^(nvidia|cuda|triton)/ s/$$/; sys_platform == "linux"/' > requirements.lock

@@ -1,4 +1,4 @@
-"""python -m benchmarks: time every subject, print the tables, and write them to the results and the READMEs."""
+"""python -m benchmarks: time every subject, print the tables, and write them to the results and the pages."""
 
 import argparse
 import json
@@ -8,29 +8,21 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import augment, frontend, latency, peers, pipeline, report, scale, training
-from ser_gpu import command_line
-from ser_gpu.atomic import write_json
-from ser_gpu.results import console, environment
-
-SUBJECTS = {
-    "frontend": frontend,
-    "augment": augment,
-    "pipeline": pipeline,
-    "latency": latency,
-    "training": training,
-    "scale": scale,
-}
+from benchmarks import baselines, report
+from benchmarks.report import SUBJECTS
+from ser_gpu.cli import common, console
+from ser_gpu.evaluation import environment
+from ser_gpu.files import write_json
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run the benchmarks."""
     args = _parser().parse_args(arguments)
-    return command_line.run(lambda: _benchmark(args))
+    return common.run(lambda: _benchmark(args))
 
 
 def _benchmark(args: argparse.Namespace) -> int:
-    device = command_line.device(args.device)
+    device = common.device(args.device)
     path = _path(args, device)
     measured = {}
     with console.progress() as progress:
@@ -40,13 +32,13 @@ def _benchmark(args: argparse.Namespace) -> int:
                 "quick": args.quick,
                 "load_before": os.getloadavg()[0],
                 "environment": environment.describe(device),
-                "peers": peers.versions(),
+                "baselines": baselines.versions(),
             }
             measured[name] = header | {"tables": SUBJECTS[name].run(device, args.quick, args.processes)}
             if path:
                 _merge(path, {name: measured[name]})
     if path and not args.out:
-        report.update()
+        _update_pages()
     if args.json:
         print(json.dumps(measured, indent=2))
     else:
@@ -54,7 +46,14 @@ def _benchmark(args: argparse.Namespace) -> int:
             for key, form in SUBJECTS[name].TABLES.items():
                 console.out.print(report.terminal_table(form, result["tables"][key]))
     console.err.print(f"written: {path}" if path else "nothing written: a quick run, without --out")
-    return command_line.DONE
+    return common.DONE
+
+
+def _update_pages() -> None:
+    from experiments import pages  # here, since a run that writes elsewhere needs no page
+
+    report.draw_figures()
+    pages.write()
 
 
 def _path(args: argparse.Namespace, device) -> Path | None:
@@ -79,9 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="small settings, for a test; writes nothing without --out")
     add(
         "--processes",
-        type=command_line.positive_int,
+        type=common.positive_int,
         default=os.cpu_count(),
-        help="workers of the librosa peers (default: all %(default)s cores)",
+        help="workers of the librosa baselines (default: all %(default)s cores)",
     )
     add("--out", help="JSON file to write (default: benchmarks/results/DEVICE.json)")
     add("--json", action="store_true", help="print the JSON instead of tables")

@@ -1,6 +1,6 @@
 """Pitch shift, time stretch, noise, and the whole chain of a training clip; on every clip of the batch.
 
-Peers at their best: librosa knows one ratio a call and goes clip by clip; torchaudio's time stretch and
+Baselines at their best: librosa knows one ratio a call and goes clip by clip; torchaudio's time stretch and
 torch-audiomentations take the batch. The error of a pitch shift is the largest distance of a shifted tone
 from where it should be, in cents; that of a time stretch the largest distance from where it was.
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch_audiomentations import AddColoredNoise
 from torch_audiomentations import PitchShift as StockPitchShift
 
-from benchmarks import peers
+from benchmarks import baselines
 from benchmarks.signals import SAMPLE_RATE, fading_noise, pitch_of, recordings, tones
 from benchmarks.tables import TableForm
 from benchmarks.timing import RATE_COLUMNS, interleaved, quietly, rates
@@ -25,7 +25,12 @@ from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages.noise import AddNoise
 from ser_gpu.stages.stretch import change_pitch_and_tempo, phase_vocoder
 
-_COLUMNS = (("competitor", "", "{}"), ("ratios", "ratios", "{}"), *RATE_COLUMNS, ("ours_against", "ours x", "{:.2f}"))
+_COLUMNS = (
+    ("competitor", "", "{}"),
+    ("ratios", "ratios", "{}"),
+    *RATE_COLUMNS,
+    ("ours_against", "ser_gpu, times as fast", "{:.2f}"),
+)
 _CENTS = ("error_cents", "error, cents", "{:.2f}")
 TABLES = {
     "pitch_shift": TableForm("Pitch shift by up to 2 semitones, one thread, 16 clips of 3 s", (*_COLUMNS, _CENTS)),
@@ -84,7 +89,7 @@ def _pitch_shifts(batch: int, device: torch.device) -> dict[str, tuple]:
         return change_pitch_and_tempo(x, pitch, steady, longest=2 ** (_SEMITONES / 12))
 
     def librosas(x: Tensor) -> list[np.ndarray]:
-        return [peers.pitch_shift(clip, by, SAMPLE_RATE) for clip, by in zip(x.cpu().numpy(), each, strict=True)]
+        return [baselines.pitch_shift(clip, by, SAMPLE_RATE) for clip, by in zip(x.cpu().numpy(), each, strict=True)]
 
     return {
         "ser_gpu": ("any, one a clip", ours, each),
@@ -118,7 +123,7 @@ def _time_stretches(batch: int, device: torch.device) -> dict[str, tuple]:
         return torch.istft(theirs(spectrogram, each[0]), 1024, 256, window=window)
 
     def librosas(x: Tensor) -> list[np.ndarray]:
-        return [peers.time_stretch(clip, by) for clip, by in zip(x.cpu().numpy(), each, strict=True)]
+        return [baselines.time_stretch(clip, by) for clip, by in zip(x.cpu().numpy(), each, strict=True)]
 
     return {
         "ser_gpu": ("any, one a clip", ours, [0.0] * batch),
@@ -136,7 +141,7 @@ def _noises() -> dict[str, tuple]:
         "torch-audiomentations": ("any colour, one second repeated", lambda x: stock(x.unsqueeze(1)).samples, None),
         "numpy, clip by clip": (
             "white",
-            lambda x: [peers.add_noise(clip, 20.0, generator) for clip in x.cpu().numpy()],
+            lambda x: [baselines.add_noise(clip, 20.0, generator) for clip in x.cpu().numpy()],
             None,
         ),
     }
@@ -163,7 +168,7 @@ def _chain(batch: int, device: torch.device, quick: bool) -> list[dict]:
     calls = {
         "ser_gpu": quietly(lambda: model.spectrogram(resident / 32_768, resident_lengths)),
         "librosa, clip by clip": lambda: [
-            peers.augmented_features(clip, seed, config) for seed, clip in enumerate(arrays)
+            baselines.augmented_features(clip, seed, config) for seed, clip in enumerate(arrays)
         ],
     }
     times = interleaved(calls, threads=1, rounds=2 if quick else 5, seconds=0.1 if quick else 1.0)

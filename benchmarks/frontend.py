@@ -15,7 +15,7 @@ import torchaudio
 from nnAudio.features import MelSpectrogram
 from torch import Tensor, nn
 
-from benchmarks import peers
+from benchmarks import baselines
 from benchmarks.signals import SAMPLE_RATE, SECONDS, fading_noise
 from benchmarks.tables import TableForm
 from benchmarks.timing import RATE_COLUMNS, ceilings, interleaved, quietly, rates
@@ -78,10 +78,10 @@ def _by_n_fft(limit: dict, device: torch.device, quick: bool) -> list[dict]:
     resident = torch.from_numpy(waveforms).to(device)
     calls = {name: quietly(lambda f=f: f(resident)) for name, f in _on_device(config.mel, device).items()}
     calls |= {
-        "librosa, batched": lambda: peers.log_mel(waveforms, config),
-        LIBROSA: lambda: [peers.log_mel(waveform, config) for waveform in waveforms],
+        "librosa, batched": lambda: baselines.log_mel(waveforms, config),
+        LIBROSA: lambda: [baselines.log_mel(waveform, config) for waveform in waveforms],
     }
-    exact = peers.log_mel(waveforms.astype(np.float64), config)
+    exact = baselines.log_mel(waveforms.astype(np.float64), config)
     times = interleaved(calls, threads=1, rounds=2 if quick else 5, seconds=0.1 if quick else 0.4)
     return [
         {
@@ -117,7 +117,7 @@ def _calls_of_batch(size: int, device: torch.device) -> dict[str, Callable[[], o
     waveforms = np.resize(fading_noise(64), (size, SAMPLE_RATE * SECONDS))
     resident = torch.from_numpy(waveforms).to(device)
     calls = {name: quietly(lambda f=f: f(resident)) for name, f in _on_device(config.mel, device).items()}
-    return calls | {"librosa, batched": lambda: peers.log_mel(waveforms, config)}
+    return calls | {"librosa, batched": lambda: baselines.log_mel(waveforms, config)}
 
 
 def _by_processes(device: torch.device, quick: bool, processes: int) -> list[dict]:
@@ -127,10 +127,10 @@ def _by_processes(device: torch.device, quick: bool, processes: int) -> list[dic
     resident = torch.from_numpy(waveforms).to(device)
     ours = _on_device(config.mel, device)["ser_gpu, fft"]
     pooled = f"librosa, {processes} processes"
-    with peers.Workers(processes) as workers:
+    with baselines.Workers(processes) as workers:
         calls = {
             f"ser_gpu, fft, {device.type}": quietly(lambda: ours(resident)),
-            pooled: lambda: workers.map(peers.log_mel, list(waveforms), config=config),
+            pooled: lambda: workers.map(baselines.log_mel, list(waveforms), config=config),
         }
         times = interleaved(calls, processes, rounds=2 if quick else 5, seconds=0.1 if quick else 0.4)
     return [
@@ -169,7 +169,7 @@ def _on_device(config: MelConfig, device: torch.device) -> dict[str, Callable[[T
 
         theirs["flashmel"] = FlashMel(**_torchaudio_names(config), **slaney)
     ours = {
-        f"ser_gpu, {backend}": LogMel(replace(config, backend=backend), SAMPLE_RATE).to(device).decibels
+        f"ser_gpu, {backend}": _decibels(LogMel(replace(config, backend=backend), SAMPLE_RATE).to(device))
         for backend in ("fft", "conv")
     }
     return ours | {name: _exact_decibels(module.to(device)) for name, module in theirs.items()}
@@ -204,6 +204,10 @@ def _ceiling(config: MelConfig, measured: dict[str, float]) -> dict:
         "gigaflop_per_second": measured["flop_per_second"] / 1e9,
         "clips_per_second": 1 / seconds,
     }
+
+
+def _decibels(mel: LogMel) -> Callable[[Tensor], Tensor]:
+    return lambda waveform: mel.decibels(waveform).squeeze(1)
 
 
 def _exact_decibels(mel_power: nn.Module) -> Callable[[Tensor], Tensor]:

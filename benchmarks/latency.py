@@ -11,10 +11,9 @@ import torch
 
 import ser_gpu
 from benchmarks.tables import TableForm
-from ser_gpu.data.waveform import load
+from ser_gpu.audio.waveform import load
 
 ROOT = Path(__file__).resolve().parent.parent
-WEIGHTS = ROOT / "weights" / "ser_ravdess.pth"
 SAMPLE = ROOT / "examples" / "sample.wav"
 _COLUMNS = (
     ("way", "", "{}"),
@@ -33,7 +32,7 @@ TABLES = {
 
 def run(device: torch.device, quick: bool, processes: int) -> dict[str, list[dict]]:
     """Rows of each table: one a way to ask."""
-    model = ser_gpu.load_model(WEIGHTS, device)
+    model = ser_gpu.load_model(device=device)
     samples = load(SAMPLE, model.sample_rate)
     asked = {
         "model.predict(samples)": lambda: model.predict(samples),

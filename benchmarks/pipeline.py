@@ -14,14 +14,13 @@ import soundfile
 import torch
 
 import ser_gpu
-from benchmarks import peers
-from benchmarks.latency import WEIGHTS
+from benchmarks import baselines
 from benchmarks.signals import SAMPLE_RATE, recordings
 from benchmarks.tables import TableForm
 from benchmarks.timing import RATE_COLUMNS, interleaved, quietly, rates
-from ser_gpu.data.waveform import ClipBank
+from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.trainer import use_bfloat16
+from ser_gpu.training.loop import use_bfloat16
 
 TABLES = {
     "waveform_to_probabilities": TableForm(
@@ -30,7 +29,7 @@ TABLES = {
             ("competitor", "", "{}"),
             ("batch", "batch", "{:,}"),
             *RATE_COLUMNS,
-            ("ours_against", "ours x", "{:.2f}"),
+            ("ours_against", "ser_gpu, times as fast", "{:.2f}"),
             ("error", "error", "{:.1e}"),
         ),
     ),
@@ -51,9 +50,10 @@ def run(device: torch.device, quick: bool, processes: int) -> dict[str, list[dic
 
 
 def _pipelines(clips, lengths, device: torch.device, quick: bool, processes: int) -> list[dict]:
-    model = ser_gpu.load_model(WEIGHTS, device)
-    bank = ClipBank(clips, lengths, SAMPLE_RATE).to(device)
-    arrays = [clip[:length].numpy() for clip, length in zip(clips, lengths, strict=True)]
+    model = ser_gpu.load_model(device=device)
+    waveforms = [clip[:length] for clip, length in zip(clips, lengths, strict=True)]
+    bank = ClipBank.from_waveforms(waveforms, SAMPLE_RATE).to(device)
+    arrays = [waveform.numpy() for waveform in waveforms]
     size = 64 if device.type == "cpu" else 1024
     calls = {"ser_gpu": quietly(lambda: _ours(model, bank, size, bfloat16=False))}
     if use_bfloat16("auto", device):
@@ -61,7 +61,7 @@ def _pipelines(clips, lengths, device: torch.device, quick: bool, processes: int
     counts = sorted({1, *(2**k for k in range(1, 10) if 2**k < processes), processes})
     with ExitStack() as pools:
         for count in counts:
-            pool = pools.enter_context(peers.Workers(count))
+            pool = pools.enter_context(baselines.Workers(count))
             name = f"librosa in {count} process{'es' if count > 1 else ''}, then the same CNN"
             calls[name] = quietly(lambda pool=pool: _theirs(model, pool, arrays, size))
         times = interleaved(calls, torch.get_num_threads(), rounds=2 if quick else 5, seconds=0.1 if quick else 1.0)
@@ -82,11 +82,11 @@ def _pipelines(clips, lengths, device: torch.device, quick: bool, processes: int
 def _ours(model: SpeechEmotionModel, bank: ClipBank, size: int, bfloat16: bool) -> torch.Tensor:
     with torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16):
         parts = torch.arange(len(bank), device=model.device).split(size)
-        return torch.cat([model.probabilities(model(*bank.batch(part), views=False)) for part in parts]).cpu()
+        return torch.cat([model.probabilities(model(*bank.batch(part), tta=False)) for part in parts]).cpu()
 
 
-def _theirs(model: SpeechEmotionModel, pool: peers.Workers, clips: list[np.ndarray], size: int) -> torch.Tensor:
-    features = torch.from_numpy(pool.map(peers.features, clips, config=model.config))
+def _theirs(model: SpeechEmotionModel, pool: baselines.Workers, clips: list[np.ndarray], size: int) -> torch.Tensor:
+    features = torch.from_numpy(pool.map(baselines.features, clips, config=model.config))
     parts = features.unsqueeze(1).split(size)
     return torch.cat([model.probabilities(model.cnn(part.to(model.device)).mean(dim=0)) for part in parts]).cpu()
 

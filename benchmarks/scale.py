@@ -10,14 +10,14 @@ import psutil
 import torch
 
 import ser_gpu
-from benchmarks.latency import WEIGHTS
 from benchmarks.signals import recordings
 from benchmarks.tables import TableForm
-from ser_gpu.trainer import use_bfloat16
+from ser_gpu.training.loop import use_bfloat16
 
 TABLES = {
     "stream": TableForm(
-        "A stream of clips of 3.0 to 4.5 s through the model, one view of each, the CNN in bfloat16 where that is fast",
+        "A stream of clips of 3.0 to 4.5 s through the model, without test-time augmentation, the CNN in bfloat16 "
+        "where that is fast",
         (
             ("clips", "clips", "{:,}"),
             ("repeats", "repeats", "{}"),
@@ -43,7 +43,7 @@ def run(device: torch.device, quick: bool, processes: int) -> dict[str, list[dic
 def _measure(device_name: str, quick: bool) -> dict[str, list[dict]]:
     """A processor stops at 10^5 clips, a GPU at 10^6."""
     device = torch.device(device_name)
-    model = ser_gpu.load_model(WEIGHTS, device)
+    model = ser_gpu.load_model(device=device)
     batch = 1024 if device.type == "cuda" else _BATCH
     clips, lengths = (part.to(device) for part in recordings(batch))
     sizes = (100, 300) if quick else tuple(10**k for k in range(3, 6 if device.type == "cpu" else 7))
@@ -83,7 +83,7 @@ def _stream(model, clips: torch.Tensor, lengths: torch.Tensor, count: int) -> tu
         size = min(len(clips), count - done)
         waveform = (clips.roll(1 + done // len(clips), dims=0)[:size] + clips[:size]) / 65_536
         with torch.autocast(clips.device.type, torch.bfloat16, enabled=bfloat16):
-            logits = model(waveform, lengths[:size], views=False)
+            logits = model(waveform, lengths[:size], tta=False)
         answered += model.probabilities(logits).cpu().sum().item()
         taken.append(time.perf_counter() - start)
         resident = max(resident, process.memory_info().rss)

@@ -7,22 +7,27 @@ its workers.
 import subprocess
 import threading
 import time
+from pathlib import Path
 from statistics import mean
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor
+from torch.utils.data import DataLoader
 
-from benchmarks import peers
+from benchmarks import baselines
 from benchmarks.signals import SAMPLE_RATE, recordings
 from benchmarks.tables import TableForm
-from ser_gpu.config import AugmentConfig, ModelConfig, TrainConfig
-from ser_gpu.data.protocols import Split
-from ser_gpu.data.ravdess import EMOTIONS, parse
-from ser_gpu.data.waveform import ClipBank
+from ser_gpu.audio.clip_bank import ClipBank
+from ser_gpu.config import AugmentConfig, ModelConfig
+from ser_gpu.corpora.clip import Clip
+from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.corpora.splits import Split
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.trainer import Material, Trainer, build_optimizers, use_bfloat16
+from ser_gpu.training.config import TrainConfig
+from ser_gpu.training.loop import Dataset, Trainer, use_bfloat16
+from ser_gpu.training.optimizers import build_optimizers
 
 TABLES = {
     "epoch": TableForm(
@@ -32,7 +37,7 @@ TABLES = {
             ("batch", "batch", "{}"),
             ("clips_per_second", "clips/s", "{:,.0f}"),
             ("epoch_seconds", "epoch of 1,440 clips, s", "{:,.2f}"),
-            ("ours_against", "ours x", "{:.2f}"),
+            ("ours_against", "ser_gpu, times as fast", "{:.2f}"),
             ("peak_gigabytes", "peak GPU memory, GB", "{:.2f}"),
             ("busy", "GPU computes", "{:.0%}"),
             ("joules_a_million", "J a million clips", "{:,.0f}"),
@@ -45,15 +50,15 @@ EPOCH = 1_440
 def run(device: torch.device, quick: bool, processes: int) -> dict[str, list[dict]]:
     """Rows of the table; augmented and not, ours and the usual way."""
     count = 32 if quick else 512 if device.type == "cpu" else EPOCH
-    clips, lengths = recordings(count)
+    waveforms = [clip[:length] for clip, length in zip(*recordings(count), strict=True)]
     rounds = 1 if quick else 3
     rows = []
     for batch in (32,) if device.type == "cpu" else (32, 64, 256, 1024):
         for augmented in (True, False):
-            trainer = _trainer(clips, lengths, device, batch, augmented)
-            usual = _UsualWay(clips, lengths, device, batch, augmented, processes)
+            trainer = _trainer(waveforms, device, batch, augmented)
+            usual = _UsualWay(waveforms, device, batch, augmented, processes)
             suffix = "augmented" if augmented else "plain"
-            competitors = {f"ser_gpu, {suffix}": trainer.train_epoch}
+            competitors = {f"ser_gpu, {suffix}": lambda trainer=trainer: trainer.train_steps(lambda: None).tolist()}
             if batch == 32:
                 competitors[f"librosa in {processes} loader workers, {suffix}"] = usual.train_epoch
             rows += _compare(competitors, device, batch, count, rounds)
@@ -136,20 +141,26 @@ class _PowerMeter:
                 return
 
 
-def _trainer(clips, lengths, device: torch.device, batch: int, augmented: bool) -> Trainer:
-    names = [f"Actor_01/03-01-{i % 8 + 1:02}-01-01-01-01.wav" for i in range(len(clips))]
-    parts = dict.fromkeys((parse(name).name for name in names), "train")
-    dealt = [parse(name) for name in names]
-    others = [parse("Actor_02/03-01-01-01-01-01-02.wav"), parse("Actor_03/03-01-01-01-01-01-03.wav")]
-    split = Split(parts | {others[0].name: "validation", others[1].name: "test"})
-    bank = ClipBank(torch.cat([clips, clips[:2]]), torch.cat([lengths, lengths[:2]]), SAMPLE_RATE).to(device)
-    material = Material([*dealt, *others], bank, split)
+def _trainer(waveforms: list[Tensor], device: torch.device, batch: int, augmented: bool) -> Trainer:
+    clips = [
+        Clip(id=f"{row:05}", path=Path(f"{row:05}.wav"), emotion=_emotion(row), speaker=None, corpus="own")
+        for row in range(len(waveforms))
+    ]
+    dataset = Dataset(
+        clips,
+        ClipBank.from_waveforms(waveforms, SAMPLE_RATE).to(device),
+        Split({clip.id: "train" for clip in clips}),
+    )
     config = ModelConfig(augment=AugmentConfig(enabled=augmented))
     training = TrainConfig(epochs=100, batch_size=batch)
-    return Trainer(training, config, material, use_bfloat16("auto", device))
+    return Trainer(training, config, dataset, use_bfloat16("auto", device))
 
 
-class _Features(Dataset):
+def _emotion(row: int) -> str:
+    return EMOTIONS[row % len(EMOTIONS)]
+
+
+class _Features(torch.utils.data.Dataset):
     def __init__(self, clips: list[np.ndarray], config: ModelConfig):
         self.clips, self.config = clips, config
 
@@ -159,16 +170,16 @@ class _Features(Dataset):
     def __getitem__(self, row: int) -> tuple[np.ndarray, int]:
         clip, label = self.clips[row], row % len(EMOTIONS)
         if self.config.augment.enabled:
-            return peers.augmented_features(clip, np.random.randint(2**31), self.config)[None], label  # noqa: NPY002
-        return peers.features(clip, self.config)[None], label
+            return baselines.augmented_features(clip, np.random.randint(2**31), self.config)[None], label  # noqa: NPY002
+        return baselines.features(clip, self.config)[None], label
 
 
 class _UsualWay:
     """Features by librosa in DataLoader workers, then the CNN on the device."""
 
-    def __init__(self, clips, lengths, device: torch.device, batch: int, augmented: bool, processes: int):
+    def __init__(self, waveforms: list[Tensor], device: torch.device, batch: int, augmented: bool, processes: int):
         config = ModelConfig(augment=AugmentConfig(enabled=augmented))
-        arrays = [clip[:length].numpy() for clip, length in zip(clips, lengths, strict=True)]
+        arrays = [waveform.numpy() for waveform in waveforms]
         self.device = device
         self.loader = DataLoader(
             _Features(arrays, config),

@@ -22,7 +22,7 @@ def test_frontend_gives_speeds_beside_errors(tmp_path, capsys):
     assert all(0 < row["of_ceiling"] < 1 for row in rows.values()), "nobody is faster than the ceiling"
     assert result["environment"]["device"] == "cpu"
     printed = capsys.readouterr().out
-    assert all(form.title[:40] in printed for form in benchmarks.frontend.TABLES.values())
+    assert all(form.title[:40] in printed for form in report.frontend.TABLES.values())
 
 
 def test_augment_gives_cents_beside_speeds(tmp_path):
@@ -34,7 +34,7 @@ def test_augment_gives_cents_beside_speeds(tmp_path):
     assert len(tables["chain"]) == 2
 
 
-def test_the_pipeline_and_its_peer_give_the_same_probabilities(tmp_path):
+def test_the_pipeline_and_its_baseline_give_the_same_probabilities(tmp_path):
     rows = quick("pipeline", tmp_path, "--processes", "1")["tables"]["waveform_to_probabilities"]
     ours, theirs = rows[0], rows[-1]
     assert ours["competitor"] == "ser_gpu"
@@ -48,6 +48,17 @@ def test_training_compares_augmented_and_plain_epochs(tmp_path):
     assert all(row["clips_per_second"] > 0 for row in rows)
 
 
+def test_many_files_are_answered_as_one_by_one(tmp_path):
+    tables = quick("files", tmp_path)["tables"]
+    ours, one_by_one, librosa = tables["process"]
+    assert ours["competitor"] == "ser_gpu"
+    assert [row["files"] for row in tables["process"]] == [8] * 3
+    assert ours["error"] < 1e-5  # the order of sums in a batch of another size
+    assert one_by_one["error"] == 0
+    assert librosa["error"] < 0.02  # another resampling
+    assert [row["step"] for row in tables["steps"]][:3] == ["read", "resample", "find speech"]
+
+
 def test_a_stream_answers_every_clip(tmp_path):
     rows = quick("scale", tmp_path)["tables"]["stream"]
     assert [row["clips"] for row in rows] == [100, 300]
@@ -56,7 +67,7 @@ def test_a_stream_answers_every_clip(tmp_path):
 
 def test_a_quick_run_leaves_the_committed_results_alone(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(report, "RESULTS", tmp_path)
-    monkeypatch.setattr(benchmarks.scale, "run", lambda *_: {"stream": [], "a_million_hours": []})
+    monkeypatch.setattr(report.scale, "run", lambda *_: {"stream": [], "a_million_hours": []})
     assert benchmarks.main(["scale", "--quick", "--device", "cpu"]) == 0
     assert list(tmp_path.iterdir()) == []
     assert "nothing written" in capsys.readouterr().err
@@ -82,7 +93,7 @@ def test_recordings_are_speech_between_silences():
     assert (clips.abs().amax(dim=1) > 3_000).all()
 
 
-def test_the_summary_takes_the_fastest_peer():
+def test_the_summary_takes_the_fastest_baseline():
     rows = [
         {"competitor": "ser_gpu, fft", "clips_per_second": 100.0, "n_fft": 1024, "error_db": 1e-5},
         *(
@@ -91,13 +102,13 @@ def test_the_summary_takes_the_fastest_peer():
         ),
     ]
     librosa, nnaudio, torchaudio = summary.rows({"frontend": {"tables": {"n_fft": rows}}})
-    assert (librosa["peer"], librosa["ratio"]) == ("librosa, b", 5.0)
+    assert (librosa["baseline"], librosa["ratio"]) == ("librosa, b", 5.0)
     assert (nnaudio["ratio"], torchaudio["ratio"]) == (20.0, 2.0)
 
 
 @pytest.fixture(scope="module")
 def committed():
-    return json.loads((report.ROOT / "benchmarks" / "results" / "cpu.json").read_text())
+    return json.loads((report.RESULTS / "cpu.json").read_text())
 
 
 @pytest.mark.parametrize(("n_fft", "nnaudio"), [(512, 1.5), (1024, 2.0), (2048, 5.0)])
@@ -110,7 +121,7 @@ def test_goal_log_mel_is_faster_than_librosa_and_nnaudio(committed, n_fft, nnaud
     assert errors["ser_gpu, fft"] < 1e-3
 
 
-def test_goal_augmentation_is_faster_than_the_peers(committed):
+def test_goal_augmentation_is_faster_than_the_baselines(committed):
     tables = committed["augment"]["tables"]
     rates = {
         key: {row["competitor"]: row["clips_per_second"] for row in tables[key]} for key in tables if key != "vocoder"

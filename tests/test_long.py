@@ -1,12 +1,12 @@
-"""The long checks, short; and tests/README.md says what their committed results say."""
+"""The long checks, short; and what their committed results say."""
 
 import json
 
 import numpy as np
 import pytest
 
-from ser_gpu.data.audio_file import AudioError
-from ser_gpu.data.waveform import ClipBank
+from ser_gpu.audio.clip_bank import ClipBank
+from ser_gpu.audio.reader import AudioError
 from ser_gpu.model import SpeechEmotionModel
 from tests.conftest import synthetic_ravdess, synthetic_voice
 from tests.long import files, fuzz, memory, report, speech
@@ -18,10 +18,10 @@ def voices():
 
 
 def test_damaged_files_get_an_answer_or_one_line():
-    outcome = fuzz.fuzz(synthetic_voice(3, 1, 0, seconds=0.3), mutations=2_000, seed=1)
+    outcome = fuzz.fuzz(synthetic_voice(3, 1, 0, seconds=0.3), mutations=250, seed=1)
     assert outcome["failures"] == []
-    assert outcome["counts"]["answered"] > 100
-    assert outcome["counts"]["refused"] > 100
+    assert outcome["counts"]["answered"] > 20
+    assert outcome["counts"]["refused"] > 20
 
 
 @pytest.mark.parametrize("fault", ["traceback", "too slow", "crashed"])
@@ -72,7 +72,7 @@ def test_ctrl_c_ends_cleanly_with_what_was_done(voices, tmp_path):
 
 
 def test_memory_of_a_loop_is_level(voices):
-    outcome = memory.prediction(voices[:2], seconds=20.0)
+    outcome = memory.prediction(voices[:2], seconds=12.0)
     assert outcome["exit_code"] is None, "it went on until its time was over"
     assert int(outcome["last_line"]) > 0
     assert outcome["megabytes_late"] < outcome["megabytes_early"] + 50
@@ -108,8 +108,7 @@ def test_noise_that_comes_and_goes_is_rarely_speech():
     assert found <= 4  # about one in a hundred
 
 
-def test_the_readme_holds_the_committed_results():
-    assert report.updated() == report.README.read_text()
+def test_every_long_check_has_a_committed_result():
     assert {path.stem for path in report.RESULTS.glob("*.json")} == set(report.ROWS)
 
 

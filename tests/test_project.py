@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from packaging.utils import canonicalize_name
 
 import ser_gpu
 from ser_gpu import checkpoint
-from ser_gpu.data.protocols import Protocol
+from ser_gpu.corpora.splits import Protocol
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = ROOT / "weights" / "ser_ravdess.pth"
@@ -24,34 +26,71 @@ def project():
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def test_environment_yml_asks_for_what_pyproject_asks_for(project):
+def requirements(project, *extras):
+    """What these extras and the package itself ask for, extras of extras followed."""
+    found = list(map(Requirement, project["dependencies"]))
+    for extra in extras:
+        for requirement in map(Requirement, project["optional-dependencies"][extra]):
+            if requirement.name == project["name"]:
+                found += requirements(project, *requirement.extras)
+            else:
+                found.append(requirement)
+    return found
+
+
+def test_environment_yml_installs_the_package_with_its_extras(project):
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
-    assert pip == [*project["dependencies"], "-e ."]
+    assert pip == ["-e .[all]"]
     (python,) = [e for e in environment["dependencies"] if isinstance(e, str) and e.startswith("python=")]
     assert python.removeprefix("python=") in Requirement(f"python{project['requires-python']}").specifier
+
+
+def test_all_is_every_extra_of_a_user(project):
+    extras = project["optional-dependencies"]
+    named = set().union(*(Requirement(each).extras for each in extras["all"]))
+    assert named == extras.keys() - {"all", "dev"}
+
+
+def test_inference_asks_for_little(project):
+    asked = {canonicalize_name(requirement.name) for requirement in requirements(project)}
+    assert asked <= {"torch", "soundfile", "soxr", "numpy", "rich", "silero-vad"}
+
+
+def test_the_pythons_are_those_that_are_tested(project):
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())
+    tested = workflow["jobs"]["locked"]["strategy"]["matrix"]["python"]
+    stated = [name.rpartition(" ")[2] for name in project["classifiers"] if "Python :: 3." in name]
+    allowed = Requirement(f"python{project['requires-python']}").specifier
+    assert tested == stated == [f"3.{minor}" for minor in range(40) if f"3.{minor}" in allowed]
+    assert f"Python {tested[0]} to {tested[-1]}" in (ROOT / "Makefile").read_text()
 
 
 def test_the_lock_pins_every_requirement_within_its_range(project):
     lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if line]
     pinned = {canonicalize_name(r.name): r for r in map(Requirement, lines)}
-    assert all(str(r.specifier).startswith("==") for r in pinned.values())
-    asked = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-    for requirement in map(Requirement, asked):
+    assert all(r.url is None and str(r.specifier).startswith("==") for r in pinned.values())
+    for requirement in requirements(project, "dev"):
         version = str(pinned[canonicalize_name(requirement.name)].specifier).removeprefix("==")
-        assert version in requirement.specifier
+        assert version in requirement.specifier, requirement
+
+
+def test_the_default_weights_are_there():
+    name = (WEIGHTS.parent / "DEFAULT").read_text().strip()
+    assert name == WEIGHTS.name
 
 
 def test_the_shipped_weights_take_raw_audio():
-    model = ser_gpu.load_model(WEIGHTS)
+    model = ser_gpu.load_model(WEIGHTS, device="cpu")
     assert model(torch.zeros(4, 48_000)).shape == (4, 8)
     assert model.labels == ser_gpu.EMOTIONS
 
 
 def test_the_shipped_weights_know_their_split(clips):
-    _, provenance = checkpoint.load(WEIGHTS)
-    assert provenance.protocol == Protocol("stratified", 0)
-    assert provenance.manifest_hash == provenance.protocol.split(clips).manifest_hash
+    _, provenance = checkpoint.load(WEIGHTS, device="cpu")
+    protocol = Protocol.from_dict(provenance.protocol)
+    assert protocol == Protocol("stratified", 0, corpus="ravdess")
+    assert provenance.manifest_hash == protocol.split(clips).manifest_hash
 
 
 def test_the_checksums_cover_every_checkpoint():
@@ -62,5 +101,24 @@ def test_the_checksums_cover_every_checkpoint():
 
 
 @pytest.mark.skipif(not (ROOT / ".ci" / "run").exists(), reason="not a checkout")
-def test_the_ci_script_can_run():
-    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+def test_the_ci_script_tests_with_the_recordings_beside_the_checkout(tmp_path):
+    script = tmp_path / "checkout" / ".ci" / "run"
+    script.parent.mkdir(parents=True)
+    shutil.copy(ROOT / ".ci" / "run", script)
+    assert os.access(script, os.X_OK)
+    for name in ("ravdess", "corpora"):
+        (tmp_path / "shared" / name).mkdir(parents=True)
+    says = {"make": 'echo "$@|$RAVDESS_DIR|$SER_CORPORA_DIR"', "ffmpeg": "", "chromium": "", "npm": ""}
+    for name, line in says.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    given = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SER_CORPORA_DIR": "/elsewhere"}
+    done = subprocess.run(["bash", str(script)], env=given, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == f"test|{tmp_path / 'shared' / 'ravdess'}|/elsewhere"
+    assert done.stderr == ""
+
+
+def test_make_alone_lists_its_targets():
+    done = subprocess.run(["make", "--silent"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for target in ("predict", "test", "lint", "train", "evaluate", "notebook", "audit", "lock"):
+        assert f"make {target} " in done.stdout

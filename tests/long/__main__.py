@@ -1,4 +1,4 @@
-"""python -m tests.long SUBJECT: one long check, its JSON to tests/long/results/, and the tables of tests/README.md."""
+"""python -m tests.long SUBJECT: one long check, its JSON to tests/long/results/, and the pages anew."""
 
 import argparse
 import json
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from ser_gpu import command_line
-from ser_gpu.atomic import write_json
-from ser_gpu.results import console, environment
+from ser_gpu.cli import common, console
+from ser_gpu.evaluation import environment
+from ser_gpu.files import write_json
 from tests.conftest import synthetic_ravdess, synthetic_voice
 from tests.long import files, fuzz, kills, logits, memory, report, speech
 
@@ -22,7 +22,7 @@ SEED = 0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run one check."""
     args = _parser().parse_args(arguments)
-    return command_line.run(lambda: _check(args))
+    return common.run(lambda: _check(args))
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -36,7 +36,7 @@ def _check(args: argparse.Namespace) -> int:
     write_json(report.RESULTS / f"{subject}.json", measured)
     report.update()
     print(json.dumps(measured, indent=2))
-    return command_line.DONE
+    return common.DONE
 
 
 def _fuzz(args: argparse.Namespace) -> dict:
@@ -74,8 +74,8 @@ def _hours(args: argparse.Namespace) -> dict:
 
 
 def _speech(args: argparse.Namespace) -> dict:
-    clips = command_line.find_clips(args.data)
-    bank = command_line.read_clips(clips, 16_000, torch.device("cpu"))
+    clips = common.find_clips(args.data, args.corpus)
+    bank = common.read_clips(clips, 16_000, torch.device("cpu"))
     return speech.detect(bank, args.count, SEED)
 
 
@@ -105,8 +105,8 @@ def _parser() -> argparse.ArgumentParser:
         ("speech", 200, "noises of each colour in which to look for speech"),
     ):
         subject = subjects.add_parser(name)
-        subject.add_argument("--count", type=command_line.positive_int, default=count, help=f"{what} ({count:,})")
-    subjects.choices["speech"].add_argument("--data", help="RAVDESS folder (default: $RAVDESS_DIR, else downloaded)")
+        subject.add_argument("--count", type=common.positive_int, default=count, help=f"{what} ({count:,})")
+    common.add_data_options(subjects.choices["speech"])
     subjects.add_parser("logits")
     watched = subjects.add_parser("memory")
     watched.add_argument("of", choices=("prediction", "training"))

@@ -16,8 +16,8 @@ import numpy as np
 import soundfile
 import torch
 
+from ser_gpu.audio.reader import AudioError
 from ser_gpu.config import CnnConfig, ModelConfig
-from ser_gpu.data.audio_file import AudioError
 from ser_gpu.model import SpeechEmotionModel
 from tests.long.memory import peak_megabytes
 

@@ -71,7 +71,7 @@ def _train(data: Path, out: Path, kill_after: float | None, kill_at_write: int |
         os.dup2(log, 2)
         if kill_at_write is not None:
             _die_in_write(kill_at_write)
-        settings = ["cnn.width=2", "cnn.depth=2", "audio.clip_seconds=0.5"]
+        settings = ["cnn.width=2", "cnn.depth=2", "audio.clip_seconds=1.0"]
         arguments = ["--data", str(data), "--out", str(out), "--epochs", str(EPOCHS), "--batch-size", "64"]
         os._exit(train.main([*arguments, "--device", "cpu", "--resume", "--set", *settings]))
     if kill_after is not None:

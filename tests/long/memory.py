@@ -16,14 +16,14 @@ _SETTLED_SECONDS = 60.0
 _PREDICT = """
 import itertools, sys
 import ser_gpu
-from ser_gpu.data.audio_file import AudioError
-model = ser_gpu.load_model("weights/ser_ravdess.pth")
+from ser_gpu.audio.reader import AudioError
+model = ser_gpu.load_model(device="cpu")
 for count, path in enumerate(itertools.cycle(sys.argv[1:]), start=1):
     try:
         model.predict(path)
     except AudioError:
         pass
-    if count % 100 == 0:
+    if count % 10 == 0:
         print(count, flush=True)
 """
 

@@ -1,34 +1,30 @@
-"""The committed results of the long checks as the table of tests/README.md."""
+"""The committed results of the long checks as a table."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from ser_gpu.atomic import replacing
+from experiments import markdown
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-RESULTS = ROOT / "tests" / "long" / "results"
-README = ROOT / "tests" / "README.md"
-BEGIN, END = "<!-- long: begin -->", "<!-- long: end -->"
+RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def update() -> None:
-    """Write the table anew from the results."""
-    with replacing(README) as temporary:
-        temporary.write_text(updated(), encoding="utf-8")
+    """Write the pages anew."""
+    from experiments import pages
+
+    pages.write()
 
 
-def updated() -> str:
-    """tests/README.md with what stands between its markers replaced."""
-    before, rest = README.read_text(encoding="utf-8").split(BEGIN)
-    _, after = rest.split(END)
-    lines = ["| what | found | command |", "|---|---|---|"]
+def table() -> str:
+    """A row a figure, and the command that measures it."""
+    rows = []
     for path in sorted(RESULTS.glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
         command = f"`{result['command']}`"
-        for row, (what, found) in enumerate(ROWS[path.stem](result)):
-            lines.append(f"| {what} | {found} | {command if row == 0 else ''} |")
-    return f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{after}"
+        for number, (what, found) in enumerate(ROWS[path.stem](result)):
+            rows.append({"what": what, "found": found, "command": "" if number else command})
+    return markdown.table(rows)
 
 
 def _fuzz(result: dict) -> Iterator[tuple[str, str]]:

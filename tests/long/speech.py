@@ -6,7 +6,8 @@ import numpy as np
 import torch
 import torchaudio.functional as audio
 
-from ser_gpu.data.waveform import ClipBank, level
+from ser_gpu.audio.clip_bank import ClipBank
+from ser_gpu.audio.waveform import level
 from ser_gpu.model import SpeechEmotionModel
 
 SNR_DB = (20, 10, 5, 0)
@@ -24,11 +25,10 @@ def detect(bank: ClipBank, noises: int, seed: int) -> dict:
     """
     generator = torch.Generator().manual_seed(seed)
     model = SpeechEmotionModel()
-    clips = [level(bank.waveforms[row, : bank.lengths[row]].float()) for row in range(len(bank))]
-    windows = [model._windows(clip)[:1] for clip in clips]
+    windows = [_first_window(model, level(bank.waveform(row).cpu())) for row in range(len(bank))]
 
     def found(sounds: list[torch.Tensor]) -> float:
-        return float(np.mean([model.voice(sound).item() for sound in sounds]))
+        return float(np.mean([model.vad(sound).item() for sound in sounds]))
 
     rows = {"speech": found(windows), "speech, telephone": found([_telephone(clip) for clip in windows])}
     for snr_db in SNR_DB:
@@ -36,6 +36,15 @@ def detect(bank: ClipBank, noises: int, seed: int) -> dict:
     for decay in DECAYS:
         rows[f"noise, f^-{decay:g} in amplitude"] = found([_noise(decay, generator) for _ in range(noises)])
     return {"clips": len(bank), "noises_of_each_colour": noises, "seed": seed, "speech_found": rows}
+
+
+def _first_window(model: SpeechEmotionModel, clip: torch.Tensor) -> torch.Tensor:
+    """The sound of a clip without the silence around it, as far as the window goes.
+
+    Shape: [T] -> [1, L'] with L' at most L.
+    """
+    start, end = (int(bound) for bound in model.trim.bounds(clip[None]))
+    return clip[None, start:end][:, : model.config.audio.clip_samples]
 
 
 def _noisy(clip: torch.Tensor, snr_db: float, generator: torch.Generator) -> torch.Tensor:

@@ -15,7 +15,7 @@ INT16_SCALE = 32_768.0
 
 
 def versions() -> dict[str, str]:
-    """Versions of the peers that are installed."""
+    """Versions of the baselines that are installed."""
     return {name: version(name) for name in ("librosa", "scipy", "nnAudio2", "flashmel") if find_spec(name)}
 
 

@@ -1,0 +1,105 @@
+"""What the wheel holds, and what it does in an empty environment and an empty folder."""
+
+import json
+import shutil
+import sys
+import tomllib
+import zipfile
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+
+from tests.packaging.environment import ROOT, Environment, run
+
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "ser_gpu", "weights")
+MODULES_OF_EXTRAS = {  # not filelock, which torch brings along
+    "train": {"nnAudio", "torch_audiomentations", "scipy", "sklearn", "pooch", "requests"},
+    "figures": {"matplotlib"},
+    "notebook": {"jupytext", "nbclient", "ipykernel", "librosa"},
+    "bench": {"threadpoolctl", "psutil"},
+}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Built from a copy, so that nothing of an earlier build gets into it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, source)
+    flags = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    run([sys.executable, "-m", "pip", "wheel", *flags, "--wheel-dir", str(folder), str(source)], folder)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """The wheel with the dependencies of `pip install ser_gpu`, and none of an extra."""
+    environment = Environment(tmp_path_factory.mktemp("environment") / "venv")
+    environment.install(wheel)
+    return environment.without(set().union(*MODULES_OF_EXTRAS.values()))
+
+
+@pytest.fixture
+def empty(tmp_path):
+    """A folder with a recording, and nothing else."""
+    shutil.copy(ROOT / "examples" / "sample.wav", tmp_path / "clip.wav")
+    return tmp_path
+
+
+def test_the_wheel_holds_the_package_and_the_default_weights_alone(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        default = archive.read("ser_gpu/weights/DEFAULT").decode().strip()
+        metadata = message_from_bytes(archive.read(next(n for n in archive.namelist() if n.endswith("/METADATA"))))
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "ser_gpu").rglob("*.py")}
+    weights = {f"ser_gpu/weights/{name}" for name in ("DEFAULT", "LICENSE", "README.md", default)}
+    assert names == modules | weights | {"ser_gpu/py.typed"}
+    assert metadata["License-Expression"] == "MIT AND CC-BY-NC-SA-4.0"
+    assert metadata.get_all("License-File") == ["LICENSE", "weights/LICENSE"]
+    assert wheel.stat().st_size < 8e6, "5.7 MB of weights, and the code"
+
+
+def test_every_package_is_listed():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = [".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "ser_gpu").rglob("__init__.py")]
+    assert sorted(listed) == sorted([*found, "ser_gpu.weights"])
+
+
+def test_the_installed_command_answers_in_an_empty_folder(installed, empty):
+    done = installed.run("ser-gpu", "predict", "clip.wav", cwd=empty)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("clip.wav: angry")
+
+
+def test_a_module_of_the_installed_package_is_the_same_command(installed, empty):
+    done = installed.run("python", "-m", "ser_gpu.predict", "--json", "clip.wav", cwd=empty)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["emotion"] == "angry"
+
+
+def test_python_answers_by_the_default_weights_of_the_package(installed, empty):
+    code = "import ser_gpu; print(ser_gpu.__file__, ser_gpu.load_model().predict('clip.wav').emotion)"
+    done = installed.run("python", "-c", code, cwd=empty)
+    assert (done.returncode, done.stderr) == (0, "")
+    where, emotion = done.stdout.split()
+    assert emotion == "angry"
+    assert Path(where).is_relative_to(installed.packages)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("ser-gpu", "train", "--data", "."), ("python", "-m", "ser_gpu.evaluate", "missing.pth")],
+    ids=["as a command", "as a module"],
+)
+def test_a_command_without_its_extra_says_how_to_get_it(installed, empty, command):
+    done = installed.run(*command, cwd=empty)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'ser_gpu[train]'" in done.stderr
