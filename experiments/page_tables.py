@@ -6,7 +6,7 @@ from pathlib import Path
 
 from experiments import markdown
 from experiments.figures.style import VOICES
-from ser_gpu.evaluation import crossvalidation
+from ser_gpu.evaluation import crossvalidation, predictions
 
 ROOT = Path(__file__).resolve().parent.parent
 CROSS_VALIDATIONS = {
@@ -21,6 +21,7 @@ ABLATIONS = ("ablation", "ablation-full-length", "ablation-spectrograms")
 SEEN = ("stratified", "grouped")
 _README = ("stratified", "grouped", "actors5", "actors5-refit", "actors6")
 _HEADLINE = {"accuracy": "accuracy", "UAR": "uar", "macro F1": "macro_f1"}
+_LEAST = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _TOGETHER = "the same; a fold's seeds as one model"
 
 
@@ -228,6 +229,29 @@ def pitch_thirds() -> str:
             for row in bias["by_pitch"][group]
         ]
     )
+
+
+def risk_and_coverage() -> str:
+    """How many clips are answered, and how many of these answers are right, where the model says "unsure" below a
+    confidence."""
+    shown = {name: _shares_and_accuracies(name) for name in ("stratified", "actors5-refit")}
+    return markdown.table(
+        [
+            {"answers with a confidence of at least": f"{least:.1f}" if least else "any"}
+            | {
+                f"`{name}`: {what}": f"{value:.3f}"
+                for name, rows in shown.items()
+                for what, value in zip(("answered", "right of these"), rows[at], strict=True)
+            }
+            for at, least in enumerate(_LEAST)
+        ]
+    )
+
+
+def _shares_and_accuracies(name: str) -> list[tuple[float, float]]:
+    answers = predictions.read(weights_file(f"crossvalidation/{name}.predictions.csv.gz"))
+    confidence, right = answers.probabilities.max(axis=1), answers.predicted == answers.truth
+    return [(float((confidence >= least).mean()), float(right[confidence >= least].mean())) for least in _LEAST]
 
 
 def ablation(name: str) -> str:

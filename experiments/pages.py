@@ -33,6 +33,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "results": page_tables.results,
     "cross-validations": page_tables.cross_validations,
     "actors5-folds": page_tables.actors5_folds,
+    "risk-and-coverage": page_tables.risk_and_coverage,
     "trainings": page_tables.trainings,
     "schedules": page_tables.schedules,
     **{
