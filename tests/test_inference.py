@@ -1,5 +1,6 @@
 import io
 import math
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -290,6 +291,7 @@ def test_a_stream_is_read_from_its_start(model, tmp_path):
     assert model.predict(stream) == model.predict(tmp_path / "clip.wav")
 
 
+_EXAMPLES = int(os.environ.get("SER_FUZZ_EXAMPLES", "60"))
 _RATES = st.none() | st.booleans() | st.integers(-10, 10**6) | st.floats() | st.text(max_size=5) | st.just(16_000)
 _SHAPES = array_shapes(max_dims=3, max_side=2_000).filter(lambda shape: np.prod(shape) < 10**6)
 _SAMPLES = st.builds(
@@ -311,10 +313,10 @@ _THINGS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=_EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(recording=_THINGS, rate=_RATES, training=st.booleans())
 def test_any_object_gives_an_answer_or_one_line(model, recording, rate, training):
-    """Files at length: `python -m tests.long fuzz`."""
+    """At length: SER_FUZZ_EXAMPLES=20000; files at length: `python -m tests.long fuzz`."""
     asked = SpeechEmotionModel().train() if training else model
     try:
         answer = asked.predict(recording, rate)
