@@ -36,7 +36,8 @@ def test_an_unknown_command_is_one_line(capsys):
 
 
 def test_a_library_that_is_not_installed_is_named():
-    script = "import sys; sys.modules['scipy'] = None; from ser_gpu.cli.main import main; sys.exit(main(['evaluate', 'model.pth']))"
+    command = "from ser_gpu.cli.main import main; sys.exit(main(['evaluate', 'model.pth']))"
+    script = f"import sys; sys.modules['scipy'] = None; {command}"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (2, "error: scipy is not installed: pip install 'ser_gpu[train]'\n")
 
