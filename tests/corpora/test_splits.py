@@ -54,6 +54,13 @@ def speakers(protocol, clips):
 
 
 @pytest.mark.parametrize("protocol", SPEAKER_PROTOCOLS + RANDOM, ids=lambda p: f"{p.name}-{p.fold}")
+def test_all_trains_on_every_clip_and_tests_nothing():
+    clips = own(3, "sad") + own(2, "happy", speaker="a")
+    split = Protocol("all").split(clips)
+    assert set(split.part_of.values()) == {"train"} and len(split.part_of) == 5
+    assert Protocol("all").notice(clips) is None and folds("all") == 1
+
+
 def test_every_clip_is_in_exactly_one_part(protocol, clips):
     split = protocol.split(clips)
     ids = [clip_id for part in PARTS for clip_id in split.ids(part)]
@@ -329,7 +336,7 @@ def test_wrong_protocols_are_refused(arguments, message):
 
 
 def test_names_for_the_command_line():
-    assert {"stratified", "grouped", "speakers", "loso", "test-speakers", "listed"} < set(PROTOCOL_NAMES)
+    assert {"stratified", "grouped", "speakers", "loso", "test-speakers", "listed", "all"} < set(PROTOCOL_NAMES)
     assert {"actors5", "actors6", "search", *ALIASES} < set(PROTOCOL_NAMES)
     assert Protocol("twin-safe", 3).name == "grouped"
     assert [folds(name) for name in ("actors5", "actors6", "search", "speakers", "listed")] == [5, 6, 5, 5, 1]
