@@ -38,11 +38,13 @@ class Windows:
     Attributes:
         starts: of each window, in samples from the start of the recording, [V] int64.
         samples: of each window; speech shorter than the window has zeros around it, [V, L] float32.
+        seconds: that the windows cover together, what two of them share counted once.
         last: True where the recording ends with this piece.
     """
 
     starts: Tensor
     samples: Tensor
+    seconds: float
     last: bool
 
 
@@ -69,6 +71,7 @@ def predict(
     model = in_evaluation(model)
     job = _Job(model, recording, sample_rate, voice)
     for piece in job.pieces:
+        job.seconds += piece.seconds
         for part in piece.samples.split(_windows_at_once(model)):
             job.add(_probabilities(model, part, voice=voice))
     return job.prediction()
@@ -214,6 +217,7 @@ class _Job:
         self.is_read = False
         self.queued = 0
         self.answered = 0
+        self.seconds = 0.0
         self.total = torch.zeros(len(model.labels), dtype=torch.float32)
         self.name, self.pieces = "recording", iter(())
         try:
@@ -232,7 +236,7 @@ class _Job:
         if self.error is not None:
             return none
         try:
-            piece = next(self.pieces, Windows(none, none, last=True))
+            piece = next(self.pieces, Windows(none, none, 0.0, last=True))
         except AudioError as error:
             self.fail(error)
             return none
@@ -241,6 +245,7 @@ class _Job:
             return none
         self.is_read = piece.last
         self.queued += len(piece.samples)
+        self.seconds += piece.seconds
         return piece.samples
 
     def add(self, probabilities: Tensor) -> None:
@@ -273,7 +278,7 @@ class _Job:
         if self.answered == 0:
             raise NoSpeechError(f"{self.name}: no speech found")
         mean = (self.total / self.answered).tolist()
-        return Prediction.of(self.model.labels, mean)
+        return Prediction.of(self.model.labels, mean, self.seconds)
 
     def outcome(self) -> Prediction | AudioError:
         """The answer, or the error instead of it."""
@@ -331,7 +336,8 @@ def _speech_of_pieces(model: SpeechEmotionModel, name: str, pieces: Iterator[Ten
             starts, windows = _windows(model, piece)
             spoken = _speaks(model, windows)
             samples = _padded(model, windows[spoken])
-            yield Windows(offset + starts[spoken], samples, last=len(piece) < segment)
+            seconds = _covered(starts[spoken], windows.shape[1]) / model.sample_rate
+            yield Windows(offset + starts[spoken], samples, seconds, last=len(piece) < segment)
         offset += len(piece)
 
 
@@ -349,6 +355,18 @@ def _windows(model: SpeechEmotionModel, waveform: Tensor) -> tuple[Tensor, Tenso
     peaks = windows.abs().amax(dim=1)
     sounds = peaks >= peaks.max() * 10 ** (-model.config.trim.top_db / 20)
     return starts[sounds], windows[sounds]
+
+
+def _covered(starts: Tensor, length: int) -> int:
+    """Samples that windows cover together.
+
+    Args:
+        starts: of each, in rising order.
+        length: of each.
+
+    Shape: [V] int64 -> [].
+    """
+    return int(starts.diff().clamp(max=length).sum()) + length if len(starts) else 0
 
 
 @torch.inference_mode()

@@ -16,14 +16,17 @@ class UnexpectedError(AudioError):
 
 @dataclass(frozen=True)
 class Prediction:
-    """An emotion, how sure the model is of it (0 to 1), and the probability of each emotion in label order."""
+    """An emotion, how sure the model is of it (0 to 1), and the probability of each emotion in label order; and of how
+    many seconds of speech that is the answer, None where it is not counted.
+    """
 
     emotion: str
     confidence: float
     probabilities: dict[str, float]
+    speech_seconds: float | None = None
 
     @classmethod
-    def of(cls, labels: Sequence[str], shares: Sequence[float]) -> "Prediction":
+    def of(cls, labels: Sequence[str], shares: Sequence[float], speech_seconds: float | None = None) -> "Prediction":
         """The emotion with the largest share.
 
         Example:
@@ -31,4 +34,4 @@ class Prediction:
             'sad'
         """
         best = max(range(len(shares)), key=shares.__getitem__)
-        return cls(labels[best], shares[best], dict(zip(labels, shares, strict=True)))
+        return cls(labels[best], shares[best], dict(zip(labels, shares, strict=True)), speech_seconds)

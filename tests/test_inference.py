@@ -75,6 +75,18 @@ def test_windows_know_where_they_are(model):
     assert piece.starts[-1] <= 32_000 + len(voice) - 48_000
 
 
+def test_an_answer_says_of_how_many_seconds_of_speech_it_is(model):
+    silence, voice = np.zeros(160_000, np.float32), synthetic_voice(3, 1, 0, seconds=9.0)
+    assert model.predict(voice).speech_seconds == pytest.approx(9.0, abs=0.2)
+    twice = np.concatenate([silence, voice, silence, voice])
+    (prediction,) = predict_many(model, [twice])
+    assert prediction.speech_seconds == model.predict(twice).speech_seconds
+    # at each edge of the pause a window of 3 s may reach into it
+    assert 18.0 < prediction.speech_seconds < 18.0 + 2 * 3.0
+    minutes = synthetic_voice(3, 1, 0, seconds=90.0)
+    assert model.predict(minutes).speech_seconds == pytest.approx(90.0, abs=0.2)
+
+
 def test_silent_windows_do_not_vote(model):
     speech = torch.randn(48_000)
     with_pause = torch.cat([speech, torch.zeros(160_000), speech])
