@@ -9,6 +9,7 @@ from ser_gpu import adapt
 from ser_gpu.audio.folder import audio_files
 from ser_gpu.checkpoint import load_model
 from ser_gpu.cli import common, console
+from ser_gpu.enrolment import HELPFUL_WINDOWS
 
 SUFFIX = ".voice"
 
@@ -74,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         "speaker better. The recordings must be varied: a speaker who is angry in all of them is made neutral.",
     )
     add = parser.add_argument
-    add("files", nargs="*", metavar="FILE", help=f"recordings or folders; {adapt.HELPFUL_WINDOWS} varied ones help")
+    add("files", nargs="*", metavar="FILE", help=f"recordings or folders; {HELPFUL_WINDOWS} varied ones help")
     add("--out", required=True, metavar="NAME.voice", help="file to write")
     named = parser.add_mutually_exclusive_group()
     named.add_argument("--emotion", help="all of them have this emotion, such as neutral")

@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
@@ -19,6 +17,8 @@ def only_one(folder: Path) -> Iterator[None]:
     Raises:
         ValueError: another process holds it.
     """
+    from filelock import FileLock, Timeout  # here, since a place without torch may not have it
+
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:

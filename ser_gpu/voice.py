@@ -1,26 +1,32 @@
-"""Voice: what a model learnt of one speaker, and its `.voice` file of plain data."""
+"""Voice: what a model learnt of one speaker, and its `.voice` file, which is JSON. NumPy alone but for the hash of a
+model of torch.
+"""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from ser_gpu import checkpoint
 from ser_gpu.audio.error import printable
-from ser_gpu.checkpoint import CheckpointError
-from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.stages.speaker_norm import Statistics
+from ser_gpu.files import replacing
 
-FORMAT_VERSION = 1
+if TYPE_CHECKING:
+    from ser_gpu.model import SpeechEmotionModel
+    from ser_gpu.stages.speaker_norm import Statistics
+
+FORMAT_VERSION = 2  # 1 was an archive of torch, which nothing else could read
 LARGEST_BYTES = 2**24
-_KEYS = ("format_version", "kind", "model", "mean", "variance", "recordings", "windows", "seconds", "emotions", "notes")
+_KEYS = ("format_version", "kind", "model", "recordings", "windows", "seconds", "emotions", "notes", "mean", "variance")
 _KIND = "ser_gpu voice"
+_ARCHIVE = b"PK"
 
-_hashes: WeakKeyDictionary[SpeechEmotionModel, tuple[tuple, str]] = WeakKeyDictionary()
+_hashes: "WeakKeyDictionary[SpeechEmotionModel, tuple[tuple, str]]" = WeakKeyDictionary()
 
 
 class VoiceError(ValueError):
@@ -32,7 +38,8 @@ class Voice:
     """A speaker as one model hears them; `ser_gpu.adapt.enrol` makes it, and nothing changes it.
 
     Attributes:
-        statistics: with which the model's batch normalisation works for this speaker.
+        mean, variance: with which the model's batch normalisation works for this speaker, one layer after the other,
+            [N] float32 each.
         model: hash of that model, see `model_hash`.
         recordings: how many were enrolled.
         windows: with speech in them.
@@ -41,7 +48,8 @@ class Voice:
         notes: one line each on what may be wrong with them.
     """
 
-    statistics: Statistics
+    mean: np.ndarray
+    variance: np.ndarray
     model: str
     recordings: int
     windows: int
@@ -49,8 +57,17 @@ class Voice:
     emotions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @cached_property
+    def statistics(self) -> "Statistics":
+        """Mean and variance as tensors."""
+        import torch
+
+        from ser_gpu.stages.speaker_norm import Statistics
+
+        return Statistics(torch.from_numpy(self.mean), torch.from_numpy(self.variance))
+
     def save(self, path: str | Path) -> None:
-        """Write the voice, a few kilobytes; the file appears whole or not at all.
+        """Write the voice, some ten kilobytes; the file appears whole or not at all.
 
         Raises:
             OSError: the file cannot be written; names `path`.
@@ -59,76 +76,89 @@ class Voice:
             "format_version": FORMAT_VERSION,
             "kind": _KIND,
             "model": self.model,
-            "mean": self.statistics.mean.contiguous().clone(),
-            "variance": self.statistics.variance.contiguous().clone(),
             "recordings": self.recordings,
             "windows": self.windows,
             "seconds": self.seconds,
             "emotions": list(self.emotions),
             "notes": list(self.notes),
+            "mean": _numbers(self.mean),
+            "variance": _numbers(self.variance),
         }
-        checkpoint.write(path, content)
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> "Voice":
-        """Read a voice; code in the file is refused.
+        """Read a voice, as data.
 
         Raises:
             VoiceError: the file is missing, damaged, or no voice; one line that names it.
         """
         path = Path(path)
-        if path.is_file() and path.stat().st_size > LARGEST_BYTES:
-            raise VoiceError(f"{path}: too large for a voice file")
         try:
-            return cls._of(checkpoint.read(path, "voice"))
-        except CheckpointError as error:
-            raise VoiceError(str(error)) from None
-        except (ValueError, TypeError, AttributeError) as error:
+            if not path.is_file():
+                raise VoiceError(f"{path}: no such voice")
+            if path.stat().st_size > LARGEST_BYTES:
+                raise VoiceError(f"{path}: too large for a voice file")
+            content = path.read_bytes()
+        except OSError as error:
+            raise VoiceError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+        try:
+            return cls._of(content)
+        except (ValueError, RecursionError) as error:  # of JSON too
             raise VoiceError(f"{path}: not a voice file: {printable(' '.join(str(error).split())[:120])}") from None
 
     @classmethod
-    def _of(cls, content: dict) -> "Voice":
-        if content.get("kind") != _KIND:
-            raise ValueError("it says that it is something else")
+    def _of(cls, file: bytes) -> "Voice":
+        if file.startswith(_ARCHIVE):
+            raise ValueError("an older version of ser_gpu may have written it; enrol the recordings again")
+        content = json.loads(file)
+        if not isinstance(content, dict) or content.get("kind") != _KIND:
+            raise ValueError("it does not say that it is one")
         if content.get("format_version") != FORMAT_VERSION:
             raise ValueError(f"its format is not {FORMAT_VERSION}, which this version of ser_gpu reads")
         if content.keys() != set(_KEYS):
             raise ValueError("other keys than a voice has")
-        mean, variance = content["mean"], content["variance"]
-        for name, value in (("mean", mean), ("variance", variance)):
-            if not isinstance(value, Tensor) or value.ndim != 1 or value.dtype != torch.float32:
-                raise ValueError(f"{name} is no vector of float32")
-            if value.layout != torch.strided or value.untyped_storage().nbytes() < 4 * value.numel():
-                raise ValueError(f"{name} is no plain tensor")
-            if not value.isfinite().all():
-                raise ValueError(f"{name} is not finite")
+        mean, variance = (_vector(name, content[name]) for name in ("mean", "variance"))
         if mean.shape != variance.shape or (variance < 0).any():
             raise ValueError("the variance is not that of the mean")
         counts = content["recordings"], content["windows"]
-        if not all(type(count) is int and count > 0 for count in counts):
+        if not all(type(count) is int and 0 < count < 2**53 for count in counts):
             raise ValueError("the counts are no whole numbers")
-        if type(content["seconds"]) is not float or not 0.0 < content["seconds"] < 1e9:
+        seconds = content["seconds"]
+        if type(seconds) not in (int, float) or not 0.0 < seconds < 1e9:
             raise ValueError("the seconds are no positive number")
         if not isinstance(content["model"], str):
             raise ValueError("the hash of the model is no text")
         for name in ("emotions", "notes"):
             if not isinstance(content[name], list) or not all(isinstance(each, str) for each in content[name]):
                 raise ValueError(f"the {name} are no texts")
-        return cls(
-            Statistics(mean, variance),
-            content["model"],
-            *counts,
-            content["seconds"],
-            tuple(content["emotions"]),
-            tuple(map(printable, content["notes"])),
-        )
+        emotions, notes = (tuple(map(printable, content[name])) for name in ("emotions", "notes"))
+        return cls(mean, variance, content["model"], *counts, float(seconds), emotions, notes)
 
 
-def model_hash(model: SpeechEmotionModel) -> str:
+def _numbers(values: np.ndarray) -> list[float]:
+    """With the nine digits that tell every float32 from its neighbours."""
+    return [float(f"{value:.9g}") for value in values.tolist()]
+
+
+def _vector(name: str, numbers: object) -> np.ndarray:
+    """Shape: -> [N] float32."""
+    if not isinstance(numbers, list) or not all(type(number) in (int, float) for number in numbers):
+        raise ValueError(f"{name} is no list of numbers")
+    largest = float(np.finfo(np.float32).max)
+    if not numbers or not all(-largest <= number <= largest for number in numbers):  # NaN is refused too
+        raise ValueError(f"{name} is empty or not finite")
+    return np.array(numbers, np.float32)
+
+
+def model_hash(model: "SpeechEmotionModel") -> str:
     """SHA-256 of what a voice depends on: the labels, and the network with its weights; in hexadecimal.
 
     It is computed once, and again when a weight has changed.
     """
+    import torch
+
     tensors = list(model.cnn.state_dict().values())
     state = tuple((each.data_ptr(), None if each.is_inference() else each._version) for each in tensors)
     known = _hashes.get(model)
@@ -141,21 +171,29 @@ def model_hash(model: SpeechEmotionModel) -> str:
     return known[1]
 
 
-def require_model(voice: Voice | None, model: SpeechEmotionModel) -> None:
+def require_model(voice: Voice | None, model: "SpeechEmotionModel") -> None:
     """Raise unless the voice, if there is one, was enrolled with this model.
 
     Raises:
         VoiceError: it was another one.
     """
-    if voice is None:
-        return
+    if voice is not None:
+        require_hash(voice, model_hash(model))
+
+
+def require_hash(voice: Voice, hashed: str) -> None:
+    """As `require_model`, of a model whose hash is known.
+
+    Raises:
+        VoiceError: it was another one.
+    """
     if not isinstance(voice, Voice):
         raise VoiceError(f"voice must be what model.enrol gives, got {type(voice).__name__}")
-    if voice.model != model_hash(model):
+    if voice.model != hashed:
         raise VoiceError("the voice was enrolled with another model; enrol it again with this one")
 
 
-def of_clips(model: SpeechEmotionModel, voice: Voice | Sequence[Voice | None], clips: int) -> Sequence[Voice | None]:
+def of_clips(model: "SpeechEmotionModel", voice: Voice | Sequence[Voice | None], clips: int) -> Sequence[Voice | None]:
     """The voice of each clip of a batch.
 
     Raises:

@@ -1,7 +1,7 @@
 """SpeakerNorm2d: batch normalisation with the statistics of a group of clips in training, and of a voice afterwards."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -70,6 +70,12 @@ def layers(network: nn.Module) -> list[SpeakerNorm2d]:
     return [module for module in network.modules() if isinstance(module, SpeakerNorm2d)]
 
 
+def population(network: nn.Module) -> Statistics:
+    """The running statistics of a network: those of all voices of its training."""
+    own = layers(network)
+    return Statistics(torch.cat([layer.running_mean for layer in own]), torch.cat([layer.running_var for layer in own]))
+
+
 def set_groups(network: nn.Module, groups: int) -> None:
     """Into how many equal parts the next batches in training fall."""
     for layer in layers(network):
@@ -90,11 +96,29 @@ def measured(network: nn.Module, spectrogram: Tensor, weight: Tensor, share: flo
 
     Shape: [B, 1, M, F], [B] -> mean [N], variance [N] on the CPU.
     """
-    task = _Measure(weight, share)
-    with _doing(task):
+    with measuring(network, weight, share) as found:
         network(spectrogram)
-    each = [task.found[layer] for layer in layers(network)]
-    return Statistics(*(torch.cat(part).cpu() for part in zip(*each, strict=True)))
+    statistics = found()
+    return Statistics(statistics.mean.cpu(), statistics.variance.cpu())
+
+
+@contextmanager
+def measuring(
+    network: nn.Module, weight: Tensor, share: float | Tensor, population: Statistics | None = None
+) -> Iterator[Callable[[], Statistics]]:
+    """Let this thread's forward pass of a network in evaluation measure its clips, and normalise by what it finds.
+
+    Args:
+        network, weight, share: as in `measured`.
+        population: towards which to shrink; left out, the running statistics.
+
+    Yields:
+        What was found, for after the pass.
+    """
+    own = layers(network)
+    task = _Measure(weight, share, None if population is None else dict(zip(own, _parts(own, population), strict=True)))
+    with _doing(task):
+        yield lambda: Statistics(*map(torch.cat, zip(*(task.found[layer] for layer in own), strict=True)))
 
 
 @contextmanager
@@ -119,9 +143,12 @@ def using(network: nn.Module, voices: Sequence[Statistics | None]) -> Iterator[N
 class _Measure:
     """Measures each layer's input, and normalises it by what was found."""
 
-    def __init__(self, weight: Tensor, share: float):
+    def __init__(
+        self, weight: Tensor, share: float | Tensor, population: dict[SpeakerNorm2d, tuple[Tensor, Tensor]] | None
+    ):
         self.weight = weight[:, None]
         self.share = share
+        self.population = population
         self.found: dict[SpeakerNorm2d, tuple[Tensor, Tensor]] = {}
 
     def normalise(self, layer: SpeakerNorm2d, x: Tensor) -> Tensor:
@@ -129,8 +156,11 @@ class _Measure:
         mean = (self.weight * values.mean(dim=(2, 3))).sum(dim=0)
         spread = (values - mean[:, None, None]).square().mean(dim=(2, 3))
         variance = (self.weight * spread).sum(dim=0)
-        mean = torch.lerp(layer.running_mean.float(), mean, self.share)
-        variance = torch.lerp(layer.running_var.float(), variance, self.share)
+        of_all = (layer.running_mean.float(), layer.running_var.float())
+        if self.population is not None:
+            of_all = self.population[layer]
+        mean = torch.lerp(of_all[0], mean, self.share)
+        variance = torch.lerp(of_all[1], variance, self.share)
         self.found[layer] = mean, variance
         scale, shift = _affine(layer, mean, variance)
         return (values * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
@@ -161,6 +191,15 @@ class _Use:
         views = x.shape[0] // self.rows.shape[0]
         scale, shift = (each[self.rows].repeat(views, 1)[:, :, None, None] for each in self.of_layer[layer])
         return (x.float() * scale + shift).to(x.dtype)
+
+
+def _parts(own: Sequence[SpeakerNorm2d], statistics: Statistics) -> Iterator[tuple[Tensor, Tensor]]:
+    """Mean and variance of each layer.
+
+    Shape: -> [C], [C] each.
+    """
+    sizes = [layer.num_features for layer in own]
+    return zip(statistics.mean.split(sizes), statistics.variance.split(sizes), strict=True)
 
 
 def _affine(layer: SpeakerNorm2d, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
