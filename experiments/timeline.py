@@ -31,6 +31,7 @@ from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.timeline.segment import Segment, merged
 from ser_gpu.timeline.settings import TimelineSettings
 from ser_gpu.timeline.stream import Stream
+from ser_gpu.timeline.torch_answers import TorchAnswers
 
 RATE = 16_000
 FRAME_SECONDS = 0.01
@@ -140,20 +141,20 @@ def measured(
 
 def timeline_of(model: SpeechEmotionModel, waveform: Tensor, settings: TimelineSettings | None = None) -> list[Segment]:
     """The stretches of a waveform at 16 kHz."""
-    stream = _Remembering(model, RATE, settings=settings)
+    stream = Stream(_Remembering(model), RATE, settings=settings)
     return stream.push(waveform) + stream.close()
 
 
-class _Remembering(Stream):
-    """A stream that asks the network once for each stretch, so that settings are compared quickly."""
+class _Remembering(TorchAnswers):
+    """Asks the network once for each stretch, so that settings are compared quickly."""
 
-    answers: ClassVar[dict[bytes, Tensor]] = {}
+    known: ClassVar[dict[bytes, np.ndarray]] = {}
 
-    def _probabilities(self, samples: Tensor) -> Tensor:
-        key = hashlib.sha256(samples.numpy().tobytes()).digest()
-        if key not in self.answers:
-            self.answers[key] = super()._probabilities(samples)
-        return self.answers[key]
+    def of_stretch(self, samples: np.ndarray, speaker: str | None = None) -> np.ndarray:
+        key = hashlib.sha256(samples.tobytes()).digest()
+        if key not in self.known:
+            self.known[key] = super().of_stretch(samples, speaker)
+        return self.known[key]
 
 
 def joined(clips: Sequence[Clip], sounds: Sequence[Tensor], setting: Setting, seed: int) -> tuple[Tensor, list[Part]]:

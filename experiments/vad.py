@@ -1,8 +1,8 @@
 """python -m experiments.vad: two voice activity detectors, on voices in noise and on sounds that are no voice.
 
 `periodicity` is the detector that guards `predict` (`ser_gpu.stages.vad.VoiceActivity`); `silero` is the network that
-cuts the timeline (`ser_gpu.stages.vad.SpeechProbability`). Voices are training clips, so that thresholds may be chosen
-here; the other sounds are synthesised from a seed.
+cuts the timeline (`ser_gpu.audio.silero.SpeechProbability`). Voices are training clips, so that thresholds may be
+chosen here; the other sounds are synthesised from a seed.
 """
 
 import argparse
@@ -19,11 +19,12 @@ from torch import Tensor
 from experiments import study
 from experiments.sounds import Condition, as_recorded, in_noise, telephone
 from ser_gpu import checkpoint
+from ser_gpu.audio.silero import SpeechProbability
 from ser_gpu.audio.waveform import level, load, resample
 from ser_gpu.cli import common, console
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.stages.noise import coloured_noise
-from ser_gpu.stages.vad import SpeechProbability, VoiceActivity
+from ser_gpu.stages.vad import VoiceActivity
 from ser_gpu.timeline.cuts import SpeechCuts
 from ser_gpu.timeline.settings import TimelineSettings
 
@@ -86,7 +87,7 @@ def _detectors() -> dict[str, Callable[[Tensor], bool]]:
 
     def by_silero(waveform: Tensor) -> bool:
         cuts = SpeechCuts(silero, config.audio.clip_seconds, settings)
-        found = [stretch for block in waveform.split(cuts.block) for stretch in cuts.take(block)]
+        found = [stretch for block in waveform.split(cuts.block) for stretch in cuts.take(block.numpy())]
         return bool(found or list(cuts.close()))
 
     return {"periodicity": by_periodicity, "silero": by_silero}

@@ -14,6 +14,7 @@ from ser_gpu.cli import common, console
 from ser_gpu.extras import extra
 from ser_gpu.prediction import Prediction
 from ser_gpu.timeline.stream import Stream
+from ser_gpu.timeline.torch_answers import TorchAnswers
 
 STEP_SECONDS = 0.5
 FORMATS = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4", "u8": "u1"}
@@ -32,7 +33,7 @@ def _run(args: argparse.Namespace) -> int:
     model = load_model(args.weights, common.device(args.device))
     show = _Shown(in_place=sys.stdout.isatty() and not args.json)
     try:
-        listen(Stream(model, listener.rate, listener.name), listener, show)
+        listen(Stream(TorchAnswers(model), listener.rate, listener.name), listener, show)
     except KeyboardInterrupt:  # the way to end it
         pass
     finally:
@@ -123,8 +124,9 @@ class _Shown:
             said = "nobody speaks" if answer is None else f"{answer.emotion} {answer.confidence:.0%}"
             print(f"\r{time_seconds:8.1f} s  {said:24}", end="", flush=True)
         else:
-            emotion = {"emotion": None, "confidence": None, "probabilities": {}} if answer is None else vars(answer)
-            said = {"time": round(time_seconds, 3), "speech": answer is not None, **emotion}
+            said = {"time": round(time_seconds, 3), "speech": answer is not None}
+            said |= {"emotion": answer and answer.emotion, "confidence": answer and answer.confidence}
+            said["probabilities"] = answer.probabilities if answer else {}
             console.print_json(said, indent=None)
         took = time.perf_counter() - begin
         self.seconds += heard_seconds

@@ -1,6 +1,6 @@
 """SpeechEmotionModel: every stage in one forward pass, from a raw waveform to logits and probabilities."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,6 +20,7 @@ from ser_gpu.stages.waveform_augment import WaveformAugment
 if TYPE_CHECKING:
     from ser_gpu.inference import Prediction
     from ser_gpu.timeline import Timeline
+    from ser_gpu.timeline.speakers import Speakers
     from ser_gpu.timeline.stream import Stream
     from ser_gpu.voice import Voice
 
@@ -196,17 +197,31 @@ class SpeechEmotionModel(nn.Module):
 
         return enrol(self, recordings, emotions, sample_rate)
 
-    def timeline(self, recording: object, sample_rate: int | None = None, step_seconds: float = 0.5) -> "Timeline":
-        """The emotions of one recording over time, however long it is: `ser_gpu.timeline.timeline`."""
+    def timeline(
+        self,
+        recording: object,
+        sample_rate: int | None = None,
+        voice: "Voice | Mapping[str, Voice] | None" = None,
+        speakers: "Speakers | None" = None,
+        step_seconds: float = 0.5,
+    ) -> "Timeline":
+        """The emotions of one recording over time, however long it is: `ser_gpu.timeline.timeline`.
+
+        Args:
+            voice: who speaks, as `enrol` gives it; with `speakers`, the voice of each by their name.
+            speakers: who speaks when: `ser_gpu.timeline.speakers.read_rttm`.
+        """
         from ser_gpu.timeline import timeline
+        from ser_gpu.timeline.torch_answers import TorchAnswers
 
-        return timeline(self, recording, sample_rate, step_seconds)
+        return timeline(TorchAnswers(self, voice), recording, sample_rate, speakers, step_seconds)
 
-    def stream(self, sample_rate: int | None = None) -> "Stream":
+    def stream(self, sample_rate: int | None = None, voice: "Voice | None" = None) -> "Stream":
         """Answer speech while it is spoken: `ser_gpu.timeline.stream.Stream`."""
         from ser_gpu.timeline.stream import Stream
+        from ser_gpu.timeline.torch_answers import TorchAnswers
 
-        return Stream(self, sample_rate)
+        return Stream(TorchAnswers(self, voice), sample_rate)
 
 
 def _check_waveform(waveform: Tensor) -> None:

@@ -1,20 +1,8 @@
-"""VoiceActivity: does somebody speak in this window? SpeechProbability: when does somebody speak?
-
-The first guards `predict`, since the network answers for any sound; the second cuts a recording into a timeline.
-"""
-
-import json
-import math
-import struct
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
+"""VoiceActivity: does somebody speak in this window? It guards `predict`, since the network answers for any sound."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from ser_gpu.extras import MissingExtraError
 
 PERIODICITY = 7.8
 FLUCTUATION_DB = 1.5
@@ -26,7 +14,6 @@ _PITCH_HZ = (55.0, 450.0)
 _VOICED_FRAMES = 5
 _LOUD_DB = 25.0
 _STEADY_SECONDS = 0.5
-_SILERO_CONTEXT, _SILERO_HOP, _SILERO_HIDDEN = 64, 128, 128
 
 
 class VoiceActivity(nn.Module):
@@ -95,74 +82,3 @@ class VoiceActivity(nn.Module):
         count = loud.sum(dim=1).clamp(min=1)
         mean = (decibels * loud).sum(dim=1) / count
         return (((decibels - mean[:, None]).square() * loud).sum(dim=1) / count).sqrt()
-
-
-class SpeechProbability(nn.Module):
-    """The probability of speech every 32 ms, by the network of silero-vad.
-
-    The weights are read as plain numbers from the installed package `silero-vad`; the package itself is not imported,
-    since its import changes the number of threads of torch. Its own code asks for one frame after the other; here the
-    convolutions take all frames at once, and the LSTM goes on from the state that it is given.
-
-    Raises:
-        MissingExtraError: silero-vad is not installed; the message says how to install it.
-
-    Shape: waveform [T] float32 at 16 kHz, T a multiple of 512; a state, or None at the start -> [T / 512], the state.
-
-    Source: Silero Team, silero-vad, https://github.com/snakers4/silero-vad (MIT), `tinygrad_model.py`.
-    """
-
-    sample_rate = 16_000
-    frame = 512
-
-    def __init__(self):
-        super().__init__()
-        for name, value in _silero_weights().items():
-            self.register_buffer(name.replace(".", "_"), value, persistent=False)
-
-    @torch.inference_mode()
-    def forward(self, waveform: Tensor, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
-        if state is None:
-            zeros = self.final_conv_weight.new_zeros(1, 1, _SILERO_HIDDEN)
-            state = waveform.new_zeros(_SILERO_CONTEXT), zeros, zeros
-        context, hidden, cell = state
-        frames = torch.cat([context, waveform]).unfold(0, _SILERO_CONTEXT + self.frame, self.frame)
-        hidden_of_frames, hidden, cell = self._lstm(self._features(frames), hidden, cell)
-        speech = F.conv1d(hidden_of_frames.relu().mT, self.final_conv_weight, self.final_conv_bias).sigmoid()
-        return speech[0, 0], (waveform[-_SILERO_CONTEXT:].clone(), hidden, cell)
-
-    def _features(self, frames: Tensor) -> Tensor:
-        """Shape: [N, 576] -> [1, N, 128]."""
-        padded = F.pad(frames[:, None], (0, _SILERO_CONTEXT), mode="reflect")
-        spectrum = F.conv1d(padded, self.stft_conv_weight, stride=_SILERO_HOP)
-        half = spectrum.shape[1] // 2
-        out = (spectrum[:, :half].square() + spectrum[:, half:].square()).sqrt()
-        for layer, stride in enumerate((1, 2, 2, 1), 1):
-            weight, bias = getattr(self, f"conv{layer}_weight"), getattr(self, f"conv{layer}_bias")
-            out = F.conv1d(out, weight, bias, stride=stride, padding=1).relu()
-        return out.mT.reshape(1, len(frames), -1)
-
-    def _lstm(self, features: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Shape: [1, N, 128], [1, 1, 128], [1, 1, 128] -> [1, N, 128], [1, 1, 128], [1, 1, 128]."""
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        weights = [getattr(self, f"lstm_cell_{name}") for name in names]
-        return torch.lstm(features, (hidden, cell), weights, True, 1, 0.0, False, False, True)
-
-
-@cache
-def _silero_weights() -> dict[str, Tensor]:
-    """The arrays of a safetensors file: the length of its header, the header as JSON, then the numbers."""
-    spec = find_spec("silero_vad")
-    if spec is None:
-        raise MissingExtraError("the timeline needs silero-vad: pip install silero-vad")
-    path = Path(next(iter(spec.submodule_search_locations))) / "data" / "silero_vad_16k.safetensors"
-    content = path.read_bytes()
-    (length,) = struct.unpack("<Q", content[:8])
-    header = json.loads(content[8 : 8 + length])
-    weights = {}
-    for name, entry in header.items():
-        if name != "__metadata__":
-            start, shape = 8 + length + entry["data_offsets"][0], entry["shape"]
-            values = torch.frombuffer(bytearray(content), dtype=torch.float32, count=math.prod(shape), offset=start)
-            weights[name] = values.clone().reshape(shape)
-    return weights

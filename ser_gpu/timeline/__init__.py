@@ -9,21 +9,27 @@ from typing import TYPE_CHECKING
 from ser_gpu.timeline.segment import Segment, Timeline, merged
 
 if TYPE_CHECKING:
-    from ser_gpu.model import SpeechEmotionModel
+    from ser_gpu.timeline.answers import Answers
+    from ser_gpu.timeline.speakers import Speakers
 
 __all__ = ["Segment", "Timeline", "main", "merged", "stretches", "timeline"]
 
 
 def timeline(
-    model: "SpeechEmotionModel", recording: object, sample_rate: int | None = None, step_seconds: float = 0.5
+    answers: "Answers",
+    recording: object,
+    sample_rate: int | None = None,
+    speakers: "Speakers | None" = None,
+    step_seconds: float = 0.5,
 ) -> Timeline:
     """The emotions of one recording over time. It is read once, and memory does not grow with its length but for the
     answers.
 
     Args:
-        model: on any device, in any mode.
-        recording: as in `ser_gpu.inference.predict`.
-        sample_rate: Hz of an array or a tensor; left out, it is at the model's own rate.
+        answers: of a model; `SpeechEmotionModel.timeline` makes them.
+        recording: as in `ser_gpu.audio.mono.recording`.
+        sample_rate: Hz of an array; left out, it is at the model's own rate.
+        speakers: who speaks when, where that is known.
         step_seconds: of the regular grid.
 
     Raises:
@@ -31,14 +37,14 @@ def timeline(
         ValueError: `step_seconds` is not positive.
         MissingExtraError: silero-vad is not installed.
     """
-    empty = Timeline("", 0.0, model.labels, (), step_seconds)  # a wrong step is refused before an hour of work
-    name, parts = stretches(model, recording, sample_rate)
+    empty = Timeline("", 0.0, answers.labels, (), step_seconds)  # a wrong step is refused before an hour of work
+    name, parts = stretches(answers, recording, sample_rate, speakers)
     found = [segment for _, segments in parts for segment in segments]
-    return Timeline(name, found[-1].end if found else 0.0, model.labels, tuple(found), empty.step_seconds)
+    return Timeline(name, found[-1].end if found else 0.0, answers.labels, tuple(found), empty.step_seconds)
 
 
 def stretches(
-    model: "SpeechEmotionModel", recording: object, sample_rate: int | None = None
+    answers: "Answers", recording: object, sample_rate: int | None = None, speakers: "Speakers | None" = None
 ) -> tuple[str, Iterator[tuple[float, list[Segment]]]]:
     """What to call a recording, and while it is read: the seconds heard so far, and the segments that are finished.
 
@@ -47,18 +53,20 @@ def stretches(
     """
     from ser_gpu.audio.mono import natural_blocks
 
-    name, blocks = natural_blocks(recording, sample_rate, model.sample_rate)
-    return name, _stretches(model, name, blocks)
+    name, blocks = natural_blocks(recording, sample_rate, answers.sample_rate)
+    return name, _stretches(answers, name, blocks, speakers)
 
 
-def _stretches(model: "SpeechEmotionModel", name: str, blocks: Iterator) -> Iterator[tuple[float, list[Segment]]]:
+def _stretches(
+    answers: "Answers", name: str, blocks: Iterator, speakers: "Speakers | None"
+) -> Iterator[tuple[float, list[Segment]]]:
     from ser_gpu.audio.error import AudioError
     from ser_gpu.timeline.stream import Stream
 
     stream = None
     for rate, block in blocks:
         if stream is None:
-            stream = Stream(model, rate, name)
+            stream = Stream(answers, rate, name, speakers=speakers)
         for at in range(0, len(block), rate):
             yield stream.seconds, stream.push(block[at : at + rate])
     if stream is None:

@@ -12,10 +12,11 @@ from ser_gpu.audio.error import AudioError
 from ser_gpu.checkpoint import load_model
 from ser_gpu.cli import common, console
 from ser_gpu.extras import extra
-from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.timeline import formats, stretches
+from ser_gpu.timeline.answers import Answers
 from ser_gpu.timeline.plot import clock
 from ser_gpu.timeline.segment import Segment, Timeline, merged
+from ser_gpu.timeline.torch_answers import TorchAnswers
 
 STANDARD_INPUT = "-"
 _BAR = 30
@@ -31,13 +32,13 @@ def _run(args: argparse.Namespace) -> int:
     targets = {name: _targets(args, name) for name in args.files}
     if args.plot:
         extra("matplotlib", "figures")  # before an hour of work, not after it
-    model = load_model(args.weights, common.device(args.device))
+    answers = TorchAnswers(load_model(args.weights, common.device(args.device)))
     streams = args.format == ("jsonl",) and args.out is None
     failed = False
     for name in args.files:
         try:
             with common.quiet_decoders():
-                timeline, whole = _listen(model, name, args.step, streams)
+                timeline, whole = _listen(answers, name, args.step, streams)
         except AudioError as error:
             failed = True
             print(f"error: {error}", file=sys.stderr, flush=True)
@@ -49,10 +50,10 @@ def _run(args: argparse.Namespace) -> int:
     return common.SOME_FAILED if failed else common.DONE
 
 
-def _listen(model: SpeechEmotionModel, name: str, step: float, streams: bool) -> tuple[Timeline, bool]:
+def _listen(answers: Answers, name: str, step: float, streams: bool) -> tuple[Timeline, bool]:
     """The timeline, and whether it is whole: Ctrl-C keeps what was heard."""
     recording = sys.stdin.buffer if name == STANDARD_INPUT else name
-    shown_name, parts = stretches(model, recording)
+    shown_name, parts = stretches(answers, recording)
     found: list[Segment] = []
     seconds, whole = 0.0, True
 
@@ -73,7 +74,7 @@ def _listen(model: SpeechEmotionModel, name: str, step: float, streams: bool) ->
         if streams:
             print(formats.json_line(shown_name, segment), end="", flush=True)
     end = found[-1].end if found else 0.0
-    return Timeline(shown_name, end if not whole else max(end, seconds), model.labels, tuple(found), step), whole
+    return Timeline(shown_name, end if not whole else max(end, seconds), answers.labels, tuple(found), step), whole
 
 
 def _write(

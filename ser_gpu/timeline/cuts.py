@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from ser_gpu.stages.vad import SpeechProbability
+from ser_gpu.audio.silero import SpeechProbability, State
 from ser_gpu.timeline.settings import TimelineSettings
 
 BLOCK_FRAMES = 16
@@ -27,7 +26,7 @@ class Stretch:
     """
 
     start: int
-    samples: Tensor
+    samples: np.ndarray
 
     @property
     def end(self) -> int:
@@ -62,9 +61,9 @@ class SpeechCuts:
         self.samples_seen = 0
         self.in_speech = False
         self.frames_since_speech = 10**9
-        self._state: tuple[Tensor, ...] | None = None
-        self._levels = torch.zeros(0)
-        self._kept = torch.zeros(0)
+        self._state: State | None = None
+        self._levels = np.zeros(0, np.float32)
+        self._kept = np.zeros(0, np.float32)
         self._kept_start = 0
         self._frame = 0
         self._start = 0
@@ -78,14 +77,14 @@ class SpeechCuts:
         """True where the last frames are no speech, and none has begun."""
         return not self.in_speech
 
-    def take(self, block: Tensor) -> Iterator[Stretch]:
+    def take(self, block: np.ndarray) -> Iterator[Stretch]:
         """The stretches that end in the next block.
 
         Shape: [T] float32, T = `block`, or less in the last one.
         """
-        whole = torch.nn.functional.pad(block, (0, -len(block) % self.frame))
+        whole = np.pad(block, (0, -len(block) % self.frame))
         speech, self._state = self.detector(whole * self._gain(whole), self._state)
-        self._kept = torch.cat([self._kept, block])
+        self._kept = np.concatenate([self._kept, block])
         self.samples_seen += len(block)
         for probability in speech.tolist():
             yield from self._next_frame(probability)
@@ -97,11 +96,11 @@ class SpeechCuts:
         if self.in_speech:
             yield from self._ended(self._frame - self._quiet + self.settings.margin_frames)
 
-    def _gain(self, block: Tensor) -> float:
-        levels = block.unflatten(0, (-1, self.frame)).square().mean(dim=1).sqrt()
-        self._levels = torch.cat([self._levels, levels])[-_LEVEL_FRAMES:]
-        level = max(float(self._levels.quantile(_LOUD_SHARE)), float(levels.quantile(_LOUD_SHARE_OF_BLOCK)))
-        return _LEVEL / max(level, _SMALLEST_LEVEL)
+    def _gain(self, block: np.ndarray) -> np.float32:
+        levels = np.sqrt(np.square(block.reshape(-1, self.frame)).mean(axis=1))
+        self._levels = np.concatenate([self._levels, levels])[-_LEVEL_FRAMES:]
+        level = max(np.quantile(self._levels, _LOUD_SHARE), np.quantile(levels, _LOUD_SHARE_OF_BLOCK))
+        return np.float32(_LEVEL / max(level, _SMALLEST_LEVEL))
 
     def _next_frame(self, probability: float) -> Iterator[Stretch]:
         self.frames_since_speech = 0 if probability >= self.settings.on else self.frames_since_speech + 1
@@ -131,7 +130,7 @@ class SpeechCuts:
         if enough:
             first = self._start * self.frame
             last = min(end * self.frame, self.samples_seen)
-            yield Stretch(first, self._kept[first - self._kept_start : last - self._kept_start].clone())
+            yield Stretch(first, self._kept[first - self._kept_start : last - self._kept_start].copy())
             self._last_end = end
 
     def _forget(self) -> None:

@@ -19,6 +19,7 @@ class Segment:
         emotion: the likeliest one, or None.
         confidence: its probability, or None.
         probabilities: of each emotion in label order; empty where nobody speaks.
+        speaker: who speaks, where that was said.
     """
 
     start: float
@@ -27,6 +28,7 @@ class Segment:
     emotion: str | None
     confidence: float | None
     probabilities: dict[str, float]
+    speaker: str | None = None
 
     @property
     def seconds(self) -> float:
@@ -34,7 +36,7 @@ class Segment:
         return self.end - self.start
 
     def as_dict(self) -> dict:
-        """Plain data for JSON; times to a millisecond."""
+        """Plain data for JSON, with a speaker where one is known; times to a millisecond."""
         return {
             "start": round(self.start, 3),
             "end": round(self.end, 3),
@@ -42,17 +44,18 @@ class Segment:
             "emotion": self.emotion,
             "confidence": self.confidence,
             "probabilities": self.probabilities,
+            **({} if self.speaker is None else {"speaker": self.speaker}),
         }
 
 
-def spoken(start: float, end: float, probabilities: dict[str, float]) -> Segment:
+def spoken(start: float, end: float, probabilities: dict[str, float], speaker: str | None = None) -> Segment:
     """A segment with speech.
 
     >>> spoken(0.0, 1.0, {"sad": 0.75, "calm": 0.25}).emotion
     'sad'
     """
     emotion = max(probabilities, key=probabilities.__getitem__)
-    return Segment(start, end, True, emotion, probabilities[emotion], probabilities)
+    return Segment(start, end, True, emotion, probabilities[emotion], probabilities, speaker)
 
 
 def silent(start: float, end: float) -> Segment:
@@ -61,7 +64,7 @@ def silent(start: float, end: float) -> Segment:
 
 
 def merged(segments: Iterable[Segment]) -> Iterator[Segment]:
-    """Neighbours of one emotion as one segment, pauses of up to half a second between them with it.
+    """Neighbours of one emotion and one speaker as one segment, pauses of up to half a second between them with it.
 
     A pause between two emotions stays a segment of its own. Probabilities are the mean, weighted by seconds of speech.
     """
@@ -75,7 +78,7 @@ def merged(segments: Iterable[Segment]) -> Iterator[Segment]:
             yield from _joined(held)
             held = []
             yield segment
-        elif held and segment.emotion == held[0].emotion:
+        elif held and (segment.emotion, segment.speaker) == (held[0].emotion, held[0].speaker):
             held.append(segment)
             pause = None
         else:
@@ -91,7 +94,8 @@ def merged(segments: Iterable[Segment]) -> Iterator[Segment]:
 def _joined(parts: Sequence[Segment]) -> Iterator[Segment]:
     if parts:
         # the emotion of all parts is the likeliest one of their mean, too
-        yield spoken(parts[0].start, parts[-1].end, _mean(parts, [part.seconds for part in parts]))
+        mean = _mean(parts, [part.seconds for part in parts])
+        yield spoken(parts[0].start, parts[-1].end, mean, parts[0].speaker)
 
 
 def _mean(parts: Sequence[Segment], weights: Sequence[float]) -> dict[str, float]:
@@ -127,6 +131,11 @@ class Timeline:
             raise ValueError(f"step_seconds must be positive, got {self.step_seconds!r}")
 
     @cached_property
+    def speakers(self) -> tuple[str, ...]:
+        """Who speaks, in the order of their first stretch, where that was said."""
+        return tuple(dict.fromkeys(each.speaker for each in self.stretches if each.speaker is not None))
+
+    @cached_property
     def segments(self) -> tuple[Segment, ...]:
         """The stretches, neighbours of one emotion merged."""
         return tuple(merged(self.stretches))
@@ -134,7 +143,7 @@ class Timeline:
     @cached_property
     def grid(self) -> tuple[Segment, ...]:
         """A cell every `step_seconds`, the last one shorter. A cell speaks if half of it does; its probabilities are
-        the mean over its speech.
+        the mean over its speech, its speaker is who has most of it.
         """
         return tuple(self._cells())
 
@@ -153,7 +162,8 @@ class Timeline:
                     parts.append(stretch)
                     weights.append(min(end, stretch.end) - max(start, stretch.start))
             if weights and sum(weights) >= (end - start) / 2:
-                yield spoken(start, end, _mean(parts, weights))
+                most = max(range(len(parts)), key=weights.__getitem__)
+                yield spoken(start, end, _mean(parts, weights), parts[most].speaker)
             else:
                 yield silent(start, end)
 

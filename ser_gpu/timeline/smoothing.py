@@ -1,7 +1,8 @@
 """EmotionSmoother: a hidden Markov model over the emotions, so that neighbouring stretches help each other."""
 
-import torch
-from torch import Tensor
+import numpy as np
+
+_SMALLEST = 1e-12
 
 
 class EmotionSmoother:
@@ -25,10 +26,10 @@ class EmotionSmoother:
         self.labels = labels
         self.stay = stay
         self.full_seconds = full_seconds
-        self._state: Tensor | None = None
+        self._state: np.ndarray | None = None
         self._middle = 0.0
 
-    def take(self, probabilities: Tensor, start: float, end: float) -> tuple[Tensor | None, Tensor]:
+    def take(self, probabilities: np.ndarray, start: float, end: float) -> tuple[np.ndarray | None, np.ndarray]:
         """The answer to the stretch before this one, in the light of it, and the answer to this one so far.
 
         Args:
@@ -39,9 +40,9 @@ class EmotionSmoother:
         Shape: [C] -> [C] or None where there is no stretch before it, [C]; float64.
         """
         weight = min(1.0, (end - start) / self.full_seconds)
-        evidence = probabilities.double().clamp(min=1e-12).pow(weight)
+        evidence = np.maximum(probabilities.astype(np.float64), _SMALLEST) ** weight
         before = None
-        prior = torch.full_like(evidence, 1 / self.labels)
+        prior = np.full_like(evidence, 1 / self.labels)
         if self._state is not None:
             # the emotion has half of each stretch and the pause between them to change
             kept = self.stay ** max(0.0, (start + end) / 2 - self._middle)
@@ -53,5 +54,5 @@ class EmotionSmoother:
         return before, self._state
 
 
-def _normalised(values: Tensor) -> Tensor:
+def _normalised(values: np.ndarray) -> np.ndarray:
     return values / values.sum()

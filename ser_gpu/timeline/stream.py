@@ -1,24 +1,22 @@
 """Stream: samples as they come -> segments. A file is answered by the same code, block after block."""
 
-import copy
 from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ser_gpu.audio.error import AudioError
 from ser_gpu.audio.mono import mix, resampled
 from ser_gpu.audio.samples import MOST_CHANNELS, blocks, checked_rate
-from ser_gpu.audio.waveform import level, resample
-from ser_gpu.inference import predict
-from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.prediction import NoSpeechError, Prediction
-from ser_gpu.stages.vad import SpeechProbability
+from ser_gpu.audio.silero import SpeechProbability
+from ser_gpu.prediction import Prediction
+from ser_gpu.timeline.answers import Answers
 from ser_gpu.timeline.cuts import SpeechCuts, Stretch
 from ser_gpu.timeline.segment import Segment, silent, spoken
 from ser_gpu.timeline.settings import TimelineSettings
 from ser_gpu.timeline.smoothing import EmotionSmoother
+from ser_gpu.timeline.speakers import Speakers
 
 SHORT_SECONDS = 6.0
 LAG_SECONDS = 1.0
@@ -33,11 +31,15 @@ class Stream:
     `SpeechEmotionModel.predict` answers it: so the first six seconds of any stream are answered when they are over.
     `now` does not wait. How the samples are cut into pushes changes no segment.
 
+    Where it is known who speaks when, a stretch is cut where the speaker changes, each speaker is smoothed by
+    themselves, and a short recording is answered like a long one.
+
     Args:
-        model: on any device, in any mode.
+        answers: of a model; `SpeechEmotionModel.stream` makes them.
         sample_rate: Hz of the samples; left out, the model's.
         name: for messages.
         settings: of cuts and smoothing.
+        speakers: who speaks when.
 
     Raises:
         AudioError: a rate that no recording has.
@@ -46,32 +48,33 @@ class Stream:
     Example:
         >>> from ser_gpu.model import SpeechEmotionModel
         >>> stream = SpeechEmotionModel().stream()
-        >>> stream.push(torch.zeros(20_000)), [segment.speech for segment in stream.close()]
+        >>> stream.push(np.zeros(20_000)), [segment.speech for segment in stream.close()]
         ([], [False])
     """
 
     def __init__(
         self,
-        model: SpeechEmotionModel,
+        answers: Answers,
         sample_rate: int | None = None,
         name: str = "stream",
         settings: TimelineSettings | None = None,
+        speakers: Speakers | None = None,
     ):
-        in_evaluation = not any(module.training for module in model.modules())
-        self.model = model if in_evaluation else copy.deepcopy(model).eval()  # another thread may be training it
+        self.answers = answers
         self.name = name
-        settings = settings or TimelineSettings()
-        rate = model.sample_rate if sample_rate is None else checked_rate(sample_rate, name)
+        self.settings = settings or TimelineSettings()
+        self.speakers = speakers
         self._detector = SpeechProbability()
         self.rate = self._detector.sample_rate
+        rate = answers.sample_rate if sample_rate is None else checked_rate(sample_rate, name)
         self._resampler = _Resampler(rate, self.rate)
-        self._cuts = SpeechCuts(self._detector, model.config.audio.clip_seconds, settings)
-        self._smoother = EmotionSmoother(len(model.labels), settings.stay, settings.full_seconds)
-        self._pending = torch.zeros(0)
-        self._short: list[Tensor] | None = []  # while the recording may be a short one
+        self._cuts = SpeechCuts(self._detector, answers.window_seconds, self.settings)
+        self._smoothers: dict[str | None, EmotionSmoother] = {}
+        self._pending = np.zeros(0, np.float32)
+        self._short: list[np.ndarray] | None = [] if speakers is None else None  # while it may be a short recording
         self._early: list[Stretch] = []
-        self._recent = torch.zeros(0)
-        self._waiting: tuple[int, int, Tensor] | None = None
+        self._recent = np.zeros(0, np.float32)
+        self._waiting: _Answered | None = None
         self._given = 0
         self._is_closed = False
 
@@ -117,20 +120,18 @@ class Stream:
         frames = len(self._recent) / self._detector.frame
         if self._cuts.frames_since_speech >= frames or not self._recent.any():
             return None
-        probabilities = self._probabilities(self._recent).tolist()
-        answer = spoken(0.0, 0.0, dict(zip(self.model.labels, probabilities, strict=True)))
-        return Prediction(answer.emotion, answer.confidence, answer.probabilities)
+        return Prediction.of(self.answers.labels, self.answers.of_stretch(self._recent).tolist())
 
-    def _heard(self, samples: Tensor) -> Iterator[Segment]:
-        self._pending = torch.cat([self._pending, samples])
+    def _heard(self, samples: np.ndarray) -> Iterator[Segment]:
+        self._pending = np.concatenate([self._pending, samples])
         size = self._cuts.block
         while len(self._pending) >= size:
             block, self._pending = self._pending[:size], self._pending[size:]
             yield from self._block(block)
 
-    def _block(self, block: Tensor) -> list[Segment]:
+    def _block(self, block: np.ndarray) -> list[Segment]:
         stretches = list(self._cuts.take(block))
-        self._recent = torch.cat([self._recent, block])[-round(self.model.config.audio.clip_seconds * self.rate) :]
+        self._recent = np.concatenate([self._recent, block])[-round(self.answers.window_seconds * self.rate) :]
         if self._short is not None:
             self._short.append(block)
             self._early += stretches
@@ -140,61 +141,75 @@ class Stream:
         segments = []
         for stretch in stretches:
             segments += self._answer(stretch)
-        quiet = self._cuts.samples_seen - (self._waiting[1] if self._waiting else 0)
+        quiet = self._cuts.samples_seen - (self._waiting.end if self._waiting else 0)
         if self._waiting and self._cuts.is_quiet and quiet > LAG_SECONDS * self.rate:
             segments += self._finished()
         return segments
 
     def _answer(self, stretch: Stretch) -> list[Segment]:
         """Take a stretch; the one before it is finished by that."""
-        answer = self._probabilities(stretch.samples)
-        before, so_far = self._smoother.take(answer, stretch.start / self.rate, stretch.end / self.rate)
         segments = []
-        if self._waiting is not None:
-            start, end, _ = self._waiting
-            self._waiting = start, end, before
-            segments = self._finished()
-        self._waiting = stretch.start, stretch.end, so_far
+        for part in self._by_speaker(stretch):
+            start, end = part.start / self.rate, part.end / self.rate
+            speaker = self.speakers and self.speakers.of(start, end)
+            answer = self.answers.of_stretch(part.samples, speaker)
+            before, so_far = self._smoother(speaker).take(answer, start, end)
+            if self._waiting is not None and self._waiting.speaker == speaker:
+                self._waiting = self._waiting._replace(probabilities=before)
+            segments += self._finished()
+            self._waiting = _Answered(part.start, part.end, so_far, speaker)
         return segments
+
+    def _by_speaker(self, stretch: Stretch) -> Iterator[Stretch]:
+        if self.speakers is None:
+            yield stretch
+            return
+        cuts = self.speakers.changes(stretch.start / self.rate, stretch.end / self.rate)
+        bounds = [0, *(round(cut * self.rate) - stretch.start for cut in cuts), len(stretch.samples)]
+        for first, end in pairwise(bounds):
+            yield Stretch(stretch.start + first, stretch.samples[first:end])
+
+    def _smoother(self, speaker: str | None) -> EmotionSmoother:
+        if speaker not in self._smoothers:
+            labels, settings = len(self.answers.labels), self.settings
+            self._smoothers[speaker] = EmotionSmoother(labels, settings.stay, settings.full_seconds)
+        return self._smoothers[speaker]
 
     def _finished(self) -> list[Segment]:
         """The stretch that waited for the next one, and what lies before it."""
         if self._waiting is None:
             return []
-        start, end, probabilities = self._waiting
-        self._waiting = None
-        return [*self._gap(start), self._spoken(start, end, probabilities)]
+        answered, self._waiting = self._waiting, None
+        return [*self._gap(answered.start), self._spoken(answered)]
 
     def _gap(self, end: int) -> list[Segment]:
         start, self._given = self._given, max(self._given, end)
         return [silent(start / self.rate, end / self.rate)] if end > start else []
 
-    def _spoken(self, start: int, end: int, probabilities: Tensor) -> Segment:
-        self._given = end
-        named = dict(zip(self.model.labels, probabilities.tolist(), strict=True))
-        return spoken(start / self.rate, end / self.rate, named)
+    def _spoken(self, answered: "_Answered") -> Segment:
+        self._given = answered.end
+        named = dict(zip(self.answers.labels, answered.probabilities.tolist(), strict=True))
+        return spoken(answered.start / self.rate, answered.end / self.rate, named, answered.speaker)
 
     def _as_one(self, stretches: list[Stretch]) -> list[Segment]:
         """A short recording, answered as `predict` does."""
         if not stretches:
             return []
         start, end = stretches[0].start, stretches[-1].end
-        try:
-            answer = predict(self.model, (self.rate, torch.cat(self._short)))
-            probabilities = torch.tensor(list(answer.probabilities.values()), dtype=torch.float64)
-        except NoSpeechError:  # predict's own detector hears no voice: the answer is of the stretch alone
-            probabilities = self._probabilities(torch.cat(self._short)[start:end])
-        return [*self._gap(start), self._spoken(start, end, probabilities)]
+        recording = np.concatenate(self._short)
+        probabilities = self.answers.of_recording(recording)
+        if probabilities is None:  # the detector of `predict` hears no voice: the answer is of the stretch alone
+            probabilities = self.answers.of_stretch(recording[start:end])
+        return [*self._gap(start), self._spoken(_Answered(start, end, probabilities, None))]
 
-    @torch.inference_mode()
-    def _probabilities(self, samples: Tensor) -> Tensor:
-        """Shape: [T] -> [C]."""
-        waveform = self._at_model_rate(level(samples)).to(self.model.device)
-        return self.model.probabilities(self.model(waveform[None]))[0].cpu()
 
-    def _at_model_rate(self, waveform: Tensor) -> Tensor:
-        rate = self.model.sample_rate
-        return waveform if rate == self.rate else resample(waveform, self.rate, rate)
+class _Answered(NamedTuple):
+    """A stretch from sample `start` to `end`, its probabilities, [C], and who speaks in it where that is known."""
+
+    start: int
+    end: int
+    probabilities: np.ndarray
+    speaker: str | None
 
 
 class _Resampler:
@@ -204,14 +219,14 @@ class _Resampler:
         self._next: list[np.ndarray] = []
         self._out = resampled(self._given(), from_rate, to_rate) if from_rate != to_rate else None
 
-    def take(self, samples: np.ndarray) -> Tensor:
+    def take(self, samples: np.ndarray) -> np.ndarray:
         if self._out is None or not len(samples):
-            return torch.from_numpy(samples)
+            return samples
         self._next.append(samples)
-        return torch.from_numpy(next(self._out))
+        return next(self._out)
 
-    def end(self) -> Tensor:
-        return torch.zeros(0) if self._out is None else torch.from_numpy(next(self._out))
+    def end(self) -> np.ndarray:
+        return np.zeros(0, np.float32) if self._out is None else next(self._out)
 
     def _given(self) -> Iterator[np.ndarray]:
         """What `take` was given; the end, where it was given nothing."""
@@ -221,7 +236,7 @@ class _Resampler:
 
 def _mono(samples: object, name: str) -> np.ndarray:
     """Shape: [T] or [T, channels] -> [T] float32."""
-    array = samples.detach().cpu().numpy() if isinstance(samples, Tensor) else np.asarray(samples)
+    array = np.asarray(samples.detach().cpu() if hasattr(samples, "detach") else samples)  # of torch, too
     if array.ndim == 2 and 1 <= array.shape[1] <= MOST_CHANNELS:
         channels = array.T
     elif array.ndim == 1:

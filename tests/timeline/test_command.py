@@ -51,8 +51,8 @@ def test_several_files_go_into_a_folder(talk, tmp_path):
 
 
 def test_interruption_keeps_what_was_done(talk, tmp_path, monkeypatch, capsys):
-    def stopped(model, recording):
-        name, parts = package.stretches(model, recording)
+    def stopped(answers, recording):
+        name, parts = package.stretches(answers, recording)
 
         def until():
             for seconds, segments in parts:

@@ -1,4 +1,6 @@
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -7,13 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_gpu.audio.error import AudioError
-from ser_gpu.timeline import timeline
-from ser_gpu.timeline.stream import Stream
 from tests.timeline.conftest import RATE, LoudIsSpeech, speech_like
 
 
 def streamed(model, waveform, sizes, rate=RATE):
-    stream, found, at = Stream(model, rate), [], 0
+    stream, found, at = model.stream(rate), [], 0
     for size in sizes:
         found += stream.push(waveform[at : at + size])
         at += size
@@ -39,7 +39,7 @@ def _loud():
 )
 def test_chunks_of_any_size_give_the_same_segments(small_model, seed, seconds, sizes, rate):
     waveform = speech_like(seconds, seed)
-    whole = timeline(small_model, waveform, rate).stretches
+    whole = small_model.timeline(waveform, rate).stretches
     assert tuple(streamed(small_model, waveform, sizes, rate)) == whole
     assert whole[0].start == 0.0
     assert whole[-1].end == pytest.approx(len(waveform) / rate, abs=1e-4)  # the next sample at 16 kHz
@@ -113,3 +113,14 @@ def test_empty_recording_is_refused(small_model):
         small_model.timeline(np.zeros(0))
     with pytest.raises(ValueError, match="step_seconds"):
         small_model.timeline(np.zeros(RATE), step_seconds=0)
+
+
+def test_a_timeline_needs_no_torch():
+    code = (
+        "import sys; import numpy as np; from ser_gpu.timeline import timeline;"
+        "from types import SimpleNamespace as Model;"
+        "model = Model(labels=('sad', 'calm'), sample_rate=16_000, window_seconds=3.0);"
+        "print(timeline(model, np.zeros(160_000)).seconds, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("10.0 False\n", "")
