@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Print an answer, or an error, for each file in order."""
     model = _model(args)
     emotions = _chosen(args.emotions, model.labels)
-    voice = _voice(args.voice, model) if args.voice else None
+    voice = common.voice(args.voice, model) if args.voice else None
     paths = list(_files(args.files, args.json))
     failed = False
     with common.quiet_decoders():
@@ -86,21 +86,6 @@ def _of_standard_input(model: "SpeechEmotionModel | OnnxModel", voice: "Voice | 
 def _with(voice: "Voice | None") -> dict[str, "Voice"]:
     """The argument of a model that knows voices."""
     return {} if voice is None else {"voice": voice}
-
-
-def _voice(path: str, model: "SpeechEmotionModel | OnnxModel") -> "Voice":
-    """The voice of a file that `ser-gpu enrol` wrote with this model."""
-    from ser_gpu.model import SpeechEmotionModel
-    from ser_gpu.voice import Voice, VoiceError, require_model
-
-    if not isinstance(model, SpeechEmotionModel):
-        raise ValueError(f"--voice {path}: an .onnx file takes no voice, name a .pth checkpoint")
-    voice = Voice.load(path)
-    try:
-        require_model(voice, model)
-    except VoiceError as error:
-        raise VoiceError(f"{path}: {error}") from None
-    return voice
 
 
 def _show(path: Path, answer: Prediction, args: argparse.Namespace) -> None:

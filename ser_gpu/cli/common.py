@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from ser_gpu.audio.clip_bank import ClipBank
     from ser_gpu.corpora.clip import Clip
+    from ser_gpu.model import SpeechEmotionModel
+    from ser_gpu.onnx import OnnxModel
+    from ser_gpu.voice import Voice
 
 DONE, SOME_FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
@@ -41,6 +44,26 @@ def device(name: str | None) -> "torch.device":
     except Exception:  # each backend fails in its own way
         raise ValueError(f"--device {name}: {name} is not available here; cpu always is") from None
     return chosen
+
+
+def voice(path: str, model: "SpeechEmotionModel | OnnxModel") -> "Voice":
+    """The voice of a file that `ser-gpu enrol` wrote with this model.
+
+    Raises:
+        VoiceError: the file is no voice, or one of another model; names the file.
+        ValueError: the model takes none.
+    """
+    from ser_gpu.model import SpeechEmotionModel
+    from ser_gpu.voice import Voice, VoiceError, require_model
+
+    if not isinstance(model, SpeechEmotionModel):
+        raise ValueError(f"--voice {path}: an .onnx file takes no voice, name a .pth checkpoint")
+    loaded = Voice.load(path)
+    try:
+        require_model(loaded, model)
+    except VoiceError as error:
+        raise VoiceError(f"{path}: {error}") from None
+    return loaded
 
 
 def positive_int(text: str) -> int:
