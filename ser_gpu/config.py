@@ -135,7 +135,7 @@ class AugmentConfig:
 @dataclass(frozen=True)
 class TtaConfig:
     """Test-time augmentation: a clip is answered at three pitches (as it is, `semitones` higher, lower) by three tempi
-    (as it is, faster, slower by the ratio `tempo`), and the answers are averaged."""
+    (as it is, faster, slower by the ratio `tempo`; 1: as it is alone), and the answers are averaged."""
 
     enabled: bool = True
     semitones: float = 2.0

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -24,7 +25,8 @@ SPLIT_SEEDS = range(5)
 
 @dataclass(frozen=True)
 class Run:
-    """One training: protocol, fold and seed, the folder that it writes, and further arguments of `ser-gpu train`."""
+    """One training: protocol, fold and seed, the folder that it writes, and further arguments of `ser-gpu train`, in
+    which `{fold}` and `{seed}` stand for the training's own."""
 
     protocol: str
     fold: int
@@ -63,10 +65,9 @@ def run(args: argparse.Namespace, train_arguments: list[str]) -> int:
     folder = Path(args.runs) / name
     folds = args.folds if args.folds is not None else all_folds(protocol, train_arguments)
     runs = [
-        Run(protocol, fold, seed, folder / place, ("--refit", f"{args.refit}/{place}") if args.refit else ())
+        Run(protocol, fold, seed, folder / f"fold{fold}-seed{seed}", _refit(args.refit, fold, seed))
         for seed in args.seeds
         for fold in folds
-        for place in [f"fold{fold}-seed{seed}"]
     ]
     hold_to_one_setting(folder, [protocol, *train_arguments, *(["--refit"] if args.refit else [])])
     failed = train_all(runs, train_arguments, args.jobs)
@@ -93,6 +94,15 @@ def run(args: argparse.Namespace, train_arguments: list[str]) -> int:
             console.show_enrolment(f"Enrolment, {which}", enrolment.lines(rows))
         console.err.print(f"written: {', '.join(map(str, written))}")
     return common.SOME_FAILED if failed else common.DONE
+
+
+def _refit(first: str | None, fold: int, seed: int) -> tuple[str, ...]:
+    """The arguments that repeat a training of that folder: that of the same seed, else of the fold's first one."""
+    if first is None:
+        return ()
+    same = Path(first) / f"fold{fold}-seed{seed}"
+    others = sorted(path.parent for path in Path(first).glob(f"fold{fold}-seed*/result.json"))
+    return ("--refit", str(same if same in others or not others else others[0]))
 
 
 def _enrolment(args: argparse.Namespace, train_arguments: list[str], done: Sequence[Run], part: str) -> dict:
@@ -175,6 +185,7 @@ def train_all(runs: Sequence[Run], train_arguments: list[str], jobs: int) -> int
 def _train_one(run: Run, train_arguments: list[str], threads: int) -> int:
     run.out.mkdir(parents=True, exist_ok=True)
     own = ["--protocol", run.protocol, "--fold", str(run.fold), "--seed", str(run.seed), *run.arguments]
+    train_arguments = [re.sub(r"\{(fold|seed)\}", lambda m: str(getattr(run, m[1])), each) for each in train_arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONIOENCODING": "utf-8"}
     with (run.out / "log.txt").open("a", encoding="utf-8") as log:
         command = [sys.executable, "-m", "ser_gpu.train", *train_arguments, *own, "--out", str(run.out), "--resume"]
@@ -202,7 +213,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ser-gpu crossvalidate",
         description="Train every fold and seed of a protocol and print the table. Started again, it goes on where it "
-        "stopped. Arguments that are not named here go to ser-gpu train, such as --data, --epochs, --set or --device.",
+        "stopped. Arguments that are not named here go to ser-gpu train, such as --data, --epochs, --set or --device; "
+        "{fold} and {seed} in them stand for the training's own.",
     )
     add_run_options(parser)
     parser.add_argument("--name", help="of the folder and the table (default: the protocol, -refit for a refit)")
@@ -210,7 +222,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--refit",
         metavar="FOLDER",
-        help="repeat the finished trainings of this folder, such as RUNS/speakers, on training and validation parts",
+        help="repeat the finished trainings of this folder, such as RUNS/speakers, on training and validation parts; "
+        "a seed that it lacks repeats another one of the fold",
     )
     return parser
 

@@ -78,7 +78,8 @@ def load(folder: str | Path, device: str | torch.device | None = None) -> Speech
 def card(model: SpeechEmotionModel, provenance: Provenance, licence: str | None = None) -> str:
     """The model card: metadata in YAML, then what the model is, how it is used, and what it must not be used for."""
     labels = ", ".join(model.labels)
-    uses = {True: "Test-time augmentation averages nine answers a clip.", False: ""}[model.config.tta.enabled]
+    copies = 1 + len(model.tta.pitch)
+    uses = f"Test-time augmentation averages {copies} answers a clip." if model.config.tta.enabled else ""
     return f"""---
 {front_matter(provenance, licence)}
 ---

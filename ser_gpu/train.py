@@ -94,7 +94,7 @@ def _first_training(folder: Path, plan: Plan) -> dict:
     """The result of the training that a refit repeats.
 
     Raises:
-        ValueError: it is not finished, or has other settings; names the first difference.
+        ValueError: it is not finished, or has other settings than the seed; names the first difference.
     """
     path = folder / "result.json"
     try:
@@ -105,10 +105,12 @@ def _first_training(folder: Path, plan: Plan) -> dict:
         raise ValueError(f"{path}: is not JSON") from None
     if not isinstance(result, dict) or not {"config", "manifest_hash", "temperature"} <= result.keys():
         raise ValueError(f"{path}: is not the result of a training")
-    own = {"training": asdict(replace(plan.training, refit=False)), "model": plan.model.as_dict()}
-    own["init_sha256"] = plan.init_sha256
     stored = result["config"] | {"init_sha256": result.get("init_sha256")}
     stored["training"] = completed(stored["training"])
+    own = {"training": asdict(replace(plan.training, refit=False)), "model": plan.model.as_dict()}
+    own["init_sha256"] = plan.init_sha256
+    if stored["training"]["seed"] != plan.training.seed:  # another seed may begin with other weights, too
+        own["training"]["seed"], own["init_sha256"] = stored["training"]["seed"], stored["init_sha256"]
     if difference := first_difference(stored, own, "config"):
         raise ValueError(f"{folder}: a training with other settings: {difference}")
     return result

@@ -103,6 +103,31 @@ def test_data_of_ones_own_is_dealt_by_speakers_and_an_alias_is_what_it_stands_fo
     assert asked[0].out == tmp_path / protocol / f"fold{folds[0]}-seed0"
 
 
+def test_a_refit_repeats_the_seed_or_another_one_of_the_fold(asked, tmp_path):
+    first = tmp_path / "first"
+    for place in ("fold0-seed0", "fold0-seed1", "fold1-seed1"):
+        (first / place).mkdir(parents=True)
+        (first / place / "result.json").touch()
+    more = ["--folds", "0", "1", "--seeds", "1", "2", "--refit", str(first)]
+    assert crossvalidate.main(["--runs", str(tmp_path), *more]) == 2
+    repeated = [f"fold{run.fold}-seed{run.seed} of {run.arguments[1].rpartition('/')[2]}" for run in asked]
+    assert repeated == [
+        "fold0-seed1 of fold0-seed1",
+        "fold1-seed1 of fold1-seed1",
+        "fold0-seed2 of fold0-seed0",
+        "fold1-seed2 of fold1-seed1",
+    ]
+
+
+def test_fold_and_seed_in_an_argument_are_the_trainings_own(finished, tiny_ravdess, tmp_path, capsys):
+    """A training that begins with the weights of another one, whose folder the fold and the seed name."""
+    first = str(finished / "stratified" / "fold{fold}-seed{seed}" / "last.pth")
+    more = ["--folds", "1", "--init", first]
+    assert crossvalidate.main(command(tiny_ravdess, tmp_path, *more)) == 0
+    config = json.loads((tmp_path / "stratified" / "fold1-seed0" / "config.json").read_text())
+    assert config["init"] == first.format(fold=1, seed=0)
+
+
 def test_the_default_corpus_has_its_published_folds(asked, tmp_path):
     assert crossvalidate.main(["--runs", str(tmp_path)]) == 2
     assert [(run.protocol, run.fold) for run in asked] == [("actors5", fold) for fold in range(5)]

@@ -344,6 +344,11 @@ def test_a_refit_trains_on_the_validation_part_too_and_keeps_the_temperature(fin
     assert all("validation_loss" not in row for row in read_csv(out / "metrics.csv"))
 
 
+def test_a_refit_may_have_another_seed(finished, tiny_ravdess, tmp_path):
+    assert train.main(refit(finished, tiny_ravdess, tmp_path / "again", "--seed", "7", "--no-test")) == 0
+    assert json.loads((tmp_path / "again" / "result.json").read_text())["seed"] == 7
+
+
 def test_a_refit_with_other_settings_or_of_nothing_is_refused(finished, tiny_ravdess, tmp_path, capsys):
     assert train.main(refit(finished, tiny_ravdess, tmp_path / "a", "--lr", "0.1")) == 2
     assert "a training with other settings: lr is 0.002 there and 0.1 here" in one_line(capsys.readouterr().err)

@@ -33,8 +33,8 @@ def add_options(parser: ArgumentParser, default_kinds: Sequence[str] = enrolment
         nargs="+",
         choices=enrolment.KINDS,
         default=list(default_kinds),
-        help="which clips to enrol: any; neutral ones; or, with their labels, of all emotions alike (default: "
-        f"{' '.join(default_kinds)})",
+        help="which clips to enrol: any; neutral ones; with their labels, of all emotions alike; or every clip of the "
+        f"speaker, those that are scored (default: {' '.join(default_kinds)})",
     )
     add("--draws", type=common.positive_int, default=5, help="draws of the enrolled clips (default: %(default)s)")
 
@@ -43,9 +43,9 @@ def answers(args: Namespace, model: SpeechEmotionModel, bank: ClipBank, clips: S
     """What a model answers before and after enrolment, with a progress bar."""
     kinds, counts = args.enrol_clips, args.enrol
     with console.progress() as progress:
-        task = progress.add_task("Enrolling", total=len(enrolment.plan(kinds, counts, args.draws)))
+        task = progress.add_task("Enrolling", total=len(enrolment.speakers(clips)))
         advance = lambda: progress.advance(task)  # noqa: E731
-        return enrolment.answers(model, bank, clips, kinds, counts, args.draws, on_draw=advance)
+        return enrolment.answers(model, bank, clips, kinds, counts, args.draws, on_speaker=advance)
 
 
 def table(

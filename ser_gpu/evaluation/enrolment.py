@@ -1,7 +1,7 @@
 """How much enrolment helps: each speaker is enrolled with some of their clips and scored on their other ones.
 
-Enrolled clips are never scored, and a voice is made of clips of its own speaker alone. Beside each score stands that of
-the same clips without a voice.
+Enrolled clips are not scored, but where all clips are enrolled, and a voice is made of clips of its own speaker alone.
+Beside each score stands that of the same clips without a voice.
 """
 
 import zlib
@@ -15,13 +15,14 @@ from ser_gpu import adapt
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.evaluation import metrics
-from ser_gpu.inference import in_evaluation, windows_logits, windows_to_answer
+from ser_gpu.inference import in_evaluation, windows_to_answer
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.voice import Voice
+from ser_gpu.voice import Voice, model_hash
 
-KINDS = ("unlabelled", "neutral", "labelled")
+ALL = "all"
+KINDS = ("unlabelled", "neutral", "labelled", ALL)
 COUNTS = (0, 1, 2, 4, 8, 16, 32)
-_CLIPS_AT_ONCE = 64
+_WINDOWS_AT_ONCE = 8
 SCORES = (*metrics.HEADLINE, "ece")
 
 
@@ -33,51 +34,48 @@ def answers(
     counts: Sequence[int] = COUNTS,
     draws: int = 5,
     tta: bool = True,
-    on_draw: Callable[[], None] = lambda: None,
+    on_speaker: Callable[[], None] = lambda: None,
 ) -> dict:
     """What a model answers with and without voices, as plain data and tensors.
 
     Args:
         bank, clips: to enrol and to score, in the same order; clips of nobody known are left out.
         kinds: which clips are enrolled: "unlabelled", any; "neutral", neutral ones, and that is said; "labelled", with
-            their emotions, of which each has as many clips as the others, as far as that goes.
+            their emotions, of which each has as many clips as the others, as far as that goes; "all", every clip of
+            the speaker, which are also those that are scored, whatever the count.
         counts: of clips to enrol of a speaker; 0 is the answer without a voice, which is always there.
         draws: of the enrolled clips, the same for every model.
-        on_draw: called after each draw, `len(plan(...))` times.
+        on_speaker: called after each speaker, `len(speakers(clips))` times.
 
     Raises:
         ValueError: no speaker is known, or nobody has as many clips and one more.
     """
     model = in_evaluation(model)
-    rows_of: dict[str, list[int]] = {}
-    for row, clip in enumerate(clips):
-        if clip.speaker is not None:
-            rows_of.setdefault(clip.speaker, []).append(row)
+    rows_of = speakers(clips)
     if not rows_of:
         raise ValueError("no speaker is known, so nobody can be enrolled")
-    every = sorted(row for rows in rows_of.values() for row in rows)
-    windows = {row: windows_to_answer(model, bank.waveform(row).cpu()) for row in every}  # cut once for all draws
     without = torch.zeros(len(clips), len(model.labels))
-    without[every] = _probabilities(model, [windows[row] for row in every], tta)
-    index = {label: i for i, label in enumerate(model.labels)}
-    entries = [{"kind": "none", "count": 0, "draw": 0, "rows": torch.tensor(every), "probabilities": without[every]}]
-    for kind, count, draw in plan(kinds, counts, draws):
-        scored, found = [], []
-        for rows in rows_of.values():
+    found: dict[tuple[str, int, int], list[tuple[list[int], torch.Tensor]]] = {}
+    for rows in rows_of.values():
+        speaker = _Speaker(model, bank, clips, rows, tta)
+        without[rows] = speaker.probabilities(rows)
+        for kind, count, draw in plan(kinds, counts, draws):
             enrolled = chosen(clips, rows, kind, count, draw)
-            left = sorted({*rows} - {*(enrolled or ())})
-            if enrolled is None or not left:
+            scored = rows if kind == ALL else sorted({*rows} - {*(enrolled or ())})
+            if enrolled is None or not scored:
                 continue
-            emotions = None if kind == "unlabelled" else [clips[row].emotion for row in enrolled]
-            voice = adapt.of_windows(model, [windows[row] for row in enrolled], emotions)
-            scored += left
-            found.append(_probabilities(model, [windows[row] for row in left], tta, voice))
-        if scored:
-            entry = {"kind": kind, "count": count, "draw": draw}
-            entries.append(entry | {"rows": torch.tensor(scored), "probabilities": torch.cat(found)})
-        on_draw()
+            voice = speaker.voice(enrolled, is_labelled=kind in ("neutral", "labelled"))
+            found.setdefault((kind, count, draw), []).append((scored, speaker.probabilities(scored, voice)))
+        on_speaker()
+    every = sorted(row for rows in rows_of.values() for row in rows)
+    entries = [{"kind": "none", "count": 0, "draw": 0, "rows": torch.tensor(every), "probabilities": without[every]}]
+    for (kind, count, draw), parts in found.items():
+        scored, answered = [row for rows, _ in parts for row in rows], torch.cat([answer for _, answer in parts])
+        entry = {"kind": kind, "count": count, "draw": draw}
+        entries.append(entry | {"rows": torch.tensor(scored), "probabilities": answered})
     if len(entries) == 1 and any(counts):
         raise ValueError(f"nobody has {min(filter(None, counts))} clips to enrol and one more to score")
+    index = {label: i for i, label in enumerate(model.labels)}
     return {
         "labels": list(model.labels),
         "clips": [clip.id for clip in clips],
@@ -88,9 +86,61 @@ def answers(
     }
 
 
+def speakers(clips: Sequence[Clip]) -> dict[str, list[int]]:
+    """The rows of each speaker who is known."""
+    rows_of: dict[str, list[int]] = {}
+    for row, clip in enumerate(clips):
+        if clip.speaker is not None:
+            rows_of.setdefault(clip.speaker, []).append(row)
+    return rows_of
+
+
+class _Speaker:
+    """The clips of one speaker as the network sees them, computed once for all draws."""
+
+    def __init__(self, model: SpeechEmotionModel, bank: ClipBank, clips: Sequence[Clip], rows: list[int], tta: bool):
+        self.model = model
+        windows = [windows_to_answer(model, bank.waveform(row).cpu()) for row in rows]
+        self.windows_of, at = {}, 0
+        for row, its in zip(rows, windows, strict=True):
+            self.windows_of[row] = range(at, at + len(its))
+            at += len(its)
+        self.emotions = [clips[row].emotion for row in rows for _ in self.windows_of[row]]
+        with torch.inference_mode():
+            parts = [model.spectrogram(part.to(model.device), tta=tta) for part in torch.cat(windows).split(64)]
+            shaped = [part.unflatten(0, (-1, n)) for part, n in zip(parts, _sizes(at, 64), strict=True)]
+            self.spectrogram = torch.cat(shaped, dim=1)  # [V, W, 1, M, F]
+
+    def voice(self, rows: Sequence[int], is_labelled: bool) -> Voice:
+        """The voice that those clips give."""
+        chosen = [i for row in rows for i in self.windows_of[row]]
+        said = [self.emotions[i] for i in chosen] if is_labelled else None
+        found = adapt.statistics(self.model, self.spectrogram[:, chosen], said)
+        mean, variance = found.mean.numpy(), found.variance.numpy()
+        return Voice(mean, variance, model_hash(self.model), len(rows), len(chosen), float(len(chosen)))
+
+    @torch.inference_mode()
+    def probabilities(self, rows: Sequence[int], voice: Voice | None = None) -> torch.Tensor:
+        """The mean over the windows of each clip, as `ser_gpu.inference.predict` answers it.
+
+        Shape: -> [N, C] on the CPU.
+        """
+        chosen = [i for row in rows for i in self.windows_of[row]]
+        parts = [chosen[at : at + _WINDOWS_AT_ONCE] for at in range(0, len(chosen), _WINDOWS_AT_ONCE)]
+        seen = (self.spectrogram[:, part].flatten(0, 1) for part in parts)
+        logits = [self.model.classify(each, len(part), voice) for each, part in zip(seen, parts, strict=True)]
+        answers = self.model.probabilities(torch.cat(logits)).split([len(self.windows_of[row]) for row in rows])
+        return torch.stack([each.mean(dim=0) for each in answers]).cpu()
+
+
+def _sizes(total: int, most: int) -> list[int]:
+    return [min(most, total - at) for at in range(0, total, most)]
+
+
 def plan(kinds: Sequence[str], counts: Sequence[int], draws: int) -> list[tuple[str, int, int]]:
-    """Kind, count and number of each draw; there is nothing to draw for no clips."""
-    return [(kind, count, draw) for kind in kinds for count in counts if count for draw in range(draws)]
+    """Kind, count and number of each draw; there is nothing to draw for no clips, nor where all are enrolled."""
+    drawn = [(kind, count, draw) for kind in kinds if kind != ALL for count in counts if count for draw in range(draws)]
+    return drawn + ([(ALL, 0, 0)] if ALL in kinds else [])
 
 
 def chosen(clips: Sequence[Clip], rows: Sequence[int], kind: str, count: int, draw: int) -> list[int] | None:
@@ -99,6 +149,8 @@ def chosen(clips: Sequence[Clip], rows: Sequence[int], kind: str, count: int, dr
     Args:
         rows: of this speaker.
     """
+    if kind == ALL:
+        return list(rows)
     speaker = clips[rows[0]].speaker or ""
     generator = np.random.default_rng([draw, count, KINDS.index(kind), zlib.crc32(speaker.encode())])
     rows = sorted(rows, key=lambda row: clips[row].id)
@@ -169,15 +221,6 @@ def _scores(parts: Sequence[tuple[dict, torch.Tensor, torch.Tensor]]) -> dict:
 
 def _over_draws(values: Sequence[float]) -> dict[str, float | None]:
     return {"mean": fmean(values), "sd": stdev(values) if len(values) > 1 else None}
-
-
-def _probabilities(
-    model: SpeechEmotionModel, windows: Sequence[torch.Tensor], tta: bool, voice: Voice | None = None
-) -> torch.Tensor:
-    """Shape: [V, L] each -> [N, C] on the CPU."""
-    parts = [windows[at : at + _CLIPS_AT_ONCE] for at in range(0, len(windows), _CLIPS_AT_ONCE)]
-    logits = torch.cat([windows_logits(model, part, tta, voice) for part in parts])
-    return model.probabilities(logits).cpu()
 
 
 def lines(rows: Sequence[dict]) -> Iterator[tuple[str, ...]]:

@@ -11,7 +11,7 @@ from ser_gpu.stages.spectrogram_augment import MoveSpectrogram
 
 
 class TestTimeAugmentation(Float32Module):
-    """Each clip at three pitches and three tempi, without chance.
+    """Each clip at three pitches, and each of them at three tempi or one, without chance.
 
     Acts in `eval()` only, where it is enabled; else there is the clip alone.
 
@@ -20,7 +20,7 @@ class TestTimeAugmentation(Float32Module):
         mel: as in `MoveSpectrogram`.
 
     Shape: [B, 1, M, F] dB -> [V B, 1, M, F] dB, the clips themselves first, then one copy of all after the other; V is
-    9 or 1.
+    9, 3 where the ratio of the tempi is 1, or 1 where this is not enabled.
 
     Source: Krizhevsky et al., ImageNet Classification with Deep Convolutional Neural Networks, NeurIPS 2012, for the
     mean over copies.
@@ -33,7 +33,8 @@ class TestTimeAugmentation(Float32Module):
         self.config = config
         self.move = MoveSpectrogram(mel)
         up, faster = 2.0 ** (config.semitones / 12.0), config.tempo
-        _, *others = product((1.0, up, 1.0 / up), (1.0, faster, 1.0 / faster))
+        tempi = (1.0,) if faster == 1.0 else (1.0, faster, 1.0 / faster)
+        _, *others = product((1.0, up, 1.0 / up), tempi)
         pitch, tempo = torch.tensor(others, dtype=torch.float32).unbind(dim=1)
         self.register_buffer("pitch", pitch, persistent=False)
         self.register_buffer("tempo", tempo, persistent=False)

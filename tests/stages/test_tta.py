@@ -34,6 +34,12 @@ def test_the_copies_are_at_three_pitches_and_three_tempi(decibels):
     assert sounding == pytest.approx([80, 80 / 1.25, 80 * 1.25] * 3, abs=1)
 
 
+def test_without_other_tempi_there_are_three_pitches(decibels):
+    nine = TestTimeAugmentation(TtaConfig(), MEL).eval()(decibels).unflatten(0, (-1, 3))
+    three = TestTimeAugmentation(TtaConfig(tempo=1.0), MEL).eval()(decibels).unflatten(0, (-1, 3))
+    torch.testing.assert_close(three, nine[::3], atol=0, rtol=0)
+
+
 def test_training_and_a_configuration_without_it_hear_the_clip_alone(decibels):
     assert TestTimeAugmentation(TtaConfig(), MEL).train()(decibels) is decibels
     assert TestTimeAugmentation(TtaConfig(enabled=False), MEL).eval()(decibels) is decibels
