@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         if args.compile:
             trainer.model.cnn.compile()
         _fit(trainer, out, resume_file)
-        _finish(trainer, plan, out, first and first["temperature"])
+        _finish(trainer, plan, out, first["temperature"] if first else plan.temperature)
         resume_file.unlink(missing_ok=True)
     return common.DONE
 
@@ -157,7 +157,7 @@ def _finish(trainer: Trainer, plan: Plan, out: Path, temperature: float | None) 
     config, dataset, protocol = trainer.config, trainer.dataset, plan.protocol
     held_out = [part for part in ("validation", "test") if part not in config.parts and len(dataset.rows[part])]
     if temperature is None and not trainer.is_validated:
-        console.err.print("note: no validation clips, so nothing is validated and the temperature stays 1")
+        console.err.print("note: nothing is validated, so the temperature stays 1; --temperature sets it")
     model = trainer.finish(temperature)
     answers = {part: trainer.answers(part) for part in held_out if plan.test or part != "test"}
     scores = {part: found.report(by_speaker=protocol.speaker_independent) for part, found in answers.items()}
@@ -175,6 +175,7 @@ def _finish(trainer: Trainer, plan: Plan, out: Path, temperature: float | None) 
         "protocol": protocol.name,
         "fold": protocol.fold,
         "test_speakers": list(protocol.test_speakers),
+        "test_corpora": list(protocol.test_corpora),
         "seed": config.seed,
         "manifest_hash": dataset.split.manifest_hash,
         "parameters": sum(p.numel() for p in model.parameters()),

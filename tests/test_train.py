@@ -56,7 +56,8 @@ def test_the_command_writes_all_it_promises(finished):
     assert [row["epoch"] for row in read_csv(finished / "metrics.csv")] == ["1", "2", "3"]
     result = json.loads((finished / "result.json").read_text())
     model, provenance = checkpoint.load(finished / "last.pth")
-    assert provenance.protocol == {"name": "stratified", "fold": 0, "test_speakers": [], "corpus": "ravdess"}
+    lists = {"test_speakers": [], "test_corpora": []}
+    assert provenance.protocol == {"name": "stratified", "fold": 0, "corpus": "ravdess", **lists}
     assert result["manifest_hash"] == provenance.manifest_hash
     assert result["test"]["accuracy"] == provenance.metrics["test"]["accuracy"]
     assert result["temperature"] == pytest.approx(float(model.temperature))
@@ -147,7 +148,7 @@ def test_listed_parts_are_used_and_a_missing_one_is_said(tiny_ravdess, tmp_path,
     data = manifest(tiny_ravdess, tmp_path / "own.csv", "part")
     assert train.main([*command(data, tmp_path / "run"), "--protocol", "listed"]) == 0
     said = capsys.readouterr().err
-    assert "note: no validation clips, so nothing is validated and the temperature stays 1" in said
+    assert "note: nothing is validated, so the temperature stays 1; --temperature sets it" in said
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert ("validation" in result, result["test"]["clips"], result["temperature"]) == (False, 42, 1.0)
     assert all("validation_loss" not in row for row in read_csv(tmp_path / "run" / "metrics.csv"))
@@ -374,6 +375,22 @@ def corpora_of(tiny_ravdess, root):
             if (root / corpus / code).exists():
                 (root / corpus / code).rename(root / corpus / emotion)
     return ["--corpora", f"one={root / 'one'}", f"two={root / 'two'}"]
+
+
+def test_a_corpus_is_held_out_and_scored_among_its_own_emotions(tiny_ravdess, tmp_path, capsys):
+    several = corpora_of(tiny_ravdess, tmp_path / "data")
+    out = tmp_path / "many"
+    more = ["--epochs", "1", "--test-corpora", "two", "--temperature", "1.5"]
+    assert train.main([*several, *command("", out, *more)[2:]]) == 0
+    result = json.loads((out / "result.json").read_text())
+    assert (result["protocol"], result["test_corpora"], result["temperature"]) == ("test-corpora", ["two"], 1.5)
+    assert result["test"]["clips"] == 48
+    common = result["test"]["common_emotions"]
+    assert (common["labels"], common["chance"]) == (["sad", "angry"], 0.5)
+    assert common["accuracy"] >= result["test"]["accuracy"]
+    capsys.readouterr()
+    assert train.main(command(tiny_ravdess, tmp_path / "x", "--refit", "y", "--temperature", "2")) == 2
+    assert "--temperature and --refit" in one_line(capsys.readouterr().err)
 
 
 def test_a_training_on_several_corpora_and_one_that_begins_with_its_weights(tiny_ravdess, tmp_path, capsys):

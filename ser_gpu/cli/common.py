@@ -46,21 +46,34 @@ def device(name: str | None) -> "torch.device":
     return chosen
 
 
+def model(weights: str | None, device_name: str | None) -> "SpeechEmotionModel | OnnxModel":
+    """The model of a checkpoint, or of an exported file, which needs no torch.
+
+    Raises:
+        ValueError: no such device, or another than the cpu for an exported file; what the model raises.
+    """
+    if weights and Path(weights).suffix.lower() == ".onnx":
+        from ser_gpu.onnx import OnnxModel
+
+        if device_name not in (None, "cpu"):
+            raise ValueError(f"--device {device_name}: an .onnx file runs on the cpu here")
+        return OnnxModel(weights)
+    from ser_gpu.checkpoint import load_model
+
+    return load_model(weights, device(device_name))
+
+
 def voice(path: str, model: "SpeechEmotionModel | OnnxModel") -> "Voice":
     """The voice of a file that `ser-gpu enrol` wrote with this model.
 
     Raises:
-        VoiceError: the file is no voice, or one of another model; names the file.
-        ValueError: the model takes none.
+        VoiceError: the file is no voice, or one of another model, or the model takes none; names the file.
     """
-    from ser_gpu.model import SpeechEmotionModel
-    from ser_gpu.voice import Voice, VoiceError, require_model
+    from ser_gpu.voice import Voice, VoiceError
 
-    if not isinstance(model, SpeechEmotionModel):
-        raise ValueError(f"--voice {path}: an .onnx file takes no voice, name a .pth checkpoint")
     loaded = Voice.load(path)
     try:
-        require_model(loaded, model)
+        model.require(loaded)
     except VoiceError as error:
         raise VoiceError(f"{path}: {error}") from None
     return loaded
@@ -180,10 +193,10 @@ def add_protocol_options(parser: ArgumentParser, help: str) -> None:
 
 
 def add_protocol_choice(parser: ArgumentParser, help: str, default: str | None = None) -> None:
-    """A protocol by its name; test speakers have a flag of their own."""
+    """A protocol by its name; test speakers and test corpora have flags of their own."""
     from ser_gpu.corpora.splits import ALIASES, PROTOCOL_NAMES
 
-    named = [name for name in PROTOCOL_NAMES if ALIASES.get(name, name) != "test-speakers"]
+    named = [name for name in PROTOCOL_NAMES if ALIASES.get(name, name) not in ("test-speakers", "test-corpora")]
     parser.add_argument("--protocol", choices=named, default=default, help=help)
 
 

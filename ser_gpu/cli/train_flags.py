@@ -1,6 +1,6 @@
 """The command line of `ser-gpu train`, and the plan that it asks for."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ def parser() -> ArgumentParser:
     add = flags.add_argument
     common.add_data_options(flags)
     common.add_protocol_options(flags, f"who is in which part (default: {defaults.protocol})")
+    add("--test-corpora", nargs="+", metavar="CORPUS", help="test these of the --corpora, instead of --protocol")
     add("--seed", type=int, help=f"seed of weights, order and augmentation (default: {defaults.seed})")
     add(
         "--epochs",
@@ -48,6 +49,11 @@ def parser() -> ArgumentParser:
         metavar="CHECKPOINT",
         help="begin with the weights of this file: the network, and its last layer where labels have the same name",
     )
+    add(
+        "--temperature",
+        type=_temperature,
+        help="of the probabilities, from other trainings of the recipe (default: fitted on the validation part)",
+    )
     add("--no-test", action="store_true", help="do not score the test part: for a comparison on validation")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     add("--amp", choices=("auto", "on", "off"), help="bfloat16 for the CNN (default: where it is fast)")
@@ -57,6 +63,13 @@ def parser() -> ArgumentParser:
     return flags
 
 
+def _temperature(text: str) -> float:
+    value = float(text)
+    if not 0.01 <= value <= 100.0:
+        raise ArgumentTypeError(f"must be between 0.01 and 100, got {text}")
+    return value
+
+
 def new_plan(args: Namespace, device: torch.device) -> Plan:
     """The plan of a training that begins.
 
@@ -64,6 +77,8 @@ def new_plan(args: Namespace, device: torch.device) -> Plan:
         ValueError: a value that is not allowed.
     """
     training, model = _configs(args)
+    if args.refit and args.temperature is not None:
+        raise ValueError("--temperature and --refit: a refit has the temperature of the training that it repeats")
     return Plan(
         replace(training, refit=bool(args.refit) or training.refit),
         model,
@@ -76,6 +91,8 @@ def new_plan(args: Namespace, device: torch.device) -> Plan:
         corpora=common.corpora_of(args.corpora),
         init=_absolute(args.init),
         init_sha256=args.init and initial.sha256(args.init),
+        test_corpora=tuple(args.test_corpora or ()),
+        temperature=args.temperature,
     )
 
 
@@ -100,6 +117,8 @@ def resumed_plan(args: Namespace, stored: Plan, out: Path) -> Plan:
     corpora = common.corpora_of(args.corpora)
     others = (
         ("--test-speakers", tuple(args.test_speakers or ()), stored.test_speakers),
+        ("--test-corpora", tuple(args.test_corpora or ()), stored.test_corpora),
+        (f"--temperature {args.temperature}", args.temperature, stored.temperature),
         (f"--amp {args.amp}", {"on": True, "off": False}.get(args.amp), stored.bfloat16),
         (f"--corpus {args.corpus}", args.corpus, stored.corpus),
         (f"--refit {args.refit}", _absolute(args.refit), stored.refit),
@@ -121,7 +140,8 @@ def _contradiction(flag: str, out: Path, there: object) -> ValueError:
 def _configs(args: Namespace) -> tuple[TrainConfig, ModelConfig]:
     settings = [setting for _, setting in _asked_settings(args)]
     training, _ = with_settings(TrainConfig(), ModelConfig(), settings)
-    protocol = Protocol(training.protocol, training.fold, tuple(args.test_speakers or ()))
+    speakers, corpora = tuple(args.test_speakers or ()), tuple(args.test_corpora or ())
+    protocol = Protocol(training.protocol, training.fold, speakers, test_corpora=corpora)
     start = TrainConfig(epochs=EPOCHS_SPEAKER_INDEPENDENT) if protocol.speaker_independent else TrainConfig()
     return with_settings(start, ModelConfig(), settings)
 
@@ -131,6 +151,7 @@ def _asked_settings(args: Namespace) -> list[tuple[str, str]]:
     flags = (
         (f"--protocol {args.protocol}", "training.protocol", ALIASES.get(args.protocol, args.protocol)),
         ("--test-speakers", "training.protocol", "test-speakers" if args.test_speakers else None),
+        ("--test-corpora", "training.protocol", "test-corpora" if args.test_corpora else None),
         (f"--fold {args.fold}", "training.fold", args.fold),
         (f"--seed {args.seed}", "training.seed", args.seed),
         (f"--epochs {args.epochs}", "training.epochs", args.epochs),

@@ -7,6 +7,8 @@
 | `speakers`      | 0 to 4            | the speakers dealt to five folds (fewer where there are fewer)     |
 | `loso`          | one a speaker     | leave one speaker out                                              |
 | `test-speakers` | 0                 | any test speakers                                                  |
+| `loco`          | one a corpus      | leave one corpus out                                               |
+| `test-corpora`  | 0                 | any test corpora                                                   |
 | `listed`        | 0                 | the part that the manifest gives to each clip                      |
 | `all`           | 0                 | train on every clip, for a first or a last training; test nothing  |
 
@@ -31,7 +33,8 @@ _OLD_KEYS = {"test_actors": "test_speakers"}
 SPEAKER_FOLDS = 5
 
 _SEEDS = 2**32
-_OWN_PROTOCOLS = (*RANDOM_PROTOCOLS, "speakers", "loso", "test-speakers", "listed", "all")
+_CORPUS_PROTOCOLS = ("loco", "test-corpora")
+_OWN_PROTOCOLS = (*RANDOM_PROTOCOLS, "speakers", "loso", "test-speakers", *_CORPUS_PROTOCOLS, "listed", "all")
 _SHOWN = 12
 _FEWEST = 3
 
@@ -91,6 +94,7 @@ class Protocol:
         fold: from 0.
         test_speakers: for `test-speakers` alone; a number finds a speaker with zeros before it.
         corpus: what the clips are, for the record; a published protocol names its corpus where nothing else is given.
+        test_corpora: for `test-corpora` alone.
 
     Raises:
         ValueError: an unknown name, a fold that the protocol does not have, or test speakers without their protocol.
@@ -100,6 +104,7 @@ class Protocol:
     fold: int = 0
     test_speakers: tuple[str, ...] = ()
     corpus: str | None = None
+    test_corpora: tuple[str, ...] = ()
 
     def __post_init__(self):
         name = ALIASES.get(self.name, self.name)
@@ -112,12 +117,17 @@ class Protocol:
             object.__setattr__(self, "corpus", of_corpus[0])
         if isinstance(self.fold, bool) or not isinstance(self.fold, int):
             raise ValueError(f"fold must be a whole number, got {self.fold!r}")
-        most = _SEEDS if name in ("loso", *RANDOM_PROTOCOLS) else folds(name)
+        most = _SEEDS if name in ("loso", "loco", *RANDOM_PROTOCOLS) else folds(name)
         if not 0 <= self.fold < most:
             raise ValueError(f"fold of {name} must be 0 to {most - 1}, got {self.fold}")
         if (name == "test-speakers") != bool(self.test_speakers):
             raise ValueError(
                 f"test speakers go with the protocol 'test-speakers' alone, got {list(self.test_speakers)} and {name!r}"
+            )
+        object.__setattr__(self, "test_corpora", tuple(self.test_corpora))
+        if (name == "test-corpora") != bool(self.test_corpora):
+            raise ValueError(
+                f"test corpora go with the protocol 'test-corpora' alone, got {list(self.test_corpora)} and {name!r}"
             )
 
     @property
@@ -142,6 +152,8 @@ class Protocol:
             return Split({clip.id: "train" for clip in clips})
         if self.name in RANDOM_PROTOCOLS:
             return Split(_deal(clips, _group if self.name == "grouped" else by_id, self.fold))
+        if self.name in _CORPUS_PROTOCOLS:
+            return Split(self._by_corpus(clips))
         return Split(self._by_speaker(clips))
 
     def notice(self, clips: Sequence[Clip]) -> str | None:
@@ -160,7 +172,8 @@ class Protocol:
 
     def as_dict(self) -> dict:
         """Plain data, as a checkpoint stores it."""
-        return {**asdict(self), "test_speakers": list(self.test_speakers)}
+        lists = {"test_speakers": list(self.test_speakers), "test_corpora": list(self.test_corpora)}
+        return asdict(self) | lists
 
     @classmethod
     def from_dict(cls, stored: Mapping) -> "Protocol":
@@ -172,7 +185,7 @@ class Protocol:
         stored = _from_numbered_speakers(dict(stored))
         if unknown := stored.keys() - {field.name for field in fields(cls)}:
             raise ValueError(f"a protocol has no {', '.join(sorted(unknown))}")
-        return cls(**{**stored, "test_speakers": tuple(stored.get("test_speakers", ()))})
+        return cls(**stored | {key: tuple(stored.get(key, ())) for key in ("test_speakers", "test_corpora")})
 
     def _by_speaker(self, clips: Sequence[Clip]) -> dict[str, str]:
         of_corpus = published(self.name)
@@ -203,6 +216,23 @@ class Protocol:
         asked = {clip.id for clip in of_folds}  # clips of other corpora only help in training
         return {clip.id: part_of[clip.speaker] if clip.id in asked else "train" for clip in clips}
 
+    def _by_corpus(self, clips: Sequence[Clip]) -> dict[str, str]:
+        names = sorted({clip.corpus for clip in clips})
+        if len(names) < 2:
+            raise ValueError(f"{self.name} needs two corpora and more, there is only {_shown(names)}")
+        if self.name == "loco" and self.fold >= len(names):
+            raise ValueError(f"fold of loco must be 0 to {len(names) - 1} with {len(names)} corpora, got {self.fold}")
+        test = {names[self.fold]} if self.name == "loco" else {*self.test_corpora}
+        if missing := sorted(test.difference(names)):
+            raise ValueError(f"no such corpus: {_shown(missing)}; there are {_shown(names)}")
+        left = [clip for clip in clips if clip.corpus not in test]
+        if not left:
+            raise ValueError(f"the test corpora leave nothing to train on; there are {_shown(names)}")
+        known = [clip for clip in left if clip.speaker is not None]
+        validation = _validation_speakers(_voices(known, self.name), self.fold)
+        where = {clip.id: "validation" if clip.speaker in validation else "train" for clip in left}
+        return {clip.id: where.get(clip.id, "test") for clip in clips}
+
     def _test_speakers(self, voices: Mapping[str, str | None]) -> set[str]:
         if self.name == "test-speakers":
             found = _present(self.test_speakers, voices)
@@ -222,22 +252,26 @@ def folds(protocol: str, clips: Sequence[Clip] | None = None) -> int:
 
     Args:
         protocol: its name; a random one has seeds and no folds.
-        clips: what it deals; left out, `speakers` has five and `loso` cannot tell.
+        clips: what it deals; left out, `speakers` has five, `loso` and `loco` cannot tell.
 
     Raises:
-        ValueError: an unknown or random protocol, `loso` without clips, or clips without speakers.
+        ValueError: an unknown or random protocol, `loso` or `loco` without clips, or clips without speakers.
     """
     name = ALIASES.get(protocol, protocol)
     if of_corpus := published(name):
         return len(of_corpus[1])
-    if name in ("test-speakers", "listed", "all"):
+    if name in ("test-speakers", "test-corpora", "listed", "all"):
         return 1
     if name == "speakers" and clips is None:
         return SPEAKER_FOLDS
+    if name == "loco" and clips is not None:
+        return len({clip.corpus for clip in clips})
     if name in ("speakers", "loso") and clips is not None:
         speakers = len(_voices(clips, name))
         return min(SPEAKER_FOLDS, speakers) if name == "speakers" else speakers
-    raise ValueError(f"the number of folds of {protocol} is not known" + (" without clips" if name == "loso" else ""))
+    raise ValueError(
+        f"the number of folds of {protocol} is not known" + (" without clips" if name in ("loso", "loco") else "")
+    )
 
 
 def _from_numbered_speakers(stored: dict) -> dict:

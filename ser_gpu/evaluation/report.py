@@ -82,6 +82,7 @@ class Answers:
             },
             "confusion": confusion.tolist(),
             "most_confused": metrics.most_confused(confusion, self.labels),
+            **self._common(),
             "by": {
                 facet: {
                     value: {"clips": int(rows.sum()), **metrics.headline(truth[rows], predicted[rows])}
@@ -91,6 +92,16 @@ class Answers:
                 if (values := self._facet(facet)) and not (facet == "corpus" and len(values) == 1)
             },
         }
+
+    def _common(self) -> dict[str, dict]:
+        """Where not every label occurs, the scores of the likeliest of those that do; chance is an UAR of `chance`."""
+        present = np.unique(self.truth)
+        if len(present) == len(self.labels):
+            return {}
+        among = present[self.probabilities[:, present].argmax(axis=1)]
+        names = [self.labels[i] for i in present]
+        scores = metrics.headline(self.truth, among)
+        return {"common_emotions": {"labels": names, "chance": 1 / len(names), **scores}}
 
     def _recall(self, emotion: int, facet: dict[str, np.ndarray]) -> dict[str, float]:
         """Recall of an emotion for each value of a facet with which it was spoken."""

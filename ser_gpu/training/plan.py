@@ -10,6 +10,7 @@ from ser_gpu.files import write_json
 from ser_gpu.training.config import TrainConfig, completed
 
 FILE = "config.json"
+_LATER = {"corpora": None, "init": None, "init_sha256": None, "test_corpora": (), "temperature": None}
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Plan:
         corpora: several corpora instead of `data`: name and folder of each, None where a variable names it.
         init: checkpoint with the first weights; None where they are drawn.
         init_sha256: of that file.
+        test_corpora: for the protocol `test-corpora`.
+        temperature: of the probabilities; None where it is fitted on the validation part.
     """
 
     training: TrainConfig
@@ -41,11 +44,13 @@ class Plan:
     corpora: dict[str, str | None] | None = None
     init: str | None = None
     init_sha256: str | None = None
+    test_corpora: tuple[str, ...] = ()
+    temperature: float | None = None
 
     @property
     def protocol(self) -> Protocol:
         """Who is in which part."""
-        return Protocol(self.training.protocol, self.training.fold, self.test_speakers)
+        return Protocol(self.training.protocol, self.training.fold, self.test_speakers, test_corpora=self.test_corpora)
 
     def write(self, folder: Path) -> None:
         """Write the plan into the folder of its training."""
@@ -60,12 +65,13 @@ class Plan:
         """
         try:
             stored = json.loads((folder / FILE).read_text(encoding="utf-8"))
-            stored = {"corpora": None, "init": None, "init_sha256": None} | stored  # which came later
+            stored = _LATER | stored
             if stored.keys() != {field.name for field in fields(cls)}:
                 raise ValueError("other keys")
             training = TrainConfig(**completed(stored.pop("training")))
             model = ModelConfig.from_dict(stored.pop("model"))
-            return cls(training, model, **stored | {"test_speakers": tuple(stored["test_speakers"])})
+            lists = {key: tuple(stored[key]) for key in ("test_speakers", "test_corpora")}
+            return cls(training, model, **stored | lists)
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, AttributeError):

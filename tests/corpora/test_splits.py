@@ -444,3 +444,47 @@ def test_all_trains_on_every_clip_and_tests_nothing():
     clips = own(3, "sad") + own(2, "happy", speaker="a")
     assert Protocol("all").split(clips).part_of == {clip.id: "train" for clip in clips}
     assert Protocol("all").notice(clips) is None
+
+
+def of_corpora(*names):
+    """Two speakers a corpus, three clips each."""
+    return [
+        Clip(f"{name}-{speaker}-{i}", Path("x.wav"), "sad", f"{name}/{speaker}", corpus=name)
+        for name in names
+        for speaker in "ab"
+        for i in range(3)
+    ]
+
+
+def test_whole_corpora_are_held_out():
+    clips = of_corpora("c", "a", "b")
+    assert folds("loco", clips) == 3
+    for fold, name in enumerate("abc"):
+        split = Protocol("loco", fold).split(clips)
+        assert {clip.corpus for clip in clips if split.part_of[clip.id] == "test"} == {name}
+        assert split.shared_speakers(clips) == ()
+    assert Protocol("test-corpora", test_corpora=("a",)).split(clips) == Protocol("loco", 0).split(clips)
+    two = Protocol("test-corpora", test_corpora=("a", "c"))
+    assert {clip.corpus for clip in clips if two.split(clips).part_of[clip.id] == "test"} == {"a", "c"}
+    assert Protocol.from_dict(two.as_dict()) == two
+
+
+@pytest.mark.parametrize(
+    ("protocol", "corpora_there", "said"),
+    [
+        (("loco", 3), "abc", "fold of loco must be 0 to 2 with 3 corpora, got 3"),
+        (("loco", 0), "a", "loco needs two corpora and more, there is only a"),
+        (("test-corpora", 0, (), None, ("x",)), "ab", "no such corpus: x; there are a, b"),
+        (("test-corpora", 0, (), None, ("a", "b")), "ab", "the test corpora leave nothing to train on"),
+    ],
+)
+def test_corpora_that_cannot_be_held_out_are_one_line(protocol, corpora_there, said):
+    with pytest.raises(ValueError, match=said):
+        Protocol(*protocol).split(of_corpora(*corpora_there))
+
+
+def test_test_corpora_go_with_their_protocol():
+    with pytest.raises(ValueError, match="test corpora go with the protocol"):
+        Protocol("loco", test_corpora=("a",))
+    with pytest.raises(ValueError, match="test corpora go with the protocol"):
+        Protocol("test-corpora")
