@@ -57,7 +57,7 @@ def answers(
     without = torch.zeros(len(clips), len(model.labels))
     found: dict[tuple[str, int, int], list[tuple[list[int], torch.Tensor]]] = {}
     for rows in rows_of.values():
-        speaker = _Speaker(model, bank, clips, rows, tta)
+        speaker = SpeakerClips(model, bank, clips, rows, tta)
         without[rows] = speaker.probabilities(rows)
         for kind, count, draw in plan(kinds, counts, draws):
             enrolled = chosen(clips, rows, kind, count, draw)
@@ -95,7 +95,7 @@ def speakers(clips: Sequence[Clip]) -> dict[str, list[int]]:
     return rows_of
 
 
-class _Speaker:
+class SpeakerClips:
     """The clips of one speaker as the network sees them, computed once for all draws."""
 
     def __init__(self, model: SpeechEmotionModel, bank: ClipBank, clips: Sequence[Clip], rows: list[int], tta: bool):

@@ -1,0 +1,139 @@
+"""python -m experiments.cross_corpus CHECKPOINTS: how a model does on corpora of which nothing was in its training.
+
+A checkpoint of a training that held whole corpora out is scored on these; any other checkpoint on each corpus that it
+was not trained on. Answers are among the emotions that the corpus has.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from experiments import study
+from ser_gpu import checkpoint, corpora
+from ser_gpu.audio.clip_bank import ClipBank
+from ser_gpu.checkpoint import Provenance
+from ser_gpu.cli import common, console
+from ser_gpu.corpora.clip import Clip
+from ser_gpu.corpora.splits import Protocol
+from ser_gpu.evaluation import enrolment, environment, metrics
+from ser_gpu.files import write_json
+from ser_gpu.model import SpeechEmotionModel
+
+COUNT = 8
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line, score, and print the table."""
+    args = _parser().parse_args(arguments)
+    return common.run(lambda: _measure(args))
+
+
+def _measure(args: argparse.Namespace) -> int:
+    device = common.device(args.device)
+    several = common.corpora_of(args.corpora)
+    if not several:
+        raise ValueError("--corpora names the corpora")
+    found = common.find_clips(None, None, several)
+    rows = []
+    for path in args.checkpoints:
+        model, provenance = checkpoint.load(path, device)
+        for name, clips in held_out(provenance, found):
+            known = [clip for clip in clips if clip.emotion in model.labels]
+            bank = common.read_clips(known, model.sample_rate, device)
+            content = answers(model, bank, known, args.draws)
+            rows.append(scores(content, _trained_on(provenance, name), name) | {"seed": provenance.seed})
+    result = {"draws": args.draws, "environment": environment.describe(device), "rows": rows}
+    write_json(f"{args.out}.json", result)
+    if args.json:
+        console.print_json(result)
+    else:
+        show(result)
+    return common.DONE
+
+
+def held_out(provenance: Provenance, found: Sequence[Clip]) -> Iterator[tuple[str, list[Clip]]]:
+    """The corpora of which no clip was in a training, and their clips.
+
+    Raises:
+        ValueError: a training that held out a corpus of other clips than these.
+    """
+    protocol = Protocol.from_dict(provenance.protocol)
+    trained = {*(protocol.corpus or "").split(", ")}
+    if protocol.name in ("loco", "test-corpora"):
+        own = [clip for clip in found if clip.corpus in trained]
+        split = protocol.split(own)
+        if split.manifest_hash != provenance.manifest_hash:
+            raise ValueError("a checkpoint was trained on other clips than these corpora have")
+        trained -= {clip.corpus for clip in own if split.part_of[clip.id] == "test"}
+    for name in sorted({clip.corpus for clip in found} - trained):
+        yield name, [clip for clip in found if clip.corpus == name]
+
+
+def answers(model: SpeechEmotionModel, bank: ClipBank, clips: Sequence[Clip], draws: int) -> dict:
+    """With and without 8 enrolled clips; without alone where nobody has as many and one more."""
+    try:
+        return enrolment.answers(model, bank, clips, ["unlabelled"], [COUNT], draws)
+    except ValueError:
+        return enrolment.answers(model, bank, clips, [], [], draws)
+
+
+def scores(content: dict, trained_on: str, tested_on: str) -> dict:
+    """UAR among the common emotions."""
+    truth = np.array(content["truth"])
+    present = np.unique(truth)
+    uar = lambda rows, found: metrics.headline(truth[rows], present[found[:, present].argmax(axis=1)])["uar"]  # noqa: E731
+    without = content["without"].numpy()
+    none, *enrolled = content["entries"]
+    parts = [(entry["rows"].numpy(), entry["probabilities"].numpy()) for entry in enrolled]
+    return {
+        "trained_on": trained_on,
+        "tested_on": _title(tested_on),
+        "clips": len(truth),
+        "emotions": len(present),
+        "uar": uar(none["rows"].numpy(), without[none["rows"].numpy()]),
+        "enrolled": {
+            "clips": len(parts[0][0]),
+            "uar": float(np.mean([uar(rows, found) for rows, found in parts])),
+            "without": float(np.mean([uar(rows, without[rows]) for rows, _ in parts])),
+        }
+        if parts
+        else None,
+    }
+
+
+def _trained_on(provenance: Provenance, tested_on: str) -> str:
+    names = (provenance.protocol.get("corpus") or "").split(", ")
+    titles = [_title(name) for name in names if name != tested_on]
+    return ", ".join(titles) if len(titles) < 3 else f"{len(titles)} corpora"
+
+
+def _title(name: str) -> str:
+    return corpora.get(name).title if name in corpora.names() else name
+
+
+def show(result: dict) -> None:
+    """A row a model and corpus."""
+    columns = ("tested on", "trained on", "clips", "emotions", "UAR", f"UAR, {COUNT} clips", "without")
+    shown = console.table("Other corpora", columns)
+    for row in result["rows"]:
+        enrolled = row["enrolled"] or {}
+        cells = [f"{enrolled[key]:.3f}" if enrolled else "" for key in ("uar", "without")]
+        counts = (str(row["clips"]), str(row["emotions"]))
+        shown.add_row(row["tested_on"], row["trained_on"], *counts, f"{row['uar']:.3f}", *cells)
+    console.out.print(shown)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m experiments.cross_corpus", description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoints", nargs="+", help=".pth files of ser-gpu train")
+    parser.add_argument("--corpora", nargs="+", metavar="NAME[=DIR]", help="all that are trained on and tested on")
+    parser.add_argument("--draws", type=common.positive_int, default=3, help="of the clips (default: %(default)s)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    study.add_output_options(parser, "cross-corpus")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

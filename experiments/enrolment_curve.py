@@ -1,0 +1,70 @@
+"""python -m experiments.enrolment_curve TABLE: draw UAR by the number of enrolled clips of a cross-validation."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from experiments.figures import png
+from experiments.figures.style import BLUE, GREEN, GREY, ORANGE
+from experiments.page_tables import read
+from experiments.study import RESULTS
+from ser_gpu.cli import common, console
+
+KINDS = {
+    "unlabelled": ("any clips", BLUE, "o"),
+    "labelled": ("of all emotions", GREEN, "s"),
+    "neutral": ("neutral", ORANGE, "^"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and draw."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.enrolment_curve", description=__doc__.splitlines()[0])
+    parser.add_argument("table", help="that ser-gpu crossvalidate --enrol wrote")
+    parser.add_argument("--out", default=str(RESULTS / "enrolment.png"), help="(default: %(default)s)")
+    args = parser.parse_args(arguments)
+    return common.run(lambda: _draw(Path(args.table), args.out))
+
+
+def _draw(table: Path, out: str) -> int:
+    found = read(table).get("enrolment", {})
+    if not found:
+        raise ValueError(f"{table}: holds no scores with enrolled clips")
+    png.save(figure(found.get("seeds together") or found["all answers"]), out, dpi=120)
+    console.err.print(f"written: {out}")
+    return common.DONE
+
+
+def figure(rows: Sequence[dict]) -> Figure:
+    """A line a kind of clips, with the standard deviation over draws, beside the same clips without a voice.
+
+    Args:
+        rows: as `ser_gpu.evaluation.enrolment.table` gives them.
+    """
+    drawn = Figure(figsize=(7.0, 3.6), layout="constrained")
+    axes = drawn.subplots()
+    (none,) = (row for row in rows if row["kind"] == "none")
+    axes.axhline(none["uar"]["mean"], color=GREY, linestyle="--", linewidth=1, label="without")
+    for kind, (label, colour, marker) in KINDS.items():
+        own = sorted((row for row in rows if row["kind"] == kind), key=lambda row: row["count"])
+        if own:
+            counts, scores = [row["count"] for row in own], [row["uar"]["mean"] for row in own]
+            spread = [row["uar"]["sd"] or 0.0 for row in own]
+            axes.errorbar(counts, scores, yerr=spread, color=colour, marker=marker, capsize=3, label=label)
+    for row in rows:
+        if row["kind"] == "all":
+            axes.axhline(row["uar"]["mean"], color=BLUE, linestyle=":", linewidth=1, label="all, the scored ones too")
+    counts = sorted({row["count"] for row in rows if row["count"]})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.set(xlabel="enrolled clips of the speaker", ylabel="UAR, new speakers")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, title="enrolled clips")
+    return drawn
+
+
+if __name__ == "__main__":
+    sys.exit(main())

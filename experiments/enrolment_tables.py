@@ -1,0 +1,128 @@
+"""The tables about new speakers, as Markdown made of the committed JSON: other corpora, speaker groups, enrolment."""
+
+from collections.abc import Iterable
+
+from experiments import markdown
+from experiments.page_tables import read, study_file, weights_file
+
+ALONE = "actors5-refit"
+PRETRAINED = "actors5-pretrained-refit"
+# the recipes that were compared on validation speakers, and what each is
+RECIPES = {
+    "voices-ordinary": "ordinary batches",
+    "voices-half": "half of the batches by speaker groups",
+    "voices-grouped": "all batches by speaker groups",
+    "voices-three-copies": "the same, answered at three pitches and one tempo",
+}
+KINDS = {
+    "none": "none",
+    "unlabelled": "any, unlabelled",
+    "neutral": "neutral",
+    "labelled": "of all emotions, with labels",
+    "all": "all, unlabelled, those that are scored too",
+}
+
+
+def new_speakers() -> str:
+    """UAR, calibration and the difference between men and women, for new speakers, by what the model knows of them."""
+    alone, pretrained = (read(weights_file(f"crossvalidation/{name}.json")) for name in (ALONE, PRETRAINED))
+    rows = [_pooled("RAVDESS alone", alone), _pooled("with seven other corpora", pretrained)]
+    enrolled = {key: _enrolled(pretrained, key) for key in ("all answers", "seeds together")}
+    for kind, count in (("unlabelled", 8), ("labelled", 8), ("neutral", 4), ("all", 0)):
+        mean, together = (enrolled[key][kind, count] for key in ("all answers", "seeds together"))
+        clips = KINDS[kind] if kind == "all" else f"{count} clips, {KINDS[kind].removesuffix(', unlabelled')}"
+        rows.append(
+            {"training": "the same", "enrolled": clips}
+            | {"UAR, mean of trainings": _uar(mean), "UAR, three seeds as one model": _uar(together)}
+            | {"ECE": f"{together['ece']['mean']:.3f}", "men's UAR less women's": ""}
+        )
+    return markdown.table(rows)
+
+
+def enrolment() -> str:
+    """UAR and calibration by the number and kind of enrolled clips, with the same clips without a voice beside it."""
+    table = read(weights_file(f"crossvalidation/{PRETRAINED}.json"))
+    mean, together = (_enrolled(table, key) for key in ("all answers", "seeds together"))
+    rows = []
+    for (kind, count), row in together.items():
+        rows.append(
+            {"enrolled clips": KINDS[kind], "number": "" if kind in ("none", "all") else count}
+            | {"UAR, mean of trainings": _uar(mean[kind, count]), "UAR, three seeds as one model": _uar(row)}
+            | {"the same without a voice": f"{row['without']['uar']:.3f}"}
+            | {"ECE": f"{row['ece']['mean']:.3f}", "ECE without a voice": f"{row['without']['ece']:.3f}"}
+        )
+    return markdown.table(rows)
+
+
+def recipes() -> str:
+    """Recipes of training and answering, compared on validation speakers: UAR without and with enrolled clips."""
+    rows = []
+    for name, recipe in RECIPES.items():
+        table = read(study_file(name))
+        enrolled = _enrolled(table, "all answers")
+        validation = table["summary"]["validation"]
+        rows.append(
+            {"recipe": recipe, "trainings": table["runs"]}
+            | {"no clips": f"{validation['uar']['mean']:.3f}"}
+            | {f"{count} clips": f"{enrolled['unlabelled', count]['uar']['mean']:.3f}" for count in (4, 8, 16)}
+            | {"all clips": f"{enrolled['all', 0]['uar']['mean']:.3f}"}
+            | {"ECE, no clips": f"{enrolled['none', 0]['ece']['mean']:.3f}"}
+            | {"ECE, 8 clips": f"{enrolled['unlabelled', 8]['ece']['mean']:.3f}"}
+        )
+    return markdown.table(rows)
+
+
+def harm() -> str:
+    """What enrolment does with clips that should not be enrolled."""
+    study = read(study_file("enrolment-harm"))
+    return markdown.table(
+        [
+            {"enrolled": row["name"]}
+            | {"UAR": f"{row['uar']['mean']:.3f}", "standard deviation over draws": f"{row['uar']['sd']:.3f}"}
+            | {"without a voice": f"{row['without']['uar']:.3f}"}
+            | {"difference": f"{row['uar']['mean'] - row['without']['uar']:+.3f}"}
+            for row in study["rows"]
+        ]
+    )
+
+
+def cross_corpus() -> str:
+    """Whole corpora held out: UAR among the common emotions, chance beside it, without and with 8 enrolled clips."""
+    rows = []
+    for row in read(study_file("cross-corpus"))["rows"]:
+        enrolled = row["enrolled"]
+        rows.append(
+            {"trained on": row["trained_on"], "tested on": row["tested_on"], "clips": f"{row['clips']:,}"}
+            | {"emotions": row["emotions"], "chance": f"{1 / row['emotions']:.3f}", "UAR": f"{row['uar']:.3f}"}
+            | {"UAR, 8 clips enrolled": "" if enrolled is None else f"{enrolled['uar']:.3f}"}
+            | {"the same speakers without": "" if enrolled is None else f"{enrolled['without']:.3f}"}
+        )
+    return markdown.table(rows)
+
+
+def _pooled(training: str, table: dict) -> dict[str, str]:
+    pooled = table["pooled"]["seeds together"]
+    of = pooled["by"]["gender"]
+    mean = table["summary"]["test"]["uar"]
+    return {
+        "training": training,
+        "enrolled": "none",
+        "UAR, mean of trainings": f"{mean['mean']:.3f} ± {mean['sd_folds']:.3f}",
+        "UAR, three seeds as one model": f"{pooled['uar']:.3f}",
+        "ECE": f"{pooled['ece']:.3f}",
+        "men's UAR less women's": f"{of['male']['uar'] - of['female']['uar']:+.3f}",
+    }
+
+
+def _enrolled(table: dict, key: str) -> dict[tuple[str, int], dict]:
+    return {(row["kind"], row["count"]): row for row in _in_order(table["enrolment"][key])}
+
+
+def _in_order(rows: Iterable[dict]) -> list[dict]:
+    kinds = [*KINDS]
+    return sorted(rows, key=lambda row: (kinds.index(row["kind"]), row["count"]))
+
+
+def _uar(row: dict) -> str:
+    spread = row["uar"]["sd"]
+    return f"{row['uar']['mean']:.3f}" + ("" if spread is None else f" ± {spread:.3f}")

@@ -1,0 +1,113 @@
+"""The studies of enrolment and of other corpora on synthetic data, and the tables and the figure made of them."""
+
+import json
+
+import pytest
+import torch
+
+from experiments import cross_corpus, enrolment_curve, enrolment_harm, enrolment_tables
+from ser_gpu import checkpoint, corpora
+from ser_gpu.checkpoint import Provenance
+from ser_gpu.config import AudioConfig, CnnConfig, ModelConfig, TtaConfig
+from ser_gpu.corpora.splits import Protocol
+from ser_gpu.model import SpeechEmotionModel
+
+
+def saved(path, protocol, clips):
+    """An untrained model of a protocol on these clips."""
+    torch.manual_seed(0)
+    config = ModelConfig(
+        audio=AudioConfig(clip_seconds=1.0), cnn=CnnConfig(width=4, depth=2, members=1), tta=TtaConfig(enabled=False)
+    )
+    stored = {**protocol.as_dict(), "corpus": ", ".join(sorted({clip.corpus for clip in clips}))}
+    checkpoint.save(path, SpeechEmotionModel(config), Provenance(stored, protocol.split(clips).manifest_hash, seed=0))
+    return str(path)
+
+
+def test_wrong_clips_are_enrolled(tiny_ravdess, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(enrolment_harm, "COUNT", 3)
+    path = saved(tmp_path / "a.pth", Protocol("test-speakers", 0, ("1", "2", "3")), corpora.load(tiny_ravdess).clips)
+    more = ["--data", str(tiny_ravdess), "--device", "cpu", "--draws", "2", "--out", str(tmp_path / "harm")]
+    assert enrolment_harm.main([path, *more]) == 0
+    assert "clips, all angry" in capsys.readouterr().out
+    study = json.loads((tmp_path / "harm.json").read_text())
+    assert len(study["rows"]) == len(enrolment_harm.CASES)
+    rows = {row["name"]: row for row in study["rows"]}
+    angry, said = (next(row for name, row in rows.items() if name.endswith(end)) for end in ("all angry", "is said"))
+    assert 0.0 <= angry["recall"]["with"] <= 1.0
+    assert said["recall"] is not None
+    varied, noisy = rows["8 varied clips"], rows["8 varied clips in white noise at 10 dB"]
+    assert varied["recall"] is None
+    assert noisy["without"] == varied["without"], "the same clips are scored"
+
+
+@pytest.fixture
+def two_corpora(tiny_ravdess, tmp_path):
+    """Two lists, of a speaker each; three clips of an emotion."""
+    for name, speaker in (("one", "01"), ("two", "02")):
+        rows = [
+            f"{path},{emotion},{name}\n"
+            for emotion, code in (("happy", "03"), ("sad", "04"))
+            for path in sorted(tiny_ravdess.rglob(f"03-01-{code}-*-{speaker}.wav"))[:3]
+        ]
+        (tmp_path / f"{name}.csv").write_text("file,emotion,speaker\n" + "".join(rows))
+    return [f"{name}={tmp_path / name}.csv" for name in ("one", "two")]
+
+
+def test_a_corpus_that_was_held_out_is_scored(two_corpora, tmp_path, capsys):
+    found = corpora.load_many(dict(text.split("=") for text in two_corpora))
+    path = saved(tmp_path / "a.pth", Protocol("test-corpora", test_corpora=("two",)), found.clips)
+    more = ["--corpora", *two_corpora, "--device", "cpu", "--draws", "1", "--out", str(tmp_path / "cross")]
+    assert cross_corpus.main([path, *more]) == 0
+    (row,) = json.loads((tmp_path / "cross.json").read_text())["rows"]
+    assert (row["tested_on"], row["trained_on"], row["emotions"], row["enrolled"]) == ("two", "one", 2, None)
+    assert 0.0 <= row["uar"] <= 1.0
+    assert cross_corpus.main([path, "--device", "cpu"]) == 2
+    assert "--corpora names the corpora" in capsys.readouterr().err
+
+
+def enrolment_rows():
+    def row(kind, count, uar, sd):
+        scores = {"uar": {"mean": uar, "sd": sd}, "ece": {"mean": 0.02, "sd": sd}}
+        return {"kind": kind, "count": count, **scores, "without": {"uar": 0.7, "ece": 0.03}}
+
+    kinds = [("none", 0), ("all", 0), *((kind, n) for kind in ("unlabelled", "labelled") for n in (4, 8, 16))]
+    return [row(kind, count, 0.7 + 0.01 * count, None if count == 0 else 0.01) for kind, count in kinds] + [
+        row("neutral", 4, 0.71, 0.0)
+    ]
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    gender = {"male": {"uar": 0.65}, "female": {"uar": 0.75}}
+    table = {
+        "runs": 3,
+        "summary": {part: {"uar": {"mean": 0.69, "sd_folds": 0.02}} for part in ("validation", "test")},
+        "pooled": {"seeds together": {"uar": 0.7, "ece": 0.03, "by": {"gender": gender}}},
+        "enrolment": {"all answers": enrolment_rows(), "seeds together": enrolment_rows()},
+    }
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps(table))
+    monkeypatch.setattr(enrolment_tables, "weights_file", lambda name: path)
+    monkeypatch.setattr(enrolment_tables, "study_file", lambda name: path)
+    return path
+
+
+def test_the_tables_are_those_of_the_stored_scores(stored):
+    lines = enrolment_tables.new_speakers().splitlines()
+    assert "| RAVDESS alone | none | 0.690 ± 0.020 | 0.700 | 0.030 | -0.100 |" in lines
+    assert any("8 clips, any | 0.780 ± 0.010 | 0.780 ± 0.010" in line for line in lines)
+    curve = enrolment_tables.enrolment().splitlines()
+    assert len(curve) == 2 + 9
+    assert curve[2].startswith("| none |  | 0.700 |")
+    assert len(enrolment_tables.recipes().splitlines()) == 2 + len(enrolment_tables.RECIPES)
+
+
+def test_the_curve_is_drawn(stored, tmp_path, capsys):
+    assert enrolment_curve.main([str(stored), "--out", str(tmp_path / "curve.png")]) == 0
+    assert (tmp_path / "curve.png").stat().st_size > 3_000
+    axes = enrolment_curve.figure(enrolment_rows()).axes[0]
+    assert {text.get_text() for text in axes.get_legend().get_texts()} > {"any clips", "neutral", "without"}
+    (tmp_path / "none.json").write_text("{}")
+    assert enrolment_curve.main([str(tmp_path / "none.json")]) == 2
+    assert "holds no scores with enrolled clips" in capsys.readouterr().err
