@@ -1,11 +1,12 @@
 """The studies of enrolment and of other corpora on synthetic data, and the tables and the figure made of them."""
 
+import hashlib
 import json
 
 import pytest
 import torch
 
-from experiments import cross_corpus, enrolment_curve, enrolment_harm, enrolment_tables
+from experiments import cross_corpus, enrolment_curve, enrolment_harm, enrolment_tables, ship
 from ser_gpu import checkpoint, corpora
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.config import AudioConfig, CnnConfig, ModelConfig, TtaConfig
@@ -111,3 +112,22 @@ def test_the_curve_is_drawn(stored, tmp_path, capsys):
     (tmp_path / "none.json").write_text("{}")
     assert enrolment_curve.main([str(tmp_path / "none.json")]) == 2
     assert "holds no scores with enrolled clips" in capsys.readouterr().err
+
+
+def test_a_training_is_shipped_in_half_precision(tiny_ravdess, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    path = saved(run / "last.pth", Protocol(), corpora.load(tiny_ravdess).clips)
+    for name in ("metrics.csv", "curves.png"):
+        (run / name).write_text("x")
+    monkeypatch.setattr(ship, "weights_file", lambda name: tmp_path / name)
+    assert ship.main([str(run), "shipped"]) == 2
+    assert "holds no finished training" in capsys.readouterr().err
+    (run / "result.json").write_text("{}")
+    assert ship.main([str(run), "shipped"]) == 0
+    whole, half = checkpoint.load_model(path, "cpu"), checkpoint.load_model(tmp_path / "shipped.pth", "cpu")
+    for name, value in half.state_dict().items():
+        torch.testing.assert_close(value, whole.state_dict()[name], atol=1e-3, rtol=1e-3)  # float16 has 11 bits
+    assert (tmp_path / "shipped.pth").stat().st_size < (run / "last.pth").stat().st_size
+    digest = hashlib.sha256((tmp_path / "shipped.pth").read_bytes()).hexdigest()
+    assert (tmp_path / "SHA256SUMS").read_text() == f"{digest}  shipped.pth\n"
