@@ -86,6 +86,19 @@ def harm() -> str:
     )
 
 
+def shrinkage() -> str:
+    """Log loss by the number of enrolled clips and by the weight of the population, on validation speakers."""
+    rows = read(study_file("shrinkage"))["rows"]
+    counts = sorted({row["clips"] for row in rows})
+    loss = {(row["population_windows"], row["clips"]): f"{row['log_loss']:.3f}" for row in rows}
+    return markdown.table(
+        [
+            {"windows": f"{windows:g}"} | {f"{count} clips": loss[windows, count] for count in counts}
+            for windows in sorted({row["population_windows"] for row in rows})
+        ]
+    )
+
+
 def cross_corpus() -> str:
     """Whole corpora held out: UAR among the common emotions, chance beside it, without and with 8 enrolled clips."""
     rows = []

@@ -6,8 +6,8 @@ import json
 import pytest
 import torch
 
-from experiments import cross_corpus, enrolment_curve, enrolment_harm, enrolment_tables, ship
-from ser_gpu import checkpoint, corpora
+from experiments import cross_corpus, enrolment_curve, enrolment_harm, enrolment_tables, ship, shrinkage
+from ser_gpu import checkpoint, corpora, enrolment
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.config import AudioConfig, CnnConfig, ModelConfig, TtaConfig
 from ser_gpu.corpora.splits import Protocol
@@ -40,6 +40,23 @@ def test_wrong_clips_are_enrolled(tiny_ravdess, tmp_path, capsys, monkeypatch):
     varied, noisy = rows["8 varied clips"], rows["8 varied clips in white noise at 10 dB"]
     assert varied["recall"] is None
     assert noisy["without"] == varied["without"], "the same clips are scored"
+
+
+def test_the_weight_of_the_population_is_varied_and_left_as_it_was(tiny_ravdess, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(shrinkage, "POPULATIONS", (0.0, 1e9))
+    monkeypatch.setattr(shrinkage, "COUNTS", (2, 4))
+    before = enrolment.POPULATION_WINDOWS
+    path = saved(tmp_path / "a.pth", Protocol("speakers"), corpora.load(tiny_ravdess).clips)
+    more = ["--data", str(tiny_ravdess), "--device", "cpu", "--draws", "1", "--out", str(tmp_path / "found")]
+    assert shrinkage.main([path, *more]) == 0
+    rows = json.loads((tmp_path / "found.json").read_text())["rows"]
+    loss = {(row["population_windows"], row["clips"]): row["log_loss"] for row in rows}
+    assert len(loss) == 4
+    assert loss[0.0, 2] != loss[1e9, 2]
+    assert before == enrolment.POPULATION_WINDOWS
+    path = saved(tmp_path / "b.pth", Protocol("all"), corpora.load(tiny_ravdess).clips)
+    assert shrinkage.main([path, *more]) == 2
+    assert "its protocol has no validation clips" in capsys.readouterr().err
 
 
 @pytest.fixture

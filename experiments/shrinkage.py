@@ -1,0 +1,111 @@
+"""python -m experiments.shrinkage CHECKPOINTS: how many windows of a speaker should weigh as much as the population.
+
+Validation speakers are enrolled with unlabelled clips, and `ser_gpu.enrolment.POPULATION_WINDOWS` is varied.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from statistics import fmean
+
+import numpy as np
+import torch
+
+from experiments import study
+from ser_gpu import checkpoint, enrolment
+from ser_gpu.cli import common, console
+from ser_gpu.corpora.clip import Clip
+from ser_gpu.corpora.splits import Protocol
+from ser_gpu.evaluation import environment, metrics
+from ser_gpu.evaluation.enrolment import SpeakerClips, chosen, speakers
+from ser_gpu.files import write_json
+
+POPULATIONS = (0.0, 4.0, 8.0, 16.0, 32.0)
+COUNTS = (2, 4, 8, 16)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line, enrol, score, and print the table."""
+    args = _parser().parse_args(arguments)
+    return common.run(lambda: _measure(args))
+
+
+def _measure(args: argparse.Namespace) -> int:
+    device = common.device(args.device)
+    scores: dict[tuple[float, int], list[dict]] = {}
+    for path in args.checkpoints:
+        model, provenance = checkpoint.load(path, device)
+        found = common.find_clips(args.data, args.corpus)
+        split = Protocol.from_dict(provenance.protocol).split(found)
+        if split.manifest_hash != provenance.manifest_hash:
+            raise ValueError(f"{path}: was trained on other clips than these {len(found):,}")
+        clips = [clip for clip in found if split.part_of[clip.id] == "validation"]
+        if not clips:
+            raise ValueError(f"{path}: its protocol has no validation clips")
+        bank = common.read_clips(clips, model.sample_rate, device)
+        every = [SpeakerClips(model, bank, clips, rows, tta=True) for rows in speakers(clips).values()]
+        for population in POPULATIONS:
+            with weighing(population):
+                for count in COUNTS:
+                    for draw in range(args.draws):
+                        score = _score(every, clips, model.labels, count, draw)
+                        scores.setdefault((population, count), []).append(score)
+    rows = [
+        {"population_windows": population, "clips": count}
+        | {name: fmean(each[name] for each in found) for name in ("uar", "log_loss")}
+        for (population, count), found in scores.items()
+    ]
+    result = {"trainings": len(args.checkpoints), "draws": args.draws, "environment": environment.describe(device)}
+    write_json(f"{args.out}.json", result | {"rows": rows})
+    if args.json:
+        console.print_json(result | {"rows": rows})
+    else:
+        show(rows)
+    return common.DONE
+
+
+@contextmanager
+def weighing(population: float) -> Iterator[None]:
+    """Enrolment with another weight of the population."""
+    before = enrolment.POPULATION_WINDOWS
+    enrolment.POPULATION_WINDOWS = population
+    try:
+        yield
+    finally:
+        enrolment.POPULATION_WINDOWS = before
+
+
+def _score(every: Sequence[SpeakerClips], clips: Sequence[Clip], labels: Sequence[str], count: int, draw: int) -> dict:
+    truth, found = [], []
+    for speaker in every:
+        rows = [*speaker.windows_of]
+        enrolled = chosen(clips, rows, "unlabelled", count, draw)
+        left = sorted({*rows} - {*enrolled})
+        truth += [labels.index(clips[row].emotion) for row in left]
+        found.append(speaker.probabilities(left, speaker.voice(enrolled, is_labelled=False)))
+    truth, logits = np.array(truth), torch.cat(found).clamp(min=1e-12).log().double().numpy()
+    return {"uar": metrics.headline(truth, logits.argmax(axis=1))["uar"], "log_loss": metrics.log_loss(truth, logits)}
+
+
+def show(rows: Sequence[dict]) -> None:
+    """A row a weight and number of clips."""
+    shown = console.table("Shrinkage of a voice", ("population, windows", "clips", "UAR", "log loss"))
+    for row in rows:
+        scores = (f"{row[name]:.3f}" for name in ("uar", "log_loss"))
+        shown.add_row(f"{row['population_windows']:g}", str(row["clips"]), *scores)
+    console.out.print(shown)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m experiments.shrinkage", description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoints", nargs="+", help="of ser-gpu crossvalidate --protocol search --no-test")
+    common.add_data_options(parser)
+    parser.add_argument("--draws", type=common.positive_int, default=2, help="of the clips (default: %(default)s)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    study.add_output_options(parser, "shrinkage")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
