@@ -9,6 +9,7 @@ from ser_gpu.version import __version__
 COMMANDS = {  # also python -m ser_gpu.NAME; a new command is its module and one line here
     "predict": "name the emotion of recordings",
     "enrol": "learn a speaker's voice from their own recordings",
+    "score": "name the emotion of very many recordings, on this machine or a Ray cluster",
     "timeline": "emotions over time, as subtitles, tables and a picture",
     "live": "the emotion of a microphone, or of raw samples, twice a second",
     "train": "train a model",
