@@ -45,16 +45,15 @@ def enrol(
     """
     recordings = [recordings] if isinstance(recordings, (str, bytes, Path)) else list(recordings)
     hashed, model = model_hash(model), inference.in_evaluation(model)
-    windows, samples = [], 0
+    windows, seconds = [], 0.0
     for recording in recordings:
         name, pieces = inference.speech(model, recording, sample_rate)
         found = list(pieces)
         if not any(len(piece.samples) for piece in found):
             raise NoSpeechError(f"{name}: no speech found")
         windows.append(torch.cat([piece.samples for piece in found]))
-        starts = torch.cat([piece.starts for piece in found])
-        samples += enrolment.speech_samples(starts.numpy(), windows[-1].numpy())
-    return of_windows(model, windows, emotions, samples / model.sample_rate, hashed)
+        seconds += sum(piece.seconds for piece in found)
+    return of_windows(model, windows, emotions, seconds, hashed)
 
 
 @torch.inference_mode()

@@ -5,9 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ser_gpu import adapt
 from ser_gpu.audio.folder import audio_files
-from ser_gpu.checkpoint import load_model
 from ser_gpu.cli import common, console
 from ser_gpu.enrolment import HELPFUL_WINDOWS
 
@@ -32,9 +30,9 @@ def run(args: argparse.Namespace) -> int:
     emotions: list[str] | None = [args.emotion] * len(paths) if args.emotion else None
     if args.emotions:
         paths, emotions = _listed(args.emotions, paths)
-    model = load_model(args.weights, common.device(args.device))
+    model = common.model(args.weights, args.device)
     with common.quiet_decoders(), console.err.status("Enrolling"):
-        voice = adapt.enrol(model, paths, emotions)
+        voice = model.enrol(paths, emotions)
     voice.save(out)
     for note in voice.notes:
         console.err.print(f"note: {note}")
@@ -80,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     named = parser.add_mutually_exclusive_group()
     named.add_argument("--emotion", help="all of them have this emotion, such as neutral")
     named.add_argument("--emotions", metavar="CSV", help="a list with columns file and emotion")
-    add("--weights", help="checkpoint (default: the shipped one)")
+    add("--weights", help="checkpoint, or .onnx file of ser-gpu export --speaker (default: the shipped one)")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     add("--json", action="store_true", help="print what was enrolled as JSON")
     return parser

@@ -13,7 +13,7 @@ POPULATION_WINDOWS_ONE_EMOTION = 16.0  # the same where all clips are said to ha
 HELPFUL_WINDOWS = 16  # on validation speakers 16 clips helped every network that was tried, and 8 not every one
 ALIKE_SHARE = 0.8
 MOST_WINDOWS = 96  # more change little, and all views of all of them are in memory at once
-_FEWEST_ALIKE = 4
+FEWEST_ALIKE = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,24 +77,12 @@ def notes(plan: Plan, answers: Sequence[str]) -> tuple[str, ...]:
     (heard, times), *_ = Counter(answers).most_common(1)
     if len(plan.emotions) == 1:
         found.append(f"all clips are {plan.emotions[0]}: the voice stays close to that of nobody in particular")
-    elif not plan.emotions and len(answers) >= _FEWEST_ALIKE and times >= ALIKE_SHARE * len(answers):
+    elif not plan.emotions and len(answers) >= FEWEST_ALIKE and times >= ALIKE_SHARE * len(answers):
         found.append(
             f"the clips are alike, {times} of {len(answers)} sound {heard}: with this voice {heard} will be heard "
             "less; enrol varied speech, or name the emotions"
         )
     return tuple(found)
-
-
-def speech_samples(starts: np.ndarray, windows: np.ndarray) -> int:
-    """Samples of speech of a recording, what windows share counted once.
-
-    Shape: [V] integers, [V, L].
-    """
-    length = windows.shape[1]
-    if len(starts) > 1:
-        return int(np.diff(starts).clip(max=length).sum()) + length
-    (sounding,) = np.nonzero(windows[0])
-    return int(sounding[-1] - sounding[0]) + 1 if len(sounding) else 1
 
 
 def _named(emotions: Iterable[str] | None, count: int, labels: Sequence[str]) -> list[str]:

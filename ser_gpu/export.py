@@ -1,12 +1,13 @@
 """ser-gpu export MODEL.pth MODEL.onnx: the whole model, waveform in and probabilities out, for other runtimes.
 
 `.onnx` is for onnxruntime and the browser, `.pt2` for `torch.export.load` and AOTInductor, `--hub` a folder as the
-Hugging Face Hub has it. Batch and length are free in each.
+Hugging Face Hub has it. Batch and length are free in each. With `--speaker` an `.onnx` file enrols and takes voices.
 """
 
 import argparse
 import copy
 import hashlib
+import io
 import json
 import logging
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,9 +26,12 @@ from ser_gpu.cli import common, console
 from ser_gpu.extras import extra
 from ser_gpu.files import replacing
 from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.exportable import ConvolutionMelPower, ExportableVoiceActivity, StftMelPower
 from ser_gpu.stages.mel import FftMelPower
+from ser_gpu.stages.speaker_norm import Statistics
 from ser_gpu.version import __version__
+from ser_gpu.voice import model_hash, numbers
 
 OPSET = 18
 DFTS = {"stft": StftMelPower, "conv": ConvolutionMelPower}
@@ -65,17 +70,61 @@ class ExportedModel(nn.Module):
         return self.model.probabilities(self.model(waveform, tta=self.tta)), self.model.vad(waveform)
 
 
-def program(model: SpeechEmotionModel, tta: bool = True, dft: str = "stft") -> torch.export.ExportedProgram:
-    """The model as one graph with a free batch and a free number of samples.
+class ExportedSpeakerModel(ExportedModel):
+    """The same for one speaker at a time, whose statistics come in and go out.
+
+    With a weight of zero for each clip, the clips are answered with the statistics that are given: those of a `Voice`.
+    With weights that sum to the share of `ser_gpu.enrolment.Plan`, the clips are measured, and what goes out is their
+    speaker's voice: layer by layer as in `ser_gpu.adapt`, by the same code.
 
     Raises:
-        ValueError: as in `ExportedModel`.
+        ValueError: as in `ExportedModel`; a network without batch normalisation.
+
+    Shape: waveform [B, T], mean [N], variance [N], weight [B] -> probabilities [B, C], speech [B], mean [N],
+    variance [N].
     """
-    exported = ExportedModel(model, tta, dft)
+
+    def __init__(self, model: SpeechEmotionModel, tta: bool = True, dft: str = "stft"):
+        super().__init__(model, tta, dft)
+        if not speaker_norm.layers(model.cnn):
+            raise ValueError(f"the network {model.config.cnn.network!r} has no batch normalisation that takes a voice")
+
+    def forward(self, waveform: Tensor, mean: Tensor, variance: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+        share = weight.sum()
+        views = 1 + len(self.model.tta.pitch) if self.tta and self.model.tta.config.enabled else 1
+        of_view = weight / share.clamp(min=torch.finfo(torch.float32).tiny) / views
+        of_views = of_view.expand(views, weight.shape[0]).flatten()
+        given = Statistics(mean, variance)
+        with speaker_norm.measuring(self.model.cnn, of_views, share, given) as found:
+            answers = super().forward(waveform)
+        statistics = found()
+        return *answers, statistics.mean, statistics.variance
+
+
+def program(
+    model: SpeechEmotionModel, tta: bool = True, dft: str = "stft", speaker: bool = False
+) -> torch.export.ExportedProgram:
+    """The model as one graph with a free batch and a free number of samples.
+
+    Args:
+        tta, dft: as in `ExportedModel`.
+        speaker: with the inputs and outputs of `ExportedSpeakerModel`.
+
+    Raises:
+        ValueError: as in `ExportedModel` or `ExportedSpeakerModel`.
+    """
     samples = torch.export.Dim("samples", min=model.config.trim.hop, max=2**31 - 1)
-    example = torch.linspace(-1.0, 1.0, 2 * 30_000).reshape(2, 30_000)
+    examples: tuple[Tensor, ...] = (torch.linspace(-1.0, 1.0, 2 * 30_000).reshape(2, 30_000),)
+    shapes: tuple[dict | None, ...] = ({0: _BATCH, 1: samples},)
+    if speaker:
+        exported = ExportedSpeakerModel(model, tta, dft)
+        of_all = speaker_norm.population(exported.model.cnn)
+        examples += (of_all.mean, of_all.variance, torch.full((2,), 0.25))
+        shapes += (None, None, {0: _BATCH})
+    else:
+        exported = ExportedModel(model, tta, dft)
     with torch.no_grad():
-        return torch.export.export(exported, (example,), dynamic_shapes=({0: _BATCH, 1: samples},))
+        return torch.export.export(exported, examples, dynamic_shapes=shapes)
 
 
 def to_pt2(model: SpeechEmotionModel, path: str | Path, tta: bool = True) -> None:
@@ -86,8 +135,13 @@ def to_pt2(model: SpeechEmotionModel, path: str | Path, tta: bool = True) -> Non
         OSError: the file cannot be written.
     """
     traced = program(model, tta)
-    with replacing(path) as temporary:
-        torch.export.save(traced, temporary, extra_files={"metadata.json": json.dumps(metadata(model, tta=tta))})
+    graphs = (each.graph for each in traced.graph_module.modules() if isinstance(each, torch.fx.GraphModule))
+    for node in (node for graph in graphs for node in graph.nodes):
+        node.meta.pop("stack_trace", None)  # it names the folders of this machine
+    buffer = io.BytesIO()  # since the name of a file would be stored in it
+    torch.export.save(traced, buffer, extra_files={"metadata.json": json.dumps(metadata(model, tta=tta))})
+    with replacing(path) as temporary, buffer.getbuffer() as content:
+        temporary.write_bytes(content)
 
 
 def to_onnx(
@@ -97,6 +151,7 @@ def to_onnx(
     dft: str = "stft",
     licence: str | None = None,
     sha256: str | None = None,
+    speaker: bool = False,
 ) -> float:
     """Write an ONNX file and check it: by onnx's checker, and against torch.
 
@@ -104,29 +159,37 @@ def to_onnx(
         tta, dft: as in `ExportedModel`.
         licence: of the weights, for the metadata.
         sha256: of the checkpoint, for the metadata.
+        speaker: as in `program`.
 
     Returns:
         The largest difference of a probability from torch.
 
     Raises:
-        ValueError: as in `ExportedModel`; or the file does not answer as the model does.
+        ValueError: as in `program`; or the file does not answer as the model does.
         ModuleNotFoundError: the extra `export` is not installed.
         OSError: the file cannot be written.
     """
     onnx = extra("onnx", "export")
     extra("onnxscript", "export")
-    traced = program(model, tta, dft)
+    traced = program(model, tta, dft, speaker)
+    names = {"input_names": ["waveform"], "output_names": ["probabilities", "speech"]}
+    if speaker:
+        names["input_names"] += ["mean", "variance", "weight"]
+        names["output_names"] += ["speaker_mean", "speaker_variance"]
     with torch.no_grad():
-        names = {"input_names": ["waveform"], "output_names": ["probabilities", "speech"]}
         exported = torch.onnx.export(traced, dynamo=True, opset_version=OPSET, verbose=False, **names)
     proto = exported.model_proto
     _name_dimensions(proto)
+    _forget_sources(proto)
+    about = {"tta": tta, "dft": dft, "licence": licence, "sha256": sha256}
+    if speaker:
+        about |= {"network": model_hash(model), "population": json.dumps(population(model))}
     proto.producer_name, proto.producer_version = "ser_gpu", __version__
     proto.doc_string = "Speech emotion recognition: waveform in, probabilities of emotions and presence of speech out."
-    onnx.helper.set_model_props(proto, metadata(model, tta=tta, dft=dft, licence=licence, sha256=sha256))
+    onnx.helper.set_model_props(proto, metadata(model, **about))
     onnx.checker.check_model(proto, full_check=True)
     content = proto.SerializeToString(deterministic=True)
-    difference = _difference(content, model, tta)
+    difference = _difference(content, model, tta, speaker)
     with replacing(path) as temporary:
         temporary.write_bytes(content)
     return difference
@@ -151,6 +214,12 @@ def metadata(model: SpeechEmotionModel, **more: object) -> dict[str, str]:
     return {name: str(value) for name, value in known.items() if value is not None}
 
 
+def population(model: SpeechEmotionModel) -> dict[str, list[float]]:
+    """The statistics that are nobody's voice in particular: those of the training, as a `.voice` file has them."""
+    of_all = speaker_norm.population(model.cnn)
+    return {name: numbers(getattr(of_all, name).float().cpu().numpy()) for name in ("mean", "variance")}
+
+
 def licence_of(path: Path, provenance: Provenance) -> str | None:
     """The licence of weights, as far as it is known: of those that come with the package; else of their corpus."""
     from ser_gpu import corpora
@@ -171,8 +240,19 @@ def _name_dimensions(proto: object) -> None:
             dimension.dim_param = names[dimension.dim_param]
 
 
+def _forget_sources(proto: object) -> None:
+    """Leave out what the exporter notes on each node: its source, by the paths of this machine."""
+    for value in (*proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.value_info):
+        value.ClearField("metadata_props")
+        value.ClearField("doc_string")
+    for tensor in proto.graph.initializer:
+        tensor.ClearField("metadata_props")
+    proto.graph.ClearField("metadata_props")
+    proto.graph.ClearField("doc_string")
+
+
 @torch.inference_mode()
-def _difference(content: bytes, model: SpeechEmotionModel, tta: bool) -> float:
+def _difference(content: bytes, model: SpeechEmotionModel, tta: bool, speaker: bool) -> float:
     ort = extra("onnxruntime", "onnx")
     session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
     model = copy.deepcopy(model).cpu().eval()
@@ -180,7 +260,11 @@ def _difference(content: bytes, model: SpeechEmotionModel, tta: bool) -> float:
     largest = 0.0
     for clips, samples in _CHECKED:
         waveform = torch.randn(clips, samples, generator=generator) * torch.linspace(0, 1, samples)
-        answer = torch.from_numpy(session.run(["probabilities"], {"waveform": waveform.numpy()})[0])
+        given = {"waveform": waveform.numpy()}
+        if speaker:
+            of_all = {name: np.array(values, np.float32) for name, values in population(model).items()}
+            given |= of_all | {"weight": np.zeros(clips, np.float32)}
+        answer = torch.from_numpy(session.run(["probabilities"], given)[0])
         expected = model.probabilities(model(waveform, tta=tta))
         largest = max(largest, float((answer - expected).abs().max()))
     if not largest < TOLERANCE:
@@ -206,6 +290,8 @@ def run(args: argparse.Namespace) -> int:
     suffix = None if args.hub else Path(out).suffix.lower()
     if suffix not in (None, ".onnx", ".pt2"):
         raise ValueError(f"{out}: the name must end in .onnx or .pt2")
+    if args.speaker and suffix != ".onnx":
+        raise ValueError("--speaker is for an .onnx file")
     model, provenance = checkpoint.load(weights, "cpu")
     licence = args.licence or licence_of(weights, provenance)
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -217,7 +303,7 @@ def run(args: argparse.Namespace) -> int:
             to_pt2(model, out, args.tta)
             said = _size(out)
         else:
-            difference = to_onnx(model, out, args.tta, args.dft, licence, sha256)
+            difference = to_onnx(model, out, args.tta, args.dft, licence, sha256, args.speaker)
             said = f"{_size(out)}, opset {OPSET}, largest difference from torch {difference:.1e}"
     console.err.print(f"written: {said}")
     return common.DONE
@@ -250,7 +336,7 @@ def _parser() -> argparse.ArgumentParser:
         "--tta",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="test-time augmentation, a mean of nine answers; without it an answer takes a fraction of the time",
+        help="test-time augmentation, a mean of several answers; without it an answer takes a fraction of the time",
     )
     add(
         "--dft",
@@ -258,6 +344,7 @@ def _parser() -> argparse.ArgumentParser:
         default="stft",
         help="the spectrogram by ONNX's STFT, or by a convolution, which browsers compute faster (default: stft)",
     )
+    add("--speaker", action="store_true", help="a file that enrols speakers, and answers with their voices")
     add("--licence", help="of the weights, for the metadata (default: that of their corpus, where it is known)")
     add(
         "--hub",

@@ -189,6 +189,12 @@ class SpeechEmotionModel(nn.Module):
 
         return predict_many(self, recordings, sample_rate, voice)
 
+    def require(self, voice: "Voice | None") -> None:
+        """Raise unless the voice, if there is one, was enrolled with this model: `ser_gpu.voice.require_model`."""
+        from ser_gpu.voice import require_model
+
+        require_model(voice, self)
+
     def enrol(
         self, recordings: Iterable, emotions: Iterable[str] | None = None, sample_rate: int | None = None
     ) -> "Voice":

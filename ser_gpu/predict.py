@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Print an answer, or an error, for each file in order."""
-    model = _model(args)
+    model = common.model(args.weights, args.device)
     emotions = _chosen(args.emotions, model.labels)
     voice = common.voice(args.voice, model) if args.voice else None
     paths = list(_files(args.files, args.json))
@@ -47,19 +47,6 @@ def run(args: argparse.Namespace) -> int:
     return common.SOME_FAILED if failed else common.DONE
 
 
-def _model(args: argparse.Namespace) -> "SpeechEmotionModel | OnnxModel":
-    """The model of a checkpoint, or of an exported file, which needs no torch."""
-    if args.weights and Path(args.weights).suffix.lower() == ".onnx":
-        from ser_gpu.onnx import OnnxModel
-
-        if args.device not in (None, "cpu"):
-            raise ValueError(f"--device {args.device}: an .onnx file runs on the cpu here")
-        return OnnxModel(args.weights)
-    from ser_gpu.checkpoint import load_model
-
-    return load_model(args.weights, common.device(args.device))
-
-
 def _answers(
     model: "SpeechEmotionModel | OnnxModel", paths: Sequence[Path], voice: "Voice | None"
 ) -> Iterator[tuple[Path, Prediction | AudioError]]:
@@ -69,23 +56,18 @@ def _answers(
             yield from ((path, _of_standard_input(model, voice)) for path in group)
         else:
             files = list(group)
-            yield from zip(files, model.predict_many(files, **_with(voice)), strict=True)
+            yield from zip(files, model.predict_many(files, voice=voice), strict=True)
 
 
 def _of_standard_input(model: "SpeechEmotionModel | OnnxModel", voice: "Voice | None") -> Prediction | AudioError:
     if sys.stdin is None:
         return AudioError("standard input: is closed")
     try:
-        return model.predict(sys.stdin.buffer, **_with(voice))
+        return model.predict(sys.stdin.buffer, voice=voice)
     except AudioError as error:
         return error
     except Exception as error:
         return UnexpectedError.of("standard input", f"unexpected error, please report it ({reason(error)})")
-
-
-def _with(voice: "Voice | None") -> dict[str, "Voice"]:
-    """The argument of a model that knows voices."""
-    return {} if voice is None else {"voice": voice}
 
 
 def _show(path: Path, answer: Prediction, args: argparse.Namespace) -> None:

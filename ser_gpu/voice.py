@@ -81,8 +81,8 @@ class Voice:
             "seconds": self.seconds,
             "emotions": list(self.emotions),
             "notes": list(self.notes),
-            "mean": _numbers(self.mean),
-            "variance": _numbers(self.variance),
+            "mean": numbers(self.mean),
+            "variance": numbers(self.variance),
         }
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
@@ -137,8 +137,8 @@ class Voice:
         return cls(mean, variance, content["model"], *counts, float(seconds), emotions, notes)
 
 
-def _numbers(values: np.ndarray) -> list[float]:
-    """With the nine digits that tell every float32 from its neighbours."""
+def numbers(values: np.ndarray) -> list[float]:
+    """Numbers for JSON, with the nine digits that tell every float32 from its neighbours."""
     return [float(f"{value:.9g}") for value in values.tolist()]
 
 

@@ -102,14 +102,22 @@ def _sigmoid(values: np.ndarray) -> np.ndarray:
     return (0.5 * (1 + np.tanh(0.5 * values))).astype(np.float32)
 
 
-@cache
-def _weights() -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file: the length of its header, the header as JSON, then the numbers."""
+def data_folder() -> Path:
+    """Where the package silero-vad has its networks.
+
+    Raises:
+        MissingExtraError: it is not installed; the message says how to install it.
+    """
     spec = find_spec("silero_vad")
     if spec is None:
         raise MissingExtraError("the timeline needs silero-vad: pip install silero-vad")
-    path = Path(next(iter(spec.submodule_search_locations))) / "data" / "silero_vad_16k.safetensors"
-    content = path.read_bytes()
+    return Path(next(iter(spec.submodule_search_locations))) / "data"
+
+
+@cache
+def _weights() -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file: the length of its header, the header as JSON, then the numbers."""
+    content = (data_folder() / "silero_vad_16k.safetensors").read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
     weights = {}

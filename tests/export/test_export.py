@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,13 @@ from ser_gpu import ModelConfig, SpeechEmotionModel, checkpoint, export, hub
 from ser_gpu.audio.error import AudioError
 from ser_gpu.audio.waveform import load
 from ser_gpu.checkpoint import Provenance
+from ser_gpu.cli.main import main
 from ser_gpu.config import CnnConfig
 from ser_gpu.extras import MissingExtraError
 from ser_gpu.onnx import OnnxModel
 from ser_gpu.prediction import NoSpeechError
+from ser_gpu.stages import speaker_norm
+from ser_gpu.voice import Voice, VoiceError
 from tests.conftest import SAMPLE_RATE, synthetic_voice
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -55,6 +59,57 @@ def exported(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def onnx_model(exported) -> OnnxModel:
     return OnnxModel(exported, threads=1)
+
+
+@pytest.fixture(scope="module")
+def adaptable() -> SpeechEmotionModel:
+    """A small network, as sure as a trained one, whose running statistics are not those of an untrained one."""
+    torch.manual_seed(2)
+    model = SpeechEmotionModel(ModelConfig(cnn=CnnConfig(width=4, depth=2, members=2)))
+    for layer in speaker_norm.layers(model.cnn):
+        torch.nn.init.uniform_(layer.running_mean, -0.1, 0.1)
+        torch.nn.init.uniform_(layer.running_var, 0.5, 2.0)
+    for member in model.cnn.members:
+        torch.nn.init.normal_(member.classify.weight)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def speaker_file(adaptable, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("speaker") / "speaker.onnx"
+    export.to_onnx(adaptable, path, speaker=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pt2_file(small, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("pt2") / "a.pt2"
+    export.to_pt2(small, path, tta=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def speaker_model(speaker_file) -> OnnxModel:
+    return OnnxModel(speaker_file, threads=1)
+
+
+@pytest.fixture(scope="module")
+def long_recording() -> np.ndarray:
+    """Over six seconds with pauses; to silero-vad the sample is speech, which the synthetic voices are not."""
+    sample = load(SAMPLE, SAMPLE_RATE).numpy()
+    pauses = [np.zeros(round(seconds * SAMPLE_RATE), np.float32) for seconds in (0.5, 0.3, 1.5, 0.4)]
+    return np.concatenate([part for pause in pauses for part in (sample, pause)])
+
+
+def speakers_clips(speaker: int) -> list:
+    """One of them longer than the window."""
+    lengths = [0.5, 0.7, 5.0, 1.2]
+    return [(SAMPLE_RATE, synthetic_voice(i, speaker, seed=i, seconds=seconds)) for i, seconds in enumerate(lengths)]
+
+
+def loaded_default() -> tuple[Path, Provenance]:
+    path = checkpoint.default_weights()
+    return path, checkpoint.load(path, "cpu")[1]
 
 
 def sounds(clips: int, samples: int) -> torch.Tensor:
@@ -102,7 +157,7 @@ def test_the_file_says_what_it_is(exported, onnx_model, shipped):
     about = onnx_model.metadata
     assert about["window_samples"] == "48000"
     assert about["sha256"] == hashlib.sha256(checkpoint.default_weights().read_bytes()).hexdigest()
-    assert about["licence"] == "CC BY-NC-SA 4.0"
+    assert about["licence"] == export.licence_of(*loaded_default())
     assert about["opset"] == "18"
     (given,) = onnx_model.session.get_inputs()
     assert (given.name, given.shape) == ("waveform", ["batch", "samples"])
@@ -137,25 +192,104 @@ def test_onnx_says_in_one_line_what_is_wrong(onnx_model, tmp_path):
             OnnxModel(tmp_path / path)
 
 
-def test_onnx_needs_no_torch(exported, onnx_model):
+def test_onnx_needs_no_torch(speaker_file, speaker_model, tmp_path):
     script = f"""
 import sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "torchaudio"):
+        if name.partition(".")[0] in ("torch", "torchaudio", "filelock"):
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Blocked())
 from ser_gpu.onnx import OnnxModel
-print(OnnxModel({str(exported)!r}).predict({str(SAMPLE)!r}).emotion)
+model = OnnxModel({str(speaker_file)!r})
+print(model.predict({str(SAMPLE)!r}).emotion)
+print(model.timeline({str(SAMPLE)!r}).segments[0].emotion)
 from ser_gpu.cli.main import main
-sys.exit(main(["predict", "--weights", {str(exported)!r}, "--json", {str(SAMPLE)!r}]))
+given = ["--weights", {str(speaker_file)!r}, "--json", {str(SAMPLE)!r}]
+voice = {str(tmp_path / "a.voice")!r}
+sys.exit(main(["enrol", "--out", voice, *given]) or main(["predict", "--voice", voice, *given]))
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    emotion, line = done.stdout.splitlines()
-    said, wanted = json.loads(line), onnx_model.predict(SAMPLE)
-    assert emotion == said["emotion"] == wanted.emotion
-    assert said["probabilities"] == pytest.approx(wanted.probabilities, abs=1e-6)
+    emotion, of_timeline, enrolled, line = done.stdout.splitlines()
+    assert emotion == of_timeline == speaker_model.predict(SAMPLE).emotion
+    assert json.loads(enrolled)["recordings"] == 1
+    wanted = speaker_model.predict(SAMPLE, voice=speaker_model.enrol([SAMPLE]))
+    assert json.loads(line)["probabilities"] == pytest.approx(wanted.probabilities, abs=1e-6)
+
+
+@pytest.mark.parametrize("emotions", [None, "neutral", ["sad", "sad", "happy", "sad"]])
+def test_onnx_enrols_as_torch_does(adaptable, speaker_model, emotions):
+    theirs, ours = (model.enrol(speakers_clips(1), emotions) for model in (adaptable, speaker_model))
+    # of statistics about 1: float32 sums in another order
+    np.testing.assert_allclose(ours.mean, theirs.mean, atol=1e-5)
+    np.testing.assert_allclose(ours.variance, theirs.variance, rtol=1e-4)
+    for name in ("model", "recordings", "windows", "emotions"):
+        assert getattr(ours, name) == getattr(theirs, name)
+    assert ours.seconds == pytest.approx(theirs.seconds)
+
+
+def test_onnx_takes_voices_as_torch_does(adaptable, speaker_model, tmp_path):
+    alice, bob = (speaker_model.enrol(speakers_clips(speaker)) for speaker in (1, 6))
+    alice.save(tmp_path / "alice.voice")
+    clips, voices = speakers_clips(3), [Voice.load(tmp_path / "alice.voice"), None, bob, alice]
+    answers = list(zip(clips, voices, speaker_model.predict_many(clips, voice=voices), strict=True))
+    for clip, voice, ours in answers:
+        theirs = adaptable.predict(clip, voice=voice)
+        assert ours.probabilities == pytest.approx(theirs.probabilities, abs=TOLERANCE)
+        assert ours.speech_seconds == pytest.approx(theirs.speech_seconds)
+    without = speaker_model.predict(clips[0]).probabilities
+    assert max(abs(answers[0][2].probabilities[label] - share) for label, share in without.items()) > 100 * TOLERANCE
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("clips", "samples"), [(1, 800), (32, 20_000), (3, 100_000)])
+def test_a_speaker_file_answers_any_batch_and_length(adaptable, speaker_model, clips, samples):
+    waveform, voice = sounds(clips, samples), adaptable.enrol(speakers_clips(1))
+    for known in (None, voice):
+        probabilities, _ = speaker_model.probabilities(waveform.numpy(), known)
+        wanted = adaptable.probabilities(adaptable(waveform, voice=known))
+        np.testing.assert_allclose(probabilities, wanted, atol=TOLERANCE)
+
+
+def test_onnx_has_the_timeline_of_torch(adaptable, speaker_model, long_recording):
+    voice = adaptable.enrol(speakers_clips(1))
+    for known in (None, voice):
+        theirs, ours = (model.timeline(long_recording, voice=known) for model in (adaptable, speaker_model))
+        assert [(s.start, s.end, s.speech) for s in ours.stretches] == [
+            (s.start, s.end, s.speech) for s in theirs.stretches
+        ]
+        assert sum(segment.speech for segment in ours.stretches) >= 4
+        for mine, yours in zip(ours.stretches, theirs.stretches, strict=True):
+            assert mine.probabilities == pytest.approx(yours.probabilities, abs=TOLERANCE)
+    stream = speaker_model.stream(voice=voice)
+    assert (*stream.push(long_recording), *stream.close()) == ours.stretches
+
+
+def test_a_voice_that_does_not_fit_is_refused_in_one_line(exported, onnx_model, speaker_model, tmp_path, capsys):
+    voice = speaker_model.enrol(speakers_clips(1))
+    voice.save(tmp_path / "alice.voice")
+    with pytest.raises(VoiceError, match="takes no voice"):
+        onnx_model.predict(SAMPLE, voice=voice)
+    with pytest.raises(VoiceError, match="cannot enrol"):
+        onnx_model.enrol([SAMPLE])
+    with pytest.raises(VoiceError, match="enrolled with another model"):
+        speaker_model.predict(SAMPLE, voice=dataclasses.replace(voice, model="another"))
+    with pytest.raises(NoSpeechError, match="no speech found"):
+        speaker_model.enrol([np.zeros(32_000, np.float32)])
+    with pytest.raises(ValueError, match="fewer voices than recordings"):
+        list(speaker_model.predict_many([SAMPLE, SAMPLE], voice=[voice]))
+    assert main(["predict", "--weights", str(exported), "--voice", str(tmp_path / "alice.voice"), str(SAMPLE)]) == 2
+    said = capsys.readouterr().err
+    assert "alice.voice: the .onnx file takes no voice" in said
+    assert said.count("\n") == 1
+
+
+def test_no_file_names_the_folders_of_this_machine(exported, speaker_file, pt2_file):
+    with zipfile.ZipFile(pt2_file) as archive:
+        programs = [archive.read(name) for name in archive.namelist()]
+    for content in (exported.read_bytes(), speaker_file.read_bytes(), *programs):
+        assert str(ROOT).encode() not in content
 
 
 @torch.inference_mode()
@@ -168,9 +302,8 @@ def test_both_transforms_are_the_models_own(shipped):
         assert speech.tolist() == shipped.vad(waveform).tolist()
 
 
-def test_pt2_is_the_same_to_the_last_bits(small, tmp_path):
-    export.to_pt2(small, tmp_path / "a.pt2", tta=False)
-    program = torch.export.load(tmp_path / "a.pt2").module()
+def test_pt2_is_the_same_to_the_last_bits(small, pt2_file):
+    program = torch.export.load(pt2_file).module()
     for clips, samples in ((1, 800), (32, 20_000), (2, 100_001)):
         waveform = sounds(clips, samples)
         with torch.inference_mode():
@@ -186,7 +319,7 @@ def test_a_hub_folder_holds_the_model_and_its_card(tmp_path, small):
         assert torch.equal(hub.load(tmp_path, "cpu")(waveform), shipped(waveform))
     metadata = yaml.safe_load((tmp_path / "README.md").read_text().split("---\n")[1])
     assert metadata["pipeline_tag"] == "audio-classification"
-    assert metadata["license"] == "cc-by-nc-sa-4.0"
+    assert metadata["license"] == hub.LICENCES[export.licence_of(*loaded_default())]
     hub.write(tmp_path, small, Provenance({"name": "stratified", "fold": 0}, "a" * 64, 0), "my own")
     assert yaml.safe_load((tmp_path / "README.md").read_text().split("---\n")[1])["license_name"] == "my own"
     (tmp_path / "config.json").write_text("{}")
@@ -198,6 +331,7 @@ def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path, small, capsys,
     for arguments, message in (
         (["a.txt"], "must end in .onnx or .pt2"),
         (["missing.pth", "a.onnx"], "missing.pth: no such checkpoint"),
+        (["--speaker", "a.pt2"], "--speaker is for an .onnx file"),
     ):
         assert export.main(arguments) == 2
         said = capsys.readouterr().err.strip()
@@ -220,4 +354,4 @@ def test_the_ten_lines_of_the_page_work(exported, tmp_path, monkeypatch, capsys)
     soundfile.write(tmp_path / "clip.wav", load(SAMPLE, SAMPLE_RATE).numpy(), SAMPLE_RATE)
     monkeypatch.chdir(tmp_path)
     exec(block, {})
-    assert capsys.readouterr().out == "angry\n"
+    assert capsys.readouterr().out == f"{ser_gpu.load_model(device='cpu').predict(SAMPLE).emotion}\n"
