@@ -9,12 +9,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ser_gpu.audio.error import AudioError
-from ser_gpu.checkpoint import load_model
 from ser_gpu.cli import common, console
 from ser_gpu.extras import extra
 from ser_gpu.prediction import Prediction
+from ser_gpu.timeline.answers import answers_of
 from ser_gpu.timeline.stream import Stream
-from ser_gpu.timeline.torch_answers import TorchAnswers
 
 STEP_SECONDS = 0.5
 FORMATS = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4", "u8": "u1"}
@@ -30,10 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     listener = _Microphone() if args.format is None else _StandardInput(args)
-    model = load_model(args.weights, common.device(args.device))
+    model = common.model(args.weights, args.device)
+    voice = common.voice(args.voice, model) if args.voice else None
     show = _Shown(in_place=sys.stdout.isatty() and not args.json)
     try:
-        listen(Stream(TorchAnswers(model), listener.rate, listener.name), listener, show)
+        listen(Stream(answers_of(model, voice), listener.rate, listener.name), listener, show)
     except KeyboardInterrupt:  # the way to end it
         pass
     finally:
@@ -156,7 +156,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--rate", type=common.positive_int, default=16_000, help="Hz of standard input (default: %(default)s)")
     add("--channels", type=int, choices=range(1, 9), default=1, help="of standard input (default: %(default)s)")
     add("--json", action="store_true", help="an object a line on a terminal too")
-    add("--weights", help="checkpoint (default: the shipped one)")
+    add("--voice", metavar="FILE", help="the speaker's voice, as ser-gpu enrol wrote it with the same checkpoint")
+    add("--weights", help="checkpoint, or .onnx file of ser-gpu export (default: the shipped one)")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     return parser
 

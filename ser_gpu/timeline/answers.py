@@ -1,8 +1,14 @@
 """Answers: what a timeline asks of a model. Whoever has these few methods has a timeline, with or without torch."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ser_gpu.model import SpeechEmotionModel
+    from ser_gpu.onnx import OnnxModel
+    from ser_gpu.voice import Voice
 
 
 class Answers(Protocol):
@@ -33,3 +39,24 @@ class Answers(Protocol):
 
         Shape: [T] float32 -> [C].
         """
+
+
+def answers_of(model: "SpeechEmotionModel | OnnxModel", voice: "Voice | Mapping[str, Voice] | None" = None) -> Answers:
+    """Of a model of either kind.
+
+    Args:
+        voice: who speaks; of several speakers, the voice of each by their name, and who is not there is nobody in
+            particular.
+
+    Raises:
+        VoiceError: a voice was enrolled with another model.
+    """
+    from ser_gpu.onnx import OnnxModel
+
+    if isinstance(model, OnnxModel):
+        from ser_gpu.timeline.onnx_answers import OnnxAnswers
+
+        return OnnxAnswers(model, voice)
+    from ser_gpu.timeline.torch_answers import TorchAnswers
+
+    return TorchAnswers(model, voice)

@@ -1,22 +1,28 @@
 """ser-gpu timeline FILE...: the emotions of recordings over time, as files, a picture, and a bar a minute."""
 
 import argparse
+import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ser_gpu.audio.error import AudioError
-from ser_gpu.checkpoint import load_model
 from ser_gpu.cli import common, console
 from ser_gpu.extras import extra
 from ser_gpu.timeline import formats, stretches
-from ser_gpu.timeline.answers import Answers
+from ser_gpu.timeline.answers import Answers, answers_of
 from ser_gpu.timeline.plot import clock
 from ser_gpu.timeline.segment import Segment, Timeline, merged
-from ser_gpu.timeline.torch_answers import TorchAnswers
+from ser_gpu.timeline.speakers import Speakers, read_rttm
+
+if TYPE_CHECKING:
+    from ser_gpu.model import SpeechEmotionModel
+    from ser_gpu.onnx import OnnxModel
+    from ser_gpu.voice import Voice
 
 STANDARD_INPUT = "-"
 _BAR = 30
@@ -32,13 +38,20 @@ def _run(args: argparse.Namespace) -> int:
     targets = {name: _targets(args, name) for name in args.files}
     if args.plot:
         extra("matplotlib", "figures")  # before an hour of work, not after it
-    answers = TorchAnswers(load_model(args.weights, common.device(args.device)))
+    speakers_of = {name: read_rttm(args.speakers, name) if args.speakers else None for name in args.files}
+    voice_files = _voice_files(args, speakers_of.values())
+    model = common.model(args.weights, args.device)
+    voices = {speaker: common.voice(path, model) for speaker, path in voice_files.items()}
     streams = args.format == ("jsonl",) and args.out is None
     failed = False
     for name in args.files:
+        speakers = speakers_of[name]
+        voice = voices.get(None) or voices or None
         try:
             with common.quiet_decoders():
-                timeline, whole = _listen(answers, name, args.step, streams)
+                if args.own_voice:
+                    voice = _own_voice(model, name, speakers)
+                timeline, whole = _listen(answers_of(model, voice), name, args.step, streams, speakers)
         except AudioError as error:
             failed = True
             print(f"error: {error}", file=sys.stderr, flush=True)
@@ -50,10 +63,28 @@ def _run(args: argparse.Namespace) -> int:
     return common.SOME_FAILED if failed else common.DONE
 
 
-def _listen(answers: Answers, name: str, step: float, streams: bool) -> tuple[Timeline, bool]:
+def _own_voice(
+    model: "SpeechEmotionModel | OnnxModel", name: str, speakers: Speakers | None
+) -> "Voice | dict[str, Voice]":
+    from ser_gpu.model import SpeechEmotionModel
+    from ser_gpu.timeline.own_voice import own_voice
+
+    if not isinstance(model, SpeechEmotionModel):
+        raise ValueError("--own-voice: an .onnx file enrols nobody here, name a .pth checkpoint")
+    with console.err.status(f"Enrolling {_short(name)}"):
+        voice = own_voice(model, name, speakers=speakers)
+    for speaker, each in voice.items() if speakers else [(None, voice)]:
+        for note in each.notes:
+            console.err.print(f"note: {speaker or name}: {note}")
+    return voice
+
+
+def _listen(
+    answers: Answers, name: str, step: float, streams: bool, speakers: Speakers | None
+) -> tuple[Timeline, bool]:
     """The timeline, and whether it is whole: Ctrl-C keeps what was heard."""
     recording = sys.stdin.buffer if name == STANDARD_INPUT else name
-    shown_name, parts = stretches(answers, recording)
+    shown_name, parts = stretches(answers, recording, speakers=speakers)
     found: list[Segment] = []
     seconds, whole = 0.0, True
 
@@ -92,26 +123,36 @@ def _write(
 
 
 def show(timeline: Timeline) -> None:
-    """A bar a minute in the terminal: how much of it is speech, and its emotions."""
+    """A bar a minute in the terminal: how much of it is speech, and its emotions; then a line for each speaker."""
     spoken = sum(segment.seconds for segment in timeline.segments if segment.speech)
     console.out.print(f"{timeline.name}: {clock(timeline.seconds)}, {clock(spoken)} of it speech")
     for minute in range(int(max(timeline.seconds - 1e-9, 0) // 60) + 1):
         shares = minute_shares(timeline, minute)
-        seconds = sum(shares.values())
-        bar = "#" * round(_BAR * min(1.0, seconds / 60))
-        named = ", ".join(f"{emotion} {share / seconds:.0%}" for emotion, share in list(shares.items())[:3])
-        console.out.print(f"{clock(60 * minute):>8}  {bar:{_BAR}}  {named or 'nobody speaks'}")
+        bar = "#" * round(_BAR * min(1.0, sum(shares.values()) / 60))
+        console.out.print(f"{clock(60 * minute):>8}  {bar:{_BAR}}  {_named(shares) or 'nobody speaks'}")
+    for speaker in timeline.speakers:
+        shares = _seconds_by_emotion(each for each in timeline.segments if each.speaker == speaker)
+        console.out.print(f"{speaker}: {clock(sum(shares.values()))}  {_named(shares)}", markup=False)
 
 
 def minute_shares(timeline: Timeline, minute: int) -> dict[str, float]:
     """Seconds of each emotion in a minute, the longest first."""
-    start, end = 60 * minute, 60 * (minute + 1)
+    return _seconds_by_emotion(timeline.segments, 60 * minute, 60 * (minute + 1))
+
+
+def _seconds_by_emotion(segments: Iterable[Segment], start: float = 0.0, end: float = math.inf) -> dict[str, float]:
     shares: dict[str, float] = {}
-    for segment in timeline.segments:
+    for segment in segments:
         overlap = min(end, segment.end) - max(start, segment.start)
         if segment.speech and overlap > 0:
             shares[segment.emotion] = shares.get(segment.emotion, 0.0) + overlap
     return dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+
+def _named(shares: dict[str, float]) -> str:
+    """The three longest of them, in percent."""
+    total = sum(shares.values())
+    return ", ".join(f"{emotion} {share / total:.0%}" for emotion, share in list(shares.items())[:3])
 
 
 def _progress() -> Progress:
@@ -172,6 +213,25 @@ def _plot_path(args: argparse.Namespace, name: str) -> Path:
     return Path(args.plot) if len(args.files) == 1 else Path(args.plot) / f"{Path(name).stem}.png"
 
 
+def _voice_files(args: argparse.Namespace, speakers: Iterable[Speakers | None]) -> dict[str | None, str]:
+    """The file of each speaker whom --voice names; of None, where it names one file and no speaker."""
+    if args.own_voice and STANDARD_INPUT in args.files:
+        raise ValueError("--own-voice: standard input cannot be read twice, save it as a file")
+    texts = args.voice or []
+    if len(texts) == 1 and "=" not in texts[0]:
+        return {None: texts[0]}
+    pairs = [text.partition("=")[::2] for text in texts]
+    names = [name for name, path in pairs]
+    if texts and not args.speakers:
+        raise ValueError("--voice NAME=FILE says who is who in --speakers, and there is none; name one FILE")
+    if not all(name and path for name, path in pairs) or len(set(names)) < len(names):
+        raise ValueError("--voice: of several speakers, name each once, as NAME=FILE")
+    known = dict.fromkeys(name for each in speakers if each for name in each.names)
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"--voice {unknown[0]}: {args.speakers} has only {', '.join(known)}")
+    return dict(pairs)
+
+
 def _formats(text: str) -> tuple[str, ...]:
     """An argparse type: names of formats, with commas between."""
     names = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",") if name.strip()))
@@ -203,7 +263,21 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", metavar="FILE", help="where to; of several recordings a folder (default: standard output)")
     add("--plot", metavar="PNG", help="also draw it; of several recordings into this folder")
     add("--step", type=_step, default=0.5, metavar="SECONDS", help="of the picture's grid (default: %(default)s)")
-    add("--weights", help="checkpoint (default: the shipped one)")
+    voice = parser.add_mutually_exclusive_group()
+    voice.add_argument(
+        "--voice",
+        metavar="[NAME=]FILE",
+        action="append",
+        help="who speaks, as ser-gpu enrol wrote it with the same checkpoint; of --speakers, once for each NAME",
+    )
+    voice.add_argument(
+        "--own-voice",
+        action="store_true",
+        help="enrol the recording's own speech first, with --speakers that of each. Only where one speaker talks, or "
+        "--speakers says who does; and only varied speech: who is angry all the time is made neutral",
+    )
+    add("--speakers", metavar="RTTM", help="who speaks when, from any diarization tool; each speaker is answered apart")
+    add("--weights", help="checkpoint, or .onnx file of ser-gpu export (default: the shipped one)")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     return parser
 

@@ -12,7 +12,7 @@
 | audacity   | .txt      | Audacity: File, Import, Labels                      |
 
 Times are seconds to a millisecond. Subtitles, RTTM and labels hold what is spoken; the others say also where nobody
-speaks.
+speaks. Where it is known who speaks, all of them say it, too.
 """
 
 import csv
@@ -76,29 +76,31 @@ def as_csv(timeline: Timeline) -> str:
     """A row a segment; what a pause does not have stays empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["start", "end", "speech", "emotion", "confidence", *timeline.labels])
+    who = ["speaker"] if timeline.speakers else []
+    writer.writerow(["start", "end", "speech", *who, "emotion", "confidence", *timeline.labels])
     for segment in timeline.segments:
         shares = [segment.confidence, *segment.probabilities.values()] if segment.speech else []
         empty = [""] * (1 + len(timeline.labels) - len(shares))
         numbers = [f"{share:.4f}" for share in shares]
         times = [f"{segment.start:.3f}", f"{segment.end:.3f}"]
-        writer.writerow([*times, int(segment.speech), segment.emotion or "", *numbers, *empty])
+        speaker = [segment.speaker or ""] * len(who)
+        writer.writerow([*times, int(segment.speech), *speaker, segment.emotion or "", *numbers, *empty])
     return text.getvalue()
 
 
 def as_rttm(timeline: Timeline) -> str:
-    """A line a segment with speech; names have no spaces there."""
+    """A line a segment with speech. It is of the emotion, or of "speaker_emotion"; names have no spaces there."""
     name = re.sub(r"\s+", "_", Path(timeline.name).stem) or "recording"
     return "".join(
         f"SPEAKER {name} 1 {segment.start:.3f} {segment.seconds:.3f} <NA> <NA> "
-        f"{re.sub(r'[ ]+', '_', segment.emotion)} {segment.confidence:.3f} <NA>\n"
+        f"{_in_one_word(segment)} {segment.confidence:.3f} <NA>\n"
         for segment in _spoken(timeline)
     )
 
 
 def as_vtt(timeline: Timeline) -> str:
-    """WebVTT subtitles."""
-    cues = (f"{_clock(s.start, '.')} --> {_clock(s.end, '.')}\n{_said(s)}\n" for s in _spoken(timeline))
+    """WebVTT subtitles; who speaks is their voice, <v NAME>."""
+    cues = (f"{_clock(s.start, '.')} --> {_clock(s.end, '.')}\n{_voiced(s)}\n" for s in _spoken(timeline))
     return "\n".join(["WEBVTT\n", *cues])
 
 
@@ -112,22 +114,24 @@ def as_srt(timeline: Timeline) -> str:
 
 
 def as_textgrid(timeline: Timeline) -> str:
-    """A TextGrid with one tier, `emotion`; a pause is an interval without text."""
+    """A TextGrid with one tier, `emotion`, and where it is known `speaker`; a pause is an interval without text."""
     end = f"{timeline.seconds:.3f}"
+    tiers = ["emotion", "speaker"] if timeline.speakers else ["emotion"]
     lines = [
         *('File type = "ooTextFile"', 'Object class = "TextGrid"', ""),
-        *("xmin = 0", f"xmax = {end}", "tiers? <exists>", "size = 1", "item []:", "    item [1]:"),
-        *('        class = "IntervalTier"', '        name = "emotion"', "        xmin = 0", f"        xmax = {end}"),
-        f"        intervals: size = {len(timeline.segments)}",
+        *("xmin = 0", f"xmax = {end}", "tiers? <exists>", f"size = {len(tiers)}", "item []:"),
     ]
-    for number, segment in enumerate(timeline.segments, 1):
-        text = (segment.emotion or "").replace('"', '""')
+    for place, tier in enumerate(tiers, 1):
         lines += [
-            f"        intervals [{number}]:",
-            f"            xmin = {segment.start:.3f}",
-            f"            xmax = {segment.end:.3f}",
-            f'            text = "{text}"',
+            *(f"    item [{place}]:", '        class = "IntervalTier"', f'        name = "{tier}"'),
+            *("        xmin = 0", f"        xmax = {end}", f"        intervals: size = {len(timeline.segments)}"),
         ]
+        for number, segment in enumerate(timeline.segments, 1):
+            text = (getattr(segment, tier) or "").replace('"', '""')
+            lines += [
+                *(f"        intervals [{number}]:", f"            xmin = {segment.start:.3f}"),
+                *(f"            xmax = {segment.end:.3f}", f'            text = "{text}"'),
+            ]
     return "\n".join(lines) + "\n"
 
 
@@ -154,7 +158,20 @@ def _spoken(timeline: Timeline) -> Iterator[Segment]:
 
 
 def _said(segment: Segment) -> str:
-    return f"{segment.emotion} {segment.confidence:.0%}"
+    who = "" if segment.speaker is None else f"{segment.speaker}: "
+    return f"{who}{segment.emotion} {segment.confidence:.0%}"
+
+
+def _voiced(segment: Segment) -> str:
+    if segment.speaker is None:
+        return _said(segment)
+    name = re.sub(r"[<>&\s]+", " ", segment.speaker).strip()
+    return f"<v {name}>{segment.emotion} {segment.confidence:.0%}"
+
+
+def _in_one_word(segment: Segment) -> str:
+    names = [name for name in (segment.speaker, segment.emotion) if name is not None]
+    return re.sub(r"\s+", "_", "_".join(names))
 
 
 def _clock(seconds: float, point: str) -> str:

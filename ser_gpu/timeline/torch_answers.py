@@ -40,7 +40,7 @@ class TorchAnswers:
     @torch.inference_mode()
     def of_stretch(self, samples: np.ndarray, speaker: str | None = None) -> np.ndarray:
         """Shape: [T] float32 -> [C]."""
-        waveform = torch.from_numpy(self._at_model_rate(level(samples))).to(self.model.device)
+        waveform = torch.from_numpy(self.at_model_rate(level(samples))).to(self.model.device)
         logits = self.model(waveform[None], voice=self._voice_of(speaker))
         return self.model.probabilities(logits)[0].cpu().numpy()
 
@@ -55,5 +55,6 @@ class TorchAnswers:
     def _voice_of(self, speaker: str | None) -> Voice | None:
         return self.voice.get(speaker) if isinstance(self.voice, Mapping) else self.voice
 
-    def _at_model_rate(self, waveform: np.ndarray) -> np.ndarray:
+    def at_model_rate(self, waveform: np.ndarray) -> np.ndarray:
+        """Shape: [T] at 16 kHz -> [T'] at the rate of the model."""
         return np.concatenate(list(resampled(iter([waveform]), SpeechProbability.sample_rate, self.sample_rate)))

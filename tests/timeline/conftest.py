@@ -46,6 +46,19 @@ def timeline() -> Timeline:
     return Timeline("my talk.wav", 62.25, LABELS, parts)
 
 
+@pytest.fixture
+def call() -> Timeline:
+    """Two speakers in turn."""
+    parts = (
+        spoken(0.0, 1.5, {"neutral": 0.1, "happy": 0.7, "sad": 0.2}, "alice"),
+        spoken(1.5, 3.0, {"neutral": 0.2, "happy": 0.6, "sad": 0.2}, "bob <b>"),
+        silent(3.0, 4.0),
+        spoken(4.0, 6.0, {"neutral": 0.25, "happy": 0.15, "sad": 0.6}, "alice"),
+        spoken(6.0, 7.0, {"neutral": 0.25, "happy": 0.15, "sad": 0.6}),
+    )
+    return Timeline("call.wav", 7.0, LABELS, parts)
+
+
 def speech_like(seconds: float, seed: int = 0) -> np.ndarray:
     """Noise in syllables and phrases, with pauses between."""
     random = np.random.default_rng(seed)

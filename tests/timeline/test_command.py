@@ -3,16 +3,20 @@ import json
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+from ser_gpu import adapt
 from ser_gpu import timeline as package
+from ser_gpu.cli import common
 from ser_gpu.extras import MissingExtraError
 from ser_gpu.timeline import command
+from ser_gpu.timeline.own_voice import own_voice
 from tests.timeline.conftest import RATE, speech_like
 
 
 @pytest.fixture
 def talk(tmp_path, small_model, loud_is_speech, monkeypatch):
-    monkeypatch.setattr(command, "load_model", lambda *_: small_model)
+    monkeypatch.setattr(common, "model", lambda *_: small_model)
     soundfile.write(tmp_path / "talk.wav", speech_like(9.0), RATE)
     return tmp_path / "talk.wav"
 
@@ -51,8 +55,8 @@ def test_several_files_go_into_a_folder(talk, tmp_path):
 
 
 def test_interruption_keeps_what_was_done(talk, tmp_path, monkeypatch, capsys):
-    def stopped(answers, recording):
-        name, parts = package.stretches(answers, recording)
+    def stopped(answers, recording, **options):
+        name, parts = package.stretches(answers, recording, **options)
 
         def until():
             for seconds, segments in parts:
@@ -117,3 +121,77 @@ def test_pipe_gives_the_same_segments(talk, small_model):
     assert from_stream.stretches == small_model.timeline(talk).stretches
     samples, rate = soundfile.read(talk, dtype="float32")
     assert small_model.timeline((rate, np.asarray(samples))).stretches == from_stream.stretches
+
+
+@pytest.fixture
+def rttm(tmp_path):
+    lines = (
+        f"SPEAKER talk 1 {at} 3.0 <NA> <NA> {who} <NA> <NA>\n" for at, who in ((0, "alice"), (3, "bob"), (6, "alice"))
+    )
+    (tmp_path / "talk.rttm").write_text("".join(lines))
+    return str(tmp_path / "talk.rttm")
+
+
+@pytest.fixture
+def alice(tmp_path, small_model):
+    windows = 0.1 * torch.randn(20, 48_000, generator=torch.Generator().manual_seed(0))
+    adapt.of_windows(small_model, [windows]).save(tmp_path / "alice.voice")
+    return str(tmp_path / "alice.voice")
+
+
+def segments_of(path):
+    return json.loads(path.read_text())["segments"]
+
+
+def test_speakers_are_answered_apart(talk, rttm, tmp_path, capsys):
+    assert package.main([str(talk), "--speakers", rttm]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in shown[-2:]] == ["alice", "bob"]
+    assert package.main([str(talk), "--speakers", rttm, "--out", str(tmp_path / "a.json")]) == 0
+    assert {each["speaker"] for each in segments_of(tmp_path / "a.json") if each["speech"]} == {"alice", "bob"}
+
+
+def test_a_voice_is_of_all_or_of_one_speaker(talk, rttm, alice, tmp_path):
+    nobody, one, both, of_all = (tmp_path / f"{name}.json" for name in ("nobody", "one", "both", "all"))
+    assert package.main([str(talk), "--speakers", rttm, "--out", str(nobody)]) == 0
+    assert package.main([str(talk), "--speakers", rttm, "--voice", f"alice={alice}", "--out", str(one)]) == 0
+    voices = ["--voice", f"alice={alice}", "--voice", f"bob={alice}"]
+    assert package.main([str(talk), "--speakers", rttm, *voices, "--out", str(both)]) == 0
+    assert package.main([str(talk), "--speakers", rttm, "--voice", alice, "--out", str(of_all)]) == 0
+    assert segments_of(both) == segments_of(of_all)
+
+    def of(path, name):
+        return [each["probabilities"] for each in segments_of(path) if each.get("speaker") == name]
+
+    assert of(one, "bob") == of(nobody, "bob") != of(both, "bob")
+    assert of(one, "alice") == of(both, "alice") != of(nobody, "alice")
+
+
+def test_own_voice_is_enrolled_first(talk, small_model, tmp_path, capsys):
+    assert package.main([str(talk), "--own-voice", "--out", str(tmp_path / "own.json")]) == 0
+    assert "may not help" in capsys.readouterr().err
+    own = small_model.timeline(talk, voice=own_voice(small_model, talk))
+    assert segments_of(tmp_path / "own.json") == json.loads(command.formats.as_json(own))["segments"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["-", "--own-voice"], "--own-voice: standard input cannot be read twice"),
+        (["talk.wav", "--voice", "bob=ALICE"], "and there is none"),
+        (["talk.wav", "--speakers", "RTTM", "--voice", "carol=ALICE"], "--voice carol: RTTM has only alice, bob"),
+        (["talk.wav", "--speakers", "RTTM", "--voice", "bob=ALICE", "--voice", "bob=ALICE"], "name each once"),
+        (
+            ["talk.wav", "--speakers", "RTTM", "--voice", "bob=ALICE", "--voice", "ALICE"],
+            "name each once, as NAME=FILE",
+        ),
+        (["talk.wav", "--speakers", "talk.wav"], "is no text, so no RTTM"),
+        (["talk.wav", "--voice", "missing.voice"], "missing.voice: no such voice"),
+    ],
+)
+def test_bad_speakers_and_voices_are_one_line(talk, rttm, alice, tmp_path, monkeypatch, capsys, arguments, problem):
+    monkeypatch.chdir(tmp_path)
+    assert package.main([text.replace("ALICE", alice).replace("RTTM", rttm) for text in arguments]) == 2
+    error = capsys.readouterr().err.strip()
+    assert problem.replace("RTTM", rttm) in error or problem in error
+    assert "\n" not in error

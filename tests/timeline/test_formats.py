@@ -89,3 +89,36 @@ def test_unknown_format_is_refused(timeline, tmp_path):
     with pytest.raises(ValueError, match=r"no format has the suffix '\.xml'"):
         save(timeline, tmp_path / "talk.xml")
     assert not list(tmp_path.iterdir())
+
+
+def test_every_format_says_who_speaks(call):
+    said = [(s.speaker, s.emotion) for s in spoken(call)]
+    assert said == [("alice", "happy"), ("bob <b>", "happy"), ("alice", "sad"), (None, "sad")]
+    segments = json.loads(FORMATS["json"](call))["segments"]
+    assert [(s.get("speaker"), s["emotion"]) for s in segments if s["speech"]] == said
+    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"](call))))
+    assert [(row["speaker"] or None, row["emotion"]) for row in rows if row["speech"] == "1"] == said
+    names = [row.split(" ")[7] for row in FORMATS["rttm"](call).splitlines()]
+    assert names == ["alice_happy", "bob_<b>_happy", "alice_sad", "sad"]
+    assert [row.split("\t")[2] for row in FORMATS["audacity"](call).splitlines()] == [
+        *("alice: happy 70%", "bob <b>: happy 60%", "alice: sad 60%", "sad 60%")
+    ]
+
+
+def test_webvtt_has_a_voice_for_each_speaker(call):
+    webvtt = pytest.importorskip("webvtt")
+    captions = webvtt.from_buffer(io.StringIO(FORMATS["vtt"](call)), format="vtt")
+    assert [caption.voice for caption in captions] == ["alice", "bob b", "alice", None]
+    assert [caption.text for caption in captions] == ["happy 70%", "happy 60%", "sad 60%", "sad 60%"]
+
+
+def test_textgrid_has_a_tier_of_speakers(call, tmp_path):
+    praatio = pytest.importorskip("praatio.textgrid")
+    save(call, tmp_path / "call.TextGrid")
+    grid = praatio.openTextgrid(str(tmp_path / "call.TextGrid"), includeEmptyIntervals=True)
+    assert grid.tierNames == ("emotion", "speaker")
+    labels = [[entry.label for entry in grid.getTier(name).entries] for name in grid.tierNames]
+    assert labels == [
+        [segment.emotion or "" for segment in call.segments],
+        [segment.speaker or "" for segment in call.segments],
+    ]

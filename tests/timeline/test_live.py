@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from ser_gpu import live
+from ser_gpu.cli import common
 from tests.timeline.conftest import RATE, speech_like
 
 
 @pytest.fixture
 def pcm(small_model, loud_is_speech, monkeypatch):
-    monkeypatch.setattr(live, "load_model", lambda *_: small_model)
+    monkeypatch.setattr(common, "model", lambda *_: small_model)
 
     def give(content: bytes):
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))

@@ -8,12 +8,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ser_gpu import adapt
 from ser_gpu.audio.error import AudioError
+from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.prediction import NoSpeechError
+from ser_gpu.timeline.own_voice import _Thinned, own_voice
+from ser_gpu.timeline.speakers import Speakers, Turn
+from ser_gpu.voice import VoiceError
 from tests.timeline.conftest import RATE, LoudIsSpeech, speech_like
 
 
-def streamed(model, waveform, sizes, rate=RATE):
-    stream, found, at = model.stream(rate), [], 0
+def streamed(model, waveform, sizes, rate=RATE, voice=None):
+    stream, found, at = model.stream(rate, voice), [], 0
     for size in sizes:
         found += stream.push(waveform[at : at + size])
         at += size
@@ -44,6 +50,83 @@ def test_chunks_of_any_size_give_the_same_segments(small_model, seed, seconds, s
     assert whole[0].start == 0.0
     assert whole[-1].end == pytest.approx(len(waveform) / rate, abs=1e-4)  # the next sample at 16 kHz
     assert all(before.end == after.start for before, after in itertools.pairwise(whole))
+
+
+@pytest.fixture(scope="module")
+def voice(small_model):
+    windows = 0.1 * torch.randn(20, 48_000, generator=torch.Generator().manual_seed(0))
+    return adapt.of_windows(small_model, [windows])
+
+
+@pytest.mark.usefixtures("_loud")
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 1_000), st.floats(0.5, 12.0), st.lists(st.integers(0, 40_000), max_size=8))
+def test_chunks_of_any_size_give_the_same_segments_with_a_voice(small_model, voice, seed, seconds, sizes):
+    waveform = speech_like(seconds, seed)
+    whole = small_model.timeline(waveform, voice=voice).stretches
+    assert tuple(streamed(small_model, waveform, sizes, voice=voice)) == whole
+    if any(segment.speech for segment in whole):
+        assert whole != small_model.timeline(waveform).stretches
+
+
+@pytest.mark.usefixtures("_loud")
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 1_000), st.floats(1.0, 12.0), st.lists(st.floats(0.1, 3.0), max_size=8))
+def test_each_stretch_has_one_speaker_and_their_voice(small_model, voice, seed, seconds, turns):
+    starts = list(itertools.accumulate(turns, initial=0.0))
+    names = itertools.cycle(["alice", "bob"])
+    speakers = Speakers(
+        Turn(start, end, name) for (start, end), name in zip(itertools.pairwise(starts), names, strict=False)
+    )
+    waveform = speech_like(seconds, seed)
+    found = small_model.timeline(waveform, voice={"bob": voice}, speakers=speakers)
+    assert found.stretches[0].start == 0.0
+    assert all(before.end == after.start for before, after in itertools.pairwise(found.stretches))
+    for segment in found.stretches:
+        assert segment.speaker == (speakers.of(segment.start, segment.end) if segment.speech else None)
+    nobody = small_model.timeline(waveform, speakers=speakers)
+    for segment, without in zip(found.stretches, nobody.stretches, strict=True):
+        assert (segment == without) == (segment.speaker != "bob")
+    for segment in found.segments:
+        inside = [each for each in found.stretches if each.speech and segment.start <= each.start < segment.end]
+        assert {each.speaker for each in inside} <= {segment.speaker}
+
+
+def test_voice_of_another_model_is_refused(small_model, voice):
+    torch.manual_seed(1)
+    other = SpeechEmotionModel(small_model.config).eval()
+    for bad in (voice, {"alice": voice}):
+        with pytest.raises(VoiceError, match="enrolled with another model"):
+            other.timeline(np.zeros(RATE, np.float32), voice=bad)
+    with pytest.raises(VoiceError, match="enrolled with another model"):
+        other.stream(voice=voice)
+
+
+def test_own_voice_is_that_of_the_recording(small_model, loud_is_speech):
+    waveform = speech_like(24.0, 1)
+    own = own_voice(small_model, waveform)
+    assert 8 < own.seconds < 24
+    assert small_model.timeline(waveform, voice=own).stretches != small_model.timeline(waveform).stretches
+    speakers = Speakers([Turn(0.0, 12.0, "alice"), Turn(12.0, 24.0, "bob")])
+    each = own_voice(small_model, waveform, speakers=speakers)
+    assert set(each) == {"alice", "bob"}
+    assert not np.array_equal(each["alice"].mean, each["bob"].mean)
+
+
+def test_own_voice_of_hours_is_of_windows_from_all_of_them(small_model):
+    thinned = _Thinned()
+    for number in range(1_000):
+        thinned.take(number, 2.0)
+    assert thinned.seconds == 2_000
+    assert len(thinned.kept) <= 192
+    assert thinned.kept[0] == 0
+    assert thinned.kept[-1] >= 990
+    assert len(set(np.diff(thinned.kept))) == 1
+
+
+def test_own_voice_of_silence_is_one_line(small_model):
+    with pytest.raises(NoSpeechError, match="audio: too little speech to enrol"):
+        own_voice(small_model, np.zeros(3 * RATE, np.float32))
 
 
 def test_short_recording_is_answered_as_predict_does(small_model, loud_is_speech, monkeypatch):
