@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from benchmarks import augment, export, figures, files, frontend, latency, pipeline, scale, summary, training
+from benchmarks import augment, export, figures, files, frontend, latency, live, pipeline, scale, summary, training
 from benchmarks.tables import TableForm
 from experiments import markdown
 from ser_gpu.cli import console
@@ -18,6 +18,7 @@ SUBJECTS = {
     "augment": augment,
     "pipeline": pipeline,
     "latency": latency,
+    "live": live,
     "files": files,
     "training": training,
     "scale": scale,

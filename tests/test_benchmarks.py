@@ -146,3 +146,9 @@ def test_goal_memory_is_constant_and_the_rate_flat(committed):
     assert stream[-1]["clips"] >= 10**5
     assert max(rates) < 1.1 * min(rates)
     assert stream[-1]["megabytes"] < 1.05 * stream[0]["megabytes"] < 2_000
+
+
+def test_live_answers_within_the_step_by_the_clock_of_the_processor(tmp_path):
+    wall, processor = quick("live", tmp_path)["tables"]["answer"]
+    assert (wall["clock"], processor["clock"]) == ("wall", "processor")
+    assert processor["median_ms"] < 500  # else it could not keep up; the goal, 100 ms, is for a quiet machine
