@@ -1,6 +1,7 @@
 """python -m experiments.shrinkage CHECKPOINTS: how many windows of a speaker should weigh as much as the population.
 
-Validation speakers are enrolled with unlabelled clips, and `ser_gpu.enrolment.POPULATION_WINDOWS` is varied.
+Validation speakers are enrolled with unlabelled clips, and `ser_gpu.enrolment.POPULATION_WINDOWS` is varied. Beside the
+scores stands by what the logits should be multiplied, for `ser_gpu.enrolment.SHARPENING`.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from ser_gpu.files import write_json
 
 POPULATIONS = (0.0, 4.0, 8.0, 16.0, 32.0)
 COUNTS = (2, 4, 8, 16)
+SCORES = ("uar", "log_loss", "sharpness")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,7 +55,7 @@ def _measure(args: argparse.Namespace) -> int:
                         scores.setdefault((population, count), []).append(score)
     rows = [
         {"population_windows": population, "clips": count}
-        | {name: fmean(each[name] for each in found) for name in ("uar", "log_loss")}
+        | {name: fmean(each[name] for each in found) for name in SCORES}
         for (population, count), found in scores.items()
     ]
     result = {"trainings": len(args.checkpoints), "draws": args.draws, "environment": environment.describe(device)}
@@ -67,13 +69,13 @@ def _measure(args: argparse.Namespace) -> int:
 
 @contextmanager
 def weighing(population: float) -> Iterator[None]:
-    """Enrolment with another weight of the population."""
-    before = enrolment.POPULATION_WINDOWS
-    enrolment.POPULATION_WINDOWS = population
+    """Enrolment with another weight of the population, and answers that are as sure as they are without a voice."""
+    before = enrolment.POPULATION_WINDOWS, enrolment.SHARPENING
+    enrolment.POPULATION_WINDOWS, enrolment.SHARPENING = population, 0.0
     try:
         yield
     finally:
-        enrolment.POPULATION_WINDOWS = before
+        enrolment.POPULATION_WINDOWS, enrolment.SHARPENING = before
 
 
 def _score(every: Sequence[SpeakerClips], clips: Sequence[Clip], labels: Sequence[str], count: int, draw: int) -> dict:
@@ -85,14 +87,18 @@ def _score(every: Sequence[SpeakerClips], clips: Sequence[Clip], labels: Sequenc
         truth += [labels.index(clips[row].emotion) for row in left]
         found.append(speaker.probabilities(left, speaker.voice(enrolled, is_labelled=False)))
     truth, logits = np.array(truth), torch.cat(found).clamp(min=1e-12).log().double().numpy()
-    return {"uar": metrics.headline(truth, logits.argmax(axis=1))["uar"], "log_loss": metrics.log_loss(truth, logits)}
+    return {
+        "uar": metrics.headline(truth, logits.argmax(axis=1))["uar"],
+        "log_loss": metrics.log_loss(truth, logits),
+        "sharpness": 1.0 / metrics.fit_temperature(logits, truth),
+    }
 
 
 def show(rows: Sequence[dict]) -> None:
     """A row a weight and number of clips."""
-    shown = console.table("Shrinkage of a voice", ("population, windows", "clips", "UAR", "log loss"))
+    shown = console.table("Shrinkage of a voice", ("population, windows", "clips", "UAR", "log loss", "sharpness"))
     for row in rows:
-        scores = (f"{row[name]:.3f}" for name in ("uar", "log_loss"))
+        scores = (f"{row[name]:.3f}" for name in SCORES)
         shown.add_row(f"{row['population_windows']:g}", str(row["clips"]), *scores)
     console.out.print(shown)
 

@@ -155,13 +155,14 @@ class SpeechEmotionModel(nn.Module):
         """
         dtype = next(self.cnn.parameters()).dtype
         if voice is None:
-            logits = self.cnn(spectrogram.to(dtype)).mean(dim=0)
-        else:
-            from ser_gpu.voice import of_clips  # as below: who asks for a voice has loaded it
+            return self.cnn(spectrogram.to(dtype)).mean(dim=0).unflatten(0, (-1, clips)).mean(dim=0)
+        from ser_gpu.voice import of_clips  # as below: who asks for a voice has loaded it
 
-            with speaker_norm.using(self.cnn, [each and each.statistics for each in of_clips(self, voice, clips)]):
-                logits = self.cnn(spectrogram.to(dtype)).mean(dim=0)
-        return logits.unflatten(0, (-1, clips)).mean(dim=0)
+        voices = of_clips(self, voice, clips)
+        with speaker_norm.using(self.cnn, [each and each.statistics for each in voices]):
+            logits = self.cnn(spectrogram.to(dtype)).mean(dim=0).unflatten(0, (-1, clips)).mean(dim=0)
+        sharpness = [1.0 if each is None else each.sharpness for each in voices]
+        return logits * torch.tensor(sharpness, device=logits.device, dtype=logits.dtype)[:, None]
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Softmax after the temperature that was fitted on validation clips.

@@ -102,7 +102,8 @@ class OnnxModel:
         if self._population:
             given |= self._population if voice is None else {"mean": voice.mean, "variance": voice.variance}
             given["weight"] = np.zeros(len(waveform), np.float32)
-        return tuple(self.session.run(["probabilities", "speech"], given))
+        probabilities, speech = self.session.run(["probabilities", "speech"], given)
+        return (probabilities if voice is None else _sharpened(probabilities, voice.sharpness)), speech
 
     def require(self, voice: Voice | None) -> None:
         """Raise unless the voice, if there is one, was enrolled with this model.
@@ -280,3 +281,12 @@ class OnnxModel:
         (sounds,) = np.nonzero(level - level.max() > -self._trim["top_db"])
         end = min((int(sounds[-1]) + 1) * hop, len(waveform))
         return min(int(sounds[0]) * hop, end - 1), end
+
+
+def _sharpened(probabilities: np.ndarray, sharpness: float) -> np.ndarray:
+    """As if the logits had been multiplied by it.
+
+    Shape: [B, C] -> [B, C].
+    """
+    powers = probabilities ** np.float32(sharpness)
+    return powers / powers.sum(axis=1, keepdims=True)

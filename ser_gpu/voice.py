@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ser_gpu import enrolment
 from ser_gpu.audio.error import printable
 from ser_gpu.files import replacing
 
@@ -65,6 +66,11 @@ class Voice:
         from ser_gpu.stages.speaker_norm import Statistics
 
         return Statistics(torch.from_numpy(self.mean), torch.from_numpy(self.variance))
+
+    @property
+    def sharpness(self) -> float:
+        """By what the model's logits are multiplied for this speaker, see `ser_gpu.enrolment.sharpness`."""
+        return enrolment.sharpness(self.windows, self.emotions)
 
     def save(self, path: str | Path) -> None:
         """Write the voice, some ten kilobytes; the file appears whole or not at all.

@@ -253,3 +253,14 @@ def test_windows_beyond_the_most_are_thinned(model, monkeypatch):
     monkeypatch.setattr(enrolment, "MOST_WINDOWS", 4)
     voice = model.enrol(recordings(1, count=8))
     assert voice.windows == 8
+
+
+def test_with_a_voice_the_answers_are_surer_by_the_speech_that_was_enrolled(model, alice, monkeypatch):
+    waveform = torch.stack([torch.from_numpy(clip[:16_000]).float() for _, clip in recordings(3, 2)])
+    found = model(waveform, voice=[alice, None])
+    sharpness = alice.sharpness
+    assert sharpness == pytest.approx(1 + enrolment.SHARPENING / 2), "8 windows weigh as much as the population"
+    monkeypatch.setattr(enrolment, "SHARPENING", 0.0)
+    plain = model(waveform, voice=[alice, None])
+    torch.testing.assert_close(found[0], sharpness * plain[0], atol=1e-5, rtol=1e-5)  # float32
+    torch.testing.assert_close(found[1], plain[1], atol=0, rtol=0)

@@ -117,7 +117,8 @@ class SpeakerClips:
         said = [self.emotions[i] for i in chosen] if is_labelled else None
         found = adapt.statistics(self.model, self.spectrogram[:, chosen], said)
         mean, variance = found.mean.numpy(), found.variance.numpy()
-        return Voice(mean, variance, model_hash(self.model), len(rows), len(chosen), float(len(chosen)))
+        hashed, emotions = model_hash(self.model), tuple(sorted({*(said or ())}))
+        return Voice(mean, variance, hashed, len(rows), len(chosen), float(len(chosen)), emotions)
 
     @torch.inference_mode()
     def probabilities(self, rows: Sequence[int], voice: Voice | None = None) -> torch.Tensor:
