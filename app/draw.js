@@ -1,4 +1,4 @@
-// What the page shows of a recording: waveform, spectrogram, bars, windows.
+// What the page shows of a recording: waveform, spectrogram, bars, segments.
 
 export function drawWaveform(canvas, samples) {
   const { width, height } = canvas;
@@ -57,13 +57,21 @@ export function showBars(table, probabilities) {
   );
 }
 
-export function showWindows(table, windows) {
+export function showSegments(strip, table, segments) {
+  strip.replaceChildren(
+    ...segments.map(({ start, end, speech, emotion }) => {
+      const part = document.createElement("div");
+      part.className = speech ? "speech" : "";
+      part.style.flex = `${end - start} 0 0`;
+      part.textContent = emotion ?? "";
+      return part;
+    }),
+  );
   table.tBodies[0].replaceChildren(
-    ...windows.map(({ start, end, emotion, confidence }) => {
+    ...segments.map(({ start, end, speech, emotion, confidence }) => {
       const row = document.createElement("tr");
-      for (const text of [`${start.toFixed(1)} to ${end.toFixed(1)}`, emotion, percent(confidence)]) {
-        row.insertCell().textContent = text;
-      }
+      const said = speech ? [emotion, percent(confidence)] : ["nobody speaks", ""];
+      for (const text of [`${start.toFixed(1)} to ${end.toFixed(1)}`, ...said]) row.insertCell().textContent = text;
       return row;
     }),
   );

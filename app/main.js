@@ -1,9 +1,11 @@
 // The page: recordings in, the emotion out.
 
 import { decode, resample, SHORTEST_SECONDS } from "./audio.js";
-import { drawSpectrogram, drawWaveform, percent, showBars, showWindows } from "./draw.js";
+import { drawSpectrogram, drawWaveform, percent, showBars, showSegments } from "./draw.js";
 import { listen, openMicrophone, record } from "./microphone.js";
 import { Model } from "./model.js";
+import { press, Teacher } from "./teach.js";
+import { RATE, SHORT_SECONDS, timeline } from "./timeline.js";
 
 const LIVE_SECONDS = 3;
 const LIVE_PAUSE_MS = 250;
@@ -14,6 +16,8 @@ const loading = Model.load();
 let recording = null;
 let listening = null;
 let last = null; // what is shown, for the downloads
+let turn = 0; // of the recordings; the answer to an earlier one is not shown any more
+let usesVoice = false;
 
 function say(text) {
   $("status").textContent = text;
@@ -48,28 +52,44 @@ async function answerFile(file) {
 }
 
 async function answer(samples, name) {
+  const mine = ++turn;
   const model = await loading;
   const seconds = samples.length / model.about.sample_rate;
   if (seconds < SHORTEST_SECONDS) throw new Error(`${name}: ${Math.round(1000 * seconds)} ms is too short, 50 ms is the least.`);
   const prediction = await model.predict(samples, (at, all) => {
     if (all > 4) say(`Listening: window ${at + 1} of ${all} …`);
   });
+  if (mine !== turn) return;
   if (!prediction) throw new Error(`${name}: no speech was found, only silence or other sounds.`);
-  await show(prediction, samples, name);
+  const segments = [{ start: 0, end: seconds, speech: true, ...prediction }];
+  await show(prediction, segments, samples, name);
+  if (seconds > SHORT_SECONDS) {
+    const heard = await resample(samples, model.about.sample_rate, RATE);
+    const found = await timeline(heard, model, (share) => mine === turn && say(`Over time: ${percent(share)} …`));
+    if (mine !== turn) return;
+    showOverTime(found);
+  }
   say("");
 }
 
-async function show(prediction, samples, name) {
+async function show(prediction, segments, samples, name) {
   const { about } = await loading;
   $("result").hidden = false;
   $("name").textContent = name;
   $("emotion").textContent = `${prediction.emotion}, ${percent(prediction.confidence)}`;
   showBars($("bars"), prediction.probabilities);
-  $("over-time").hidden = prediction.windows.length < 2;
-  showWindows($("windows"), prediction.windows);
-  last = { file: name, ...prediction };
+  $("over-time").hidden = true;
+  const seconds = samples.length / about.sample_rate;
+  last = { file: name, seconds, labels: about.labels, voice: usesVoice, ...prediction, segments };
   setDownloads();
   await draw(samples, about);
+}
+
+function showOverTime(segments) {
+  $("over-time").hidden = false;
+  showSegments($("strip"), $("segments"), segments);
+  last = { ...last, segments };
+  setDownloads();
 }
 
 async function draw(samples, about) {
@@ -85,12 +105,16 @@ async function draw(samples, about) {
   drawSpectrogram($("spectrogram"), bands, about.mel.top_db);
 }
 
+/** JSON and CSV with the names that ser-gpu timeline gives them. */
 function setDownloads() {
-  const labels = Object.keys(last.probabilities);
-  const line = (start, end, { emotion, confidence, probabilities }) =>
-    [start, end, emotion, confidence, ...labels.map((label) => probabilities[label])].join(",");
-  const rows = last.windows.map((window) => line(window.start, window.end, window));
-  const csv = [["start", "end", "emotion", "confidence", ...labels].join(","), ...rows].join("\n") + "\n";
+  const { labels } = last;
+  const share = (value) => value?.toFixed(4) ?? "";
+  const row = ({ start, end, speech, emotion, confidence, probabilities }) => [
+    ...[start.toFixed(3), end.toFixed(3), Number(speech), emotion ?? "", share(confidence)],
+    ...labels.map((label) => share(probabilities[label])),
+  ];
+  const head = ["start", "end", "speech", "emotion", "confidence", ...labels];
+  const csv = [head, ...last.segments.map(row)].map((line) => `${line.join(",")}\n`).join("");
   setDownload($("json"), JSON.stringify(last, null, 2), "application/json");
   setDownload($("csv"), csv, "text/csv");
 }
@@ -143,7 +167,10 @@ async function toggleLive() {
       const prediction = isLong ? await model.predict(samples) : null;
       if (listening !== mine) break;
       say(prediction ? `The last ${LIVE_SECONDS} seconds:` : "Listening: nobody speaks.");
-      if (prediction) await show(prediction, samples, "live");
+      if (prediction) {
+        const seconds = samples.length / model.about.sample_rate;
+        await show(prediction, [{ start: 0, end: seconds, speech: true, ...prediction }], samples, "live");
+      }
       await new Promise((resolve) => setTimeout(resolve, LIVE_PAUSE_MS));
     }
   } catch (error) {
@@ -152,11 +179,6 @@ async function toggleLive() {
     press($("live"), false, "Live");
     fail(error.message);
   }
-}
-
-function press(button, isPressed, text) {
-  button.setAttribute("aria-pressed", String(isPressed));
-  button.textContent = text;
 }
 
 async function trySample() {
@@ -180,11 +202,20 @@ for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
   });
 }
 
+async function stopAll() {
+  if (listening) await toggleLive();
+  if (recording) await toggleRecording();
+}
+
 loading.then(
-  ({ about, threads }) => {
+  async (model) => {
+    const { about, threads } = model;
     say("");
     const licence = about.licence ? `, ${about.licence}` : "";
     $("about").textContent = `Model: ${about.name}${licence}; ser_gpu ${about.ser_gpu}; threads: ${threads}.`;
+    $("sample").hidden = !about.sample;
+    const onChange = (isUsed) => (usesVoice = isUsed);
+    await new Teacher(model, { onStart: stopAll, onChange }).start();
     document.documentElement.dataset.ready = "true";
   },
   (error) => fail(`The model cannot be loaded: ${error.message}`),

@@ -9,7 +9,7 @@ export class Model {
     if (!response.ok) throw new Error("The model's description is missing.");
     const about = await response.json();
     const model = new Model(about);
-    model.threads = await model.call("load", { url: new URL("model.onnx", location.href).href });
+    model.threads = await model.call("load", { population: about.speaker?.population });
     return model;
   }
 
@@ -37,18 +37,27 @@ export class Model {
     });
   }
 
-  /** The mean over the windows with speech, and the answer to each of them; null where nobody speaks. */
+  /** The probabilities of one clip, and whether somebody speaks in it; of nobody in particular, without the voice. */
+  answer(samples, isOfNobody = false) {
+    return this.call("answer", { samples, isOfNobody });
+  }
+
+  /** Who speaks from now on; null is nobody in particular. */
+  use(voice) {
+    return this.call("use", { voice: voice && { mean: voice.mean, variance: voice.variance } });
+  }
+
+  /** The mean over the windows with speech; null where nobody speaks. */
   async predict(samples, onProgress = () => {}) {
     const windows = windowsOf(samples, this.about);
     const answers = [];
-    for (const [at, { start, seconds, samples: window }] of windows.entries()) {
+    for (const [at, { samples: window }] of windows.entries()) {
       onProgress(at, windows.length);
-      const { probabilities, speech } = await this.call("answer", { samples: window });
-      if (speech) answers.push({ start, end: start + seconds, ...this.named(probabilities) });
+      const { probabilities, speech } = await this.answer(window);
+      if (speech) answers.push(probabilities);
     }
     if (answers.length === 0) return null;
-    const mean = this.about.labels.map((label) => average(answers.map((answer) => answer.probabilities[label])));
-    return { ...this.named(mean), windows: answers };
+    return this.named(this.about.labels.map((_, i) => average(answers.map((answer) => answer[i]))));
   }
 
   named(shares) {

@@ -3,11 +3,16 @@
 import * as ort from "./ort/ort.wasm.bundle.min.mjs";
 import { logMel } from "./spectrogram.js";
 
+ort.env.logLevel = "error";
 ort.env.wasm.wasmPaths = { wasm: new URL("./ort/ort-wasm-simd-threaded.wasm", import.meta.url).href };
 // threads need cross-origin isolation; more than four gain nothing
 ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency ?? 1) : 1;
 
+const HIDDEN = 128; // of the detector of speech
 let session;
+let population; // mean and variance of nobody in particular; none where the model takes no voice
+let voice; // mean and variance of who speaks
+let detector; // loaded when a recording is long
 let waiting = Promise.resolve(); // one call after the other
 
 self.onmessage = ({ data: { id, kind, ...rest } }) => {
@@ -21,18 +26,49 @@ self.onmessage = ({ data: { id, kind, ...rest } }) => {
 };
 
 const calls = {
-  async load({ url }) {
-    session = await ort.InferenceSession.create(url, { executionProviders: ["wasm"] });
+  async load({ population: ofAll }) {
+    session = await create("model.onnx");
+    population = ofAll && statistics(ofAll);
+    voice = population;
     return ort.env.wasm.numThreads;
   },
 
-  answer: ({ samples }) => answer(samples),
+  use({ voice: given }) {
+    voice = given ? statistics(given) : population;
+  },
+
+  async answer({ samples, isOfNobody }) {
+    const given = isOfNobody ? population : voice;
+    const waveform = tensor(samples, [1, samples.length]);
+    const { probabilities, speech } = await session.run(given ? { waveform, ...given, weight: tensor([0]) } : { waveform });
+    return { probabilities: Array.from(probabilities.data), speech: Boolean(speech.data[0]) };
+  },
+
+  async enrol({ waveform, weight }) {
+    const given = { waveform: tensor(waveform, [weight.length, waveform.length / weight.length]), weight: tensor(weight) };
+    const { speaker_mean, speaker_variance } = await session.run({ ...given, ...population });
+    return { mean: speaker_mean.data, variance: speaker_variance.data };
+  },
+
+  async speech({ rows, frames, state }) {
+    detector ??= await create("speech.onnx");
+    const [h, c] = (state ?? [0, 0].map(() => new Float32Array(HIDDEN))).map((values) => tensor(values, [1, 1, HIDDEN]));
+    const { speech_probs, hn, cn } = await detector.run({ input: tensor(rows, [frames, rows.length / frames]), h, c });
+    return { speech: Array.from(speech_probs.data), state: [hn.data, cn.data] };
+  },
 
   spectrogram: ({ samples, settings, most }) => logMel(samples, settings, most),
 };
 
-async function answer(samples) {
-  const waveform = new ort.Tensor("float32", samples, [1, samples.length]);
-  const { probabilities, speech } = await session.run({ waveform });
-  return { probabilities: Array.from(probabilities.data), speech: Boolean(speech.data[0]) };
+function create(name) {
+  const url = new URL(name, import.meta.url).href;
+  return ort.InferenceSession.create(url, { executionProviders: ["wasm"], logSeverityLevel: 3 });
+}
+
+function statistics({ mean, variance }) {
+  return { mean: tensor(mean), variance: tensor(variance) };
+}
+
+function tensor(values, shape = [values.length]) {
+  return new ort.Tensor("float32", Float32Array.from(values), shape);
 }

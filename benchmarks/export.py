@@ -50,6 +50,8 @@ def run(device: torch.device, quick: bool, processes: int) -> dict[str, list[dic
         if not quick:
             paths["onnxruntime, convolution"] = Path(folder) / "conv.onnx"
             export.to_onnx(model, paths["onnxruntime, convolution"], dft="conv")
+            paths["onnxruntime, with voices"] = Path(folder) / "speaker.onnx"
+            export.to_onnx(model, paths["onnxruntime, with voices"], speaker=True)
         paths["torch"] = checkpoint.default_weights()
         batches = (1, 4) if quick else (1, 32)
         rows = [row for batch in batches for row in _rows(model, paths, batch, quick)]

@@ -37,7 +37,7 @@ class SpeechProbability:
     frame = 512
 
     def __init__(self):
-        weights = _weights()
+        weights = load_weights()
         self._stft = weights["stft_conv.weight"][:, 0].T
         self._layers = [
             (_as_matrix(weights[f"conv{layer}.weight"]), weights[f"conv{layer}.bias"], stride)
@@ -115,8 +115,8 @@ def data_folder() -> Path:
 
 
 @cache
-def _weights() -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file: the length of its header, the header as JSON, then the numbers."""
+def load_weights() -> dict[str, np.ndarray]:
+    """The network's weights by name, of a safetensors file: length of the header, header as JSON, numbers."""
     content = (data_folder() / "silero_vad_16k.safetensors").read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])

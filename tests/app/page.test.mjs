@@ -1,7 +1,7 @@
 // The page in a real browser; tests/app/test_page.py serves it, makes the recordings and runs this file.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { cpus, loadavg } from "node:os";
 import { after, afterEach, before, test as nodeTest } from "node:test";
@@ -18,10 +18,14 @@ const MICROPHONE = [
   `--use-file-for-fake-audio-capture=${given.files.microphone}%noloop`,
 ];
 
+const SPEAKER = [...MICROPHONE.slice(0, 2), `--use-file-for-fake-audio-capture=${given.files.sample}`];
+
 const launch = (args = []) =>
   chromium.launch({ executablePath: given.chromium, args: ["--no-sandbox", "--disable-gpu", ...args] });
 
-const test = (name, run) => nodeTest(name, { timeout: 120_000 }, run);
+// where other programs take the processor, a minute of work takes many
+const test = (name, run) => nodeTest(name, { timeout: 600_000 }, run);
+const WAIT_MS = 180_000;
 let browser;
 const requests = [];
 const problems = [];
@@ -37,10 +41,11 @@ afterEach(() => {
 
 async function open(options = {}, of = browser, isReady = true) {
   const page = await (await of.newContext(options)).newPage();
+  page.setDefaultTimeout(WAIT_MS);
   page.on("request", (request) => requests.push(request.url()));
   page.on("pageerror", (error) => problems.push(error.message));
   await page.goto(given.url);
-  if (isReady) await page.waitForSelector("html[data-ready]", { timeout: 120_000 });
+  if (isReady) await page.waitForSelector("html[data-ready]");
   return page;
 }
 
@@ -95,16 +100,98 @@ test("answers a dropped file as predict.py does, in time", async () => {
   assert.match(await page.textContent("#emotion"), new RegExp(emotion));
 });
 
-test("answers a long recording window by window, and gives a table of it", async () => {
-  const page = await open();
+test("answers a long recording over time as ser-gpu timeline does, and gives a table of it", async () => {
+  const page = await shared();
   await page.setInputFiles("#file", given.files.long);
   await page.waitForSelector("#over-time:not([hidden])");
-  const { probabilities, windows } = JSON.parse(await downloaded(page, "#json"));
+  const { probabilities, segments } = JSON.parse(await downloaded(page, "#json"));
   assertNear(probabilities, given.expected.long.probabilities);
+  assert.equal(segments.length, given.timeline.length);
+  given.timeline.forEach((expected, i) => {
+    for (const name of ["start", "end"]) assert.ok(Math.abs(segments[i][name] - expected[name]) < 1e-3, name);
+    for (const name of ["speech", "emotion"]) assert.equal(segments[i][name], expected[name]);
+    assertNear(segments[i].probabilities, expected.probabilities);
+  });
   const [head, ...lines] = (await downloaded(page, "#csv")).trim().split("\n");
-  assert.equal(head, ["start", "end", "emotion", "confidence", ...Object.keys(probabilities)].join(","));
-  assert.equal(lines.length, windows.length);
-  assert.equal(await page.locator("#windows tbody tr").count(), windows.length);
+  assert.equal(head, ["start", "end", "speech", "emotion", "confidence", ...Object.keys(probabilities)].join(","));
+  assert.equal(lines.length, segments.length);
+  assert.equal(await page.locator("#segments tbody tr").count(), segments.length);
+  await page.setInputFiles("#file", given.files.sample); // a short one has no table
+  await page.waitForSelector("#over-time", { state: "hidden" });
+});
+
+test("answers with a voice of ser-gpu enrol, and learns one as it does", async () => {
+  const page = await open();
+  await page.getByText("Teach it your voice").click();
+  await page.setInputFiles("#voice-file", given.files.voice);
+  await page.waitForSelector("#voice:not([hidden])");
+  await drop(page, given.files.sample, "sample.wav");
+  const heard = JSON.parse(await downloaded(page, "#json"));
+  assert.ok(heard.voice);
+  assertNear(heard.probabilities, given.expected.with_voice.probabilities);
+  await page.getByLabel("Answer with my voice").uncheck();
+  await drop(page, given.files.sample, "again.wav");
+  assertNear(JSON.parse(await downloaded(page, "#json")).probabilities, given.expected.sample.probabilities);
+
+  const contents = given.enrolled.map((name) => readFileSync(given.files[name]).toString("base64"));
+  const learnt = await page.evaluate(async (contents) => {
+    const [{ decode }, { Model }, { enrol }] = await Promise.all(["audio", "model", "voice"].map((name) => import(`./${name}.js`)));
+    const model = await Model.load();
+    const bytes = contents.map((content) => Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0)).buffer);
+    return enrol(await Promise.all(bytes.map((each) => decode(each, model.about.sample_rate))), model);
+  }, contents);
+  const expected = JSON.parse(readFileSync(given.files.voice, "utf8"));
+  for (const name of ["kind", "format_version", "model", "recordings", "windows", "emotions"]) {
+    assert.deepEqual(learnt[name], expected[name], name);
+  }
+  assert.ok(Math.abs(learnt.seconds - expected.seconds) < 1e-3);
+  for (const name of ["mean", "variance"]) {
+    const scale = Math.max(...expected[name].map(Math.abs));
+    learnt[name].forEach((value, i) => assert.ok(Math.abs(value - expected[name][i]) < 1e-4 * scale, `${name} ${i}`));
+  }
+});
+
+for (const [kind, message] of [
+  ["text", /notes\.wav: not a voice file/],
+  ["another", /it was made with another model/],
+  ["spoilt", /its variance is not that of this model/],
+]) {
+  test(`says what is wrong with a voice file: ${kind}`, async () => {
+    const page = await shared();
+    await page.setInputFiles("#voice-file", given.files[kind]);
+    await page.waitForSelector("#teach-error:not([hidden])");
+    assert.match(await page.textContent("#teach-error"), message);
+    assert.ok(await page.isHidden("#voice"));
+  });
+}
+
+test("learns a voice from eight sentences, by keyboard, keeps it, and deletes it", async () => {
+  const hearing = await launch(SPEAKER);
+  const page = await open({}, hearing);
+  await page.locator("#teach summary").focus();
+  await page.keyboard.press("Enter");
+  for (let at = 1; at <= 8; at++) {
+    assert.match(await page.textContent("#teach-count"), new RegExp(`Sentence ${at} of 8`));
+    await page.locator("#teach-record").focus();
+    await page.keyboard.press("Enter");
+    await page.waitForSelector("#teach-record[aria-pressed=true]");
+    await page.waitForTimeout(1200);
+    await page.keyboard.press("Enter");
+    const heard = at < 8 ? `#teach-status:has-text("Heard: ${at} of 8.")` : "#voice:not([hidden])";
+    await page.waitForSelector(`${heard}, #teach-error:not([hidden])`);
+    assert.equal(await page.textContent("#teach-error"), "");
+  }
+  assert.match(await page.textContent("#voice-about"), /8 recordings/);
+  writeFileSync(given.taught, await downloaded(page, "#voice-download"));
+  await page.reload();
+  await page.waitForSelector("#voice:not([hidden])");
+  assert.ok(await page.isChecked("#voice-use"));
+  await page.getByRole("button", { name: "Delete my voice" }).click();
+  await page.waitForSelector("#voice", { state: "hidden" });
+  await page.reload();
+  await page.waitForSelector("html[data-ready]");
+  assert.ok(await page.isHidden("#voice"));
+  await hearing.close();
 });
 
 for (const kind of given.compressed) {
@@ -188,6 +275,7 @@ test("shows the sample in light, dark and on a phone", async () => {
     const page = await open(options);
     await page.getByRole("button", { name: "Try the sample" }).click();
     await page.waitForSelector("#spectrogram[aria-label]");
+    await page.getByText("Teach it your voice").click();
     await page.waitForTimeout(300);
     assert.equal(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false, "no sideways scroll");
     if (given.screenshots) await page.screenshot({ path: `${given.screenshots}/page-${name}.png`, fullPage: true });

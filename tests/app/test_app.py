@@ -5,9 +5,12 @@ import re
 import threading
 import urllib.request
 
+import numpy as np
 import pytest
 
 from ser_gpu import app, export
+from ser_gpu.audio.silero import SpeechProbability
+from ser_gpu.audio.waveform import load
 
 PAGE_FILES = ("index.html", "style.css", "main.js", "worker.js")
 
@@ -20,7 +23,7 @@ def runtime(tmp_path, monkeypatch):
         (tmp_path / name).write_text("runtime")
     monkeypatch.setattr(app, "RUNTIME", tmp_path)
 
-    def write(model, path, *settings):
+    def write(model, path, **settings):
         exported.append(settings)
         path.write_bytes(b"model")
 
@@ -32,14 +35,30 @@ def test_the_page_is_written_whole_and_a_model_once(runtime, tmp_path, capsys):
     site = tmp_path / "site"
     for arguments in ([], [], ["--no-tta"]):
         assert app.main(["--out", str(site), *arguments]) == 0
-    assert [(tta, dft, licence) for tta, dft, licence, _ in runtime] == [
-        (True, "conv", "CC BY-NC-SA 4.0"),
-        (False, "conv", "CC BY-NC-SA 4.0"),
+    assert [(each["tta"], each["dft"], each["speaker"]) for each in runtime] == [
+        (True, "conv", True),
+        (False, "conv", True),
     ]
-    assert all((site / name).is_file() for name in (*PAGE_FILES, "model.onnx", "sample.wav"))
+    assert all((site / name).is_file() for name in (*PAGE_FILES, "model.onnx", "speech.onnx", "sample.wav"))
     assert sorted(path.name for path in (site / "ort").iterdir()) == sorted(app.RUNTIME_FILES)
     about = json.loads((site / "model.json").read_text())
     assert (about["sample_rate"], about["window_samples"], about["tta"]) == (16_000, 48_000, False)
+    assert about["licence"] == runtime[0]["licence"]
+    assert len(about["speaker"]["population"]["mean"]) == len(about["speaker"]["population"]["variance"])
+
+
+def test_the_page_hears_speech_as_python_does(tmp_path):
+    ort = pytest.importorskip("onnxruntime", reason="pip install 'ser_gpu[onnx]'")
+    pytest.importorskip("onnx", reason="pip install 'ser_gpu[export]'")
+    app._write_detector(tmp_path / "speech.onnx")
+    session = ort.InferenceSession(tmp_path / "speech.onnx", providers=["CPUExecutionProvider"])
+    waveform = load(app.SAMPLE, 16_000).numpy()[: 50 * 512]
+    expected, _ = SpeechProbability()(waveform)
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(waveform, (64, 0)), 576)[::512]
+    zeros = np.zeros((1, 1, 128), np.float32)
+    (speech,) = session.run(["speech_probs"], {"input": np.ascontiguousarray(frames), "h": zeros, "c": zeros})
+    np.testing.assert_allclose(speech, expected, atol=1e-4)  # float32 sums in another order, over 50 steps
+    assert expected.min() < 0.2 < 0.9 < expected.max()
 
 
 def test_the_server_sends_what_threads_need(tmp_path):

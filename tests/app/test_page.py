@@ -1,5 +1,6 @@
 """The page in a real browser: `make test-app`. Skipped without SER_APP=1, since it takes a minute."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -15,12 +16,15 @@ import soundfile
 import ser_gpu
 from ser_gpu import app
 from ser_gpu.audio.waveform import load
+from ser_gpu.voice import Voice
 from tests.conftest import synthetic_voice
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAMPLE = ROOT / "examples" / "sample.wav"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 RATE = 16_000
+PAUSES = (0.5, 0.3, 1.5, 0.4)  # s; to silero-vad the sample is speech, which the synthetic voices are not
+ENROLLED = ("first", "sample", "second")
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +49,13 @@ def address():
 def recordings(folder: Path) -> tuple[dict[str, Path], list[str]]:
     """What the page is given, and which kinds of it are compressed."""
     noise = np.random.default_rng(0).normal(size=3 * RATE).astype(np.float32) / 10
-    voices = [synthetic_voice(emotion, 3, seed=emotion, seconds=2.0) for emotion in (4, 2, 6, 0)]
+    voices = [synthetic_voice(emotion, 3, seed=emotion, seconds=seconds) for emotion, seconds in ((4, 2.0), (2, 7.0))]
     samples = load(SAMPLE, RATE).numpy()  # at the model's rate: a browser's resampler is another one than ours
     sounds = {
         "sample": (samples, RATE),
-        "long": (np.concatenate([samples, *voices]), RATE),
+        "long": (np.concatenate([part for pause in PAUSES for part in (samples, np.zeros(round(pause * RATE)))]), RATE),
+        "first": (voices[0], RATE),
+        "second": (voices[1], RATE),
         "silence": (np.zeros(2 * RATE, np.float32), RATE),
         "noise": (noise, RATE),
         "short": (samples[:320], RATE),
@@ -76,13 +82,22 @@ def recordings(folder: Path) -> tuple[dict[str, Path], list[str]]:
 def test_the_page(browser, address, tmp_path):
     files, compressed = recordings(tmp_path)
     model = ser_gpu.load_model(device="cpu")
+    voice = model.enrol([files[name] for name in ENROLLED])
+    for name, wrong in (("voice", {}), ("another", {"model": "0"}), ("spoilt", {"variance": -voice.variance})):
+        files[name] = tmp_path / f"{name}.voice"
+        dataclasses.replace(voice, **wrong).save(files[name])
+    expected = {name: model.predict(files[name]) for name in ("sample", "long")}
+    expected["with_voice"] = model.predict(files["sample"], voice=voice)
     given = {
         "url": address,
         "chromium": browser,
         "modules": str(app.PAGE / "package.json"),
         "files": {name: str(path) for name, path in files.items()},
         "compressed": compressed,
-        "expected": {name: vars(model.predict(files[name])) for name in ("sample", "long")},
+        "enrolled": ENROLLED,
+        "expected": {name: vars(prediction) for name, prediction in expected.items()},
+        "timeline": [segment.as_dict() for segment in model.timeline(files["long"]).segments],
+        "taught": str(tmp_path / "taught.voice"),
         "screenshots": os.environ.get("SER_APP_SCREENSHOTS"),
     }
     (tmp_path / "given.json").write_text(json.dumps(given))
@@ -93,6 +108,9 @@ def test_the_page(browser, address, tmp_path):
         str(Path(__file__).parent / "page.test.mjs"),
     ]
     environment = os.environ | {"SER_APP_GIVEN": str(tmp_path / "given.json")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1_800)
     print(done.stdout, done.stderr, file=sys.stderr)
     assert done.returncode == 0, done.stdout[-6_000:]
+    taught = Voice.load(tmp_path / "taught.voice")
+    assert taught.recordings == 8
+    assert model.predict(files["sample"], voice=taught).emotion in model.labels
