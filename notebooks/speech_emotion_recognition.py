@@ -690,5 +690,14 @@ model = ser_gpu.load_model(RESULTS / "weights/ser_ravdess.pth")
 model.predict(REPOSITORY / "examples/sample.wav")
 
 # %% [markdown]
+# A longer recording has more than one emotion. Here are twelve clips of one speaker after each other. Where the speech
+# pauses, the recording is cut, and each stretch has its own answer.
+
+# %%
+talk = [i for i, clip in enumerate(clips) if clip.speaker == new_speaker][::5]
+waveform = np.concatenate([bank.waveform(i).numpy() for i in talk])
+model.timeline(waveform).plot()
+
+# %% [markdown]
 # Two warnings. The model was trained on actors who *played* emotions, in English, in a studio; it does not know how
 # anybody feels. And it always names one of eight emotions, because it knows no others.
