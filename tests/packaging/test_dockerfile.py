@@ -58,7 +58,8 @@ def _copy(source, target, into):
         target.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / source, target)
     else:
-        shutil.copytree(ROOT / source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        ignored = shutil.ignore_patterns(*re.findall(r"\*\*/(\S+)", (ROOT / ".dockerignore").read_text()))
+        shutil.copytree(ROOT / source, target, ignore=ignored)
 
 
 def test_every_instruction_is_known_to_this_test():

@@ -12,7 +12,7 @@ import pytest
 
 from tests.packaging.environment import ROOT, Environment, run
 
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "ser_gpu", "weights")
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "app", "ser_gpu", "weights")
 MODULES_OF_EXTRAS = {  # not filelock, which torch brings along
     "train": {"nnAudio", "torch_audiomentations", "scipy", "sklearn", "pooch", "requests"},
     "figures": {"matplotlib"},
@@ -29,7 +29,7 @@ def wheel(tmp_path_factory):
     source.mkdir()
     for name in SOURCES:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
         else:
             shutil.copy(ROOT / name, source)
     flags = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
@@ -60,7 +60,9 @@ def test_the_wheel_holds_the_package_and_the_default_weights_alone(wheel):
         metadata = message_from_bytes(archive.read(next(n for n in archive.namelist() if n.endswith("/METADATA"))))
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "ser_gpu").rglob("*.py")}
     weights = {f"ser_gpu/weights/{name}" for name in ("DEFAULT", "LICENSE", "README.md", default)}
-    assert names == modules | weights | {"ser_gpu/py.typed"}
+    page = {f"ser_gpu/page/{path.name}" for path in (ROOT / "app").iterdir() if path.is_file()}
+    assert {"ser_gpu/page/index.html", "ser_gpu/page/package-lock.json"} <= page
+    assert names == modules | weights | page | {"ser_gpu/py.typed"}
     assert metadata["License-Expression"] == "MIT AND CC-BY-NC-SA-4.0"
     assert metadata.get_all("License-File") == ["LICENSE", "weights/LICENSE"]
     assert wheel.stat().st_size < 8e6, "5.7 MB of weights, and the code"
@@ -69,7 +71,7 @@ def test_the_wheel_holds_the_package_and_the_default_weights_alone(wheel):
 def test_every_package_is_listed():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     found = [".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "ser_gpu").rglob("__init__.py")]
-    assert sorted(listed) == sorted([*found, "ser_gpu.weights"])
+    assert sorted(listed) == sorted([*found, "ser_gpu.page", "ser_gpu.weights"])
 
 
 def test_the_installed_command_answers_in_an_empty_folder(installed, empty):
@@ -91,6 +93,14 @@ def test_python_answers_by_the_default_weights_of_the_package(installed, empty):
     where, emotion = done.stdout.split()
     assert emotion == "angry"
     assert Path(where).is_relative_to(installed.packages)
+
+
+def test_the_page_of_the_installed_package_says_what_it_lacks(installed, empty):
+    done = installed.run("ser-gpu", "app", "--out", "site", cwd=empty)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "onnxruntime-web is not installed: run npm ci in " in done.stderr
+    assert str(Path("ser_gpu") / "page") in done.stderr
 
 
 @pytest.mark.parametrize(
