@@ -91,7 +91,7 @@ class ExportedSpeakerModel(ExportedModel):
 
     def forward(self, waveform: Tensor, mean: Tensor, variance: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
         share = weight.sum()
-        views = 1 + len(self.model.tta.pitch) if self.tta and self.model.tta.config.enabled else 1
+        views = self.model.tta.copies if self.tta else 1
         of_view = weight / share.clamp(min=torch.finfo(torch.float32).tiny) / views
         of_views = of_view.expand(views, weight.shape[0]).flatten()
         given = Statistics(mean, variance)

@@ -78,7 +78,7 @@ def load(folder: str | Path, device: str | torch.device | None = None) -> Speech
 def card(model: SpeechEmotionModel, provenance: Provenance, licence: str | None = None) -> str:
     """The model card: metadata in YAML, then what the model is, how it is used, and what it must not be used for."""
     labels = ", ".join(model.labels)
-    copies = 1 + len(model.tta.pitch)
+    copies = model.tta.copies
     uses = f"Test-time augmentation averages {copies} answers a clip." if model.config.tta.enabled else ""
     return f"""---
 {front_matter(provenance, licence)}

@@ -21,6 +21,7 @@ from ser_gpu.audio.reader import AudioError
 from ser_gpu.audio.waveform import recording as read_recording
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.prediction import NoSpeechError, Prediction, UnexpectedError
+from ser_gpu.stages.fast_cnn import fast_copy
 from ser_gpu.voice import Voice, require_model
 
 SHORTEST_SECONDS = 0.05
@@ -69,6 +70,7 @@ def predict(
     """
     require_model(voice, model)
     model = in_evaluation(model)
+    model = _fast(model) if voice is None else model
     job = _Job(model, recording, sample_rate, voice)
     for piece in job.pieces:
         job.seconds += piece.seconds
@@ -101,6 +103,7 @@ def predict_many(
     if voice is None or isinstance(voice, Voice):
         require_model(voice, model)
     model = in_evaluation(model)
+    fast = _fast(model)
     at_once = _windows_at_once(model)
     pairs = _with_voices(model, recordings, voice)
     reading: deque[tuple[_Job, Future]] = deque()
@@ -121,7 +124,7 @@ def predict_many(
         while reading:
             job, future = reading.popleft()
             if not future.done():  # answer and give what there is, rather than wait for a full batch
-                _answer(model, queue)
+                _answer(model, fast, queue)
                 queue.clear()
                 yield from _in_order(unanswered)
             windows = future.result()
@@ -131,10 +134,10 @@ def predict_many(
                 reading.appendleft((job, pool.submit(job.read)))
             queue += [(job, window) for window in windows]
             while len(queue) >= at_once:
-                _answer(model, queue[:at_once])
+                _answer(model, fast, queue[:at_once])
                 del queue[:at_once]
             yield from _in_order(unanswered)
-        _answer(model, queue)
+        _answer(model, fast, queue)
         yield from _in_order(unanswered)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -294,8 +297,14 @@ def _in_order(unanswered: deque[_Job]) -> Iterator[Prediction | AudioError]:
         yield unanswered.popleft().outcome()
 
 
-def _answer(model: SpeechEmotionModel, queue: list[tuple[_Job, Tensor]]) -> None:
-    """Answer windows of several recordings in one batch; where that fails, each alone, to find out which one does."""
+def _answer(model: SpeechEmotionModel, fast: SpeechEmotionModel, queue: list[tuple[_Job, Tensor]]) -> None:
+    """Answer windows of several recordings: those with a voice by the model, the others by its fast copy."""
+    _answer_together(fast, [(job, window) for job, window in queue if job.voice is None])
+    _answer_together(model, [(job, window) for job, window in queue if job.voice is not None])
+
+
+def _answer_together(model: SpeechEmotionModel, queue: list[tuple[_Job, Tensor]]) -> None:
+    """Answer windows in one batch; where that fails, each alone, to find out which one does."""
     if not queue:
         return
     try:
@@ -306,7 +315,7 @@ def _answer(model: SpeechEmotionModel, queue: list[tuple[_Job, Tensor]]) -> None
             queue[0][0].fail(_unexpected(queue[0][0].name, error))
             return
         for one in queue:
-            _answer(model, [one])
+            _answer_together(model, [one])
         return
     for (job, _), answer in zip(queue, probabilities, strict=True):
         job.add(answer[None])
@@ -390,6 +399,15 @@ def in_evaluation(model: SpeechEmotionModel) -> SpeechEmotionModel:
     if any(module.training for module in model.modules()):
         return copy.deepcopy(model).eval()
     return model
+
+
+def _fast(model: SpeechEmotionModel) -> SpeechEmotionModel:
+    """The same stages with the fast copy of the network, for clips without a voice; on a GPU the model itself."""
+    if model.device.type != "cpu":
+        return model
+    fast = copy.copy(model)
+    fast._modules = {**model._modules, "cnn": fast_copy(model.cnn)}
+    return fast
 
 
 def _with_voices(

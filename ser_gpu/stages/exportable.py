@@ -64,24 +64,12 @@ class ExportableVoiceActivity(nn.Module):
 
     def __init__(self, activity: vad.VoiceActivity):
         super().__init__()
-        rate, length = activity.sample_rate, activity.frame_length
-        size = 2 * length
-        hertz_per_bin = rate / size
-        self.hop, self.frame_length = activity.hop, length
-        self.steady_samples = vad._STEADY_SECONDS * rate
-        reach = round(vad._ENVELOPE_HZ / hertz_per_bin)
-        in_band = [bin for bin in range(size // 2 + 1) if vad._BAND_HZ[0] < bin * hertz_per_bin < vad._BAND_HZ[1]]
-        # the envelope of the band needs the bins beside it
-        first, last = max(0, in_band[0] - reach), min(size // 2, in_band[-1] + reach)
-        self.reach, self.bins = reach, last - first + 1
-        self.band = slice(in_band[0] - first, in_band[-1] - first + 1)
-        shortest, longest = (round(rate / hertz) for hertz in reversed(vad._PITCH_HZ))
-        lag = torch.arange(shortest, longest, dtype=torch.float64)
-        angle = 2 * torch.pi * torch.tensor(in_band, dtype=torch.float64)[:, None] * lag / size
-        # of the real and symmetric spectrum that the inverse FFT would take, in units of the typical correlation
-        self.register_buffer("cosines", (angle.cos() * 2).float())
+        self.activity = activity
+        self.hop, self.frame_length = activity.hop, activity.frame_length
+        self.steady_samples = vad._STEADY_SECONDS * activity.sample_rate
+        length = activity.frame_length
         window = torch.hann_window(length, dtype=torch.float64)
-        self.register_buffer("kernels", _fourier_kernels(window, range(first, last + 1), size))
+        self.register_buffer("kernels", _fourier_kernels(window, activity.bins, 2 * length))
         self.register_buffer("mean", torch.full((1, 1, length), 1 / length))
 
     def forward(self, waveform: Tensor) -> Tensor:
@@ -99,13 +87,8 @@ class ExportableVoiceActivity(nn.Module):
     def _periodicity(self, padded: Tensor) -> Tensor:
         """Shape: [B, 1, T] -> [B, N]."""
         parts = F.conv1d(padded, self.kernels, stride=self.hop).square()
-        amplitude = (parts[:, : self.bins] + parts[:, self.bins :]).sqrt().transpose(1, 2)
-        envelope = F.avg_pool1d(amplitude, 2 * self.reach + 1, 1, self.reach, count_include_pad=False)
-        white = (amplitude / envelope.clamp(min=torch.finfo(torch.float32).tiny))[..., self.band]
-        white = white - white.mean(dim=2, keepdim=True)
-        typical = white.square().sum(dim=2).mul(2).sqrt()
-        size = 2 * self.frame_length
-        return torch.matmul(white, self.cosines).amax(dim=2) / typical.clamp(min=1e-9 * size)
+        bins = len(self.activity.bins)
+        return self.activity.periodicity((parts[:, :bins] + parts[:, bins:]).sqrt().transpose(1, 2))
 
     def _fluctuation_db(self, padded: Tensor, is_own: Tensor) -> Tensor:
         """Shape: [B, 1, T], [B, N] bool -> [B]."""

@@ -30,7 +30,7 @@ class MoveSpectrogram(Float32Module):
         mel: frequency range, number of bands, hop and floor of the spectrogram.
 
     Shape:
-        - decibels: [B, 1, M, F]; pitch and tempo (ratios) and shift (frames): [B]
+        - decibels: [B, 1, M, F]; pitch and tempo (ratios) and shift (frames): [B], or [1] for all, which is faster
         - output: [B, 1, M, F]
 
     Source: Jaitly and Hinton, Vocal Tract Length Perturbation improves speech recognition, ICML workshop 2013, for the
@@ -47,14 +47,16 @@ class MoveSpectrogram(Float32Module):
         self.register_buffer("centre", mel_to_hertz(lowest + step * torch.arange(1, mel.n_mels + 1)), persistent=False)
 
     def forward(self, decibels: Tensor, pitch: Tensor, tempo: Tensor, shift: Tensor) -> Tensor:
-        return self._move_frames(self._move_bands(decibels, pitch), tempo, shift)
+        return self.frames(self.bands(decibels, pitch), tempo, shift)
 
-    def _move_bands(self, decibels: Tensor, pitch: Tensor) -> Tensor:
+    def bands(self, decibels: Tensor, pitch: Tensor) -> Tensor:
+        """The pitch alone."""
         source = hertz_to_mel(self.centre / pitch[:, None])
         place = (source - self.lowest) / self.step - 1.0
         return _read(decibels, place.clamp(0, decibels.shape[2] - 1)[:, None, :, None], dim=2)
 
-    def _move_frames(self, decibels: Tensor, tempo: Tensor, shift: Tensor) -> Tensor:
+    def frames(self, decibels: Tensor, tempo: Tensor, shift: Tensor) -> Tensor:
+        """Tempo and shift alone."""
         last = decibels.shape[3] - 1
         frame = torch.arange(last + 1, device=decibels.device)
         place = (frame - shift[:, None] - last / 2) * tempo[:, None] + last / 2
@@ -194,10 +196,15 @@ def _read(decibels: Tensor, place: Tensor, dim: int) -> Tensor:
 
     Shape: [B, 1, M, F], a place for each cell or for all along an axis of size one -> [B, 1, M, F].
     """
-    place = place.expand_as(decibels)
     left = place.floor().clamp(max=decibels.shape[dim] - 2)
     cell = left.long()
-    return torch.lerp(decibels.gather(dim, cell), decibels.gather(dim, cell + 1), place - left)
+
+    def values(cell: Tensor) -> Tensor:
+        if cell.numel() == cell.shape[dim]:
+            return decibels.index_select(dim, cell.flatten())
+        return decibels.gather(dim, cell.expand_as(decibels))
+
+    return torch.lerp(values(cell), values(cell + 1), place - left)
 
 
 def _random_spans(batch: int, size: int, count: int, width: int, device: torch.device) -> Tensor:

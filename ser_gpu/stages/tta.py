@@ -1,7 +1,5 @@
 """TestTimeAugmentation: a clip as it is, and at other pitches and tempi; the model's answer is the mean over them."""
 
-from itertools import product
-
 import torch
 from torch import Tensor
 
@@ -33,16 +31,20 @@ class TestTimeAugmentation(Float32Module):
         self.config = config
         self.move = MoveSpectrogram(mel)
         up, faster = 2.0 ** (config.semitones / 12.0), config.tempo
-        tempi = (1.0,) if faster == 1.0 else (1.0, faster, 1.0 / faster)
-        _, *others = product((1.0, up, 1.0 / up), tempi)
-        pitch, tempo = torch.tensor(others, dtype=torch.float32).unbind(dim=1)
-        self.register_buffer("pitch", pitch, persistent=False)
-        self.register_buffer("tempo", tempo, persistent=False)
+        tempi = [] if faster == 1.0 else [faster, 1.0 / faster]
+        self.register_buffer("pitch", torch.tensor([up, 1.0 / up], dtype=torch.float32), persistent=False)
+        self.register_buffer("tempo", torch.tensor(tempi, dtype=torch.float32), persistent=False)
+
+    @property
+    def copies(self) -> int:
+        """V: how many there are of each clip in `eval()`."""
+        return (1 + len(self.pitch)) * (1 + len(self.tempo)) if self.config.enabled else 1
 
     def forward(self, decibels: Tensor) -> Tensor:
         if self.training or not self.config.enabled:
             return decibels
-        clips, copies = decibels.shape[0], len(self.pitch)
-        pitch, tempo = (ratio[:, None].expand(copies, clips).flatten() for ratio in (self.pitch, self.tempo))
-        others = self.move(decibels.repeat(copies, 1, 1, 1), pitch, tempo, torch.zeros_like(pitch))
-        return torch.cat([decibels, others])
+        copies = []
+        for pitched in (decibels, *(self.move.bands(decibels, pitch) for pitch in self.pitch[:, None])):
+            others = (self.move.frames(pitched, tempo, torch.zeros_like(tempo)) for tempo in self.tempo[:, None])
+            copies += [pitched, *others]
+        return torch.cat(copies)

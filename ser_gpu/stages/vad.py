@@ -2,7 +2,9 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+
+from ser_gpu.stages.float32 import Float32Module
 
 PERIODICITY = 7.8
 FLUCTUATION_DB = 1.5
@@ -16,7 +18,7 @@ _LOUD_DB = 25.0
 _STEADY_SECONDS = 0.5
 
 
-class VoiceActivity(nn.Module):
+class VoiceActivity(Float32Module):
     """Tell speech from silence, noise of any colour, hum and tones, at any level.
 
     A window holds speech if five frames (a tenth of a second) are as periodic as a vowel, and if its loud frames
@@ -41,6 +43,18 @@ class VoiceActivity(nn.Module):
         self.sample_rate = sample_rate
         self.frame_length = round(_FRAME_SECONDS * sample_rate)
         self.hop = round(_HOP_SECONDS * sample_rate)
+        size = 2 * self.frame_length
+        hertz_per_bin = sample_rate / size
+        in_band = [bin for bin in range(size // 2 + 1) if _BAND_HZ[0] < bin * hertz_per_bin < _BAND_HZ[1]]
+        self.reach = round(_ENVELOPE_HZ / hertz_per_bin)
+        # the envelope of the band needs the bins beside it
+        self.bins = range(max(0, in_band[0] - self.reach), min(size // 2, in_band[-1] + self.reach) + 1)
+        self.band = slice(in_band[0] - self.bins.start, in_band[-1] + 1 - self.bins.start)
+        shortest, longest = (round(sample_rate / hertz) for hertz in reversed(_PITCH_HZ))
+        lag = torch.arange(shortest, longest, dtype=torch.float64)
+        angle = 2 * torch.pi * torch.tensor(in_band, dtype=torch.float64)[:, None] * lag / size
+        # of the real and symmetric spectrum that an inverse FFT would take
+        self.register_buffer("cosines", (angle.cos() * 2).float(), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         if len(waveform) == 0:  # an FFT on the CPU (MKL) refuses an empty batch
@@ -57,19 +71,20 @@ class VoiceActivity(nn.Module):
 
     def _periodicity(self, frames: Tensor) -> Tensor:
         """Shape: [B, N, frame_length] -> [B, N]."""
-        size = 2 * self.frame_length
         window = torch.hann_window(self.frame_length, device=frames.device, dtype=frames.dtype)
-        amplitude = torch.fft.rfft(frames * window, size).abs()
-        hertz = torch.fft.rfftfreq(size, 1 / self.sample_rate, device=frames.device, dtype=frames.dtype)
-        reach = round(_ENVELOPE_HZ * size / self.sample_rate)
-        envelope = F.avg_pool1d(amplitude, 2 * reach + 1, 1, reach, count_include_pad=False)
-        in_band = (hertz > _BAND_HZ[0]) & (hertz < _BAND_HZ[1])
-        white = amplitude / envelope.clamp(min=torch.finfo(torch.float32).tiny)
-        white = (white - white[..., in_band].mean(dim=2, keepdim=True)) * in_band
-        correlation = torch.fft.irfft(white, size)
-        shortest, longest = (round(self.sample_rate / hertz) for hertz in reversed(_PITCH_HZ))
-        typical = white.square().sum(dim=2).mul(2).sqrt() / size
-        return correlation[..., shortest:longest].amax(dim=2) / typical.clamp(min=1e-9)
+        spectrum = torch.fft.rfft(frames * window, 2 * self.frame_length)
+        return self.periodicity(spectrum[..., self.bins.start : self.bins.stop].abs())
+
+    def periodicity(self, amplitude: Tensor) -> Tensor:
+        """Of frames by the amplitude of their `bins`, in units of the typical correlation.
+
+        Shape: [B, N, bins] -> [B, N].
+        """
+        envelope = F.avg_pool1d(amplitude, 2 * self.reach + 1, 1, self.reach, count_include_pad=False)
+        white = (amplitude / envelope.clamp(min=torch.finfo(torch.float32).tiny))[..., self.band]
+        white = white - white.mean(dim=2, keepdim=True)
+        typical = white.square().sum(dim=2).mul(2).sqrt()
+        return torch.matmul(white, self.cosines).amax(dim=2) / typical.clamp(min=1e-9 * 2 * self.frame_length)
 
     def _fluctuation_db(self, frames: Tensor) -> Tensor:
         """Standard deviation of the level over the frames that are near the loudest one's.
