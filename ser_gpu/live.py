@@ -17,6 +17,7 @@ from ser_gpu.timeline.stream import Stream
 
 STEP_SECONDS = 0.5
 FORMATS = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4", "u8": "u1"}
+DEFAULT_FORMAT = "s16le"
 _HELD_SECONDS = 10.0
 _MICROPHONE_RATE = 16_000
 
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    listener = _Microphone() if args.format is None else _StandardInput(args)
+    listener = _Microphone() if args.source is None and args.format is None else _StandardInput(args)
     model = common.model(args.weights, args.device)
     voice = common.voice(args.voice, model) if args.voice else None
     show = _Shown(in_place=sys.stdout.isatty() and not args.json)
@@ -44,7 +45,7 @@ def _run(args: argparse.Namespace) -> int:
 def listen(stream: Stream, listener: "_StandardInput | _Microphone", show: "_Shown") -> None:
     """Answer every half second of what comes, until it ends."""
     for chunk in listener.chunks():
-        begin = time.perf_counter()
+        begin = time.perf_counter(), time.process_time()
         stream.push(chunk)
         show.answer(stream.seconds, stream.now(), len(chunk) / listener.rate, begin)
 
@@ -56,7 +57,7 @@ class _StandardInput:
     dropped_seconds = 0.0
 
     def __init__(self, args: argparse.Namespace):
-        self.rate, self.channels, self.type = args.rate, args.channels, np.dtype(FORMATS[args.format])
+        self.rate, self.channels, self.type = args.rate, args.channels, np.dtype(FORMATS[args.format or DEFAULT_FORMAT])
 
     def chunks(self) -> Iterator[np.ndarray]:
         """Half a second each, the last one shorter.
@@ -118,8 +119,11 @@ class _Shown:
         self.in_place = in_place
         self.seconds = self.busy = 0.0
         self.latencies: list[float] = []
+        self.processor: list[float] = []
 
-    def answer(self, time_seconds: float, answer: Prediction | None, heard_seconds: float, begin: float) -> None:
+    def answer(
+        self, time_seconds: float, answer: Prediction | None, heard_seconds: float, begin: tuple[float, float]
+    ) -> None:
         if self.in_place:
             said = "nobody speaks" if answer is None else f"{answer.emotion} {answer.confidence:.0%}"
             print(f"\r{time_seconds:8.1f} s  {said:24}", end="", flush=True)
@@ -128,31 +132,34 @@ class _Shown:
             said |= {"emotion": answer and answer.emotion, "confidence": answer and answer.confidence}
             said["probabilities"] = answer.probabilities if answer else {}
             console.print_json(said, indent=None)
-        took = time.perf_counter() - begin
+        took = time.perf_counter() - begin[0]
         self.seconds += heard_seconds
         self.busy += took
         self.latencies.append(took)
+        self.processor.append(time.process_time() - begin[1])
 
     def end(self, listener: "_StandardInput | _Microphone") -> None:
         if self.in_place:
             print(flush=True)
         if not self.latencies:
             return
-        late = 1_000 * float(np.quantile(self.latencies, 0.95))
+        late, busy = (1_000 * float(np.quantile(times, 0.95)) for times in (self.latencies, self.processor))
         console.err.print(
             f"{self.seconds:.1f} s heard, real-time ratio {self.busy / max(self.seconds, 1e-9):.3f}, "
-            f"answers within {late:.0f} ms (95 % of them), dropped {listener.dropped_seconds:.1f} s"
+            f"95 % of the answers within {late:.0f} ms ({busy:.0f} ms of processor time), "
+            f"dropped {listener.dropped_seconds:.1f} s"
         )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ser-gpu live",
-        description="Print the emotion of the last three seconds, twice a second: of a microphone, or with --format of "
-        "raw samples on standard input. Ctrl-C ends it.",
+        description="Print the emotion of the last three seconds, twice a second: of a microphone, or of raw samples "
+        "on standard input. Ctrl-C ends it.",
     )
     add = parser.add_argument
-    add("--format", choices=FORMATS, help="of raw samples on standard input (default: listen to the microphone)")
+    add("source", nargs="?", choices=("-",), help="standard input (default: the microphone)")
+    add("--format", choices=FORMATS, help=f"of the raw samples on standard input (default: {DEFAULT_FORMAT})")
     add("--rate", type=common.positive_int, default=16_000, help="Hz of standard input (default: %(default)s)")
     add("--channels", type=int, choices=range(1, 9), default=1, help="of standard input (default: %(default)s)")
     add("--json", action="store_true", help="an object a line on a terminal too")

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
-from ser_gpu import live
+from ser_gpu import adapt, live
 from ser_gpu.cli import common
 from tests.timeline.conftest import RATE, speech_like
 
@@ -41,6 +42,31 @@ def test_all_formats_give_the_same(pcm, capsys):
         assert live.main(["--format", name, "--channels", "2"]) == 0
         answers.append(capsys.readouterr().out)
     assert answers[0] == answers[1]
+
+
+def test_a_dash_is_standard_input_of_16_bits(pcm, capsys):
+    samples = (speech_like(2.0) * 20_000).astype("<i2").tobytes()
+    answers = []
+    for arguments in (["-"], ["--format", "s16le"], ["-", "--format", "s16le"]):
+        pcm(samples)
+        assert live.main(arguments) == 0
+        captured = capsys.readouterr()
+        answers.append(captured.out)
+        assert "ms of processor time" in captured.err
+    assert len(answers[0].splitlines()) == 4
+    assert answers == [answers[0]] * 3
+
+
+def test_a_voice_changes_the_answer(pcm, small_model, tmp_path, capsys):
+    windows = 0.1 * torch.randn(20, 48_000, generator=torch.Generator().manual_seed(0))
+    adapt.of_windows(small_model, [windows]).save(tmp_path / "alice.voice")
+    said = []
+    for arguments in ([], ["--voice", str(tmp_path / "alice.voice")]):
+        pcm((speech_like(2.0) * 20_000).astype("<i2").tobytes())
+        assert live.main(["-", *arguments]) == 0
+        said.append(json.loads(capsys.readouterr().out.splitlines()[-1])["probabilities"])
+    assert said[0].keys() == said[1].keys()
+    assert said[0] != said[1]
 
 
 def test_half_a_sample_is_one_line(pcm, capsys):
