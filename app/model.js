@@ -1,6 +1,7 @@
 // The model in its worker: windows in, probabilities out.
 
 import { windowsOf } from "./audio.js";
+import { sharpness } from "./voice.js";
 
 export class Model {
   /** Load the model beside the page. */
@@ -44,7 +45,8 @@ export class Model {
 
   /** Who speaks from now on; null is nobody in particular. */
   use(voice) {
-    return this.call("use", { voice: voice && { mean: voice.mean, variance: voice.variance } });
+    const { mean, variance } = voice ?? {};
+    return this.call("use", { voice: voice && { mean, variance, sharpness: sharpness(voice, this.about.speaker) } });
   }
 
   /** The mean over the windows with speech; null where nobody speaks. */

@@ -47,6 +47,12 @@ export async function enrol(recordings, model) {
   };
 }
 
+/** By what the logits of this speaker are multiplied, as ser_gpu/enrolment.py says. */
+export function sharpness({ windows, emotions }, speaker) {
+  const population = emotions.length === 1 ? speaker.population_windows_one_emotion : speaker.population_windows;
+  return 1 + (speaker.sharpening * windows) / (windows + population);
+}
+
 function notesOf(kept, count, { helpful_windows, alike_share, fewest_alike }) {
   const notes = [];
   if (count < helpful_windows) {
@@ -86,6 +92,7 @@ export function read(text, about) {
       throw new Error(`its ${name} is not that of this model`);
     }
   }
+  if (!Array.isArray(voice.emotions)) throw new Error("it does not say which emotions it is of");
   if (!(voice.seconds > 0 && voice.windows > 0 && voice.recordings > 0)) throw new Error("it says of no speech that it is of");
   return voice;
 }

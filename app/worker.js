@@ -12,6 +12,7 @@ const HIDDEN = 128; // of the detector of speech
 let session;
 let population; // mean and variance of nobody in particular; none where the model takes no voice
 let voice; // mean and variance of who speaks
+let sharpness = 1; // of the answers with that voice
 let detector; // loaded when a recording is long
 let waiting = Promise.resolve(); // one call after the other
 
@@ -35,13 +36,15 @@ const calls = {
 
   use({ voice: given }) {
     voice = given ? statistics(given) : population;
+    sharpness = given?.sharpness ?? 1;
   },
 
   async answer({ samples, isOfNobody }) {
     const given = isOfNobody ? population : voice;
     const waveform = tensor(samples, [1, samples.length]);
     const { probabilities, speech } = await session.run(given ? { waveform, ...given, weight: tensor([0]) } : { waveform });
-    return { probabilities: Array.from(probabilities.data), speech: Boolean(speech.data[0]) };
+    const shares = sharpened(Array.from(probabilities.data), isOfNobody ? 1 : sharpness);
+    return { probabilities: shares, speech: Boolean(speech.data[0]) };
   },
 
   async enrol({ waveform, weight }) {
@@ -63,6 +66,13 @@ const calls = {
 function create(name) {
   const url = new URL(name, import.meta.url).href;
   return ort.InferenceSession.create(url, { executionProviders: ["wasm"], logSeverityLevel: 3 });
+}
+
+/** As if the logits had been multiplied by it. */
+function sharpened(probabilities, times) {
+  const powers = probabilities.map((probability) => probability ** times);
+  const total = powers.reduce((a, b) => a + b);
+  return powers.map((power) => power / total);
 }
 
 function statistics({ mean, variance }) {

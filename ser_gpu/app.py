@@ -132,6 +132,8 @@ def _speaker(model: SpeechEmotionModel) -> dict | None:
         "network": model_hash(model),
         "population": export.population(model),
         "population_windows": enrolment.POPULATION_WINDOWS,
+        "population_windows_one_emotion": enrolment.POPULATION_WINDOWS_ONE_EMOTION,
+        "sharpening": enrolment.SHARPENING,
         "helpful_windows": enrolment.HELPFUL_WINDOWS,
         "alike_share": enrolment.ALIKE_SHARE,
         "fewest_alike": enrolment.FEWEST_ALIKE,
