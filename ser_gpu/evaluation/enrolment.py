@@ -17,6 +17,7 @@ from ser_gpu.corpora.clip import Clip
 from ser_gpu.evaluation import metrics
 from ser_gpu.inference import in_evaluation, windows_to_answer
 from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.stages.fast_cnn import fast_copy
 from ser_gpu.voice import Voice, model_hash
 
 ALL = "all"
@@ -128,9 +129,13 @@ class SpeakerClips:
         """
         chosen = [i for row in rows for i in self.windows_of[row]]
         parts = [chosen[at : at + _WINDOWS_AT_ONCE] for at in range(0, len(chosen), _WINDOWS_AT_ONCE)]
-        seen = (self.spectrogram[:, part].flatten(0, 1) for part in parts)
-        logits = [self.model.classify(each, len(part), voice) for each, part in zip(seen, parts, strict=True)]
-        answers = self.model.probabilities(torch.cat(logits)).split([len(self.windows_of[row]) for row in rows])
+        network = fast_copy(self.model.cnn, voice and voice.statistics)
+        seen = [self.spectrogram[:, part].flatten(0, 1) for part in parts]
+        of_copies = (
+            network(each).mean(dim=0).unflatten(0, (-1, len(part))) for each, part in zip(seen, parts, strict=True)
+        )
+        logits = torch.cat([each.mean(dim=0) for each in of_copies]) * (voice.sharpness if voice else 1.0)
+        answers = self.model.probabilities(logits).split([len(self.windows_of[row]) for row in rows])
         return torch.stack([each.mean(dim=0) for each in answers]).cpu()
 
 

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.cnn import EmotionCnn
 from ser_gpu.stages.residual_cnn import ResidualCnn
+from ser_gpu.stages.speaker_norm import Statistics
 
 
 class _To(nn.Module):
@@ -21,14 +23,16 @@ class _To(nn.Module):
         return x.to(self.dtype)
 
 
-def fast_copy(cnn: EmotionCnn) -> EmotionCnn:
+def fast_copy(cnn: EmotionCnn, voice: Statistics | None = None) -> EmotionCnn:
     """A copy that answers the same, with batch normalisation folded into the convolutions, and its blocks in bfloat16
-    where the processor multiplies in it; for evaluation, and for nobody's voice in particular.
+    where the processor multiplies in it; for evaluation, and for one voice or for nobody in particular.
 
     The stem and the last layer stay in float32: a rounded spectrogram and rounded logits cost most. Networks of other
     kinds, and other types than float32, are copied as they are.
     """
     cnn = copy.deepcopy(cnn).requires_grad_(False)
+    if voice is not None:
+        speaker_norm.become(cnn, voice)
     for member in cnn.members:
         if isinstance(member, ResidualCnn) and member.classify.weight.dtype == torch.float32:
             _fold(member)

@@ -140,6 +140,16 @@ def using(network: nn.Module, voices: Sequence[Statistics | None]) -> Iterator[N
         yield
 
 
+@torch.no_grad()
+def become(network: nn.Module, voice: Statistics) -> None:
+    """Change a network to the one of a voice: its statistics become the running ones."""
+    own = layers(network)
+    sizes = [layer.num_features for layer in own]
+    for layer, mean, variance in zip(own, voice.mean.split(sizes), voice.variance.split(sizes), strict=True):
+        layer.running_mean.copy_(mean)
+        layer.running_var.copy_(variance)
+
+
 class _Measure:
     """Measures each layer's input, and normalises it by what was found."""
 

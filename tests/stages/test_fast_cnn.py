@@ -6,7 +6,7 @@ from torch import nn
 
 import ser_gpu
 from ser_gpu.config import CnnConfig
-from ser_gpu.stages import fast_cnn
+from ser_gpu.stages import fast_cnn, speaker_norm
 from ser_gpu.stages.cnn import NETWORKS, EmotionCnn
 from ser_gpu.stages.fast_cnn import fast_copy
 
@@ -36,6 +36,16 @@ def in_bfloat16(monkeypatch):
 @torch.inference_mode()
 def test_the_folded_network_answers_the_same(shipped, spectrogram, in_float32):
     torch.testing.assert_close(fast_copy(shipped.cnn)(spectrogram), shipped.cnn(spectrogram), atol=1e-4, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_the_network_of_a_voice_is_folded_too(shipped, spectrogram, in_float32):
+    weight = torch.full((len(spectrogram),), 1 / len(spectrogram))
+    voice = speaker_norm.measured(shipped.cnn, spectrogram, weight, share=0.5)
+    with speaker_norm.using(shipped.cnn, [voice] * len(spectrogram)):
+        expected = shipped.cnn(spectrogram)
+    torch.testing.assert_close(fast_copy(shipped.cnn, voice)(spectrogram), expected, atol=1e-4, rtol=1e-5)
+    assert not torch.allclose(expected, shipped.cnn(spectrogram), atol=1e-2)
 
 
 @torch.inference_mode()
