@@ -25,7 +25,7 @@ from ser_gpu.config import CnnConfig
 from ser_gpu.extras import MissingExtraError
 from ser_gpu.onnx import OnnxModel
 from ser_gpu.prediction import NoSpeechError
-from ser_gpu.stages import speaker_norm
+from ser_gpu.stages import fast_cnn, speaker_norm
 from ser_gpu.voice import Voice, VoiceError
 from tests.conftest import SAMPLE_RATE, synthetic_voice
 
@@ -35,6 +35,14 @@ SIZES = ((1, 800), (1, 48_000), (2, 48_001), (32, 20_000), (3, 100_000), (1, 960
 TOLERANCE = 1e-4  # of a probability: float32 sums in another order
 
 pytest.importorskip("onnxscript", reason="pip install 'ser_gpu[export]'")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _in_float32():
+    """As the exported files are; `predict` of torch is in bfloat16 where the processor multiplies in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fast_cnn, "multiplies_bfloat16", lambda: False)
+        yield
 
 
 @pytest.fixture(scope="module")
