@@ -9,10 +9,9 @@ ALONE = "actors5-refit"
 PRETRAINED = "actors5-pretrained-refit"
 # the recipes that were compared on validation speakers, and what each is
 RECIPES = {
-    "voices-ordinary": "ordinary batches",
-    "voices-half": "half of the batches by speaker groups",
-    "voices-grouped": "all batches by speaker groups",
-    "voices-three-copies": "the same, answered at three pitches and one tempo",
+    "voices-grouped": "all batches by speaker groups, 20 epochs",
+    "voices-half": "half of the batches by speaker groups, 20 epochs",
+    "voices-grouped-40": "all batches by speaker groups, 40 epochs",
 }
 KINDS = {
     "none": "none",
@@ -95,6 +94,23 @@ def shrinkage() -> str:
         [
             {"windows": f"{windows:g}"} | {f"{count} clips": loss[windows, count] for count in counts}
             for windows in sorted({row["population_windows"] for row in rows})
+        ]
+    )
+
+
+def tta_copies() -> str:
+    """What test-time augmentation gives, on validation speakers."""
+    study = read(study_file("tta-copies"))
+    heads = {"without": "", "enrolled": f", {study['clips']} clips enrolled"}
+    return markdown.table(
+        [
+            {"copies": row["copies"]}
+            | {
+                f"{label}{head}": f"{row[part][name]:.3f}"
+                for part, head in heads.items()
+                for label, name in (("UAR", "uar"), ("log loss", "log_loss"))
+            }
+            for row in study["rows"]
         ]
     )
 

@@ -14,10 +14,9 @@ import numpy as np
 import torch
 
 from experiments import study
-from ser_gpu import checkpoint, enrolment
+from ser_gpu import enrolment
 from ser_gpu.cli import common, console
 from ser_gpu.corpora.clip import Clip
-from ser_gpu.corpora.splits import Protocol
 from ser_gpu.evaluation import environment, metrics
 from ser_gpu.evaluation.enrolment import SpeakerClips, chosen, speakers
 from ser_gpu.files import write_json
@@ -37,15 +36,7 @@ def _measure(args: argparse.Namespace) -> int:
     device = common.device(args.device)
     scores: dict[tuple[float, int], list[dict]] = {}
     for path in args.checkpoints:
-        model, provenance = checkpoint.load(path, device)
-        found = common.find_clips(args.data, args.corpus)
-        split = Protocol.from_dict(provenance.protocol).split(found)
-        if split.manifest_hash != provenance.manifest_hash:
-            raise ValueError(f"{path}: was trained on other clips than these {len(found):,}")
-        clips = [clip for clip in found if split.part_of[clip.id] == "validation"]
-        if not clips:
-            raise ValueError(f"{path}: its protocol has no validation clips")
-        bank = common.read_clips(clips, model.sample_rate, device)
+        model, clips, bank = study.load_validation(path, args, device)
         every = [SpeakerClips(model, bank, clips, rows, tta=True) for rows in speakers(clips).values()]
         for population in POPULATIONS:
             with weighing(population):

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from experiments.figures import png
 from ser_gpu import checkpoint
+from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli import common, console
 from ser_gpu.corpora.clip import Clip
@@ -34,6 +35,25 @@ def load(
     if split.manifest_hash != provenance.manifest_hash:
         raise ValueError(f"{path}: was trained on another set of clips than the {len(found):,} found")
     return model, provenance, [clip for clip in found if split.part_of[clip.id] == "test"]
+
+
+def load_validation(
+    path: str, args: argparse.Namespace, device: torch.device
+) -> tuple[SpeechEmotionModel, list[Clip], ClipBank]:
+    """A model, and the clips of its validation part, on which settings may be chosen.
+
+    Raises:
+        ValueError: the clips found are not those of its training, or its protocol validates nothing.
+    """
+    model, provenance = checkpoint.load(path, device)
+    found = common.find_clips(args.data, args.corpus)
+    split = Protocol.from_dict(provenance.protocol).split(found)
+    if split.manifest_hash != provenance.manifest_hash:
+        raise ValueError(f"{path}: was trained on other clips than these {len(found):,}")
+    clips = [clip for clip in found if split.part_of[clip.id] == "validation"]
+    if not clips:
+        raise ValueError(f"{path}: its protocol has no validation clips")
+    return model, clips, common.read_clips(clips, model.sample_rate, device)
 
 
 def add_output_options(parser: argparse.ArgumentParser, name: str) -> None:

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from experiments import cross_corpus, enrolment_curve, enrolment_harm, enrolment_tables, ship, shrinkage
+from experiments import cross_corpus, enrolment_curve, enrolment_harm, enrolment_tables, ship, shrinkage, tta_copies
 from ser_gpu import checkpoint, corpora, enrolment
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.config import AudioConfig, CnnConfig, ModelConfig, TtaConfig
@@ -57,6 +57,16 @@ def test_the_weight_of_the_population_is_varied_and_left_as_it_was(tiny_ravdess,
     path = saved(tmp_path / "b.pth", Protocol("all"), corpora.load(tiny_ravdess).clips)
     assert shrinkage.main([path, *more]) == 2
     assert "its protocol has no validation clips" in capsys.readouterr().err
+
+
+def test_copies_are_compared(tiny_ravdess, tmp_path, capsys, monkeypatch):
+    path = saved(tmp_path / "a.pth", Protocol("speakers"), corpora.load(tiny_ravdess).clips)
+    more = ["--data", str(tiny_ravdess), "--device", "cpu", "--draws", "1", "--count", "3"]
+    assert tta_copies.main([path, *more, "--out", str(tmp_path / "found")]) == 0
+    assert "three pitches" in capsys.readouterr().out
+    rows = json.loads((tmp_path / "found.json").read_text())["rows"]
+    assert [row["copies"] for row in rows] == [*tta_copies.COPIES]
+    assert len({row["without"]["log_loss"] for row in rows}) == 3
 
 
 @pytest.fixture
