@@ -59,7 +59,7 @@ def predict(
     Args:
         model: on any device, in any mode.
         recording: a path, bytes, a binary stream, an array or a tensor of samples, a pair (rate, samples), or
-            {"array": samples, "sampling_rate": rate}; see `ser_gpu.audio.waveform.recording`.
+            {"array": samples, "sampling_rate": rate}; see `ser_gpu.audio.mono.recording`.
         sample_rate: Hz of an array or a tensor; left out, it is at the model's own rate.
         voice: who speaks, as `model.enrol` gives it; None, nobody in particular.
 

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ser_gpu.audio import mono, samples
+from ser_gpu.audio import mono
 from ser_gpu.audio.mono import PIECE_SECONDS
 from ser_gpu.audio.reader import Source
-from ser_gpu.audio.samples import checked_rate
 
 
 def load(path: Source, sample_rate: int) -> Tensor:
@@ -41,36 +40,12 @@ def recording(
 ) -> tuple[str, Iterator[Tensor]]:
     """What to call a recording, and its samples in pieces of at most `seconds`, each as `load` gives a whole one.
 
-    A file is a path, or its content as bytes, or a binary stream of it. Samples are an array or a tensor of integers or
-    floating point, [T], [T, C] or [C, T]: of two sides the shorter one is the channels, 8 at most, which are averaged.
-
-    Args:
-        audio: a file; samples; samples with their rate, as `(rate, samples)`, `(samples, rate)` or
-            `{"array": samples, "sampling_rate": rate}`.
-        sample_rate: Hz of samples that come without one; None, they are at `model_rate`. A file, a pair and a
-            dictionary bring their own, which counts.
-        model_rate: Hz of the pieces.
-        seconds: of a piece.
+    Arguments and errors are those of `ser_gpu.audio.mono.recording`.
 
     Shape: -> [T] float32 each.
-
-    Raises:
-        AudioError: at once, another type, shape or rate; while reading, as in `load`.
     """
     name, pieces = mono.recording(audio, sample_rate, model_rate, seconds)
     return name, _tensors(pieces)
-
-
-def to_mono(audio: object, from_rate: int, to_rate: int, name: str = "audio") -> Tensor:
-    """Average the channels, resample, and set the level, as `load` does.
-
-    Shape: [T], [T, C] or [C, T], integers or floating point -> [T'] float32.
-
-    Raises:
-        AudioError: another shape, type or rate, no sample, or a sample that is NaN or infinite.
-    """
-    blocks = samples.blocks(samples.channels_of(audio, name))
-    return torch.from_numpy(next(mono.pieces(blocks, checked_rate(from_rate, name), to_rate, math.inf, name)))
 
 
 def level(waveform: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from hypothesis.strategies import integers, just, lists, sampled_from
 
 from ser_gpu.audio import mono, reader
 from ser_gpu.audio.error import AudioError
-from ser_gpu.audio.waveform import level, load, resample, segments, to_mono
+from ser_gpu.audio.waveform import level, load, recording, resample, segments
 from tests.conftest import SAMPLE_RATE
 
 
@@ -20,6 +20,11 @@ def test_regrouping_keeps_every_sample_in_order(blocks, size):
     assert [sample for piece in pieces for sample in piece.tolist()] == list(itertools.chain(*blocks))
     assert all(len(piece) == size for piece in pieces[:-1])
     assert all(0 < len(piece) <= size for piece in pieces)
+
+
+def heard(audio, rate):
+    """Samples in memory, whole."""
+    return next(recording(audio, rate, SAMPLE_RATE, math.inf)[1])
 
 
 def tone(rate, hertz=440.0, seconds=0.5):
@@ -48,7 +53,7 @@ def test_level_takes_the_offset_out_and_keeps_the_shape():
 def test_blocks_and_segments_hold_the_samples_of_the_whole(tmp_path, rate, monkeypatch):
     noise = np.random.default_rng(0).normal(size=(2 * rate + 17, 2)).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", noise, rate, subtype="FLOAT")
-    expected = to_mono(noise, rate, SAMPLE_RATE)
+    expected = heard(noise, rate)
     assert torch.equal(load(tmp_path / "a.wav", SAMPLE_RATE), expected)
     monkeypatch.setattr(reader, "_BLOCK_VALUES", 2 * 3_001)
     assert torch.equal(load(tmp_path / "a.wav", SAMPLE_RATE), expected), "how it is cut changes no bit"
@@ -102,11 +107,11 @@ def test_a_long_recording_at_an_odd_rate_keeps_its_length():
     assert len(resample(torch.zeros(44_101 * 60 + 7), 44_101, SAMPLE_RATE)) == 60 * SAMPLE_RATE + 3
 
 
-def test_to_mono_takes_int16_and_float_alike():
+def test_int16_and_float_are_taken_alike():
     whole = torch.tensor([0, 16_384, 16_384, -32_768], dtype=torch.int16)
     expected = torch.tensor([0.0, 0.5, 0.5, -1.0])
-    assert torch.equal(to_mono(whole, 16_000, 16_000), expected)
-    assert torch.equal(to_mono(expected.double(), 16_000, 16_000), expected)
+    assert torch.equal(heard(whole, 16_000), expected)
+    assert torch.equal(heard(expected.double(), 16_000), expected)
 
 
 @pytest.mark.parametrize(
@@ -121,9 +126,9 @@ def test_to_mono_takes_int16_and_float_alike():
         (torch.zeros(100), 0, "the sample rate must be between"),
     ],
 )
-def test_to_mono_names_what_is_wrong(audio, rate, message):
-    with pytest.raises(AudioError, match=f"here: .*{message}"):
-        to_mono(audio, rate, 16_000, "here")
+def test_what_is_wrong_with_samples_is_named(audio, rate, message):
+    with pytest.raises(AudioError, match=f"audio: .*{message}"):
+        heard(audio, rate)
 
 
 def broken_files(folder):
