@@ -8,6 +8,7 @@ import soundfile
 import torch
 import torchaudio.functional as audio
 from torch import Tensor
+from torch.nn.functional import avg_pool1d
 
 from ser_gpu.audio.waveform import resample
 from ser_gpu.stages.channel import room
@@ -67,6 +68,29 @@ def at_level(decibels: float) -> Condition:
         return (scaled.clamp(-1, 1) * 32_767).round() / 32_767, rate
 
     return change
+
+
+def quiet_after_a_click(waveform: Tensor, rate: int, generator: torch.Generator) -> Sound:
+    """A click at full scale, and a quarter second later the voice, 50 dB below it."""
+    quiet = 10 ** (-50 / 20) * waveform / waveform.abs().max()
+    out = torch.cat([torch.zeros(rate // 2), quiet])
+    out[rate // 4] = 1.0
+    return out + 1e-5 * torch.randn(len(out), generator=generator), rate
+
+
+def whispered(waveform: Tensor, rate: int, generator: torch.Generator) -> Sound:
+    """Noise through the spectral envelope of the speech, frame by frame: what is left without a pitch."""
+    size, hop = round(0.032 * rate), round(0.008 * rate)
+    window = torch.hann_window(size)
+
+    def spectrum(sound: Tensor) -> Tensor:
+        return torch.stft(sound, size, hop, window=window, return_complex=True)
+
+    reach = round(300 / (rate / size))  # harmonics of a voice are nearer to each other than this
+    power = spectrum(waveform).abs().square()
+    envelope = avg_pool1d(power.T[:, None], 2 * reach + 1, 1, reach, count_include_pad=False)[:, 0].T.sqrt()
+    noise = spectrum(torch.randn(len(waveform), generator=generator))
+    return torch.istft(envelope * noise, size, hop, window=window, length=len(waveform)), rate
 
 
 def between_silences(waveform: Tensor, rate: int, _: torch.Generator) -> Sound:

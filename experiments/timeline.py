@@ -50,11 +50,12 @@ _FLOOR_DB = -60.0
 
 @dataclass(frozen=True)
 class Part:
-    """A clip in a joined recording: its emotion, from `start` to `end` in samples."""
+    """A clip in a joined recording: its emotion, from `start` to `end` in samples, and who speaks."""
 
     emotion: str
     start: int
     end: int
+    speaker: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,8 @@ def _measure(args: argparse.Namespace) -> int:
     torch.set_num_threads(1)
     device = common.device(args.device)
     model, provenance, clips = study.load(args.checkpoint, args, device)
-    chosen = _drawn(clips, args.clips, args.seed)
-    sounds = _sounds(model, chosen)
+    chosen = drawn(clips, args.clips, args.seed)
+    sounds = sounds_of(model, chosen)
     result = {**study.header(args.checkpoint, provenance, chosen, device), "seed": args.seed, "settings": {}}
     result["timeline_settings"] = asdict(TimelineSettings())
     with console.progress("setting") as progress:
@@ -169,7 +170,7 @@ def joined(clips: Sequence[Clip], sounds: Sequence[Tensor], setting: Setting, se
     pieces, parts, at = [pause], [], len(pause)
     for row in order:
         pieces += [sounds[row], pause]
-        parts.append(Part(clips[row].emotion, at, at + len(sounds[row])))
+        parts.append(Part(clips[row].emotion, at, at + len(sounds[row]), clips[row].speaker))
         at += len(sounds[row]) + len(pause)
     waveform = torch.cat(pieces)
     waveform = waveform + 10 ** (_FLOOR_DB / 20) * torch.randn(len(waveform), generator=generator)
@@ -248,13 +249,14 @@ def _perfect(model: SpeechEmotionModel, waveform: Tensor, parts: Sequence[Part])
     return answers
 
 
-def _drawn(clips: Sequence[Clip], count: int, seed: int) -> list[Clip]:
+def drawn(clips: Sequence[Clip], count: int, seed: int) -> list[Clip]:
+    """That many clips, in a drawn order."""
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(clips), generator=generator)[:count].tolist()
     return [clips[row] for row in rows]
 
 
-def _sounds(model: SpeechEmotionModel, clips: Sequence[Clip]) -> list[Tensor]:
+def sounds_of(model: SpeechEmotionModel, clips: Sequence[Clip]) -> list[Tensor]:
     """Each clip between its silences, at one level, its peak at a half."""
     sounds = []
     for clip in clips:
@@ -287,8 +289,8 @@ def _fit(args: argparse.Namespace) -> int:
     model, provenance = checkpoint.load(args.checkpoint, common.device(args.device))
     clips = common.find_clips(args.data, args.corpus)
     part_of = Protocol.from_dict(provenance.protocol).split(clips).part_of
-    chosen = _drawn([clip for clip in clips if part_of[clip.id] == "validation"], args.clips, args.seed)
-    sounds = _sounds(model, chosen)
+    chosen = drawn([clip for clip in clips if part_of[clip.id] == "validation"], args.clips, args.seed)
+    sounds = sounds_of(model, chosen)
     recordings = [joined(chosen, sounds, SETTINGS[name], args.seed) for name in ("pauses of 0.5 s", "pauses of 0.2 s")]
     perfect = [
         scores(_perfect(model, *recording), recording[1], len(recording[0]), model.labels) for recording in recordings

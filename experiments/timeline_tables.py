@@ -21,13 +21,22 @@ def timeline() -> str:
 
 
 def vad() -> str:
-    """In how many of the sounds each detector finds a voice."""
+    """In how many of the sounds each detector finds a voice, and how sure silero is of one."""
     result = read(study_file("vad"))
-    titles = {"periodicity": "guard of `predict`", "silero": "cuts of the timeline"}
-    rows = [
-        {"sound": f"{prefix}{name}"} | {title: f"{row[key]:.1%}" for key, title in titles.items()}
-        for group, prefix in (("voices", "voice: "), ("other_sounds", ""))
-        for name, row in result[group].items()
-    ]
-    times = {title: f"{result['milliseconds'][key]:.0f} ms" for key, title in titles.items()}
-    return markdown.table([*rows, {"sound": "a minute takes"} | times])
+    named = {"periodicity": "guard of `predict`", "silero": "cuts of the timeline"}
+    named["silero, TorchScript"] = "the same, TorchScript weights"
+    titles = {key: title for key, title in named.items() if key in result["milliseconds"]}
+    prefixes = {"voices": "voice: ", "no_words": "no words: ", "other_sounds": ""}
+    rows = []
+    for group, prefix in prefixes.items():
+        for name, row in result.get(group, {}).items():
+            shares = {title: f"{row[key]:.1%}" for key, title in titles.items()}
+            sure = row.get("silero_probability")
+            if sure:
+                shares["silero's probability: least, median, most"] = ", ".join(f"{p:.2f}" for p in sure.values())
+            rows.append({"sound": f"{prefix}{name}"} | shares)
+    for shown, key in (("a minute takes", "milliseconds"), ("the first clip takes", "milliseconds_first_clip")):
+        if key in result:
+            times = {title: f"{result[key][detector]:.0f} ms" for detector, title in titles.items()}
+            rows.append(dict.fromkeys(rows[0], "") | {"sound": shown} | times)
+    return markdown.table(rows)

@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from experiments.sounds import quiet_after_a_click, whispered
+from experiments.synthetic_sounds import NO_VOICE, NO_WORDS, SAMPLES
 from experiments.timeline import RATE, Part, Setting, joined, scores
-from experiments.vad import SOUNDS
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.timeline.segment import silent, spoken
 
@@ -44,9 +45,32 @@ def test_joined_clips_are_where_they_are_said_to_be():
     assert len(waveform) == 3 * RATE + 3 * RATE // 2
 
 
+SOUNDS = NO_VOICE | NO_WORDS
+
+
 @pytest.mark.parametrize("name", SOUNDS)
 def test_sounds_come_from_their_seed(name):
-    one, other = (SOUNDS[name](torch.Generator().manual_seed(5)) for _ in range(2))
+    one, other, another = (SOUNDS[name](torch.Generator().manual_seed(seed)) for seed in (5, 5, 6))
     assert torch.equal(one, other)
+    assert not torch.equal(one, another)
+    assert one.shape == (SAMPLES,)
     assert one.isfinite().all()
     assert one.abs().max() > 0
+
+
+def test_a_whisper_has_the_envelope_of_the_voice_and_no_pitch():
+    time = torch.arange(RATE) / RATE
+    voice = sum(torch.sin(2 * torch.pi * 150 * n * time) / n for n in range(1, 20)) * (time < 0.5)
+    whisper, rate = whispered(voice, RATE, torch.Generator().manual_seed(0))
+    assert rate == RATE
+    loud, quiet = whisper[: RATE // 2].square().mean(), whisper[6 * RATE // 10 :].square().mean()
+    assert loud > 1_000 * quiet
+    spectrum = torch.fft.rfft(voice[: RATE // 2]).abs(), torch.fft.rfft(whisper[: RATE // 2]).abs()
+    peaks = [float(each.max() / each.median()) for each in spectrum]
+    assert peaks[1] < peaks[0] / 20
+
+
+def test_the_voice_after_a_click_is_quiet():
+    sound, _ = quiet_after_a_click(torch.ones(RATE), RATE, torch.Generator().manual_seed(0))
+    assert sound.argmax() == RATE // 4
+    assert sound[RATE // 2 :].abs().max() == pytest.approx(10 ** (-50 / 20), rel=0.05)
