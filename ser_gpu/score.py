@@ -4,13 +4,14 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_gpu.cli import common, console
 from ser_gpu.extras import require
-from ser_gpu.scale import results, sources, stages, storage
+from ser_gpu.scale import cluster, results, sources, stages, storage
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 FILES_A_TASK = 64
 RECORDINGS_A_FILE = 1_000
 BLOCK_BYTES = 16 * 2**20
-OBJECT_STORE_BYTES = 2**29
-_STARTS = 3
 # Of a core. Where the network runs on the CPU, it takes nine tenths of the work; a GPU is fed by whole cores.
 _ANSWER_CORES, _OTHER_CORES, _FEEDING_CORES = 0.9, 0.1, 1.0
 
@@ -49,7 +48,9 @@ def run(args: argparse.Namespace) -> int:
             console.err.print(f"{len(found) - len(left):,} of {len(found):,} recordings are in {out} already")
         count = failed = 0
         if len(left):
-            with _connected(args.address, args.workers), common.quiet_decoders(), _one_line(out):
+            cores = max(os.cpu_count() or 1, args.workers or 0)
+            with cluster.connected(args.address, cores), common.quiet_decoders(), cluster.one_line(out):
+                _configure()
                 for part in _pipeline(model, left, out, settings, args).iter_rows():
                     count, failed = count + part["recordings"], failed + part["failed"]
     _say(args, out, {"recordings": count, "failed": failed, "done_before": len(found) - len(left), "out": out})
@@ -69,10 +70,9 @@ def _pipeline(
     model: "SpeechEmotionModel", left: sources.Sources, out: str, settings: dict, args: argparse.Namespace
 ) -> "Dataset":
     """The stages, which begin to run when the rows of the last one are asked for."""
-    import ray
     from ray.data import ActorPoolStrategy
 
-    gpus = args.gpus if args.gpus is not None else float(ray.cluster_resources().get("GPU", 0) > 0)
+    gpus = cluster.gpus_of_each(args.gpus)
     other = {"batch_format": "pyarrow", "num_cpus": _FEEDING_CORES if gpus else _OTHER_CORES}
     pool = ActorPoolStrategy(size=args.workers) if args.workers else ActorPoolStrategy(min_size=1)
     decoded = _recordings(left, other).map_batches(
@@ -115,86 +115,23 @@ def _as_table(group: sources.RowGroup) -> "pa.Table":
     return pa.Table.from_pylist([vars(group)])
 
 
-@contextmanager
-def _connected(address: str | None, workers: int | None) -> Iterator[None]:
-    """Ray: the cluster at an address, the one that this process has already, or one of its own on this machine."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
-    import ray
+def _configure() -> None:
+    """Small blocks, Ray's progress, and errors as we raise them."""
+    from ray.data import DataContext
 
-    ray_was_there = ray.is_initialized()
-    if not ray_was_there:
-        _start(address, workers)
-    try:
-        context = ray.data.DataContext.get_current()
-        context.target_max_block_size = BLOCK_BYTES
-        context.raise_original_map_exception = True
-        context.enable_rich_progress_bars, context.use_ray_tqdm = True, False
-        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors come as one line of our own
-        logging.getLogger("ray.data._internal.progress").setLevel(logging.INFO)
-        yield
-    finally:
-        if not ray_was_there:
-            ray.shutdown()
+    context = DataContext.get_current()
+    context.target_max_block_size = BLOCK_BYTES
+    context.raise_original_map_exception = True
+    context.enable_rich_progress_bars, context.use_ray_tqdm = True, False
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # an error comes as one line, without its traceback
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.INFO)
 
 
-def _start(address: str | None, workers: int | None) -> None:
-    import ray
-
-    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    if address is not None:
-        try:
-            ray.init(address=address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ValueError(f"--address {address}: no Ray cluster there ({_first_line(error)})") from None
-        return
-    cores = max(os.cpu_count() or 1, workers or 0)
-    for attempt in range(_STARTS):
-        try:
-            ray.init("local", num_cpus=cores, object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, **quiet)
-            return
-        except Exception as error:  # Ray gives its processes 15 s to start, which a busy machine may not have
-            ray.shutdown()
-            if attempt == _STARTS - 1:
-                raise ValueError(f"Ray does not start on this machine ({_first_line(error)})") from None
-
-
-@contextmanager
-def _one_line(out: str) -> Iterator[None]:
-    """Errors of Ray's workers as errors of this process, which are one line."""
-    import ray
-
-    try:
-        yield
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, OSError | ValueError):
-            raise type(error.cause)(*error.cause.args) from None
-        raise
-    except ray.exceptions.RayError as error:
-        raise ValueError(f"{out}: not finished, the same command goes on; Ray says: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-def _held(out: str) -> "contextmanager":
+def _held(out: str) -> AbstractContextManager:
     """The folder for this process alone, where a lock can hold it."""
-    from pathlib import Path
-
     from ser_gpu.files import only_one
 
     return nullcontext() if storage.is_address(out) else only_one(Path(out))
-
-
-def _share(text: str) -> float:
-    """An argparse type: a number of GPUs, or a share of one."""
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0.0 <= share < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be 0 or more, got {text!r}")
-    return share
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -217,7 +154,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--weights", help="checkpoint (default: the shipped one)")
     add("--address", help="of a Ray cluster, such as auto (default: Ray on this machine, for this command alone)")
     add("--workers", type=common.positive_int, help="that hold a model (default: Ray starts as many as there is room)")
-    add("--gpus", type=_share, help="of each worker, such as 0.5 (default: 1 where the cluster has any, else 0)")
+    add(
+        "--gpus",
+        type=common.share_of_gpus,
+        help="of each worker, such as 0.5 (default: 1 where the cluster has any, else 0)",
+    )
     add(
         "--batch-size",
         type=common.positive_int,

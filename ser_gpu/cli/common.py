@@ -86,6 +86,17 @@ def positive_int(text: str) -> int:
     return int(text)
 
 
+def share_of_gpus(text: str) -> float:
+    """An argparse type: a number of GPUs, or a share of one."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share < float("inf"):
+        raise ArgumentTypeError(f"must be 0 or more, got {text!r}")
+    return share
+
+
 def run(command: Callable[[], int]) -> int:
     """Run a command; a bad input, an unreadable file or Ctrl-C becomes one line on stderr and an exit code."""
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is escaped

@@ -156,15 +156,13 @@ class Answer:
             return error
 
     def _timelines(self, rows: Sequence[dict]) -> Iterator[dict]:
-        from ser_gpu.timeline import timeline
-
         for row in rows:
             if row["error"]:
                 yield {"error": row["error"]}
                 continue
             try:
                 with opened(row["path"], row["bytes"]) as source:
-                    found = timeline(self.model, source if row["samples"] is None else self._recording(row))
+                    found = self.model.timeline(source if row["samples"] is None else self._recording(row))
                 yield results.of_timeline(found)
             except AudioError as error:
                 yield {"error": str(error)}

@@ -1,0 +1,51 @@
+"""A small Ray on this machine for the tests of scoring; all of them are skipped where Ray is not installed."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser_gpu import checkpoint
+from ser_gpu.checkpoint import Provenance
+from ser_gpu.config import CnnConfig, ModelConfig
+from ser_gpu.model import SpeechEmotionModel
+from tests.conftest import synthetic_voice
+
+
+@pytest.fixture(scope="session")
+def local_ray():
+    """Two cores and 200 MB of objects; `ser-gpu score` takes the Ray that its process has."""
+    ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'ser_gpu[ray]'")
+    for attempt in range(3):
+        try:
+            ray.init("local", num_cpus=2, object_store_memory=200 * 10**6, include_dashboard=False, log_to_driver=False)
+            break
+        except Exception:  # it has 15 s to start, which is little on a busy machine
+            ray.shutdown()
+            if attempt == 2:
+                raise
+    yield ray
+    ray.shutdown()
+
+
+BAD = {"empty.wav": b"", "text.wav": b"nobody speaks here", "broken.flac": b"fLaC" + bytes(40)}
+
+
+@pytest.fixture(scope="session")
+def calls(tmp_path_factory):
+    """Forty voices, a silent file and three bad ones."""
+    folder = tmp_path_factory.mktemp("calls")
+    for n in range(40):
+        soundfile.write(folder / f"{n:02}.wav", synthetic_voice(n % 8, n % 6, n, seconds=0.6 + n % 5), 16_000)
+    soundfile.write(folder / "silent.wav", np.zeros(16_000), 16_000)
+    for name, content in BAD.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """A small model, so that the tests wait for Ray and not for the network."""
+    path = tmp_path_factory.mktemp("weights") / "small.pth"
+    model = SpeechEmotionModel(ModelConfig(cnn=CnnConfig(width=2, depth=2, members=1))).eval()
+    checkpoint.save(path, model, Provenance({"name": "none"}, "none", 0))
+    return str(path)

@@ -1,0 +1,188 @@
+"""The stages of scoring without Ray: what a worker does with a batch."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'ser_gpu[ray]'")
+
+from pyarrow.parquet import write_table  # noqa: E402
+
+from ser_gpu import checkpoint  # noqa: E402
+from ser_gpu.scale import results, sources, stages, storage  # noqa: E402
+
+SETTINGS = {"model": "one", "timeline": False}
+
+
+def answered(paths, model, timeline=False):
+    """What a worker makes of some files."""
+    decoded = pa.concat_tables(stages.decode(pa.table({"path": [*map(str, paths)]}), model.sample_rate))
+    return stages.Answer(model, "cpu", timeline)(decoded)
+
+
+@pytest.fixture(scope="module")
+def model(weights):
+    return checkpoint.load(weights, "cpu")[0]
+
+
+def test_the_stages_answer_as_predict_does(calls, model):
+    paths = sorted(calls.iterdir())
+    found = answered(paths, model).to_pylist()
+    for path, row, answer in zip(paths, found, model.predict_many(paths), strict=True):
+        assert row["path"] == str(path)
+        if isinstance(answer, Exception):
+            assert (row["error"], row["emotion"]) == (str(answer), None)
+        else:
+            assert (row["error"], row["emotion"]) == (None, answer.emotion)
+            assert row["speech_seconds"] == answer.speech_seconds
+            # another batch adds in another order, and the file keeps 32 bits
+            assert [row[f"p_{e}"] for e in model.labels] == pytest.approx([*answer.probabilities.values()], abs=1e-5)
+
+
+def test_a_recording_that_is_too_long_for_a_row_is_answered_alike(calls, model, monkeypatch):
+    """A second stands for five minutes."""
+    paths = sorted(calls.iterdir())
+    whole = answered(paths, model).to_pandas()
+    monkeypatch.setattr(stages, "LONGEST_DECODED_SECONDS", 1.0)
+    batch = pa.table({"path": [*map(str, paths)]})
+    rows = pa.concat_tables(stages.decode(batch, model.sample_rate))
+    assert 10 < rows["samples"].null_count < len(rows)
+    later = answered(paths, model).to_pandas()
+    assert later.emotion.equals(whole.emotion)
+    assert later.error.equals(whole.error)
+    assert np.allclose(later.confidence, whole.confidence, atol=1e-5, equal_nan=True)
+
+
+def test_a_timeline_is_that_of_the_file(calls, model):
+    (row,) = answered([calls / "04.wav"], model, timeline=True).to_pylist()
+    expected = model.timeline(calls / "04.wav")
+    assert row["seconds"] == pytest.approx(expected.seconds)
+    assert [(s["start"], s["end"], s["emotion"]) for s in row["segments"]] == [
+        (s.start, s.end, s.emotion) for s in expected.segments
+    ]
+
+
+@pytest.fixture
+def parquet(calls, tmp_path):
+    """Twelve recordings in row groups of five, as data sets of Hugging Face have them."""
+    audio = [{"bytes": (calls / f"{n:02}.wav").read_bytes(), "path": f"{n:02}.wav"} for n in range(12)]
+    write_table(pa.table({"audio": audio}), tmp_path / "audio.parquet", row_group_size=5)
+    return tmp_path / "audio.parquet"
+
+
+def test_what_is_not_done_is_read_from_parquet(parquet, calls):
+    found = sources.find([str(parquet)])
+    assert [group.names[0] for group in found.groups] == ["00.wav", "05.wav", "10.wav"]
+    left = found.without({f"{n:02}.wav" for n in range(7)})
+    assert len(left) == 5
+    rows = pa.concat_tables(stages.unpack(pa.Table.from_pylist([vars(group) for group in left.groups])))
+    assert rows["path"].to_pylist() == [f"{n:02}.wav" for n in range(7, 12)]
+    assert rows["bytes"][0].as_py() == (calls / "07.wav").read_bytes()
+
+
+def test_rows_without_a_path_are_called_by_their_number(parquet, calls, tmp_path):
+    place = tmp_path / "bytes.parquet"
+    write_table(pa.table({"bytes": [(calls / "00.wav").read_bytes(), None]}), place, row_group_size=1)
+    found = sources.find([str(place)])
+    assert [group.names for group in found.groups] == [(f"{place}#0",), (f"{place}#1",)]
+    rows = pa.concat_tables(stages.unpack(pa.Table.from_pylist([vars(group) for group in found.groups])))
+    good, bad = pa.concat_tables(stages.decode(rows, 16_000)).to_pylist()
+    assert good["error"] is None
+    assert bad["error"] == f"{place}#1: is empty"
+
+
+def test_two_rows_of_one_path_are_refused(parquet, tmp_path):
+    with pytest.raises(ValueError, match=r"audio.parquet: the path '00.wav' is there twice"):
+        sources.find([str(parquet), str(parquet)])
+
+
+def test_folders_patterns_and_lists_name_files_once(calls, tmp_path):
+    names = [f"{n:02}.wav" for n in range(3)]
+    relative = [os.path.relpath(calls / name, tmp_path) for name in names]
+    (tmp_path / "list.csv").write_text("\n".join(["file,emotion", *(f"{name},sad" for name in relative)]))
+    write_table(pa.table({"path": [str(calls / name) for name in names]}), tmp_path / "list.parquet")
+    listed = sources.find([str(tmp_path / "list.parquet")])
+    assert listed.files == tuple(str(calls / name) for name in names)
+    assert [*map(os.path.realpath, sources.find([str(tmp_path / "list.csv")]).files)] == [*listed.files]
+    assert sources.find([f"{calls}/0[012].wav", str(calls / "01.wav")]).files == listed.files
+    assert set(sources.find([str(calls)]).files) == {str(path) for path in calls.iterdir()}
+
+
+@pytest.mark.parametrize("form", ["file://{}", "fsspec+local://{}"])
+def test_an_address_is_searched_read_and_written(form, calls, model, tmp_path):
+    """file:// goes through pyarrow as s3:// does, and the other through fsspec."""
+    found = sources.find([form.format(f"{calls}/0[0-3].wav")])
+    assert found.files == tuple(form.format(f"{calls}/{n:02}.wav") for n in range(4))
+    assert sources.find([form.format(calls)]).files[:2] == found.files[:2]
+    missing = form.format(f"{calls}/missing.wav")
+    batch = answered([*found.files, missing], model)
+    assert batch["error"].to_pylist() == [None] * 4 + [f"{missing}: no such file"]
+    assert batch["emotion"].to_pylist()[:4] == answered(sorted(calls.glob("0[0-3].wav")), model)["emotion"].to_pylist()
+    out = form.format(tmp_path / "out")
+    assert results.write(batch, out, SETTINGS).to_pylist() == [{"recordings": 5, "failed": 1}]
+    assert results.done(out, SETTINGS) == {*found.files, missing}
+
+
+def test_a_batch_that_is_written_twice_is_there_once(calls, model, tmp_path):
+    batch = answered(sorted(calls.glob("0*.wav")), model)
+    for _ in range(2):
+        results.write(batch, str(tmp_path), SETTINGS)
+    (place,) = tmp_path.iterdir()
+    stored = json.loads(pa.parquet.read_schema(place).metadata[b"ser_gpu"])
+    assert stored == SETTINGS
+
+
+def test_what_a_killed_writer_left_is_cleared_and_no_row(calls, model, tmp_path):
+    results.write(answered([calls / "00.wav"], model), str(tmp_path), SETTINGS)
+    (tmp_path / ".part-0123-abc.parquet").write_bytes(b"PAR1")
+    assert results.done(str(tmp_path), SETTINGS) == {str(calls / "00.wav")}
+    assert len([*tmp_path.iterdir()]) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (SETTINGS | {"model": "other"}, "holds answers of another model"),
+        (SETTINGS | {"timeline": True}, "holds answers of one emotion a recording"),
+    ],
+)
+def test_other_answers_are_not_mixed_in(settings, message, calls, model, tmp_path):
+    results.write(answered([calls / "00.wav"], model), str(tmp_path), SETTINGS)
+    with pytest.raises(ValueError, match=message):
+        results.done(str(tmp_path), settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("list.csv", b"name\na.wav\n", "list.csv: no column path or file; there are: name"),
+        ("list.csv", b"file\n\xff\xfe", "list.csv: not text in UTF-8"),
+        ("a.parquet", b"nothing", "a.parquet: is not a Parquet file"),
+        ("*.wav", None, "nothing has such a name"),
+        ("empty", None, "empty: no audio file in this folder"),
+    ],
+)
+def test_a_source_that_names_nothing_is_one_line(name, content, message, tmp_path):
+    if name == "empty":
+        (tmp_path / name).mkdir()
+    elif content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises((ValueError, OSError), match=message.replace("*", r"\*")):
+        sources.find([str(tmp_path / name)])
+
+
+def test_an_unknown_address_is_one_line():
+    with pytest.raises(OSError, match=r"^nowhere://a/b: cannot be opened: "):
+        storage.open_file("nowhere://a/b")
+
+
+def test_the_stream_of_an_address_goes_back_and_forth(calls):
+    path = Path(calls / "00.wav")
+    with storage.open_file(f"file://{path}") as stream:
+        stream.seek(-4, os.SEEK_END)
+        assert stream.read() == path.read_bytes()[-4:]
+        stream.seek(0)
+        assert stream.read(4) == b"RIFF"
