@@ -1,5 +1,6 @@
-"""The picture of a timeline: the probabilities of the emotions, stacked over time, and where somebody speaks."""
+"""The picture of a timeline: the emotions' probabilities, stacked over time, and where somebody speaks, or who."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +39,9 @@ def figure(timeline: Timeline, width_inches: float = 12.0) -> "Figure":
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     edges, shares, speech = columns(timeline)
-    drawn = Figure(figsize=(width_inches, 3.9), layout="constrained")
-    above, below = drawn.subplots(2, 1, sharex=True, height_ratios=(12, 1))
+    rows = turns(timeline) or {"speech": speech}
+    drawn = Figure(figsize=(width_inches, 3.6 + 0.3 * len(rows)), layout="constrained")
+    above, below = drawn.subplots(2, 1, sharex=True, height_ratios=(12, len(rows)))
     bottom = np.zeros(len(speech))
     for number, label in enumerate(timeline.labels):
         colour = COLOURS.get(label, _OTHERS[number % len(_OTHERS)])
@@ -51,9 +53,11 @@ def figure(timeline: Timeline, width_inches: float = 12.0) -> "Figure":
         side = "left" if middle < 0.05 * timeline.seconds else "right" if middle > 0.95 * timeline.seconds else "center"
         above.annotate(segment.emotion, (middle, 1.02), ha=side, fontsize=13, fontweight="bold", annotation_clip=False)
     above.set(ylim=(0, 1.12), ylabel="probability", yticks=(0, 0.5, 1))
-    below.stairs(speech, edges, fill=True, color=_SPEECH)
-    below.set(ylim=(0, 1), yticks=[], xlim=(0, max(timeline.seconds, 1e-3)))
-    below.set_ylabel("speech", rotation=0, ha="right", va="center", fontsize=12)
+    for row, share in enumerate(rows.values()):
+        below.stairs(row + share, edges, baseline=row, fill=True, color=_SPEECH)
+    below.set(ylim=(0, len(rows)), xlim=(0, max(timeline.seconds, 1e-3)))
+    below.set_yticks([row + 0.5 for row in range(len(rows))], list(rows))
+    below.tick_params("y", length=0)
     below.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 1.5, 2, 3, 5, 6, 10]))
     below.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds)))
     for axes in (above, below):
@@ -81,10 +85,8 @@ def columns(timeline: Timeline) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Shape: -> edges in seconds [N + 1]; probability of each emotion, zero where nobody speaks [N, C]; share of speech
     [N].
     """
-    cells = timeline.grid
-    together = -(-len(cells) // MOST_COLUMNS)
-    groups = [cells[at : at + together] for at in range(0, len(cells), together)]
-    edges = [group[0].start for group in groups] + [cells[-1].end]
+    groups = _groups(timeline)
+    edges = [group[0].start for group in groups] + [groups[-1][-1].end]
     shares = np.zeros((len(groups), len(timeline.labels)))
     speech = np.zeros(len(groups))
     for row, group in enumerate(groups):
@@ -93,6 +95,24 @@ def columns(timeline: Timeline) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if spoken:
             shares[row] = np.mean(spoken, axis=0)
     return np.array(edges), shares, speech
+
+
+def turns(timeline: Timeline) -> dict[str, np.ndarray]:
+    """The share of each column in which each speaker speaks; empty where nobody said who speaks.
+
+    Shape: -> [N] each.
+    """
+    groups = _groups(timeline)
+    return {
+        name: np.array([sum(cell.speaker == name for cell in group) / len(group) for group in groups])
+        for name in timeline.speakers
+    }
+
+
+def _groups(timeline: Timeline) -> list[Sequence[Segment]]:
+    cells = timeline.grid
+    together = -(-len(cells) // MOST_COLUMNS)
+    return [cells[at : at + together] for at in range(0, len(cells), together)]
 
 
 def clock(seconds: float) -> str:

@@ -20,5 +20,14 @@ def test_picture_is_written_whole(timeline, tmp_path):
     assert (tmp_path / "talk.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_each_speaker_has_a_row(call):
+    found = plot.turns(call)
+    assert list(found) == ["alice", "bob <b>"]
+    assert sum(found["alice"]) == 7  # cells of half a second
+    assert sum(found["bob <b>"]) == 3
+    _, below = call.plot().axes
+    assert [label.get_text() for label in below.get_yticklabels()] == ["alice", "bob <b>"]
+
+
 def test_figure_without_a_path_is_only_drawn(timeline):
     assert len(timeline.plot().axes) == 2
