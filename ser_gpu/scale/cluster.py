@@ -98,12 +98,24 @@ def one_line(what: str) -> Iterator[None]:
 
     try:
         yield
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, OSError | ValueError):
-            raise type(error.cause)(*error.cause.args) from None
-        raise
     except ray.exceptions.RayError as error:
-        raise ValueError(f"{what}: not finished, the same command goes on; Ray says: {first_line(error)}") from None
+        cause = _cause(error)
+        if cause is not None:
+            raise type(cause)(*cause.args) from None
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        last = said[-1] if isinstance(error, ray.exceptions.RayTaskError) else said[0]  # below the worker's traceback
+        raise ValueError(f"{what}: not finished, the same command goes on; Ray says: {last}") from None
+
+
+def _cause(error: BaseException | None) -> OSError | ValueError | None:
+    """The error of our own that a worker met, however Ray has wrapped it."""
+    import ray
+
+    while error is not None:
+        if isinstance(error, OSError | ValueError) and not isinstance(error, ray.exceptions.RayError):
+            return error
+        error = getattr(error, "cause", None) or error.__cause__
+    return None
 
 
 def first_line(error: Exception) -> str:
