@@ -27,8 +27,8 @@ def fast_copy(cnn: EmotionCnn, voice: Statistics | None = None) -> EmotionCnn:
     """A copy that answers the same, with batch normalisation folded into the convolutions, and its blocks in bfloat16
     where the processor multiplies in it; for evaluation, and for one voice or for nobody in particular.
 
-    The stem and the last layer stay in float32: a rounded spectrogram and rounded logits cost most. Networks of other
-    kinds, and other types than float32, are copied as they are.
+    The stem, up to the first pooling, and the last layer stay in float32: a rounded spectrogram and rounded logits cost
+    most. Networks of other kinds, and other types than float32, are copied as they are.
     """
     cnn = copy.deepcopy(cnn).requires_grad_(False)
     if voice is not None:
@@ -38,7 +38,7 @@ def fast_copy(cnn: EmotionCnn, voice: Statistics | None = None) -> EmotionCnn:
             _fold(member)
             if multiplies_bfloat16():
                 member.blocks.bfloat16()
-                member.stem[1] = _To(torch.bfloat16)
+                member.blocks[0].pool = nn.Sequential(member.blocks[0].pool, _To(torch.bfloat16))
                 member.pool = nn.Sequential(_To(torch.float32), member.pool)
     return cnn
 
