@@ -5,6 +5,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from ser_gpu.extras import require
 from ser_gpu.files import only_one, write_csv, write_json
 from ser_gpu.training.config import completed
 from ser_gpu.training.differences import first_difference
+from ser_gpu.training.distributed import Ranks
 from ser_gpu.training.loop import Dataset, DivergedError, Trainer
 from ser_gpu.training.plan import Plan
 
@@ -36,29 +38,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     """Train, from the start or from where the training in --out stopped, score, and write all files."""
     require("train", "nnAudio", "torch_audiomentations", "scipy", "sklearn", "matplotlib")
-    device = common.device(args.device)
+    ranks = Ranks.of_torchrun()
+    if not ranks.is_first:
+        console.be_quiet()
+    device = _device(args.device, ranks)
+    with ranks.joined("nccl" if device.type == "cuda" else "gloo"), ExitStack() as held:
+        trainer, plan, out, temperature = ranks.agree(lambda: _prepared(args, device, ranks, held))
+        trainer.distribute(ranks)
+        if args.compile:
+            trainer.model.cnn.compile()
+        _fit(trainer, out)
+        if ranks.is_first:
+            _finish(trainer, plan, out, temperature)
+            _resume_file(out).unlink(missing_ok=True)
+    return common.DONE
+
+
+def _device(name: str | None, ranks: Ranks) -> torch.device:
+    """Each rank of a machine has a GPU of its own."""
+    device = common.device(name)
+    if ranks.count > 1 and device.type == "cuda" and device.index is None:
+        return common.device(f"cuda:{ranks.local}")
+    return device
+
+
+def _resume_file(out: Path) -> Path:
+    return out / "resume.pth"
+
+
+def _prepared(
+    args: argparse.Namespace, device: torch.device, ranks: Ranks, held: ExitStack
+) -> tuple[Trainer, Plan, Path, float | None]:
+    """The training as it begins or goes on, its plan and folder, which this process now holds, and the temperature
+    that it is to have, if it has one already.
+    """
     out = Path(args.out or train_flags.default_out(args))
     if (out / "result.json").exists():
         raise ValueError(f"{out}: holds a finished training; name another folder with --out")
-    resume_file = out / "resume.pth"
+    resume_file = _resume_file(out)
     if resume_file.exists() and not args.resume:
         raise ValueError(f"{out}: holds an unfinished training; --resume goes on with it, --out names another folder")
     stored = Plan.read(out) if args.resume else None
     if args.resume and stored is None:
         console.err.print(f"note: {out}: there is no training to go on with, so one begins")
     plan = train_flags.resumed_plan(args, stored, out) if stored else train_flags.new_plan(args, device)
-    with only_one(out):
-        first = _first_training(Path(plan.refit), plan) if plan.refit else None
-        trainer = _trainer(plan, device, first, resumed=resume_file.exists())
-        if resume_file.exists():
-            trainer.restore(checkpoint.read(resume_file))
+    if ranks.is_first:
+        held.enter_context(only_one(out))
+    first = _first_training(Path(plan.refit), plan) if plan.refit else None
+    trainer = _trainer(plan, device, first, resumed=resume_file.exists())
+    trainer.ranks = ranks
+    ranks.check(trainer.batch_size)
+    if resume_file.exists():
+        trainer.restore(checkpoint.read(resume_file))
+    if ranks.is_first:
         plan.write(out)
-        if args.compile:
-            trainer.model.cnn.compile()
-        _fit(trainer, out, resume_file)
-        _finish(trainer, plan, out, first["temperature"] if first else plan.temperature)
-        resume_file.unlink(missing_ok=True)
-    return common.DONE
+    return trainer, plan, out, first["temperature"] if first else plan.temperature
 
 
 def _trainer(plan: Plan, device: torch.device, first: dict | None, resumed: bool) -> Trainer:
@@ -116,9 +150,9 @@ def _first_training(folder: Path, plan: Plan) -> dict:
     return result
 
 
-def _fit(trainer: Trainer, out: Path, resume_file: Path) -> None:
-    """Train with a progress bar, and write the state after each epoch."""
-    config = trainer.config
+def _fit(trainer: Trainer, out: Path) -> None:
+    """Train with a progress bar, and write the state after each epoch. The first rank speaks for all."""
+    config, ranks, resume_file = trainer.config, trainer.ranks, _resume_file(out)
     with console.progress("status") as progress:
         total = config.epochs * trainer.steps
         task = progress.add_task("Training", total=total, completed=len(trainer.history) * trainer.steps, status="")
@@ -134,12 +168,21 @@ def _fit(trainer: Trainer, out: Path, resume_file: Path) -> None:
         try:
             trainer.fit(after_epoch, on_step=lambda: progress.advance(task))
         except KeyboardInterrupt:
-            how = f"ser-gpu train --resume --out {shlex.quote(str(out))}"
+            if not ranks.is_first:
+                raise SystemExit(common.INTERRUPTED) from None
+            how = f"{ranks.command} --resume --out {shlex.quote(str(out))}"
             console.err.print(f"stopped after epoch {len(trainer.history)}; {how} goes on")
             raise
         except DivergedError as error:
+            if not ranks.is_first:
+                raise SystemExit(common.WRONG_USE) from None
             kept = f"{resume_file} holds epoch {len(trainer.history)}, " if resume_file.exists() else ""
             raise ValueError(f"{error}; {kept}a smaller --lr with another --out may do better") from None
+        except RuntimeError as error:
+            if not ranks.lost(error):
+                raise
+            how = f"{ranks.command} --resume --out {shlex.quote(str(out))}"
+            raise ValueError(f"another rank has ended after epoch {len(trainer.history)}; {how} goes on") from None
 
 
 def _status(row: dict, epochs: int) -> str:

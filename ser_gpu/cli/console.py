@@ -73,6 +73,11 @@ class DownloadBar:
         self._progress.stop()
 
 
+def be_quiet() -> None:
+    """Show nothing but errors: another process speaks for this one."""
+    out.quiet = err.quiet = True
+
+
 def print_json(content: object, indent: int | None = 2) -> None:
     """JSON on stdout, in ASCII, which every encoding has."""
     print(json.dumps(content, indent=indent), flush=True)

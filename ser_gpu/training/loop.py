@@ -26,6 +26,7 @@ from ser_gpu.training import initial, sampler
 from ser_gpu.training.config import TrainConfig, completed
 from ser_gpu.training.dataset import Dataset
 from ser_gpu.training.differences import first_difference, split_difference
+from ser_gpu.training.distributed import ONE, Ranks
 from ser_gpu.training.optimizers import build_optimizers
 
 # A guess costs ln C nats; ten times that is no slow start, the weights have left the range in which they can be trained
@@ -82,9 +83,14 @@ class Trainer:
         self.sampler = sampler.build(dataset, self.rows, config)
         self.schedules = [self._one_cycle(optimizer) for optimizer in self.optimizers]
         self.history: list[dict] = []
+        self.ranks, self.network = ONE, self.model.cnn
+
+    def distribute(self, ranks: Ranks) -> None:
+        """Be one of several processes that train one model; all of them call this."""
+        self.ranks, self.network = ranks, ranks.wrap(self.model.cnn)
 
     def fit(self, after_epoch: Callable[[dict], None], on_step: Callable[[], None] = lambda: None) -> None:
-        """Train the epochs that are left; `after_epoch` gets the epoch's row of history.
+        """Train the epochs that are left; `after_epoch` gets the epoch's row of history, on the first rank.
 
         Raises:
             DivergedError: names epoch and step; the epoch is not in the history.
@@ -98,15 +104,16 @@ class Trainer:
                 "epoch": epoch,
                 "lr": self.schedules[0].get_last_lr()[0],
                 "train_loss": fmean(losses),
-                **self.validate(),
+                **(self.validate() if self.ranks.is_first else {}),
                 "seconds": seconds,
                 "clips_per_second": self.steps * self.batch_size / seconds,
             }
             self.history.append(row)
-            after_epoch(row)
+            if self.ranks.is_first:
+                after_epoch(row)
 
     def train_steps(self, on_step: Callable[[], None]) -> Tensor:
-        """The steps of an epoch, none of which waits for the device; their losses, still there.
+        """The steps of an epoch, none of which waits for the device; their losses, still there, over all ranks.
 
         Shape: -> [steps].
         """
@@ -117,22 +124,23 @@ class Trainer:
         bank, most = self.dataset.bank, 2 * self.model.config.audio.clip_samples
         some_are_longer = bank.longest > most
         losses = []
-        for batch in self.sampler.batches(self.steps):
+        for batch in self.ranks.parts(self.sampler.batches(self.steps), seed):
             spectrogram = self.model.spectrogram(*bank.batch(batch.rows, most=most, random=some_are_longer))
             spectrogram, targets = self.mixup(spectrogram, self.dataset.targets[batch.rows], batch.groups)
             speaker_norm.set_groups(self.model.cnn, batch.groups)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-                logits = self.model.cnn(spectrogram)
+                logits = self.network(spectrogram)
             loss = members_loss(logits, targets, self.config.label_smoothing, self._known(batch.rows))
             self.model.zero_grad(set_to_none=True)
             loss.backward()
             for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
                 optimizer.step()
                 schedule.step()
+            self.ranks.average_statistics(self.model.cnn)
             self.ema.update_parameters(self.model)
             losses.append(loss.detach())
             on_step()
-        return torch.stack(losses)
+        return self.ranks.average(torch.stack(losses))
 
     def _known(self, rows: Tensor) -> Tensor | None:
         """The labels that the corpus of each clip has; None where every corpus has all.
@@ -195,6 +203,7 @@ class Trainer:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedules": [schedule.state_dict() for schedule in self.schedules],
             "history": self.history,
+            **({"ranks": self.ranks.count} if self.ranks.count > 1 else {}),
         }
 
     def restore(self, state: dict) -> None:
@@ -204,6 +213,10 @@ class Trainer:
             ValueError: the state is of a training with other settings or other clips; names the first difference.
         """
         own = self.state()
+        if (ranks := state.get("ranks", 1)) != self.ranks.count:
+            raise ValueError(
+                f"the resume file is of a training on {ranks} ranks, not {self.ranks.count}: what is random differs"
+            )
         if missing := [name for name in own if name not in state]:
             raise ValueError(f"the resume file has no {missing[0]}: another version wrote it, name another --out")
         for name in ("config", "model_config", "bfloat16"):

@@ -1,0 +1,160 @@
+"""One training in two processes of the CPU, as torchrun starts them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from ser_gpu import train
+from ser_gpu.training.distributed import Ranks
+from ser_gpu.training.sampler import Batch
+from tests.training.conftest import make_trainer
+
+ROOT = Path(__file__).parent.parent.parent
+SMALL = ("--device", "cpu", "--batch-size", "32", "--set", "cnn.width=4", "cnn.depth=2", "audio.clip_seconds=1")
+
+
+def python(module, *arguments, ranks=None):
+    launch = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--standalone"] if ranks else []
+    return [sys.executable, *launch, "-m", module, *map(str, arguments)]
+
+
+def run(*command):
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_two_ranks_have_the_losses_of_one_process_with_the_same_batch(tiny_ravdess):
+    alone, together = (
+        json.loads(run(*python("tests.training.ten_steps", tiny_ravdess, ranks=ranks)).stdout) for ranks in (None, 2)
+    )
+    assert len(alone["losses"]) == 10
+    assert alone["moved"] > 1.0
+    # two halves are added in another order; ten steps make more of it
+    assert together["losses"] == pytest.approx(alone["losses"], abs=1e-5)
+    assert together["moved"] == pytest.approx(alone["moved"], rel=1e-4)
+
+
+def test_one_rank_is_the_plain_command_bit_for_bit(tiny_ravdess, tmp_path, monkeypatch):
+    options = ["--data", str(tiny_ravdess), *SMALL, "--epochs", "1"]
+    assert train.main([*options, "--out", str(tmp_path / "plain")]) == 0
+    run(*python("ser_gpu.train", *options, "--out", tmp_path / "torchrun", ranks=1))
+    plain, other = (torch.load(tmp_path / name / "last.pth")["state_dict"] for name in ("plain", "torchrun"))
+    assert all(torch.equal(plain[name], other[name]) for name in plain)
+
+
+@pytest.fixture(scope="module")
+def of_two(tiny_ravdess, tmp_path_factory):
+    out = tmp_path_factory.mktemp("two") / "run"
+    options = ["--data", tiny_ravdess, *SMALL, "--epochs", "2", "--out", out]
+    return out, run(*python("ser_gpu.train", *options, ranks=2))
+
+
+def test_the_first_rank_evaluates_and_writes(of_two):
+    out, done = of_two
+    assert done.stderr.count("192 clips") == 1
+    assert done.stderr.count("written: ") == 1
+    assert "uar" in json.loads((out / "result.json").read_text())["test"]
+    assert not (out / "resume.pth").exists()
+
+
+def test_two_ranks_give_the_same_weights_again(of_two, tiny_ravdess, tmp_path):
+    options = ["--data", tiny_ravdess, *SMALL, "--epochs", "2", "--out", tmp_path]
+    run(*python("ser_gpu.train", *options, ranks=2))
+    first, second = (torch.load(out / "last.pth")["state_dict"] for out in (of_two[0], tmp_path))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_batch_is_dealt_in_whole_groups():
+    rows = torch.arange(12)
+    ordinary, grouped = Batch(rows), Batch(rows, groups=4)
+    parts = [[*Ranks(rank, 2).parts(iter([ordinary, grouped]), seed=0)] for rank in (0, 1)]
+    assert [part.rows.tolist() for part, _ in parts] == [[*range(6)], [*range(6, 12)]]
+    assert [(part.rows.tolist(), part.groups) for _, part in parts] == [([*range(6)], 2), ([*range(6, 12)], 2)]
+    with pytest.raises(ValueError, match="4 groups does not fall into 3 equal parts"):
+        Ranks(0, 3).parts(iter([grouped]), seed=0)
+
+
+def test_what_is_random_differs_between_ranks_and_not_between_runs():
+    def draw(rank):
+        Ranks(rank, 2).parts(iter(()), seed=5)
+        return torch.rand(3)
+
+    assert torch.equal(draw(0), draw(0))
+    assert not torch.equal(draw(0), draw(1))
+
+
+def test_a_training_goes_on_with_as_many_ranks_as_it_had(dataset):
+    trainer = make_trainer(dataset)
+    state = trainer.state() | {"ranks": 2}
+    with pytest.raises(ValueError, match="of a training on 2 ranks, not 1"):
+        trainer.restore(state)
+
+
+def test_a_wrong_setting_is_one_line(tiny_ravdess, tmp_path):
+    command = python("ser_gpu.train", "--data", tiny_ravdess, *SMALL, "--out", tmp_path, "--batch-size", "31", ranks=2)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert errors(done.stderr) == ["error: a batch of 31 clips does not fall into 2 equal parts: --batch-size"]
+
+
+def errors(printed):
+    return [line for line in printed.splitlines() if line.startswith("error: ")]
+
+
+@pytest.mark.parametrize("how", ["a rank is killed", "Ctrl-C"])
+def test_an_end_in_the_middle_is_one_line_for_all(how, tiny_ravdess, tmp_path):
+    """torchrun adds its own report of which process ended."""
+    options = ["--data", tiny_ravdess, *SMALL, "--epochs", "10000", "--out", tmp_path]
+    command = python("ser_gpu.train", *options, ranks=2)
+    with (tmp_path / "err").open("w") as err:
+        launcher = subprocess.Popen(command, cwd=ROOT, stdout=err, stderr=err, start_new_session=True)
+        try:
+            wait_for(lambda: (tmp_path / "resume.pth").exists())
+            started = descendants(launcher.pid)
+            if how == "Ctrl-C":
+                os.killpg(launcher.pid, signal.SIGINT)
+            else:
+                os.kill(rank_of(launcher.pid, "1"), signal.SIGKILL)
+            assert launcher.wait(timeout=60) != 0
+        finally:
+            if launcher.poll() is None:
+                for process in [*descendants(launcher.pid), launcher.pid]:
+                    os.kill(process, signal.SIGKILL)
+    printed = (tmp_path / "err").read_text()
+    assert "ser_gpu/train.py" not in printed  # no traceback of ours
+    assert len(errors(printed)) <= 1
+    assert all("another rank has ended" in line for line in errors(printed))
+    if how == "Ctrl-C":
+        assert printed.count("--resume --out") == 1
+    assert len(started) >= 2
+    assert not [process for process in started if Path(f"/proc/{process}").exists()]
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def descendants(process):
+    try:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        return []
+    return [pid for child in map(int, children) for pid in (child, *descendants(child))]
+
+
+def rank_of(launcher, rank):
+    for process in descendants(launcher):
+        if f"\0RANK={rank}\0" in "\0" + Path(f"/proc/{process}/environ").read_text():
+            return process
+    raise AssertionError("no such rank")
