@@ -8,8 +8,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
+
+import torch
 
 from ser_gpu import corpora
 from ser_gpu.cli import common, console, enrolment_runs
@@ -19,8 +24,12 @@ from ser_gpu.evaluation import crossvalidation, enrolment, predictions
 from ser_gpu.evaluation.migrations import scores_by_sex
 from ser_gpu.extras import require
 from ser_gpu.files import write_json
+from ser_gpu.scale import cluster
+from ser_gpu.training import distributed
+from ser_gpu.training.distributed import Ranks
 
 SPLIT_SEEDS = range(5)
+_PATIENCE = timedelta(days=30)  # of a rank whose trainings are done
 
 
 @dataclass(frozen=True)
@@ -69,8 +78,20 @@ def run(args: argparse.Namespace, train_arguments: list[str]) -> int:
         for seed in args.seeds
         for fold in folds
     ]
-    hold_to_one_setting(folder, [protocol, *train_arguments, *(["--refit"] if args.refit else [])])
-    failed = train_all(runs, train_arguments, args.jobs)
+    ranks = Ranks.of_torchrun()
+    if not ranks.is_first:
+        console.be_quiet()
+    with ranks.joined("gloo", patience=_PATIENCE):
+        ranks.agree(
+            lambda: hold_to_one_setting(folder, [protocol, *train_arguments, *(["--refit"] if args.refit else [])])
+        )
+        own = runs[ranks.rank :: ranks.count]
+        failed = ranks.total(train_all(own, train_arguments, args.jobs, _ray_options(args)))
+    if not ranks.is_first:
+        return common.DONE
+    for run in set(runs) - set(own):
+        if not run.finished:
+            _tell_failure(run)
     done = [run for run in runs if run.finished]
     if not done:
         raise ValueError(f"{folder}: no training of {len(runs)} came to its end")
@@ -163,33 +184,63 @@ def hold_to_one_setting(folder: Path, arguments: list[str]) -> None:
     write_json(path, arguments)
 
 
-def train_all(runs: Sequence[Run], train_arguments: list[str], jobs: int) -> int:
-    """Run what is not finished, `jobs` trainings at a time, each a process with its own log; how many failed."""
+def train_all(runs: Sequence[Run], train_arguments: list[str], jobs: int, on_ray: dict | None = None) -> int:
+    """Run what is not finished, each training a process with its own log; how many failed.
+
+    Args:
+        jobs: trainings at a time, each with that part of the cores; of each rank, where torchrun started several.
+        on_ray: the Ray cluster's address and the GPUs of a training, where Ray is to run them.
+    """
     runs = [run for run in runs if not run.finished]
     if not runs:
         return 0
     failed = 0
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    with console.progress("status") as progress, ThreadPoolExecutor(jobs) as pool:
+    threads = max(1, (os.cpu_count() or 1) // (jobs * int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+    with console.progress("status") as progress, ExitStack() as stack:
+        if on_ray is None:
+            run_each = stack.enter_context(ThreadPoolExecutor(jobs)).map
+        else:
+            run_each = stack.enter_context(cluster.tasks(cores=threads, **on_ray))
         task = progress.add_task("Trainings", total=len(runs), status="")
-        one = lambda run: _train_one(run, train_arguments, threads)  # noqa: E731
-        for run, code in zip(runs, pool.map(one, runs), strict=True):
+        one = partial(_train_one, train_arguments=train_arguments, threads=threads, folder=Path.cwd())
+        for run, code in zip(runs, run_each(one, runs), strict=True):
             if code:
                 failed += 1
-                why = _last_line(run).removeprefix("error: ")
-                console.err.print(f"error: fold {run.fold}, seed {run.seed}: {why} ({run.out}/log.txt)")
+                _tell_failure(run)
             progress.update(task, advance=1, status=_last_line(run))
     return failed
 
 
-def _train_one(run: Run, train_arguments: list[str], threads: int) -> int:
+def _tell_failure(run: Run) -> None:
+    why = _last_line(run).removeprefix("error: ")
+    console.err.print(f"error: fold {run.fold}, seed {run.seed}: {why} ({run.out}/log.txt)")
+
+
+def _ray_options(args: argparse.Namespace) -> dict | None:
+    return {"address": args.address, "gpus": args.gpus} if args.ray else None
+
+
+def _train_one(run: Run, train_arguments: list[str], threads: int, folder: Path) -> int:
+    """One training, in a process that works in `folder`; its exit code."""
+    os.chdir(folder)  # where another machine does it
     run.out.mkdir(parents=True, exist_ok=True)
     own = ["--protocol", run.protocol, "--fold", str(run.fold), "--seed", str(run.seed), *run.arguments]
     train_arguments = [re.sub(r"\{(fold|seed)\}", lambda m: str(getattr(run, m[1])), each) for each in train_arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONIOENCODING": "utf-8"}
+    environment = {**os.environ, **_own_gpu(), "OMP_NUM_THREADS": str(threads), "PYTHONIOENCODING": "utf-8"}
+    for name in distributed.VARIABLES:  # the training is one process
+        environment.pop(name, None)
     with (run.out / "log.txt").open("a", encoding="utf-8") as log:
         command = [sys.executable, "-m", "ser_gpu.train", *train_arguments, *own, "--out", str(run.out), "--resume"]
         return subprocess.run(command, stdout=log, stderr=log, env=environment).returncode
+
+
+def _own_gpu() -> dict[str, str]:
+    """The GPU of this rank, where torchrun started several ranks on a machine with several GPUs."""
+    ranks, count = Ranks.of_torchrun(), torch.cuda.device_count()
+    if ranks.count == 1 or count < 2:
+        return {}
+    known = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
+    return {"CUDA_VISIBLE_DEVICES": known.split(",")[ranks.local % count]}
 
 
 def _last_line(run: Run) -> str:
@@ -218,6 +269,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_run_options(parser)
     parser.add_argument("--name", help="of the folder and the table (default: the protocol, -refit for a refit)")
+    parser.add_argument("--ray", action="store_true", help="run the trainings as tasks of Ray, such as of a cluster")
+    parser.add_argument("--address", help="of the Ray cluster, such as auto (default: Ray on this machine)")
+    parser.add_argument(
+        "--gpus", type=common.share_of_gpus, help="of each training on Ray (default: 1 where there are any)"
+    )
     enrolment_runs.add_options(parser, enrolment.KINDS)
     parser.add_argument(
         "--refit",

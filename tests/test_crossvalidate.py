@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -37,6 +39,27 @@ def test_every_fold_has_a_row_and_every_clip_a_prediction(finished):
     assert len(rows) == scored
     assert {row["fold"] for row in rows} == {"0", "1"}
     assert [*table["rows"][0]["test"]["by"]["gender"]] == ["male", "female"]
+
+
+def assert_same_scores(folder, other):
+    """The tables of two folders say the same, but for what took how long."""
+    tables = [json.loads((each / "stratified" / "table.json").read_text()) for each in (folder, other)]
+    rows, others = ([{k: v for k, v in row.items() if k != "seconds"} for row in table["rows"]] for table in tables)
+    assert rows == others
+    assert tables[0]["summary"] == tables[1]["summary"]
+    answers, same = (
+        predictions.read_rows(each / "stratified" / "table.predictions.csv.gz") for each in (folder, other)
+    )
+    assert answers == same
+
+
+def test_ranks_of_torchrun_take_the_trainings_in_turn(finished, tiny_ravdess, tmp_path):
+    """Bit for bit, since each training has half of the cores as with --jobs 2."""
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "ser_gpu.crossvalidate"]
+    done = subprocess.run([sys.executable, *launch, *command(tiny_ravdess, tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("stratified, test part, 2 of 2 trainings") == 1
+    assert_same_scores(finished, tmp_path)
 
 
 def test_seeds_of_a_fold_answer_as_one_model_too(finished, tiny_ravdess, tmp_path, capsys):
