@@ -5,7 +5,20 @@ from pathlib import Path
 
 from rich.table import Table
 
-from benchmarks import augment, export, figures, files, frontend, latency, live, pipeline, scale, summary, training
+from benchmarks import (
+    augment,
+    export,
+    figures,
+    files,
+    frontend,
+    latency,
+    live,
+    pipeline,
+    scale,
+    score,
+    summary,
+    training,
+)
 from benchmarks.tables import TableForm
 from experiments import markdown
 from ser_gpu.cli import console
@@ -22,6 +35,7 @@ SUBJECTS = {
     "files": files,
     "training": training,
     "scale": scale,
+    "score": score,
     "export": export,
 }
 
@@ -53,16 +67,30 @@ def tables() -> str:
             blocks.append(f"## On {device}\n\nNot measured.")
             continue
         blocks.append(f"## On {device}: {_machine(result)}")
-        for name, subject in SUBJECTS.items():
-            blocks.append(f"### {name}")
-            if name not in result:
-                blocks.append("Not measured.")
-                continue
-            for key, form in subject.TABLES.items():
-                blocks.append(f"{form.title}:\n\n{_markdown(form, result[name]['tables'][key])}")
-            if name == "frontend":
+        for name in SUBJECTS:
+            blocks += [f"### {name}", *_tables_of(name, result)]
+            if name == "frontend" and name in result:
                 blocks.append(f"![Log-mel clips a second against the batch](results/{device}.batch.png)")
     return "\n\n".join(blocks)
+
+
+def tables_of(name: str) -> str:
+    """Every table of one subject, on each device that was measured; Markdown."""
+    blocks = []
+    for device, result in results().items():
+        if not result or name not in result:
+            blocks.append(f"On {device}: not measured.")
+            continue
+        quick = ", a short run" if result[name]["quick"] else ""
+        blocks += [f"On {device}: {_machine({name: result[name]})}{quick}.", *_tables_of(name, result)]
+    return "\n\n".join(blocks)
+
+
+def _tables_of(name: str, result: dict) -> list[str]:
+    if name not in result:
+        return ["Not measured."]
+    forms = SUBJECTS[name].TABLES.items()
+    return [f"{form.title}:\n\n{_markdown(form, result[name]['tables'][key])}" for key, form in forms]
 
 
 def draw_figures() -> None:

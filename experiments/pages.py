@@ -27,6 +27,7 @@ PAGES = tuple(
         "benchmarks/README.md",
         "tests/README.md",
         "docs/timeline.md",
+        "docs/scale.md",
     )
 )
 TABLES: dict[str, Callable[[], str]] = {
@@ -50,6 +51,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "vad": timeline_tables.vad,
     "speed": benchmarks.summary_table,
     "benchmarks": benchmarks.tables,
+    "score": partial(benchmarks.tables_of, "score"),
     "long-checks": long_checks.table,
 }
 _MARKED = re.compile(r"(?P<begin><!-- (?P<name>[\w-]+): begin -->\n).*?(?P<end><!-- (?P=name): end -->)", re.DOTALL)
