@@ -9,7 +9,7 @@ from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.audio.reader import AudioError
 from ser_gpu.model import SpeechEmotionModel
 from tests.conftest import synthetic_ravdess, synthetic_voice
-from tests.long import files, fuzz, memory, report, speech
+from tests.long import files, fuzz, memory, report, speech, timeline
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,16 @@ def test_memory_of_a_training_is_watched(tmp_path):
     assert outcome["megabytes_peak"] >= outcome["megabytes_late"] > 100
 
 
+def test_a_recording_becomes_a_timeline_by_one_command():
+    found = timeline.long_recording(minutes=0.25)
+    assert found["exit_code"] == 0
+    assert found["written"] == ["talk.json", "talk.png", "talk.vtt"]
+    assert found["segments"] > 4
+    assert found["pipe_gives_the_same"]
+    assert found["interrupted"]["kept_is_the_same"]
+    assert found["interrupted"]["exit_code"] in (0, 130)  # so short a recording may be over before
+
+
 @pytest.mark.ravdess
 def test_speech_is_found_in_speech_and_in_nothing_else(ravdess_paths):
     found = speech.detect(ClipBank.read(ravdess_paths[::12], 16_000), noises=20, seed=3)["speech_found"]
@@ -127,6 +137,14 @@ def test_the_committed_results_are_good():
     # within a batch of windows memory goes up and down by more than 100 MB; what would grow is the median
     assert long["megabytes_late"] < long["megabytes_early"] + 50
     assert long["megabytes_peak"] < short["megabytes_peak"] + 300
+    talk = results["timeline"]
+    assert talk["exit_code"] == 0
+    assert talk["pipe_gives_the_same"]
+    assert talk["megabytes_late"] < talk["megabytes_early"] + 50
+    assert talk["interrupted"]["exit_code"] == 130
+    assert talk["interrupted"]["kept_is_the_same"]
+    assert talk["interrupted"]["said_so"]
+    assert 0 < talk["interrupted"]["kept_seconds"] < 60 * talk["minutes"]
     prediction, training = results["memory-prediction"], results["memory-training"]
     assert min(prediction["seconds"], training["seconds"]) > 3_500
     assert prediction["megabytes_late"] < prediction["megabytes_early"] + 50

@@ -14,7 +14,7 @@ from ser_gpu.cli import common, console
 from ser_gpu.evaluation import environment
 from ser_gpu.files import write_json
 from tests.conftest import synthetic_ravdess, synthetic_voice
-from tests.long import files, fuzz, kills, logits, memory, report, speech
+from tests.long import files, fuzz, kills, logits, memory, report, speech, timeline
 
 SEED = 0
 
@@ -73,6 +73,10 @@ def _hours(args: argparse.Namespace) -> dict:
     return memory.long_recording(synthetic_voice(3, 1, SEED, seconds=5.0, sample_rate=48_000), args.count)
 
 
+def _timeline(args: argparse.Namespace) -> dict:
+    return timeline.long_recording(args.count)
+
+
 def _speech(args: argparse.Namespace) -> dict:
     clips = common.find_clips(args.data, args.corpus)
     bank = common.read_clips(clips, 16_000, torch.device("cpu"))
@@ -89,6 +93,7 @@ SUBJECTS: dict[str, Callable[[argparse.Namespace], dict]] = {
     "kills": _kills,
     "memory": _memory,
     "hours": _hours,
+    "timeline": _timeline,
     "speech": _speech,
     "logits": _logits,
 }
@@ -102,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         ("files", 10_000, "files to predict at once, one in a hundred bad"),
         ("kills", 100, "kill -9 of one training"),
         ("hours", 3, "hours of one recording"),
+        ("timeline", 180, "minutes of one recording"),
         ("speech", 200, "noises of each colour in which to look for speech"),
     ):
         subject = subjects.add_parser(name)

@@ -75,6 +75,18 @@ def _hours(result: dict) -> Iterator[tuple[str, str]]:
         )
 
 
+def _timeline(result: dict) -> Iterator[tuple[str, str]]:
+    yield (
+        f"a timeline of {result['minutes']:.0f} minutes, stereo MP3 at 48 kHz",
+        f"{result['seconds']:.0f} s; memory early, late, at most "
+        f"{result['megabytes_early']:.0f}, {result['megabytes_late']:.0f}, {result['megabytes_peak']:.0f} MB",
+    )
+    yield "the same segments through a pipe", "yes" if result["pipe_gives_the_same"] else "no"
+    kept = result["interrupted"]
+    same = "as before" if kept["kept_is_the_same"] else "others"
+    yield "Ctrl-C after half of it", f"exit code {kept['exit_code']}; {kept['kept_seconds']:.0f} s kept, {same}"
+
+
 def _speech(result: dict) -> Iterator[tuple[str, str]]:
     for what, share in result["speech_found"].items():
         count = result["noises_of_each_colour"] if what.startswith("noise") else result["clips"]
@@ -94,4 +106,5 @@ ROWS = {
     "memory-prediction": _memory,
     "memory-training": _memory,
     "speech": _speech,
+    "timeline": _timeline,
 }
