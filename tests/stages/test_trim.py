@@ -29,11 +29,15 @@ def test_bounds_are_librosas_on_synthetic_clips(trim, voices):
     assert (end < voices.shape[1]).all()
 
 
+@pytest.fixture(scope="module")
+def real_clips(ravdess_paths):
+    return ClipBank.read(ravdess_paths, 16_000)
+
+
 @pytest.mark.ravdess
-def test_bounds_are_librosas_on_every_real_clip(trim, ravdess_paths):
-    bank = ClipBank.read(ravdess_paths, 16_000)
-    for rows in torch.arange(len(bank)).split(96):
-        waveforms, lengths = bank.batch(rows)
+def test_bounds_are_librosas_on_every_real_clip(trim, real_clips):
+    for rows in torch.arange(len(real_clips)).split(96):
+        waveforms, lengths = real_clips.batch(rows)
         start, end = trim.bounds(waveforms, lengths)
         for i in range(len(rows)):
             assert (int(start[i]), int(end[i])) == librosa_bounds(waveforms[i, : lengths[i]], trim.config)
