@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := torch==2.11.0  # what the figures of the pages were measured with
 
-.PHONY: help predict test app test-app lint train evaluate notebook audit lock
+.PHONY: help predict test app test-app test-scale lint train evaluate notebook audit lock
 
 help:  ## show this list
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -23,6 +23,10 @@ app: $(READY) app/node_modules  ## the page that answers in the browser, on loca
 
 test-app: $(READY) app/node_modules  ## the page in a real browser (chromium)
 	SER_APP=1 $(BIN)/python -m pytest tests/app -rs
+
+test-scale: $(READY)  ## scoring on a local Ray, which is installed for it
+	$(BIN)/python $(PIP_INSTALL) -e '.[ray]'
+	$(BIN)/python -m pytest tests/scale -rs
 
 app/node_modules: app/package.json app/package-lock.json
 	cd app && npm ci --silent
