@@ -221,13 +221,17 @@ def population(model: SpeechEmotionModel) -> dict[str, list[float]]:
 
 
 def licence_of(path: Path, provenance: Provenance) -> str | None:
-    """The licence of weights, as far as it is known: of those that come with the package; else of their corpus."""
+    """The licence of weights, as far as it is known: that of the corpora that they were trained on."""
     from ser_gpu import corpora
 
-    corpus = provenance.protocol.get("corpus")
-    if path.resolve().parent == checkpoint.default_weights().resolve().parent:
-        corpus = corpora.names()[0]
-    return corpora.get(corpus).licence if corpus in corpora.names() else None
+    trained_on = provenance.protocol.get("corpus")
+    if not trained_on and path.resolve().parent == checkpoint.default_weights().resolve().parent:
+        trained_on = corpora.names()[0]
+    names = [corpora.registered_name(name) for name in (trained_on or "").split(", ")]
+    if None in names:
+        return None
+    known = [corpora.get(name) for name in names]
+    return known[0].licence if len(known) == 1 else "; ".join(f"{each.title}: {each.licence}" for each in known)
 
 
 def _name_dimensions(proto: object) -> None:

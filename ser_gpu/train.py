@@ -14,12 +14,13 @@ import torch
 from ser_gpu import checkpoint
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli import common, console, train_flags
-from ser_gpu.corpora.clip import OWN, Clip
+from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Split
 from ser_gpu.evaluation import environment, figures, predictions
 from ser_gpu.evaluation.migrations import scores_by_sex
 from ser_gpu.extras import require
 from ser_gpu.files import only_one, write_csv, write_json
+from ser_gpu.training import initial
 from ser_gpu.training.config import completed
 from ser_gpu.training.differences import first_difference
 from ser_gpu.training.distributed import Ranks
@@ -115,7 +116,7 @@ def _trainer(plan: Plan, device: torch.device, first: dict | None, resumed: bool
 def _overlap(init: str, split: Split, clips: Sequence[Clip]) -> str | None:
     """One line where the first weights may have been trained on clips that are to be tested, or None."""
     _, provenance = checkpoint.load(init, "cpu")
-    trained_on = {*(provenance.protocol.get("corpus") or OWN).split(", ")}
+    trained_on = {*initial.corpora(init)}
     shared = sorted(trained_on.intersection(clip.corpus for clip in clips if split.part_of.get(clip.id) == "test"))
     if not shared or provenance.manifest_hash == split.manifest_hash:
         return None
@@ -204,8 +205,9 @@ def _finish(trainer: Trainer, plan: Plan, out: Path, temperature: float | None) 
     model = trainer.finish(temperature)
     answers = {part: trainer.answers(part) for part in held_out if plan.test or part != "test"}
     scores = {part: found.report(by_speaker=protocol.speaker_independent) for part, found in answers.items()}
+    trained_on = sorted({*plan.init_corpora, *(clip.corpus for clip in dataset.clips)})
     provenance = Provenance(
-        protocol={**protocol.as_dict(), "corpus": ", ".join(sorted({clip.corpus for clip in dataset.clips}))},
+        protocol={**protocol.as_dict(), "corpus": ", ".join(trained_on)},
         manifest_hash=dataset.split.manifest_hash,
         seed=config.seed,
         metrics={part: {name: scores[part][name] for name in _IN_CHECKPOINT} for part in scores},

@@ -411,6 +411,7 @@ def test_a_training_on_several_corpora_and_one_that_begins_with_its_weights(tiny
     hashed = hashlib.sha256((out / "last.pth").read_bytes()).hexdigest()
     _, provenance = checkpoint.load(finetuned / "last.pth")
     assert provenance.training["init_sha256"] == hashed
+    assert provenance.protocol["corpus"] == "one, ravdess, two"
     assert json.loads((finetuned / "result.json").read_text())["init_sha256"] == hashed
     again = command(tiny_ravdess, tmp_path / "wide", "--init", str(out / "last.pth"), "--set", "cnn.width=8")
     assert train.main(again) == 2

@@ -91,6 +91,7 @@ def new_plan(args: Namespace, device: torch.device) -> Plan:
         corpora=common.corpora_of(args.corpora),
         init=_absolute(args.init),
         init_sha256=args.init and initial.sha256(args.init),
+        init_corpora=initial.corpora(args.init) if args.init else (),
         test_corpora=tuple(args.test_corpora or ()),
         temperature=args.temperature,
     )

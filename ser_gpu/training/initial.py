@@ -7,6 +7,7 @@ import torch
 
 from ser_gpu import checkpoint
 from ser_gpu.config import ModelConfig
+from ser_gpu.corpora.clip import OWN
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages.cnn import EmotionCnn
 
@@ -66,6 +67,16 @@ def load(path: str | Path) -> SpeechEmotionModel:
         CheckpointError: it cannot be used.
     """
     return checkpoint.load_model(path, "cpu")
+
+
+def corpora(path: str | Path) -> tuple[str, ...]:
+    """The corpora on which the weights of a checkpoint were trained.
+
+    Raises:
+        CheckpointError: it cannot be used.
+    """
+    _, provenance = checkpoint.load(path, "cpu")
+    return tuple((provenance.protocol.get("corpus") or OWN).split(", "))
 
 
 def _head(model: SpeechEmotionModel) -> set[str]:

@@ -10,7 +10,8 @@ from ser_gpu.files import write_json
 from ser_gpu.training.config import TrainConfig, completed
 
 FILE = "config.json"
-_LATER = {"corpora": None, "init": None, "init_sha256": None, "test_corpora": (), "temperature": None}
+_LATER = {"corpora": None, "init": None, "init_sha256": None}
+_LATER |= {"init_corpora": (), "test_corpora": (), "temperature": None}
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Plan:
         corpora: several corpora instead of `data`: name and folder of each, None where a variable names it.
         init: checkpoint with the first weights; None where they are drawn.
         init_sha256: of that file.
+        init_corpora: on which those weights were trained.
         test_corpora: for the protocol `test-corpora`.
         temperature: of the probabilities; None where it is fitted on the validation part.
     """
@@ -44,6 +46,7 @@ class Plan:
     corpora: dict[str, str | None] | None = None
     init: str | None = None
     init_sha256: str | None = None
+    init_corpora: tuple[str, ...] = ()
     test_corpora: tuple[str, ...] = ()
     temperature: float | None = None
 
@@ -70,7 +73,7 @@ class Plan:
                 raise ValueError("other keys")
             training = TrainConfig(**completed(stored.pop("training")))
             model = ModelConfig.from_dict(stored.pop("model"))
-            lists = {key: tuple(stored[key]) for key in ("test_speakers", "test_corpora")}
+            lists = {key: tuple(stored[key]) for key in ("test_speakers", "test_corpora", "init_corpora")}
             return cls(training, model, **stored | lists)
         except FileNotFoundError:
             return None
