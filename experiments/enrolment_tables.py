@@ -32,7 +32,7 @@ def new_speakers() -> str:
         clips = KINDS[kind] if kind == "all" else f"{count} clips, {KINDS[kind].removesuffix(', unlabelled')}"
         rows.append(
             {"training": "the same", "enrolled": clips}
-            | {"UAR, mean of trainings": _uar(mean), "UAR, three seeds as one model": _uar(together)}
+            | {"UAR, mean of trainings": _uar(mean), "UAR, a fold's seeds as one model": _uar(together)}
             | {"ECE": f"{together['ece']['mean']:.3f}", "men's UAR less women's": ""}
         )
     return markdown.table(rows)
@@ -46,7 +46,7 @@ def enrolment() -> str:
     for (kind, count), row in together.items():
         rows.append(
             {"enrolled clips": KINDS[kind], "number": "" if kind in ("none", "all") else count}
-            | {"UAR, mean of trainings": _uar(mean[kind, count]), "UAR, three seeds as one model": _uar(row)}
+            | {"UAR, mean of trainings": _uar(mean[kind, count]), "UAR, a fold's seeds as one model": _uar(row)}
             | {"the same without a voice": f"{row['without']['uar']:.3f}"}
             | {"ECE": f"{row['ece']['mean']:.3f}", "ECE without a voice": f"{row['without']['ece']:.3f}"}
         )
@@ -80,6 +80,10 @@ def harm() -> str:
             | {"UAR": f"{row['uar']['mean']:.3f}", "standard deviation over draws": f"{row['uar']['sd']:.3f}"}
             | {"without a voice": f"{row['without']['uar']:.3f}"}
             | {"difference": f"{row['uar']['mean'] - row['without']['uar']:+.3f}"}
+            | {
+                f"recall of the emotion, {when} a voice": f"{row['recall'][key]:.3f}" if row["recall"] else ""
+                for when, key in (("without", "without"), ("with", "with"))
+            }
             for row in study["rows"]
         ]
     )
@@ -137,7 +141,7 @@ def _pooled(training: str, table: dict) -> dict[str, str]:
         "training": training,
         "enrolled": "none",
         "UAR, mean of trainings": f"{mean['mean']:.3f} ± {mean['sd_folds']:.3f}",
-        "UAR, three seeds as one model": f"{pooled['uar']:.3f}",
+        "UAR, a fold's seeds as one model": f"{pooled['uar']:.3f}",
         "ECE": f"{pooled['ece']:.3f}",
         "men's UAR less women's": f"{of['male']['uar'] - of['female']['uar']:+.3f}",
     }

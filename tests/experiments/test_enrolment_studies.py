@@ -27,6 +27,7 @@ def saved(path, protocol, clips):
 
 def test_wrong_clips_are_enrolled(tiny_ravdess, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(enrolment_harm, "COUNT", 3)
+    monkeypatch.setattr(enrolment_harm, "OF_ONE_EMOTION", 3)
     path = saved(tmp_path / "a.pth", Protocol("test-speakers", 0, ("1", "2", "3")), corpora.load(tiny_ravdess).clips)
     more = ["--data", str(tiny_ravdess), "--device", "cpu", "--draws", "2", "--out", str(tmp_path / "harm")]
     assert enrolment_harm.main([path, *more]) == 0
