@@ -47,7 +47,10 @@ class Case:
 CASES = (
     Case(f"{COUNT} varied clips"),
     *(Case(f"{OF_ONE_EMOTION} clips, all {emotion}", emotion) for emotion in EMOTIONS),
-    *(Case(f"{OF_ONE_EMOTION} clips, all {emotion}, which is said", emotion, named=True) for emotion in ("sad", "angry")),
+    *(
+        Case(f"{OF_ONE_EMOTION} clips, all {emotion}, which is said", emotion, named=True)
+        for emotion in ("sad", "angry")
+    ),
     Case(f"{COUNT} varied clips of another speaker of the same gender", who="same gender"),
     Case(f"{COUNT} varied clips of a speaker of the other gender", who="other gender"),
     Case(f"{COUNT} varied clips in white noise at {SNR_DB:g} dB", in_noise=True),
