@@ -51,7 +51,7 @@ def row(result: dict, parts: Sequence[str] = PARTS) -> dict:
         for part in parts
         if part in result
     }
-    return {name: result[name] for name in _KEPT} | scores
+    return {name: result[name] for name in _KEPT} | {"init_sha256": result.get("init_sha256")} | scores
 
 
 def summary(rows: Sequence[dict], part: str) -> dict[str, dict]:
@@ -72,7 +72,7 @@ def _settings(result: dict) -> dict[str, object]:
     """Every value of a configuration by its full name, without fold and seed."""
     parts = {**result["config"]["model"], "training": completed(result["config"]["training"])}
     values = {f"{part}.{name}": value for part, config in parts.items() for name, value in config.items()}
-    values["init_sha256"] = result.get("init_sha256")
+    values["begun with other weights"] = result.get("init_sha256") is not None  # which may be others for each training
     return {name: value for name, value in values.items() if name not in ("training.fold", "training.seed")}
 
 
