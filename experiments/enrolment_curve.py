@@ -1,4 +1,4 @@
-"""python -m experiments.enrolment_curve TABLE: draw UAR by the number of enrolled clips of a cross-validation."""
+"""python -m experiments.enrolment_curve TABLE: draw what enrolled clips give, by their number."""
 
 import argparse
 import sys
@@ -39,31 +39,38 @@ def _draw(table: Path, out: str) -> int:
 
 
 def figure(rows: Sequence[dict]) -> Figure:
-    """A line a kind of clips, with the standard deviation over draws, beside the same clips without a voice.
+    """A line a kind of clips: points above the same clips without a voice, with the standard deviation over draws.
+
+    Not the UAR itself: the more clips are enrolled, the fewer are left to score.
 
     Args:
         rows: as `ser_gpu.evaluation.enrolment.table` gives them.
     """
     drawn = Figure(figsize=(7.0, 3.6), layout="constrained")
     axes = drawn.subplots()
-    (none,) = (row for row in rows if row["kind"] == "none")
-    axes.axhline(none["uar"]["mean"], color=GREY, linestyle="--", linewidth=1, label="without")
+    axes.axhline(0.0, color=GREY, linestyle="--", linewidth=1)
     for kind, (label, colour, marker) in KINDS.items():
         own = sorted((row for row in rows if row["kind"] == kind), key=lambda row: row["count"])
         if own:
-            counts, scores = [row["count"] for row in own], [row["uar"]["mean"] for row in own]
-            spread = [row["uar"]["sd"] or 0.0 for row in own]
-            axes.errorbar(counts, scores, yerr=spread, color=colour, marker=marker, capsize=3, label=label)
+            spread = [100 * (row["uar"]["sd"] or 0.0) for row in own]
+            counts = [row["count"] for row in own]
+            axes.errorbar(
+                counts, [_gain(row) for row in own], spread, None, color=colour, marker=marker, capsize=3, label=label
+            )
     for row in rows:
         if row["kind"] == "all":
-            axes.axhline(row["uar"]["mean"], color=BLUE, linestyle=":", linewidth=1, label="all, the scored ones too")
+            axes.axhline(_gain(row), color=BLUE, linestyle=":", linewidth=1, label="all, the scored ones too")
     counts = sorted({row["count"] for row in rows if row["count"]})
     axes.set_xscale("log", base=2)
     axes.set_xticks(counts, [str(count) for count in counts])
-    axes.set(xlabel="enrolled clips of the speaker", ylabel="UAR, new speakers")
+    axes.set(xlabel="enrolled clips of the speaker", ylabel="UAR, points above no enrolment")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, title="enrolled clips")
+    axes.legend(frameon=False, title="enrolled clips", loc="lower right")
     return drawn
+
+
+def _gain(row: dict) -> float:
+    return 100 * (row["uar"]["mean"] - row["without"]["uar"])
 
 
 if __name__ == "__main__":

@@ -119,20 +119,6 @@ def tta_copies() -> str:
     )
 
 
-def cross_corpus() -> str:
-    """Whole corpora held out: UAR among the common emotions, chance beside it, without and with 8 enrolled clips."""
-    rows = []
-    for row in read(study_file("cross-corpus"))["rows"]:
-        enrolled = row["enrolled"]
-        rows.append(
-            {"trained on": row["trained_on"], "tested on": row["tested_on"], "clips": f"{row['clips']:,}"}
-            | {"emotions": row["emotions"], "chance": f"{1 / row['emotions']:.3f}", "UAR": f"{row['uar']:.3f}"}
-            | {"UAR, 8 clips enrolled": "" if enrolled is None else f"{enrolled['uar']:.3f}"}
-            | {"the same speakers without": "" if enrolled is None else f"{enrolled['without']:.3f}"}
-        )
-    return markdown.table(rows)
-
-
 def _pooled(training: str, table: dict) -> dict[str, str]:
     pooled = table["pooled"]["seeds together"]
     of = pooled["by"]["gender"]

@@ -14,6 +14,7 @@ CROSS_VALIDATIONS = {
     "grouped": "a tenth of the clips, with their repetitions",
     "actors5": "five speakers (one fold: four)",
     "actors5-refit": "the same; validation speakers in training too",
+    "actors5-pretrained-refit": "the same; begun with seven other corpora, by speaker groups",
     "actors5-32-khz": "five speakers (one fold: four); 32 kHz",
     "actors6": "four speakers",
 }

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import report as benchmarks
-from experiments import page_tables, timeline_tables
+from experiments import enrolment_tables, page_tables, timeline_tables
 from ser_gpu.cli import common
 from ser_gpu.files import replacing
 from tests.long import report as long_checks
@@ -47,6 +47,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "pitch-thirds": page_tables.pitch_thirds,
     "pitch-counterfactual": page_tables.pitch_counterfactual,
     **{name: partial(page_tables.ablation, name) for name in page_tables.ABLATIONS},
+    "new-speakers": enrolment_tables.new_speakers,
+    "enrolment": enrolment_tables.enrolment,
+    "recipes": enrolment_tables.recipes,
+    "tta-copies": enrolment_tables.tta_copies,
+    "shrinkage": enrolment_tables.shrinkage,
+    "enrolment-harm": enrolment_tables.harm,
     "timeline": timeline_tables.timeline,
     "vad": timeline_tables.vad,
     "speed": benchmarks.summary_table,

@@ -136,7 +136,7 @@ def test_the_curve_is_drawn(stored, tmp_path, capsys):
     assert enrolment_curve.main([str(stored), "--out", str(tmp_path / "curve.png")]) == 0
     assert (tmp_path / "curve.png").stat().st_size > 3_000
     axes = enrolment_curve.figure(enrolment_rows()).axes[0]
-    assert {text.get_text() for text in axes.get_legend().get_texts()} > {"any clips", "neutral", "without"}
+    assert {text.get_text() for text in axes.get_legend().get_texts()} > {"any clips", "neutral"}
     (tmp_path / "none.json").write_text("{}")
     assert enrolment_curve.main([str(tmp_path / "none.json")]) == 2
     assert "holds no scores with enrolled clips" in capsys.readouterr().err
