@@ -26,6 +26,7 @@ SECTIONS = (
     "Pitch bias",
     "Calibration and occlusion",
     "Try it",
+    "Your own voice",
 )
 
 
