@@ -108,7 +108,7 @@ def test_the_example_parses_and_foreign_names_do_not(name):
     corpus = corpora.get(name)
     parent = Path("DC") if name == "savee" else Path()
     assert corpus.parse(parent / corpus.example).corpus == corpus.name == name
-    for foreign in ("hello.wav", "a01.wav", "angry_1.wav", "n1-01-01-01.wav", "1001_IEO_XXX_HI.wav", "kes00000.wav"):
+    for foreign in ("hello.wav", "a01.wav", "angry_1.wav", "n1-01-01-01.wav", "1001_IEO_QQQ_HI.wav", "kes00000.wav"):
         with pytest.raises(ValueError, match="not a"):
             corpus.parse(foreign)
     assert all((corpus.title, corpus.language, corpus.licence, corpus.citation))
