@@ -150,12 +150,13 @@ def all_folds(protocol: str, train_arguments: Sequence[str] = ()) -> Sequence[in
     """Every fold of a protocol; of a random one, the first split seeds.
 
     Args:
-        train_arguments: those that name the data tell how many speakers there are, where the protocol depends on it.
+        train_arguments: those that name the data tell how many speakers or corpora there are, where the protocol
+            depends on it.
     """
     name = ALIASES.get(protocol, protocol)
     if name in RANDOM_PROTOCOLS:
         return SPLIT_SEEDS
-    if name not in ("speakers", "loso"):
+    if name not in ("speakers", "loso", "loco"):
         return range(number_of_folds(name))
     data, corpus, several = _data(train_arguments)
     found = corpora.load_many(several) if several else corpora.load(data, corpus)

@@ -40,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
     split = Split(dict.fromkeys((clip.id for clip in found), ALL)) if part == ALL else protocol.split(found)
     if not (args.allow_trained or is_new):
         _refuse_trained(args.checkpoint, provenance, found, split, part)
+    if not any(where == part for where in split.part_of.values()):
+        raise ValueError(f"{args.checkpoint}: {protocol.name} has no clip in its {part} part; --part names another")
     clips = _known_emotions([clip for clip in found if split.part_of[clip.id] == part], model.labels, part)
     bank = common.read_clips(clips, model.sample_rate, device)
     answered = answers(model, bank, torch.arange(len(clips), device=device), clips)
@@ -49,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
         "protocol": protocol.name,
         "fold": protocol.fold,
         "test_speakers": list(protocol.test_speakers),
+        "test_corpora": list(protocol.test_corpora),
         "part": part,
         "seed": provenance.seed,
         "manifest_hash": split.manifest_hash,

@@ -107,21 +107,21 @@ def _trainer(plan: Plan, device: torch.device, first: dict | None, resumed: bool
     if first and first["manifest_hash"] != split.manifest_hash:
         raise ValueError(f"{plan.refit}: a training on other clips or another split; a refit goes on with the same")
     bank = common.read_clips(clips, plan.model.audio.sample_rate, device)
-    if plan.init and not resumed and (notice := _overlap(plan.init, split, clips)):
+    if plan.init and not resumed and (notice := _overlap(plan, split, clips)):
         console.err.print(f"note: {notice}")
     init = None if resumed else plan.init  # a training that goes on has weights of its own
     return Trainer(plan.training, plan.model, Dataset(clips, bank, split), plan.bfloat16, init)
 
 
-def _overlap(init: str, split: Split, clips: Sequence[Clip]) -> str | None:
+def _overlap(plan: Plan, split: Split, clips: Sequence[Clip]) -> str | None:
     """One line where the first weights may have been trained on clips that are to be tested, or None."""
-    _, provenance = checkpoint.load(init, "cpu")
-    trained_on = {*initial.corpora(init)}
-    shared = sorted(trained_on.intersection(clip.corpus for clip in clips if split.part_of.get(clip.id) == "test"))
-    if not shared or provenance.manifest_hash == split.manifest_hash:
+    tested = {clip.corpus for clip in clips if split.part_of.get(clip.id) == "test"}
+    shared = sorted(tested.intersection(plan.init_corpora or initial.corpora(plan.init)))
+    if not shared or checkpoint.load(plan.init, "cpu")[1].manifest_hash == split.manifest_hash:
         return None
     return (
-        f"{init} was trained on {', '.join(shared)} by another split, so it may know clips or speakers of the test part"
+        f"{plan.init} was trained on {', '.join(shared)} by another split, so it may know clips or speakers of the "
+        "test part"
     )
 
 

@@ -101,6 +101,11 @@ def test_the_folds_of_speakers_are_counted_in_the_data(tiny_ravdess, tmp_path, m
     training = ["--data", str(tiny_ravdess)]
     assert [*crossvalidate.all_folds("speakers", training)] == [0, 1, 2, 3, 4]
     assert [*crossvalidate.all_folds("loso", ["--epochs", "1", *training])] == [0, 1, 2, 3, 4, 5]
+    wav = next(tiny_ravdess.rglob("*.wav"))
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.csv").write_text(f"file,emotion\n{wav},sad\n")
+    two = ["--corpora", f"one={tmp_path / 'one.csv'}", f"two={tmp_path / 'two.csv'}"]
+    assert [*crossvalidate.all_folds("loco", two)] == [0, 1]
     assert [*crossvalidate.all_folds("twin-safe")] == [0, 1, 2, 3, 4]
     assert [*crossvalidate.all_folds("actors6")] == [0, 1, 2, 3, 4, 5]
 

@@ -14,6 +14,7 @@ import ser_gpu
 from ser_gpu import checkpoint, evaluate, predict, train
 from ser_gpu.cli import train_flags
 from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.training import initial
 from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, TrainConfig
 from ser_gpu.training.loop import Trainer
 
@@ -391,6 +392,15 @@ def test_a_corpus_is_held_out_and_scored_among_its_own_emotions(tiny_ravdess, tm
     capsys.readouterr()
     assert train.main(command(tiny_ravdess, tmp_path / "x", "--refit", "y", "--temperature", "2")) == 2
     assert "--temperature and --refit" in one_line(capsys.readouterr().err)
+    with pytest.raises(SystemExit):
+        train.main(command(tiny_ravdess, tmp_path / "x", "--temperature", "warm"))
+    assert "must be between 0.01 and 100, got 'warm'" in capsys.readouterr().err
+    args = train_flags.parser().parse_args(["--corpora", "TESS", "SAVEE", "--test-corpora", "SAVEE"])
+    assert train_flags.new_plan(args, torch.device("cpu")).test_corpora == ("savee",), "as its clips name it"
+
+
+def test_first_weights_of_an_older_file_are_of_the_default_corpus():
+    assert initial.corpora(checkpoint.default_weights()) == ("ravdess",)
 
 
 def test_a_training_on_several_corpora_and_one_that_begins_with_its_weights(tiny_ravdess, tmp_path, capsys):

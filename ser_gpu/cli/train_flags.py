@@ -8,6 +8,7 @@ import torch
 
 from ser_gpu.cli import common
 from ser_gpu.config import HEADS, ModelConfig
+from ser_gpu.corpora import registered_name
 from ser_gpu.corpora.splits import ALIASES, Protocol
 from ser_gpu.training import initial
 from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, TrainConfig, with_settings
@@ -64,10 +65,19 @@ def parser() -> ArgumentParser:
 
 
 def _temperature(text: str) -> float:
-    value = float(text)
+    """An argparse type."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0.01 <= value <= 100.0:
-        raise ArgumentTypeError(f"must be between 0.01 and 100, got {text}")
+        raise ArgumentTypeError(f"must be between 0.01 and 100, got {text!r}")
     return value
+
+
+def _test_corpora(args: Namespace) -> tuple[str, ...]:
+    """As the clips name them, however they are spelt."""
+    return tuple(registered_name(name) or name for name in args.test_corpora or ())
 
 
 def new_plan(args: Namespace, device: torch.device) -> Plan:
@@ -92,7 +102,7 @@ def new_plan(args: Namespace, device: torch.device) -> Plan:
         init=_absolute(args.init),
         init_sha256=args.init and initial.sha256(args.init),
         init_corpora=initial.corpora(args.init) if args.init else (),
-        test_corpora=tuple(args.test_corpora or ()),
+        test_corpora=_test_corpora(args),
         temperature=args.temperature,
     )
 
@@ -118,7 +128,7 @@ def resumed_plan(args: Namespace, stored: Plan, out: Path) -> Plan:
     corpora = common.corpora_of(args.corpora)
     others = (
         ("--test-speakers", tuple(args.test_speakers or ()), stored.test_speakers),
-        ("--test-corpora", tuple(args.test_corpora or ()), stored.test_corpora),
+        ("--test-corpora", _test_corpora(args), stored.test_corpora),
         (f"--temperature {args.temperature}", args.temperature, stored.temperature),
         (f"--amp {args.amp}", {"on": True, "off": False}.get(args.amp), stored.bfloat16),
         (f"--corpus {args.corpus}", args.corpus, stored.corpus),
@@ -141,8 +151,8 @@ def _contradiction(flag: str, out: Path, there: object) -> ValueError:
 def _configs(args: Namespace) -> tuple[TrainConfig, ModelConfig]:
     settings = [setting for _, setting in _asked_settings(args)]
     training, _ = with_settings(TrainConfig(), ModelConfig(), settings)
-    speakers, corpora = tuple(args.test_speakers or ()), tuple(args.test_corpora or ())
-    protocol = Protocol(training.protocol, training.fold, speakers, test_corpora=corpora)
+    speakers = tuple(args.test_speakers or ())
+    protocol = Protocol(training.protocol, training.fold, speakers, test_corpora=_test_corpora(args))
     start = TrainConfig(epochs=EPOCHS_SPEAKER_INDEPENDENT) if protocol.speaker_independent else TrainConfig()
     return with_settings(start, ModelConfig(), settings)
 

@@ -8,6 +8,7 @@ import torch
 from ser_gpu import checkpoint
 from ser_gpu.config import ModelConfig
 from ser_gpu.corpora.clip import OWN
+from ser_gpu.corpora.splits import Protocol
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages.cnn import EmotionCnn
 
@@ -76,7 +77,7 @@ def corpora(path: str | Path) -> tuple[str, ...]:
         CheckpointError: it cannot be used.
     """
     _, provenance = checkpoint.load(path, "cpu")
-    return tuple((provenance.protocol.get("corpus") or OWN).split(", "))
+    return tuple((Protocol.from_dict(provenance.protocol).corpus or OWN).split(", "))  # older files name it otherwise
 
 
 def _head(model: SpeechEmotionModel) -> set[str]:
