@@ -49,6 +49,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **{name: partial(page_tables.ablation, name) for name in page_tables.ABLATIONS},
     "new-speakers": enrolment_tables.new_speakers,
     "enrolment": enrolment_tables.enrolment,
+    "enrolment-shipped": enrolment_tables.enrolment_shipped,
     "recipes": enrolment_tables.recipes,
     "tta-copies": enrolment_tables.tta_copies,
     "shrinkage": enrolment_tables.shrinkage,
