@@ -22,7 +22,7 @@ def rows(result: dict) -> list[dict]:
 
 def _frontend(tables: dict) -> list[dict]:
     rows = []
-    for library in ("librosa", "nnAudio", "torchaudio"):
+    for library in ("librosa", "nnAudio"):
         at_1024 = [row for row in tables["n_fft"] if row["n_fft"] == 1024]
         row = _against(
             "log-mel, n_fft 1024, one thread", at_1024, lambda name, of=library: name.split(",")[0] == of, "error_db"
@@ -36,7 +36,6 @@ def _augment(tables: dict) -> list[dict]:
     rows = [
         _against(shift, tables["pitch_shift"], lambda name: name.startswith("librosa"), "error_cents"),
         _against(shift, tables["pitch_shift"], lambda name: name == "torch-audiomentations", "error_cents"),
-        _against("time stretch, one thread", tables["time_stretch"], lambda name: True, "error_cents"),
     ]
     rows = [row | {"error": f"{row['error']:.2f} cents"} for row in rows]
     return [*rows, _against("trim, pitch, stretch, noise, log-mel, one thread", tables["chain"], lambda name: True)]

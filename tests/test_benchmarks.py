@@ -101,9 +101,9 @@ def test_the_summary_takes_the_fastest_baseline():
             for name, rate in (("librosa, a", 10.0), ("librosa, b", 20.0), ("nnAudio", 5.0), ("torchaudio", 50.0))
         ),
     ]
-    librosa, nnaudio, torchaudio = summary.rows({"frontend": {"tables": {"n_fft": rows}}})
+    librosa, nnaudio = summary.rows({"frontend": {"tables": {"n_fft": rows}}})
     assert (librosa["baseline"], librosa["ratio"]) == ("librosa, b", 5.0)
-    assert (nnaudio["ratio"], torchaudio["ratio"]) == (20.0, 2.0)
+    assert nnaudio["ratio"] == 20.0
 
 
 @pytest.fixture(scope="module")

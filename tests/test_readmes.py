@@ -90,7 +90,7 @@ def test_the_readme_shows_what_predict_prints(monkeypatch, capsys):
 
 def test_the_readme_has_code_that_runs(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    first, second, third = blocks(ROOT / "README.md", "python")
+    first, second, third, _ = blocks(ROOT / "README.md", "python")  # test_export runs the last one
     names = {"waveform": torch.zeros(2, 48_000)}
     third = re.sub(r'"\w+\.wav"', '"examples/sample.wav"', third)
     exec(first + second.replace("model(waveform)", "model(waveform.to(model.device))") + third, names)

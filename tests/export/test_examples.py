@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import huggingface_hub
 import numpy as np
 import pytest
 import soundfile
@@ -35,11 +36,10 @@ def test_the_gradio_example_answers_what_gradio_gives_it(monkeypatch):
 
 
 def test_the_cards_hold_what_the_hub_asks_for():
-    library = pytest.importorskip("huggingface_hub", reason="pip install huggingface_hub")
     weights = checkpoint.default_weights()
     model, provenance = checkpoint.load(weights, "cpu")
-    card = library.ModelCard(hub.card(model, provenance, export.licence_of(weights, provenance)))
-    space = library.SpaceCard((EXAMPLES / "gradio_space.md").read_text(encoding="utf-8"))
+    card = huggingface_hub.ModelCard(hub.card(model, provenance, export.licence_of(weights, provenance)))
+    space = huggingface_hub.SpaceCard((EXAMPLES / "gradio_space.md").read_text(encoding="utf-8"))
     assert METADATA.items() <= card.data.to_dict().items()
     assert METADATA.items() <= space.data.to_dict().items()
     assert space.data.to_dict()["sdk"] == "gradio"

@@ -355,8 +355,9 @@ def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path, small, capsys,
         export.to_onnx(small, tmp_path / "a.onnx")
 
 
-def test_the_ten_lines_of_the_page_work(exported, tmp_path, monkeypatch, capsys):
-    page = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["README.md", "docs/export.md"])
+def test_the_ten_lines_of_the_page_work(name, exported, tmp_path, monkeypatch, capsys):
+    page = (ROOT / name).read_text(encoding="utf-8")
     block = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "InferenceSession" in block)
     shutil.copy(exported, tmp_path / "model.onnx")
     soundfile.write(tmp_path / "clip.wav", load(SAMPLE, SAMPLE_RATE).numpy(), SAMPLE_RATE)
