@@ -8,9 +8,9 @@ import copy
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import islice, repeat
 
 import torch
 import torch.nn.functional as F
@@ -84,6 +84,7 @@ def predict_many(
     recordings: Iterable,
     sample_rate: int | None = None,
     voice: Voice | Iterable[Voice | None] | None = None,
+    workers: int = 1,
 ) -> Iterator[Prediction | AudioError]:
     """Name the emotion of many recordings, in their order: for each a `Prediction`, or the error that it met.
 
@@ -95,6 +96,8 @@ def predict_many(
         recordings: each as in `predict`; they are asked for as they are read.
         sample_rate: as in `predict`, for all.
         voice: as in `predict`, for all; or one for each recording.
+        workers: batches that are answered at a time, each by a thread of its own. On a processor one for each core is
+            fastest, after `torch.set_num_threads(1)`; on a GPU one.
 
     Raises:
         VoiceError: a voice was enrolled with another model.
@@ -109,38 +112,49 @@ def predict_many(
     reading: deque[tuple[_Job, Future]] = deque()
     unanswered: deque[_Job] = deque()
     queue: list[tuple[_Job, Tensor]] = []
-    pool = ThreadPoolExecutor(os.cpu_count())
+    answering: deque[Future] = deque()
+    readers, answerers = ThreadPoolExecutor(os.cpu_count()), ThreadPoolExecutor(workers)
 
     def start_next() -> None:
         for recording, its_voice in pairs:
             job = _Job(model, recording, sample_rate, its_voice)
             unanswered.append(job)
-            reading.append((job, pool.submit(job.read)))
+            reading.append((job, readers.submit(job.read)))
             return
+
+    def take_next() -> None:
+        job, future = reading.popleft()
+        windows = future.result()
+        if job.is_read:
+            start_next()
+        else:
+            reading.appendleft((job, readers.submit(job.read)))
+        queue.extend((job, window) for window in windows)
+
+    def answer() -> None:
+        answering.append(answerers.submit(_answers, model, fast, queue[:at_once]))
+        del queue[:at_once]
 
     try:
         for _ in range(_READ_AHEAD):
             start_next()
-        while reading:
-            job, future = reading.popleft()
-            if not future.done():  # answer and give what there is, rather than wait for a full batch
-                _answer(model, fast, queue)
-                queue.clear()
-                yield from _in_order(unanswered)
-            windows = future.result()
-            if job.is_read:
-                start_next()
+        while reading or queue or answering:
+            if answering and answering[0].done():
+                for job, found in answering.popleft().result():
+                    job.take(found)
+            elif len(queue) >= at_once and len(answering) < workers:
+                answer()
+            elif len(queue) < at_once and reading and reading[0][1].done():
+                take_next()
+            elif queue and not answering:
+                answer()  # what there is, rather than wait for a full batch
             else:
-                reading.appendleft((job, pool.submit(job.read)))
-            queue += [(job, window) for window in windows]
-            while len(queue) >= at_once:
-                _answer(model, fast, queue[:at_once])
-                del queue[:at_once]
+                read_next = [reading[0][1]] if reading and len(queue) < at_once else []
+                wait([*islice(answering, 1), *read_next], return_when=FIRST_COMPLETED)
             yield from _in_order(unanswered)
-        _answer(model, fast, queue)
-        yield from _in_order(unanswered)
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (readers, answerers):
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def speech(
@@ -259,6 +273,13 @@ class _Job:
         self.total += probabilities.sum(dim=0).cpu()
         self.answered += len(probabilities)
 
+    def take(self, answer: Tensor | AudioError) -> None:
+        """The answer to a window, [1, C], or why there is none."""
+        if isinstance(answer, AudioError):
+            self.fail(answer)
+        else:
+            self.add(answer)
+
     def fail(self, error: AudioError) -> None:
         """End with an error."""
         self.error = self.error or error
@@ -297,28 +318,30 @@ def _in_order(unanswered: deque[_Job]) -> Iterator[Prediction | AudioError]:
         yield unanswered.popleft().outcome()
 
 
-def _answer(model: SpeechEmotionModel, fast: SpeechEmotionModel, queue: list[tuple[_Job, Tensor]]) -> None:
+def _answers(
+    model: SpeechEmotionModel, fast: SpeechEmotionModel, queue: list[tuple[_Job, Tensor]]
+) -> list[tuple[_Job, Tensor | AudioError]]:
     """Answer windows of several recordings: those with a voice by the model, the others by its fast copy."""
-    _answer_together(fast, [(job, window) for job, window in queue if job.voice is None])
-    _answer_together(model, [(job, window) for job, window in queue if job.voice is not None])
+    plain = [(job, window) for job, window in queue if job.voice is None]
+    with_voice = [(job, window) for job, window in queue if job.voice is not None]
+    return _answers_together(fast, plain) + _answers_together(model, with_voice)
 
 
-def _answer_together(model: SpeechEmotionModel, queue: list[tuple[_Job, Tensor]]) -> None:
+def _answers_together(
+    model: SpeechEmotionModel, queue: list[tuple[_Job, Tensor]]
+) -> list[tuple[_Job, Tensor | AudioError]]:
     """Answer windows in one batch; where that fails, each alone, to find out which one does."""
     if not queue:
-        return
+        return []
+    jobs = [job for job, _ in queue]
     try:
         windows = torch.stack([window for _, window in queue])
-        probabilities = _probabilities(model, windows, voice=[job.voice for job, _ in queue])
+        probabilities = _probabilities(model, windows, voice=[job.voice for job in jobs])
     except Exception as error:
         if len(queue) == 1:
-            queue[0][0].fail(_unexpected(queue[0][0].name, error))
-            return
-        for one in queue:
-            _answer_together(model, [one])
-        return
-    for (job, _), answer in zip(queue, probabilities, strict=True):
-        job.add(answer[None])
+            return [(jobs[0], _unexpected(jobs[0].name, error))]
+        return [answer for one in queue for answer in _answers_together(model, [one])]
+    return list(zip(jobs, probabilities.split(1), strict=True))
 
 
 @torch.inference_mode()

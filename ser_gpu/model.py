@@ -184,11 +184,12 @@ class SpeechEmotionModel(nn.Module):
         recordings: Iterable,
         sample_rate: int | None = None,
         voice: "Voice | Iterable[Voice | None] | None" = None,
+        workers: int = 1,
     ) -> Iterator["Prediction | Exception"]:
         """Name the emotion of many recordings, in batches: `ser_gpu.inference.predict_many`."""
         from ser_gpu.inference import predict_many
 
-        return predict_many(self, recordings, sample_rate, voice)
+        return predict_many(self, recordings, sample_rate, voice, workers)
 
     def require(self, voice: "Voice | None") -> None:
         """Raise unless the voice, if there is one, was enrolled with this model: `ser_gpu.voice.require_model`."""

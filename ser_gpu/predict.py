@@ -69,12 +69,29 @@ def _answers(
     model: "SpeechEmotionModel | OnnxModel", paths: Sequence[Path], voice: "Voice | None"
 ) -> Iterator[tuple[Path, Prediction | AudioError]]:
     """What the model answers, in order; standard input is read when all before it is answered."""
-    for is_stream, group in groupby(paths, lambda path: path == STANDARD_INPUT):
-        if is_stream:
-            yield from ((path, _of_standard_input(model, voice)) for path in group)
-        else:
-            files = list(group)
-            yield from zip(files, model.predict_many(files, voice=voice), strict=True)
+    with _side_by_side(model, len(paths)) as workers:
+        for is_stream, group in groupby(paths, lambda path: path == STANDARD_INPUT):
+            if is_stream:
+                yield from ((path, _of_standard_input(model, voice)) for path in group)
+            else:
+                files = list(group)
+                yield from zip(files, model.predict_many(files, voice=voice, **workers), strict=True)
+
+
+@contextmanager
+def _side_by_side(model: "SpeechEmotionModel | OnnxModel", files: int) -> Iterator[dict[str, int]]:
+    """Many files on a processor: a thread for each batch and a batch for each core is faster than all cores on one."""
+    if files < 2 or not hasattr(model, "device") or model.device.type != "cpu":
+        yield {}
+        return
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield {"workers": threads}
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _of_standard_input(model: "SpeechEmotionModel | OnnxModel", voice: "Voice | None") -> Prediction | AudioError:

@@ -1,4 +1,5 @@
 import io
+import itertools
 import math
 import os
 import threading
@@ -182,8 +183,9 @@ def recordings():
     return [*voices[:3], np.zeros(80_000, np.float32), *voices[3:6], "absent.wav", *voices[6:]]
 
 
-def test_many_recordings_are_answered_in_order_as_each_alone(model, recordings):
-    answers = list(predict_many(model, recordings))
+@pytest.mark.parametrize("workers", [1, 3])
+def test_many_recordings_are_answered_in_order_as_each_alone(workers, model, recordings):
+    answers = list(predict_many(model, recordings, workers=workers))
     assert [type(answer).__name__ for answer in answers] == [
         *["Prediction"] * 3,
         "NoSpeechError",
@@ -198,7 +200,8 @@ def test_many_recordings_are_answered_in_order_as_each_alone(model, recordings):
             assert answer.probabilities == pytest.approx(alone.probabilities, abs=1e-5)  # float32 in another order
 
 
-def test_many_are_read_as_they_are_needed(model):
+@pytest.mark.parametrize("workers", [1, 3])
+def test_many_are_read_as_they_are_needed(workers, model):
     asked = []
 
     def endless():
@@ -206,11 +209,12 @@ def test_many_are_read_as_they_are_needed(model):
             asked.append(len(asked))
             yield synthetic_voice(3, 1, 0)
 
-    answers = predict_many(model, endless())
+    answers = predict_many(model, endless(), workers=workers)
     for _ in range(40):
         next(answers)
     answers.close()
-    assert len(asked) <= 40 + 2 * inference._READ_AHEAD
+    in_batches = inference._windows_at_once(model) * (workers + 1)
+    assert len(asked) <= 40 + inference._READ_AHEAD + in_batches
 
 
 def test_an_unforeseen_error_costs_one_recording(model, recordings, monkeypatch):
@@ -238,7 +242,23 @@ def test_a_batch_that_fails_is_answered_one_by_one(model, recordings, monkeypatc
         return real(model, windows, *args, **settings)
 
     monkeypatch.setattr(inference, "_probabilities", broken)
-    assert all(isinstance(answer, Prediction) for answer in predict_many(model, recordings[:3]))
+    assert all(isinstance(answer, Prediction) for answer in predict_many(model, recordings[:3], workers=2))
+
+
+def test_several_workers_answer_at_a_time(model, monkeypatch):
+    real, calls, second = inference._probabilities, itertools.count(), threading.Event()
+
+    def wait_for_the_second(*args, **settings):
+        if next(calls) == 0:
+            assert second.wait(timeout=60)
+        else:
+            second.set()
+        return real(*args, **settings)
+
+    monkeypatch.setattr(inference, "_probabilities", wait_for_the_second)
+    voices = [synthetic_voice(n, n, n, seconds=1.0) for n in range(8)]
+    monkeypatch.setattr(inference, "_windows_at_once", lambda model: 2)
+    assert all(isinstance(answer, Prediction) for answer in predict_many(model, voices, workers=2))
 
 
 def test_no_recordings_give_no_answers(model):

@@ -56,8 +56,11 @@ class TrimSilence(nn.Module):
 
         Shape: [B, T] and [B] -> [B] int64, [B] int64.
         """
+        hop, is_ragged = self.config.hop, lengths is not None
         lengths = self._own_lengths(waveform, lengths)
-        hop = self.config.hop
+        if is_ragged:  # else there is nothing to hide, and time to save
+            beyond = torch.arange(waveform.shape[-1], device=waveform.device) >= lengths[:, None]
+            waveform = waveform.masked_fill(beyond, 0.0)
         loudness, is_frame = self._loudness(waveform, lengths)
         peak = loudness.masked_fill(~is_frame, -torch.inf).amax(dim=1, keepdim=True)
         sounds = (loudness - peak > -self.config.top_db) & is_frame
@@ -72,12 +75,15 @@ class TrimSilence(nn.Module):
         return lengths.clamp(max=samples)
 
     def _loudness(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Level of each frame in dB, and which frames are the clip's own: 1 + length // hop, as librosa counts them."""
+        """Level of each frame in dB, and which frames are the clip's own: 1 + length // hop, as librosa counts them.
+
+        Args:
+            waveform: zero beyond the lengths.
+        """
         frame_length, hop = self.config.frame_length, self.config.hop
         frames = waveform.shape[-1] // hop + 1
         blocks_per_frame = frame_length // hop
-        beyond = torch.arange(waveform.shape[-1], device=waveform.device) >= lengths[:, None]
-        padded = F.pad(waveform.masked_fill(beyond, 0.0), (frame_length // 2, frame_length // 2))
+        padded = F.pad(waveform, (frame_length // 2, frame_length // 2))
         blocks = _blocks(padded, frames + blocks_per_frame - 1, hop).square().sum(dim=2)
         power = blocks.unfold(1, blocks_per_frame, 1).sum(dim=2) / frame_length
         is_frame = torch.arange(frames, device=waveform.device) <= (lengths // hop)[:, None]
