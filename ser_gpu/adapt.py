@@ -2,9 +2,10 @@
 
 What is learnt are the statistics of the network's batch normalisation on the speaker's speech, shrunk towards those of
 all the voices of the training. No label is needed. But that presumes varied speech: a speaker who is angry in every
-enrolled clip is made neutral.
+enrolled clip is made neutral. Where two emotions and more are named, the network's last layer is adapted to them too.
 """
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -31,7 +32,8 @@ def enrol(
         model: on any device, in any mode.
         recordings: of this speaker alone, each as in `ser_gpu.inference.predict`; 16 varied ones and more help.
         emotions: of each recording, where they are known: then each emotion weighs the same, however often it is
-            there, and clips of one emotion alone weigh less against the population.
+            there, clips of one emotion alone weigh less against the population, and of two emotions and more the
+            last layer learns how this speaker expresses them.
         sample_rate: as in `ser_gpu.inference.predict`, for all.
 
     Raises:
@@ -85,7 +87,8 @@ def of_windows(
     spoken = len(heard) * model.config.audio.clip_seconds if seconds is None else seconds
     hashed = hashed or model_hash(model)
     mean, variance = found.mean.numpy(), found.variance.numpy()
-    return Voice(mean, variance, hashed, len(windows), plan.count, spoken, plan.emotions, notes)
+    head = None if found.head is None else found.head.numpy()
+    return Voice(mean, variance, hashed, len(windows), plan.count, spoken, plan.emotions, notes, head)
 
 
 @torch.inference_mode()
@@ -96,7 +99,7 @@ def statistics(model: SpeechEmotionModel, spectrogram: Tensor, emotions: Sequenc
         model: in evaluation mode.
         emotions: of each window.
 
-    Shape: [V, W, 1, M, F] -> mean [N], variance [N].
+    Shape: [V, W, 1, M, F] -> mean [N], variance [N], head [C, inputs + 1].
     """
     plan = enrolment.plan([1] * spectrogram.shape[1], emotions, model.labels)
     return _measured(model, spectrogram[:, torch.from_numpy(plan.kept)].flatten(0, 1), plan)
@@ -105,9 +108,14 @@ def statistics(model: SpeechEmotionModel, spectrogram: Tensor, emotions: Sequenc
 def _measured(model: SpeechEmotionModel, spectrogram: Tensor, plan: enrolment.Plan) -> Statistics:
     """Of all views together: with the clips' own statistics the views of a clip are answered worse.
 
-    Shape: [V W, 1, M, F] -> mean [N], variance [N] on the CPU.
+    Shape: [V W, 1, M, F] -> mean [N], variance [N], head [C, inputs + 1] on the CPU.
     """
     views = len(spectrogram) // len(plan.kept)
     weight = torch.from_numpy(plan.weight).to(model.device).repeat(views) / views
     dtype = next(model.cnn.parameters()).dtype
-    return speaker_norm.measured(model.cnn, spectrogram.to(dtype), weight, plan.share)
+    heard = speaker_norm.measured(model.cnn, spectrogram.to(dtype), weight, plan.share)
+    features, logits = (each.unflatten(0, (views, -1)).mean(dim=0) for each in (heard.features, heard.logits))
+    temperature = float(model.temperature)
+    log_probabilities = (logits / temperature).log_softmax(dim=1)
+    head = enrolment.head(plan, features.numpy(), log_probabilities.numpy(), model.labels, temperature)
+    return dataclasses.replace(heard.statistics, head=None if head is None else torch.from_numpy(head))

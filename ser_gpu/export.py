@@ -26,7 +26,7 @@ from ser_gpu.cli import common, console
 from ser_gpu.extras import extra
 from ser_gpu.files import replacing
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.stages import speaker_norm
+from ser_gpu.stages import speaker_head, speaker_norm
 from ser_gpu.stages.exportable import ConvolutionMelPower, ExportableVoiceActivity, StftMelPower
 from ser_gpu.stages.mel import FftMelPower
 from ser_gpu.stages.speaker_norm import Statistics
@@ -75,13 +75,13 @@ class ExportedSpeakerModel(ExportedModel):
 
     With a weight of zero for each clip, the clips are answered with the statistics that are given: those of a `Voice`.
     With weights that sum to the share of `ser_gpu.enrolment.Plan`, the clips are measured, and what goes out is their
-    speaker's voice: layer by layer as in `ser_gpu.adapt`, by the same code.
+    speaker's voice: layer by layer as in `ser_gpu.adapt`, by the same code. The features are what a head is made of.
 
     Raises:
         ValueError: as in `ExportedModel`; a network without batch normalisation.
 
-    Shape: waveform [B, T], mean [N], variance [N], weight [B] -> probabilities [B, C], speech [B], mean [N],
-    variance [N].
+    Shape: waveform [B, T], mean [N], variance [N], weight [B], head [C, inputs + 1] -> probabilities [B, C],
+    speech [B], mean [N], variance [N], features [B, inputs].
     """
 
     def __init__(self, model: SpeechEmotionModel, tta: bool = True, dft: str = "stft"):
@@ -89,16 +89,19 @@ class ExportedSpeakerModel(ExportedModel):
         if not speaker_norm.layers(model.cnn):
             raise ValueError(f"the network {model.config.cnn.network!r} has no batch normalisation that takes a voice")
 
-    def forward(self, waveform: Tensor, mean: Tensor, variance: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        self, waveform: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, head: Tensor
+    ) -> tuple[Tensor, ...]:
         share = weight.sum()
         views = self.model.tta.copies if self.tta else 1
         of_view = weight / share.clamp(min=torch.finfo(torch.float32).tiny) / views
         of_views = of_view.expand(views, weight.shape[0]).flatten()
-        given = Statistics(mean, variance)
+        given = Statistics(mean, variance, head)
         with speaker_norm.measuring(self.model.cnn, of_views, share, given) as found:
             answers = super().forward(waveform)
-        statistics = found()
-        return *answers, statistics.mean, statistics.variance
+        statistics, features = found()
+        of_clips = features.unflatten(0, (views, weight.shape[0])).mean(dim=0)
+        return *answers, statistics.mean, statistics.variance, of_clips
 
 
 def program(
@@ -119,8 +122,8 @@ def program(
     if speaker:
         exported = ExportedSpeakerModel(model, tta, dft)
         of_all = speaker_norm.population(exported.model.cnn)
-        examples += (of_all.mean, of_all.variance, torch.full((2,), 0.25))
-        shapes += (None, None, {0: _BATCH})
+        examples += (of_all.mean, of_all.variance, torch.full((2,), 0.25), no_head(exported.model))
+        shapes += (None, None, {0: _BATCH}, None)
     else:
         exported = ExportedModel(model, tta, dft)
     with torch.no_grad():
@@ -174,8 +177,8 @@ def to_onnx(
     traced = program(model, tta, dft, speaker)
     names = {"input_names": ["waveform"], "output_names": ["probabilities", "speech"]}
     if speaker:
-        names["input_names"] += ["mean", "variance", "weight"]
-        names["output_names"] += ["speaker_mean", "speaker_variance"]
+        names["input_names"] += ["mean", "variance", "weight", "head"]
+        names["output_names"] += ["speaker_mean", "speaker_variance", "features"]
     with torch.no_grad():
         exported = torch.onnx.export(traced, dynamo=True, opset_version=OPSET, verbose=False, **names)
     proto = exported.model_proto
@@ -184,6 +187,7 @@ def to_onnx(
     about = {"tta": tta, "dft": dft, "licence": licence, "sha256": sha256}
     if speaker:
         about |= {"network": model_hash(model), "population": json.dumps(population(model))}
+        about |= {"temperature": float(model.temperature)}
     proto.producer_name, proto.producer_version = "ser_gpu", __version__
     proto.doc_string = "Speech emotion recognition: waveform in, probabilities of emotions and presence of speech out."
     onnx.helper.set_model_props(proto, metadata(model, **about))
@@ -218,6 +222,14 @@ def population(model: SpeechEmotionModel) -> dict[str, list[float]]:
     """The statistics that are nobody's voice in particular: those of the training, as a `.voice` file has them."""
     of_all = speaker_norm.population(model.cnn)
     return {name: numbers(getattr(of_all, name).float().cpu().numpy()) for name in ("mean", "variance")}
+
+
+def no_head(model: SpeechEmotionModel) -> Tensor:
+    """The head of nobody in particular.
+
+    Shape: -> [C, inputs + 1].
+    """
+    return torch.zeros(len(model.labels), speaker_head.inputs(model.cnn) + 1)
 
 
 def licence_of(path: Path, provenance: Provenance) -> str | None:
@@ -267,7 +279,7 @@ def _difference(content: bytes, model: SpeechEmotionModel, tta: bool, speaker: b
         given = {"waveform": waveform.numpy()}
         if speaker:
             of_all = {name: np.array(values, np.float32) for name, values in population(model).items()}
-            given |= of_all | {"weight": np.zeros(clips, np.float32)}
+            given |= of_all | {"weight": np.zeros(clips, np.float32), "head": no_head(model).numpy()}
         answer = torch.from_numpy(session.run(["probabilities"], given)[0])
         expected = model.probabilities(model(waveform, tta=tta))
         largest = max(largest, float((answer - expected).abs().max()))

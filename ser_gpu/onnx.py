@@ -80,6 +80,7 @@ class OnnxModel:
             self._trim = json.loads(self.metadata["trim"])
             of_all = json.loads(self.metadata.get("population", "null"))
             self._population = of_all and {name: np.array(values, np.float32) for name, values in of_all.items()}
+            self._no_head = {each.name: np.zeros(each.shape, np.float32) for each in self.session.get_inputs()[4:]}
         except Exception as error:  # onnxruntime has many
             reason = " ".join(str(error).split())[:120]
             raise ValueError(f"{os.fspath(path)}: is no file of ser-gpu export ({reason})") from None
@@ -100,8 +101,10 @@ class OnnxModel:
         self.require(voice)
         given = {"waveform": waveform}
         if self._population:
-            given |= self._population if voice is None else {"mean": voice.mean, "variance": voice.variance}
-            given["weight"] = np.zeros(len(waveform), np.float32)
+            given |= {**self._population, **self._no_head, "weight": np.zeros(len(waveform), np.float32)}
+            if voice is not None:
+                given |= {"mean": voice.mean, "variance": voice.variance}
+                given |= {} if voice.head is None else {"head": voice.head}
         probabilities, speech = self.session.run(["probabilities", "speech"], given)
         return (probabilities if voice is None else _sharpened(probabilities, voice.sharpness)), speech
 
@@ -195,11 +198,14 @@ class OnnxModel:
         plan = enrolment.plan(counts, emotions, self.labels)
         windows, answers = (np.concatenate([getattr(p, n) for p in found]) for n in ("windows", "probabilities"))
         weight = plan.weight * np.float32(plan.share)
-        given = {"waveform": windows[plan.kept], "weight": weight, **self._population}
-        mean, variance = self.session.run(["speaker_mean", "speaker_variance"], given)
+        given = {"waveform": windows[plan.kept], "weight": weight, **self._population, **self._no_head}
+        asked = ["speaker_mean", "speaker_variance", "features", "probabilities"]
+        mean, variance, features, adapted = self.session.run(asked, given)
+        logs = np.log(np.maximum(adapted, np.finfo(np.float32).tiny))
+        head = enrolment.head(plan, features, logs, self.labels, float(self.metadata["temperature"]))
         notes = enrolment.notes(plan, [self.labels[best] for best in answers[plan.kept].argmax(axis=1)])
         seconds, hashed = sum(piece.seconds for piece in found), self.metadata["network"]
-        return Voice(mean, variance, hashed, len(recordings), plan.count, seconds, plan.emotions, notes)
+        return Voice(mean, variance, hashed, len(recordings), plan.count, seconds, plan.emotions, notes, head)
 
     def timeline(
         self,

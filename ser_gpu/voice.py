@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from ser_gpu.model import SpeechEmotionModel
     from ser_gpu.stages.speaker_norm import Statistics
 
-FORMAT_VERSION = 2  # 1 was an archive of torch, which nothing else could read
+FORMAT_VERSION = 3  # 1 was an archive of torch, which nothing else could read
 LARGEST_BYTES = 2**24
-_KEYS = ("format_version", "kind", "model", "recordings", "windows", "seconds", "emotions", "notes", "mean", "variance")
+_ABOUT = ("format_version", "kind", "model", "recordings", "windows", "seconds", "emotions", "notes")
+_KEYS = (*_ABOUT, "mean", "variance", "head")
 _KIND = "ser_gpu voice"
 _ARCHIVE = b"PK"
 
@@ -47,6 +48,8 @@ class Voice:
         seconds: of speech.
         emotions: those that were named, each once; empty where none was.
         notes: one line each on what may be wrong with them.
+        head: what is added to the model's last layer, see `ser_gpu.enrolment.head`, [C, inputs + 1] float32; None
+            where fewer than two emotions were named.
     """
 
     mean: np.ndarray
@@ -57,15 +60,17 @@ class Voice:
     seconds: float
     emotions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    head: np.ndarray | None = None
 
     @cached_property
     def statistics(self) -> "Statistics":
-        """Mean and variance as tensors."""
+        """Mean, variance and head as tensors."""
         import torch
 
         from ser_gpu.stages.speaker_norm import Statistics
 
-        return Statistics(torch.from_numpy(self.mean), torch.from_numpy(self.variance))
+        head = None if self.head is None else torch.from_numpy(self.head)
+        return Statistics(torch.from_numpy(self.mean), torch.from_numpy(self.variance), head)
 
     @property
     def sharpness(self) -> float:
@@ -89,6 +94,7 @@ class Voice:
             "notes": list(self.notes),
             "mean": numbers(self.mean),
             "variance": numbers(self.variance),
+            "head": None if self.head is None else [numbers(row) for row in self.head],
         }
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
@@ -121,6 +127,7 @@ class Voice:
         content = json.loads(file)
         if not isinstance(content, dict) or content.get("kind") != _KIND:
             raise ValueError("it does not say that it is one")
+        content = without_head(content)
         if content.get("format_version") != FORMAT_VERSION:
             raise ValueError(f"its format is not {FORMAT_VERSION}, which this version of ser_gpu reads")
         if content.keys() != set(_KEYS):
@@ -128,6 +135,7 @@ class Voice:
         mean, variance = (_vector(name, content[name]) for name in ("mean", "variance"))
         if mean.shape != variance.shape or (variance < 0).any():
             raise ValueError("the variance is not that of the mean")
+        head = None if content["head"] is None else _matrix("head", content["head"])
         counts = content["recordings"], content["windows"]
         if not all(type(count) is int and 0 < count < 2**53 for count in counts):
             raise ValueError("the counts are no whole numbers")
@@ -140,12 +148,17 @@ class Voice:
             if not isinstance(content[name], list) or not all(isinstance(each, str) for each in content[name]):
                 raise ValueError(f"the {name} are no texts")
         emotions, notes = (tuple(map(printable, content[name])) for name in ("emotions", "notes"))
-        return cls(mean, variance, content["model"], *counts, float(seconds), emotions, notes)
+        return cls(mean, variance, content["model"], *counts, float(seconds), emotions, notes, head)
+
+
+def without_head(content: dict) -> dict:
+    """Migrate a voice of format 2, which had no head."""
+    return {**content, "format_version": 3, "head": None} if content.get("format_version") == 2 else content
 
 
 def numbers(values: np.ndarray) -> list[float]:
-    """Numbers for JSON, with the nine digits that tell every float32 from its neighbours."""
-    return [float(f"{value:.9g}") for value in values.tolist()]
+    """Numbers for JSON, with as many digits as tell each float32 from its neighbours."""
+    return [float(str(value)) for value in values]
 
 
 def _vector(name: str, numbers: object) -> np.ndarray:
@@ -156,6 +169,16 @@ def _vector(name: str, numbers: object) -> np.ndarray:
     if not numbers or not all(-largest <= number <= largest for number in numbers):  # NaN is refused too
         raise ValueError(f"{name} is empty or not finite")
     return np.array(numbers, np.float32)
+
+
+def _matrix(name: str, rows: object) -> np.ndarray:
+    """Shape: -> [C, N] float32."""
+    if not isinstance(rows, list) or not rows:
+        raise ValueError(f"{name} is no list of rows")
+    found = [_vector(name, row) for row in rows]
+    if len({len(row) for row in found}) > 1:
+        raise ValueError(f"the rows of {name} have other lengths")
+    return np.stack(found)
 
 
 def model_hash(model: "SpeechEmotionModel") -> str:

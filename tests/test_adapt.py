@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +10,9 @@ import torch
 from ser_gpu import enrolment
 from ser_gpu.audio.error import AudioError
 from ser_gpu.config import AudioConfig, CnnConfig, ModelConfig
+from ser_gpu.corpora.labels import EMOTIONS
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.stages import speaker_norm
+from ser_gpu.stages import speaker_head, speaker_norm
 from ser_gpu.voice import Voice, VoiceError, model_hash
 from tests.conftest import synthetic_voice
 
@@ -40,7 +42,8 @@ def alice(model):
 
 @pytest.fixture(scope="module")
 def bob(model):
-    return model.enrol(recordings(6))
+    """With a head, since the emotions are named."""
+    return model.enrol(recordings(6), EMOTIONS)
 
 
 def differ(first, second):
@@ -92,6 +95,56 @@ def test_named_emotions_weigh_the_same(model):
         torch.nn.functional.normalize((each.statistics.mean[:first] - population), dim=0) for each in (uneven, even)
     ]
     torch.testing.assert_close(*directions, atol=1e-4, rtol=0)
+
+
+def test_named_emotions_teach_the_last_layer(model, bob):
+    assert bob.head.shape == (8, speaker_head.inputs(model.cnn) + 1)
+    unnamed = dataclasses.replace(bob, head=None)
+    known = list(zip(recordings(6), EMOTIONS, strict=True))
+    with_head, without = (
+        np.mean([np.log(model.predict(clip, voice=voice).probabilities[emotion]) for clip, emotion in known])
+        for voice in (bob, dataclasses.replace(bob, head=None))
+    )
+    assert with_head > without, "on the clips that it was taught with"
+
+
+def test_what_is_not_named_is_not_unlearnt(model):
+    clips = recordings(6)
+    assert model.enrol(clips, "sad").head is None
+    head = model.enrol([*clips[2:4], *clips[2:4]], ["happy", "sad", "joy", "sad"]).head
+    known = [EMOTIONS.index(name) for name in ("happy", "sad")]
+    assert np.abs(head[known]).max() > 0
+    assert not np.delete(head, known, axis=0).any()
+
+
+@pytest.mark.parametrize("count", [3, 16, 96])
+def test_the_head_is_the_maximum_of_the_posterior(count):
+    """By another optimizer, in the primal form."""
+    generator = np.random.default_rng(0)
+    names = [EMOTIONS[i % 5] for i in range(count - 1)] + ["happy"]
+    plan = enrolment.plan([1] * count, names, EMOTIONS)
+    features, temperature = np.abs(generator.normal(size=(count, 20))), 0.7
+    logits = torch.tensor(generator.normal(size=(count, 8)))
+    found = enrolment.head(plan, features, (logits / temperature).log_softmax(1).numpy(), EMOTIONS, temperature)
+    known = [i for i, label in enumerate(EMOTIONS) if label in names]
+    truth = torch.tensor([known.index(EMOTIONS.index(name)) for name in names])
+    inputs = torch.tensor(np.hstack([features, np.ones((count, 1))]))
+    scale = enrolment.sharpness(count, plan.emotions) / temperature
+    prior = (enrolment.HEAD_PRIOR / min(plan.effective, enrolment.MOST_HEAD_WINDOWS)) ** 2
+    head = torch.zeros(8, 21, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([head], max_iter=500, tolerance_grad=1e-10, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimizer.zero_grad()
+        answers = (scale * (logits + inputs @ head.T))[:, known]
+        losses = torch.nn.functional.cross_entropy(answers, truth, reduction="none")
+        value = plan.effective * (torch.tensor(plan.weight) * losses).sum() + prior * head.square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    # four digits are kept
+    np.testing.assert_allclose(found, head.detach().numpy(), rtol=2e-3, atol=2e-4)
 
 
 def test_predict_many_mixes_voices(model, alice, bob):
@@ -165,6 +218,24 @@ def test_a_file_gives_the_same_voice_and_is_small(model, alice, tmp_path):
     assert (tmp_path / "shipped.voice").stat().st_size < 60_000
 
 
+def test_a_head_is_kept_in_the_file(model, bob, tmp_path):
+    bob.save(tmp_path / "bob.voice")
+    again = Voice.load(tmp_path / "bob.voice")
+    assert np.array_equal(again.head, bob.head)
+    clip = recordings(6)[0]
+    assert model.predict(clip, voice=again) == model.predict(clip, voice=bob)
+
+
+def test_a_file_of_format_2_has_no_head(model, alice, tmp_path):
+    path = tmp_path / "old.voice"
+    alice.save(path)
+    content = json.loads(path.read_text())
+    del content["head"]
+    path.write_text(json.dumps(content | {"format_version": 2}))
+    assert Voice.load(path).head is None
+    assert model.predict(recordings(1)[0], voice=Voice.load(path)) == model.predict(recordings(1)[0], voice=alice)
+
+
 def test_a_voice_of_another_model_is_refused(alice):
     with pytest.raises(VoiceError, match="enrolled with another model"):
         small_model(seed=1).predict(recordings(1)[0], voice=alice)
@@ -182,7 +253,7 @@ def test_the_hash_follows_the_weights(model):
 
 HOSTILE = {
     "a key more": (lambda content: content | {"more": 1}, "other keys"),
-    "another format": (lambda content: content | {"format_version": 1}, "its format is not 2"),
+    "another format": (lambda content: content | {"format_version": 1}, "its format is not 3"),
     "another kind": (lambda content: {"state_dict": {}}, "it does not say that it is one"),
     "not finite": (
         lambda content: content | {"mean": [float("nan"), *content["mean"][1:]]},
@@ -202,6 +273,9 @@ HOSTILE = {
     "counts": (lambda content: content | {"windows": -1}, "no whole numbers"),
     "seconds": (lambda content: content | {"seconds": float("nan")}, "no positive number"),
     "notes": (lambda content: content | {"notes": [1]}, "no texts"),
+    "a head without rows": (lambda content: content | {"head": []}, "head is no list of rows"),
+    "a ragged head": (lambda content: content | {"head": [[1.0], [1.0, 2.0]]}, "the rows of head have other lengths"),
+    "a head of words": (lambda content: content | {"head": [["x"]]}, "head is no list of numbers"),
     "no dictionary": (lambda content: [content], "it does not say that it is one"),
 }
 

@@ -118,8 +118,9 @@ class SpeakerClips:
         said = [self.emotions[i] for i in chosen] if is_labelled else None
         found = adapt.statistics(self.model, self.spectrogram[:, chosen], said)
         mean, variance = found.mean.numpy(), found.variance.numpy()
+        head = None if found.head is None else found.head.numpy()
         hashed, emotions = model_hash(self.model), tuple(sorted({*(said or ())}))
-        return Voice(mean, variance, hashed, len(rows), len(chosen), float(len(chosen)), emotions)
+        return Voice(mean, variance, hashed, len(rows), len(chosen), float(len(chosen)), emotions, head=head)
 
     @torch.inference_mode()
     def probabilities(self, rows: Sequence[int], voice: Voice | None = None) -> torch.Tensor:

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ser_gpu.config import CnnConfig
+from ser_gpu.stages.speaker_head import SpeakerLinear
 from ser_gpu.stages.speaker_norm import SpeakerNorm2d
 
 
@@ -70,7 +71,7 @@ class ResidualCnn(nn.Module):
         self.pool = GlobalAveragePooling() if config.head == "gap" else nn.Flatten()
         self.dropout = nn.Dropout(config.head_dropout)
         cells = 1 if config.head == "gap" else height * width
-        self.classify = nn.Linear(widths[-1] * cells, classes)
+        self.classify = SpeakerLinear(widths[-1] * cells, classes)
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         x = self.blocks(self.stem(spectrogram))

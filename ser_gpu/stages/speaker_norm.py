@@ -1,6 +1,5 @@
 """SpeakerNorm2d: batch normalisation with the statistics of a group of clips in training, and of a voice afterwards."""
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,18 +7,34 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-_here = threading.local()  # what the thread's forward pass does in evaluation, so that threads may have other voices
+from ser_gpu.stages import speaker_head
+from ser_gpu.stages.speaker_head import SpeakerLinear
+from ser_gpu.stages.speaker_task import current, doing
 
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """Mean and variance of what comes into each batch normalisation of a network, one layer after the other.
+    """Mean and variance of what comes into each batch normalisation of a network, one layer after the other; and,
+    where emotions were named, what is added to its last layer (see `speaker_head`).
 
-    Shape: mean [N], variance [N] float32, N the channels of all layers together.
+    Shape: mean [N], variance [N] float32, N the channels of all layers together; head [C, inputs + 1].
     """
 
     mean: Tensor
     variance: Tensor
+    head: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """What was measured on some clips.
+
+    Shape: features [B, inputs] of the last layer, logits [B, C], the mean of the members'.
+    """
+
+    statistics: Statistics
+    features: Tensor
+    logits: Tensor
 
 
 class SpeakerNorm2d(nn.BatchNorm2d):
@@ -44,7 +59,7 @@ class SpeakerNorm2d(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             return super().forward(x) if self.groups == 1 else self._by_group(x)
-        task = getattr(_here, "task", None)
+        task = current()
         return super().forward(x) if task is None else task.normalise(self, x)
 
     def _by_group(self, x: Tensor) -> Tensor:
@@ -83,7 +98,7 @@ def set_groups(network: nn.Module, groups: int) -> None:
 
 
 @torch.inference_mode()
-def measured(network: nn.Module, spectrogram: Tensor, weight: Tensor, share: float) -> Statistics:
+def measured(network: nn.Module, spectrogram: Tensor, weight: Tensor, share: float) -> Heard:
     """The statistics of some clips, shrunk towards the population's, which the running statistics are.
 
     Each layer is measured on what the layers before it give when they are adapted.
@@ -94,31 +109,38 @@ def measured(network: nn.Module, spectrogram: Tensor, weight: Tensor, share: flo
         weight: of each clip; they sum to one.
         share: of the clips' statistics against the population's, 0 to 1.
 
-    Shape: [B, 1, M, F], [B] -> mean [N], variance [N] on the CPU.
+    Shape: [B, 1, M, F], [B] -> all on the CPU.
     """
     with measuring(network, weight, share) as found:
-        network(spectrogram)
-    statistics = found()
-    return Statistics(statistics.mean.cpu(), statistics.variance.cpu())
+        logits = network(spectrogram).mean(dim=0)
+    statistics, features = found()
+    return Heard(Statistics(statistics.mean.cpu(), statistics.variance.cpu()), features.cpu(), logits.float().cpu())
 
 
 @contextmanager
 def measuring(
     network: nn.Module, weight: Tensor, share: float | Tensor, population: Statistics | None = None
-) -> Iterator[Callable[[], Statistics]]:
+) -> Iterator[Callable[[], tuple[Statistics, Tensor]]]:
     """Let this thread's forward pass of a network in evaluation measure its clips, and normalise by what it finds.
 
     Args:
         network, weight, share: as in `measured`.
-        population: towards which to shrink; left out, the running statistics.
+        population: towards which to shrink; left out, the running statistics. Its head is added to the last layer.
 
     Yields:
-        What was found, for after the pass.
+        What was found, for after the pass: the statistics, and the features of the last layer, [B, inputs].
     """
-    own = layers(network)
-    task = _Measure(weight, share, None if population is None else dict(zip(own, _parts(own, population), strict=True)))
-    with _doing(task):
-        yield lambda: Statistics(*map(torch.cat, zip(*(task.found[layer] for layer in own), strict=True)))
+    own, last = layers(network), speaker_head.layers(network)
+    task = _Measure(weight, share)
+    if population is not None:
+        task.population = dict(zip(own, _parts(own, population), strict=True))
+        if population.head is not None:
+            task.heads = dict(zip(last, speaker_head.parts(last, population.head), strict=True))
+    with doing(task):
+        yield lambda: (
+            Statistics(*map(torch.cat, zip(*(task.found[layer] for layer in own), strict=True))),
+            speaker_head.joined([task.features[layer] for layer in last]) if last else weight[:, None] * 0.0,
+        )
 
 
 @contextmanager
@@ -136,30 +158,35 @@ def using(network: nn.Module, voices: Sequence[Statistics | None]) -> Iterator[N
     if all(voice is None for voice in voices):
         yield
         return
-    with _doing(_Use(network, voices)):
+    with doing(_Use(network, voices)):
         yield
 
 
 @torch.no_grad()
 def become(network: nn.Module, voice: Statistics) -> None:
-    """Change a network to the one of a voice: its statistics become the running ones."""
+    """Change a network to the one of a voice: its statistics become the running ones, and its head is added."""
     own = layers(network)
     sizes = [layer.num_features for layer in own]
     for layer, mean, variance in zip(own, voice.mean.split(sizes), voice.variance.split(sizes), strict=True):
         layer.running_mean.copy_(mean)
         layer.running_var.copy_(variance)
+    if voice.head is not None:
+        last = speaker_head.layers(network)
+        for layer, (weight, bias) in zip(last, speaker_head.parts(last, voice.head), strict=True):
+            layer.weight.add_(weight)
+            layer.bias.add_(bias)
 
 
 class _Measure:
     """Measures each layer's input, and normalises it by what was found."""
 
-    def __init__(
-        self, weight: Tensor, share: float | Tensor, population: dict[SpeakerNorm2d, tuple[Tensor, Tensor]] | None
-    ):
+    def __init__(self, weight: Tensor, share: float | Tensor):
         self.weight = weight[:, None]
         self.share = share
-        self.population = population
+        self.population: dict[SpeakerNorm2d, tuple[Tensor, Tensor]] = {}
+        self.heads: dict[SpeakerLinear, tuple[Tensor, Tensor]] = {}
         self.found: dict[SpeakerNorm2d, tuple[Tensor, Tensor]] = {}
+        self.features: dict[SpeakerLinear, Tensor] = {}
 
     def normalise(self, layer: SpeakerNorm2d, x: Tensor) -> Tensor:
         values = x.float()
@@ -167,13 +194,19 @@ class _Measure:
         spread = (values - mean[:, None, None]).square().mean(dim=(2, 3))
         variance = (self.weight * spread).sum(dim=0)
         of_all = (layer.running_mean.float(), layer.running_var.float())
-        if self.population is not None:
-            of_all = self.population[layer]
+        of_all = self.population.get(layer, of_all)
         mean = torch.lerp(of_all[0], mean, self.share)
         variance = torch.lerp(of_all[1], variance, self.share)
         self.found[layer] = mean, variance
         scale, shift = _affine(layer, mean, variance)
         return (values * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+
+    def classify(self, layer: SpeakerLinear, x: Tensor, logits: Tensor) -> Tensor:
+        self.features[layer] = x.float()
+        if layer not in self.heads:
+            return logits
+        weight, bias = self.heads[layer]
+        return logits + torch.nn.functional.linear(x.float(), weight, bias).to(logits.dtype)
 
 
 class _Use:
@@ -196,6 +229,29 @@ class _Use:
             mean = torch.stack([layer.running_mean.float() if each is None else each[i] for each in means])
             variance = torch.stack([layer.running_var.float() if each is None else each[i] for each in variances])
             self.of_layer[layer] = _affine(layer, mean, variance)
+        self.of_last = self._heads(speaker_head.layers(network), distinct, device)
+
+    @staticmethod
+    def _heads(
+        last: Sequence[SpeakerLinear], distinct: Sequence[Statistics | None], device: torch.device | None
+    ) -> dict[SpeakerLinear, tuple[Tensor, Tensor]]:
+        """What each distinct voice adds to the weight and the bias of each last layer; nothing without a head."""
+        heads = [None if voice is None else voice.head for voice in distinct]
+        if all(head is None for head in heads):
+            return {}
+        shape = (last[0].out_features, sum(layer.in_features for layer in last) + 1) if last else ()
+        if any(head is not None and head.shape != shape for head in heads):
+            raise ValueError("the voice is of another network: its head does not fit")
+        stacked = torch.stack([torch.zeros(shape) if head is None else head for head in heads]).to(device)
+        return dict(zip(last, speaker_head.parts(last, stacked), strict=True))
+
+    def classify(self, layer: SpeakerLinear, x: Tensor, logits: Tensor) -> Tensor:
+        if layer not in self.of_last:
+            return logits
+        weight, bias = (each[self.rows] for each in self.of_last[layer])
+        of_views = x.float().unflatten(0, (-1, len(self.rows)))
+        added = torch.einsum("vbd,bcd->vbc", of_views, weight) + bias
+        return logits + added.flatten(0, 1).to(logits.dtype)
 
     def normalise(self, layer: SpeakerNorm2d, x: Tensor) -> Tensor:
         views = x.shape[0] // self.rows.shape[0]
@@ -219,13 +275,3 @@ def _affine(layer: SpeakerNorm2d, mean: Tensor, variance: Tensor) -> tuple[Tenso
     """
     scale = layer.weight.float() * (variance + layer.eps).rsqrt()
     return scale, layer.bias.float() - mean * scale
-
-
-@contextmanager
-def _doing(task: _Measure | _Use) -> Iterator[None]:
-    before = getattr(_here, "task", None)
-    _here.task = task
-    try:
-        yield
-    finally:
-        _here.task = before

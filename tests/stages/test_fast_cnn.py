@@ -41,7 +41,7 @@ def test_the_folded_network_answers_the_same(shipped, spectrogram, in_float32):
 @torch.inference_mode()
 def test_the_network_of_a_voice_is_folded_too(shipped, spectrogram, in_float32):
     weight = torch.full((len(spectrogram),), 1 / len(spectrogram))
-    voice = speaker_norm.measured(shipped.cnn, spectrogram, weight, share=0.5)
+    voice = speaker_norm.measured(shipped.cnn, spectrogram, weight, share=0.5).statistics
     with speaker_norm.using(shipped.cnn, [voice] * len(spectrogram)):
         expected = shipped.cnn(spectrogram)
     torch.testing.assert_close(fast_copy(shipped.cnn, voice)(spectrogram), expected, atol=1e-4, rtol=1e-5)

@@ -28,7 +28,7 @@ def clips(count=8, seed=0):
 
 def voice_of(network, seed=1, share=0.7):
     heard = 1.5 * clips(seed=seed) + 0.5
-    return speaker_norm.measured(network, heard, torch.full((8,), 1 / 8), share)
+    return speaker_norm.measured(network, heard, torch.full((8,), 1 / 8), share).statistics
 
 
 def test_one_group_is_batch_normalisation_bit_for_bit():
