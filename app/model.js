@@ -10,7 +10,7 @@ export class Model {
     if (!response.ok) throw new Error("The model's description is missing.");
     const about = await response.json();
     const model = new Model(about);
-    model.threads = await model.call("load", { population: about.speaker?.population });
+    model.threads = await model.call("load", { speaker: about.speaker });
     return model;
   }
 
@@ -45,8 +45,8 @@ export class Model {
 
   /** Who speaks from now on; null is nobody in particular. */
   use(voice) {
-    const { mean, variance } = voice ?? {};
-    return this.call("use", { voice: voice && { mean, variance, sharpness: sharpness(voice, this.about.speaker) } });
+    const { mean, variance, head } = voice ?? {};
+    return this.call("use", { voice: voice && { mean, variance, head, sharpness: sharpness(voice, this.about.speaker) } });
   }
 
   /** The mean over the windows with speech; null where nobody speaks. */

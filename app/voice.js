@@ -2,7 +2,8 @@
 
 import { windowsOf } from "./audio.js";
 
-const FORMAT_VERSION = 2;
+const FORMAT_VERSION = 3;
+const WITHOUT_HEAD = 2; // an older format, which had none
 const KIND = "ser_gpu voice";
 const PLACE = "ser_gpu.voice";
 const LARGEST_BYTES = 2 ** 24;
@@ -44,6 +45,7 @@ export async function enrol(recordings, model) {
     notes: notesOf(kept, heard.length, speaker),
     mean: numbers(mean),
     variance: numbers(variance),
+    head: null, // which emotion a sentence has is not known
   };
 }
 
@@ -81,6 +83,7 @@ export function read(text, about) {
   } catch {
     throw new Error("not a voice file of ser_gpu");
   }
+  if (voice?.kind === KIND && voice.format_version === WITHOUT_HEAD) voice = { ...voice, format_version: FORMAT_VERSION, head: null };
   if (voice?.kind !== KIND || voice.format_version !== FORMAT_VERSION) throw new Error("not a voice file of ser_gpu");
   if (voice.model !== about.speaker.network) throw new Error("it was made with another model; teach it again");
   const channels = about.speaker.population.mean.length;
@@ -92,9 +95,16 @@ export function read(text, about) {
       throw new Error(`its ${name} is not that of this model`);
     }
   }
+  if (voice.head !== null && !isHead(voice.head, about.speaker.head)) throw new Error("its head is not that of this model");
   if (!Array.isArray(voice.emotions)) throw new Error("it does not say which emotions it is of");
   if (!(voice.seconds > 0 && voice.windows > 0 && voice.recordings > 0)) throw new Error("it says of no speech that it is of");
   return voice;
+}
+
+function isHead(rows, [height, width]) {
+  const isNumber = (value) => typeof value === "number" && Math.abs(value) <= MOST_FLOAT;
+  const isRow = (row) => Array.isArray(row) && row.length === width && row.every(isNumber);
+  return Array.isArray(rows) && rows.length === height && rows.every(isRow);
 }
 
 /** The voice that the browser keeps, or null; throws as `read` does. */

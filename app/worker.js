@@ -10,8 +10,8 @@ ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardw
 
 const HIDDEN = 128; // of the detector of speech
 let session;
-let population; // mean and variance of nobody in particular; none where the model takes no voice
-let voice; // mean and variance of who speaks
+let population; // mean, variance and head of nobody in particular; none where the model takes no voice
+let voice; // those of who speaks
 let sharpness = 1; // of the answers with that voice
 let detector; // loaded when a recording is long
 let waiting = Promise.resolve(); // one call after the other
@@ -27,9 +27,9 @@ self.onmessage = ({ data: { id, kind, ...rest } }) => {
 };
 
 const calls = {
-  async load({ population: ofAll }) {
+  async load({ speaker }) {
     session = await create("model.onnx");
-    population = ofAll && statistics(ofAll);
+    population = speaker && statistics({ ...speaker.population, head: speaker.head });
     voice = population;
     return ort.env.wasm.numThreads;
   },
@@ -75,8 +75,11 @@ function sharpened(probabilities, times) {
   return powers.map((power) => power / total);
 }
 
-function statistics({ mean, variance }) {
-  return { mean: tensor(mean), variance: tensor(variance) };
+/** Of a voice, whose head is its rows or null; of nobody, whose head is its shape. */
+function statistics({ mean, variance, head }) {
+  const shape = population?.head.dims ?? head;
+  const values = population && head ? head.flat() : new Float32Array(shape[0] * shape[1]);
+  return { mean: tensor(mean), variance: tensor(variance), head: tensor(values, shape) };
 }
 
 function tensor(values, shape = [values.length]) {

@@ -131,6 +131,7 @@ def _speaker(model: SpeechEmotionModel) -> dict | None:
     return {
         "network": model_hash(model),
         "population": export.population(model),
+        "head": list(export.no_head(model).shape),
         "population_windows": enrolment.POPULATION_WINDOWS,
         "population_windows_one_emotion": enrolment.POPULATION_WINDOWS_ONE_EMOTION,
         "sharpening": enrolment.SHARPENING,

@@ -99,7 +99,6 @@ def test_named_emotions_weigh_the_same(model):
 
 def test_named_emotions_teach_the_last_layer(model, bob):
     assert bob.head.shape == (8, speaker_head.inputs(model.cnn) + 1)
-    unnamed = dataclasses.replace(bob, head=None)
     known = list(zip(recordings(6), EMOTIONS, strict=True))
     with_head, without = (
         np.mean([np.log(model.predict(clip, voice=voice).probabilities[emotion]) for clip, emotion in known])

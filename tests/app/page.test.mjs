@@ -120,15 +120,21 @@ test("answers a long recording over time as ser-gpu timeline does, and gives a t
   await page.waitForSelector("#over-time", { state: "hidden" });
 });
 
-test("answers with a voice of ser-gpu enrol, and learns one as it does", async () => {
-  const page = await open();
+async function answersWith(page, voice) {
   await page.getByText("Teach it your voice").click();
-  await page.setInputFiles("#voice-file", given.files.voice);
+  await page.setInputFiles("#voice-file", given.files[voice]);
   await page.waitForSelector("#voice:not([hidden])");
   await drop(page, given.files.sample, "sample.wav");
   const heard = JSON.parse(await downloaded(page, "#json"));
   assert.ok(heard.voice);
-  assertNear(heard.probabilities, given.expected.with_voice.probabilities);
+  assertNear(heard.probabilities, given.expected[voice].probabilities);
+}
+
+test("answers with a voice whose emotions were named", async () => answersWith(await open(), "named"));
+
+test("answers with a voice of ser-gpu enrol, and learns one as it does", async () => {
+  const page = await open();
+  await answersWith(page, "voice");
   await page.getByLabel("Answer with my voice").uncheck();
   await drop(page, given.files.sample, "again.wav");
   assertNear(JSON.parse(await downloaded(page, "#json")).probabilities, given.expected.sample.probabilities);
@@ -154,6 +160,7 @@ test("answers with a voice of ser-gpu enrol, and learns one as it does", async (
 for (const [kind, message] of [
   ["text", /notes\.wav: not a voice file/],
   ["another", /it was made with another model/],
+  ["narrow", /its head is not that of this model/],
   ["spoilt", /its variance is not that of this model/],
 ]) {
   test(`says what is wrong with a voice file: ${kind}`, async () => {

@@ -16,6 +16,7 @@ import soundfile
 import ser_gpu
 from ser_gpu import app
 from ser_gpu.audio.waveform import load
+from ser_gpu.corpora.labels import EMOTIONS
 from ser_gpu.stages import fast_cnn
 from ser_gpu.voice import Voice
 from tests.conftest import synthetic_voice
@@ -85,11 +86,15 @@ def test_the_page(browser, address, tmp_path, monkeypatch):
     files, compressed = recordings(tmp_path)
     model = ser_gpu.load_model(device="cpu")
     voice = model.enrol([files[name] for name in ENROLLED])
-    for name, wrong in (("voice", {}), ("another", {"model": "0"}), ("spoilt", {"variance": -voice.variance})):
+    named = model.enrol([files[name] for name in ENROLLED], EMOTIONS[: len(ENROLLED)])
+    voices = {"voice": voice, "named": named, "another": dataclasses.replace(voice, model="0")}
+    voices |= {"spoilt": dataclasses.replace(voice, variance=-voice.variance)}
+    voices |= {"narrow": dataclasses.replace(named, head=named.head[:, 1:])}
+    for name, each in voices.items():
         files[name] = tmp_path / f"{name}.voice"
-        dataclasses.replace(voice, **wrong).save(files[name])
+        each.save(files[name])
     expected = {name: model.predict(files[name]) for name in ("sample", "long")}
-    expected["with_voice"] = model.predict(files["sample"], voice=voice)
+    expected |= {name: model.predict(files["sample"], voice=voices[name]) for name in ("voice", "named")}
     given = {
         "url": address,
         "chromium": browser,
