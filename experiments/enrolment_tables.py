@@ -114,6 +114,20 @@ def shrinkage() -> str:
     )
 
 
+def head_prior() -> str:
+    """UAR and log loss by the number of labelled clips and by the prior of the head, on validation speakers."""
+    rows = read(study_file("head-prior"))["rows"]
+    found = {(row["prior"], row["clips"]): f"{row['uar']:.3f} / {row['log_loss']:.3f}" for row in rows}
+    counts = sorted({row["clips"] for row in rows})
+    return markdown.table(
+        [
+            {"prior": "no head" if prior is None else f"{prior:g}"}
+            | {f"{count} clips": found[prior, count] for count in counts}
+            for prior in dict.fromkeys(row["prior"] for row in rows)
+        ]
+    )
+
+
 def tta_copies() -> str:
     """What test-time augmentation gives, on validation speakers."""
     study = read(study_file("tta-copies"))

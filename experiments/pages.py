@@ -53,6 +53,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "recipes": enrolment_tables.recipes,
     "tta-copies": enrolment_tables.tta_copies,
     "shrinkage": enrolment_tables.shrinkage,
+    "head-prior": enrolment_tables.head_prior,
     "enrolment-harm": enrolment_tables.harm,
     "timeline": timeline_tables.timeline,
     "vad": timeline_tables.vad,

@@ -42,7 +42,7 @@ def _measure(args: argparse.Namespace) -> int:
             with weighing(population):
                 for count in COUNTS:
                     for draw in range(args.draws):
-                        score = _score(every, clips, model.labels, count, draw)
+                        score = scored(every, clips, model.labels, "unlabelled", count, draw)
                         scores.setdefault((population, count), []).append(score)
     rows = [
         {"population_windows": population, "clips": count}
@@ -69,14 +69,17 @@ def weighing(population: float) -> Iterator[None]:
         enrolment.POPULATION_WINDOWS, enrolment.SHARPENING = before
 
 
-def _score(every: Sequence[SpeakerClips], clips: Sequence[Clip], labels: Sequence[str], count: int, draw: int) -> dict:
+def scored(
+    every: Sequence[SpeakerClips], clips: Sequence[Clip], labels: Sequence[str], kind: str, count: int, draw: int
+) -> dict[str, float]:
+    """`SCORES` of the clips that are not enrolled, over all speakers, of one draw of as many clips of a kind."""
     truth, found = [], []
     for speaker in every:
         rows = [*speaker.windows_of]
-        enrolled = chosen(clips, rows, "unlabelled", count, draw)
+        enrolled = chosen(clips, rows, kind, count, draw)
         left = sorted({*rows} - {*enrolled})
         truth += [labels.index(clips[row].emotion) for row in left]
-        found.append(speaker.probabilities(left, speaker.voice(enrolled, is_labelled=False)))
+        found.append(speaker.probabilities(left, speaker.voice(enrolled, is_labelled=kind == "labelled")))
     truth, logits = np.array(truth), torch.cat(found).clamp(min=1e-12).log().double().numpy()
     return {
         "uar": metrics.headline(truth, logits.argmax(axis=1))["uar"],

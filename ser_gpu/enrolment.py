@@ -153,7 +153,7 @@ def _posterior(gram: np.ndarray, logits: np.ndarray, truth: np.ndarray, weight: 
         missing = weight * (truth - answers / answers.sum(axis=1, keepdims=True)) - ahead
         before, found = found, ahead + missing / condition
         ahead = found + momentum * (found - before)
-        if np.abs(missing).max() < _HEAD_TOLERANCE * weight.max():
+        if np.abs(missing).max() <= _HEAD_TOLERANCE * weight.max():
             break
     return found
 

@@ -6,17 +6,29 @@ import json
 import pytest
 import torch
 
-from experiments import cross_corpus, enrolment_curve, enrolment_harm, enrolment_tables, ship, shrinkage, tta_copies
+from experiments import (
+    cross_corpus,
+    enrolment_curve,
+    enrolment_harm,
+    enrolment_tables,
+    enrolment_together,
+    head_prior,
+    ship,
+    shrinkage,
+    tta_copies,
+)
 from ser_gpu import checkpoint, corpora, enrolment
+from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.config import AudioConfig, CnnConfig, ModelConfig, TtaConfig
 from ser_gpu.corpora.splits import Protocol
+from ser_gpu.evaluation import enrolment as enrolment_scores
 from ser_gpu.model import SpeechEmotionModel
 
 
-def saved(path, protocol, clips):
+def saved(path, protocol, clips, seed=0):
     """An untrained model of a protocol on these clips."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = ModelConfig(
         audio=AudioConfig(clip_seconds=1.0), cnn=CnnConfig(width=4, depth=2, members=1), tta=TtaConfig(enabled=False)
     )
@@ -58,6 +70,42 @@ def test_the_weight_of_the_population_is_varied_and_left_as_it_was(tiny_ravdess,
     path = saved(tmp_path / "b.pth", Protocol("all"), corpora.load(tiny_ravdess).clips)
     assert shrinkage.main([path, *more]) == 2
     assert "its protocol has no validation clips" in capsys.readouterr().err
+
+
+def test_the_prior_of_a_head_is_varied_and_left_as_it_was(tiny_ravdess, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(head_prior, "PRIORS", (None, 1.0))
+    monkeypatch.setattr(head_prior, "COUNTS", (4, 8))
+    before = enrolment.HEAD_PRIOR
+    path = saved(tmp_path / "a.pth", Protocol("speakers"), corpora.load(tiny_ravdess).clips)
+    more = ["--data", str(tiny_ravdess), "--device", "cpu", "--draws", "1", "--out", str(tmp_path / "found")]
+    assert head_prior.main([path, *more]) == 0
+    assert "no head" in capsys.readouterr().out
+    rows = json.loads((tmp_path / "found.json").read_text())["rows"]
+    loss = {(row["prior"], row["clips"]): row["log_loss"] for row in rows}
+    assert len(loss) == 4
+    assert loss[None, 8] != loss[1.0, 8]
+    assert before == enrolment.HEAD_PRIOR
+
+
+def test_recipes_answer_together(tiny_ravdess, tmp_path, capsys):
+    clips = corpora.load(tiny_ravdess).clips
+    some = [clip for clip in clips if clip.speaker in ("01", "02")]
+    for seed, recipe in enumerate(("first", "second")):
+        model = checkpoint.load_model(saved(tmp_path / "a.pth", Protocol(), clips, seed), "cpu")
+        answers = enrolment_scores.answers(model, ClipBank.read([clip.path for clip in some], 16_000), some, ["all"])
+        (tmp_path / recipe / "fold0-seed0").mkdir(parents=True)
+        checkpoint.write(tmp_path / recipe / "fold0-seed0" / "enrolment.pth", {"asked": {}, "answers": answers})
+    folders = [str(tmp_path / recipe) for recipe in ("first", "second")]
+    more = ["--data", str(tiny_ravdess), "--out", str(tmp_path / "found")]
+    assert enrolment_together.main([*folders, *more]) == 0
+    assert "men less" in capsys.readouterr().out
+    alone, _, both = json.loads((tmp_path / "found.json").read_text())["rows"]
+    assert (alone["recipes"], both["recipes"]) == (["first"], ["first", "second"])
+    assert (alone["trainings_of_a_fold"], both["trainings_of_a_fold"]) == (1, 2)
+    assert both["enrolment"][0]["clips"] == len(some)
+    assert all(-1.0 <= row["men_less_women"] <= 1.0 for row in both["enrolment"])
+    assert enrolment_together.main([str(tmp_path), *more]) == 2
+    assert "holds no training that was scored with --enrol" in capsys.readouterr().err
 
 
 def test_copies_are_compared(tiny_ravdess, tmp_path, capsys, monkeypatch):
