@@ -7,6 +7,19 @@ from experiments.page_tables import read, study_file, weights_file
 
 ALONE = "actors5-refit"
 PRETRAINED = "actors5-pretrained-refit"
+TRAININGS = {
+    PRETRAINED: "seven other corpora first, then groups",
+    "actors5-ordinary-refit": "RAVDESS alone, three copies",
+}
+FOLDS = range(5)  # of actors5
+SHOWN = {
+    ("none", 0): "none",
+    ("unlabelled", 8): "8 clips, any",
+    ("labelled", 8): "8 clips, with labels",
+    ("labelled", 16): "16 clips, with labels",
+    ("neutral", 4): "4 clips, neutral",
+    ("all", 0): "all, unlabelled, those that are scored too",
+}
 # the recipes that were compared on validation speakers, and what each is
 RECIPES = {
     "voices-grouped": "all batches by speaker groups, 20 epochs",
@@ -24,17 +37,21 @@ KINDS = {
 
 def new_speakers() -> str:
     """UAR, calibration and the difference between men and women, for new speakers, by what the model knows of them."""
-    alone, pretrained = (read(weights_file(f"crossvalidation/{name}.json")) for name in (ALONE, PRETRAINED))
-    rows = [_pooled("RAVDESS alone", alone), _pooled("with seven other corpora", pretrained)]
-    enrolled = {key: _enrolled(pretrained, key) for key in ("all answers", "seeds together")}
-    for kind, count in (("unlabelled", 8), ("labelled", 8), ("neutral", 4), ("all", 0)):
-        mean, together = (enrolled[key][kind, count] for key in ("all answers", "seeds together"))
-        clips = KINDS[kind] if kind == "all" else f"{count} clips, {KINDS[kind].removesuffix(', unlabelled')}"
-        rows.append(
-            {"training": "the same", "enrolled": clips}
-            | {"UAR, mean of trainings": _uar(mean), "UAR, a fold's seeds as one model": _uar(together)}
-            | {"ECE": f"{together['ece']['mean']:.3f}", "men's UAR less women's": ""}
-        )
+    rows = [_pooled("RAVDESS alone", read(weights_file(f"crossvalidation/{ALONE}.json")))]
+    for each in read(study_file("enrolment-together"))["rows"]:
+        training = " and ".join(TRAININGS[name] for name in each["recipes"])
+        means = {}
+        if len(each["recipes"]) == 1:
+            means = _enrolled(read(weights_file(f"crossvalidation/{each['recipes'][0]}.json")), "all answers")
+        for row in _in_order(each["enrolment"]):
+            setting = row["kind"], row["count"]
+            if setting in SHOWN:
+                rows.append(
+                    {"training": f"{training}: {each['trainings_of_a_fold']} a fold", "enrolled": SHOWN[setting]}
+                    | {"UAR, mean of trainings": _uar(means[setting]) if means else ""}
+                    | {"UAR, a fold's trainings as one model": _uar(row), "ECE": f"{row['ece']['mean']:.3f}"}
+                    | {"men's UAR less women's": f"{row['men_less_women']:+.3f}"}
+                )
     return markdown.table(rows)
 
 
@@ -150,10 +167,10 @@ def _pooled(training: str, table: dict) -> dict[str, str]:
     of = pooled["by"]["gender"]
     mean = table["summary"]["test"]["uar"]
     return {
-        "training": training,
+        "training": f"{training}: {table['runs'] // len(FOLDS)} a fold",
         "enrolled": "none",
         "UAR, mean of trainings": f"{mean['mean']:.3f} ± {mean['sd_folds']:.3f}",
-        "UAR, a fold's seeds as one model": f"{pooled['uar']:.3f}",
+        "UAR, a fold's trainings as one model": f"{pooled['uar']:.3f}",
         "ECE": f"{pooled['ece']:.3f}",
         "men's UAR less women's": f"{of['male']['uar'] - of['female']['uar']:+.3f}",
     }

@@ -158,11 +158,14 @@ def enrolment_rows():
 def stored(tmp_path, monkeypatch):
     gender = {"male": {"uar": 0.65}, "female": {"uar": 0.75}}
     table = {
-        "runs": 3,
+        "runs": 15,
         "summary": {part: {"uar": {"mean": 0.69, "sd_folds": 0.02}} for part in ("validation", "test")},
         "pooled": {"seeds together": {"uar": 0.7, "ece": 0.03, "by": {"gender": gender}}},
         "enrolment": {"all answers": enrolment_rows(), "seeds together": enrolment_rows()},
     }
+    each = {"recipes": [enrolment_tables.PRETRAINED], "trainings_of_a_fold": 2}
+    each["enrolment"] = [row | {"men_less_women": -0.11} for row in enrolment_rows()]
+    table["rows"] = [each]
     path = tmp_path / "table.json"
     path.write_text(json.dumps(table))
     monkeypatch.setattr(enrolment_tables, "weights_file", lambda name: path)
@@ -172,8 +175,9 @@ def stored(tmp_path, monkeypatch):
 
 def test_the_tables_are_those_of_the_stored_scores(stored):
     lines = enrolment_tables.new_speakers().splitlines()
-    assert "| RAVDESS alone | none | 0.690 ± 0.020 | 0.700 | 0.030 | -0.100 |" in lines
-    assert any("8 clips, any | 0.780 ± 0.010 | 0.780 ± 0.010" in line for line in lines)
+    assert "| RAVDESS alone: 3 a fold | none | 0.690 ± 0.020 | 0.700 | 0.030 | -0.100 |" in lines
+    assert any("2 a fold | 8 clips, any | 0.780 ± 0.010 | 0.780 ± 0.010 | 0.020 | -0.110" in line for line in lines)
+    assert len(lines) == 2 + 1 + len(enrolment_tables.SHOWN)
     curve = enrolment_tables.enrolment().splitlines()
     assert len(curve) == 2 + 9
     assert curve[2].startswith("| none |  | 0.700 |")
