@@ -15,7 +15,7 @@ from ser_gpu.cli import common, console
 
 KINDS = {
     "unlabelled": ("any clips", BLUE, "o"),
-    "labelled": ("of all emotions", GREEN, "s"),
+    "labelled": ("of all emotions, with labels", GREEN, "s"),
     "neutral": ("neutral", ORANGE, "^"),
 }
 

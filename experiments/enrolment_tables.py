@@ -8,7 +8,7 @@ from experiments.page_tables import read, study_file, weights_file
 ALONE = "actors5-refit"
 PRETRAINED = "actors5-pretrained-refit"
 TRAININGS = {
-    PRETRAINED: "seven other corpora first, then groups",
+    PRETRAINED: "other corpora first, groups",
     "actors5-ordinary-refit": "RAVDESS alone, three copies",
 }
 FOLDS = range(5)  # of actors5
@@ -39,7 +39,7 @@ def new_speakers() -> str:
     """UAR, calibration and the difference between men and women, for new speakers, by what the model knows of them."""
     rows = [_pooled("RAVDESS alone", read(weights_file(f"crossvalidation/{ALONE}.json")))]
     for each in read(study_file("enrolment-together"))["rows"]:
-        training = " and ".join(TRAININGS[name] for name in each["recipes"])
+        training = " + ".join(TRAININGS[name] for name in each["recipes"])
         means = {}
         if len(each["recipes"]) == 1:
             means = _enrolled(read(weights_file(f"crossvalidation/{each['recipes'][0]}.json")), "all answers")
