@@ -1,6 +1,7 @@
 """The tables about new speakers, as Markdown made of the committed JSON: other corpora, speaker groups, enrolment."""
 
 from collections.abc import Iterable
+from statistics import fmean
 
 from experiments import markdown
 from experiments.page_tables import read, study_file, weights_file
@@ -80,6 +81,31 @@ def enrolment_shipped() -> str:
             for row in _in_order(rows)
         ]
     )
+
+
+def cross_corpus() -> str:
+    """UAR among the common emotions, on corpora of which nothing was in training; the mean over seeds."""
+    found: dict[tuple[str, str], list[dict]] = {}
+    for row in read(study_file("cross-corpus"))["rows"]:
+        found.setdefault((row["trained_on"], row["tested_on"]), []).append(row)
+    return markdown.table([_held_out(*names, rows) for names, rows in found.items()])
+
+
+def _held_out(trained_on: str, tested_on: str, rows: list[dict]) -> dict[str, object]:
+    """A row of the table; no scores with enrolled clips where the speakers have too few."""
+    first = rows[0]
+    enrolled = [row["enrolled"] for row in rows if row["enrolled"]]
+    return {
+        "trained on": trained_on,
+        "tested on": tested_on,
+        "trainings": len(rows),
+        "clips": f"{first['clips']:,}",
+        "emotions": first["emotions"],
+        "UAR": f"{fmean(row['uar'] for row in rows):.3f}",
+        "chance": f"{1 / first['emotions']:.3f}",
+        "UAR, 8 clips enrolled": f"{fmean(each['uar'] for each in enrolled):.3f}" if enrolled else "",
+        "the same clips without a voice": f"{fmean(each['without'] for each in enrolled):.3f}" if enrolled else "",
+    }
 
 
 def recipes() -> str:

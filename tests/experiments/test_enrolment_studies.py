@@ -184,6 +184,18 @@ def test_the_tables_are_those_of_the_stored_scores(stored):
     assert len(enrolment_tables.recipes().splitlines()) == 2 + len(enrolment_tables.RECIPES)
 
 
+def test_corpora_that_were_held_out_are_a_table(stored):
+    rows = [
+        {"trained_on": "A", "tested_on": "B", "clips": 1_200, "emotions": 4, "uar": uar}
+        | {"enrolled": {"clips": 900, "uar": 0.5, "without": 0.4}}
+        for uar in (0.3, 0.4)
+    ]
+    stored.write_text(json.dumps({"rows": [*rows, rows[0] | {"tested_on": "C", "enrolled": None}]}))
+    _, _, first, second = enrolment_tables.cross_corpus().splitlines()
+    assert first == "| A | B | 2 | 1,200 | 4 | 0.350 | 0.250 | 0.500 | 0.400 |"
+    assert second == "| A | C | 1 | 1,200 | 4 | 0.300 | 0.250 |  |  |"
+
+
 def test_the_curve_is_drawn(stored, tmp_path, capsys):
     assert enrolment_curve.main([str(stored), "--out", str(tmp_path / "curve.png")]) == 0
     assert (tmp_path / "curve.png").stat().st_size > 3_000
