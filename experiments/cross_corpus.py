@@ -104,7 +104,8 @@ def scores(content: dict, trained_on: str, tested_on: str) -> dict:
 
 
 def _trained_on(provenance: Provenance, tested_on: str) -> str:
-    names = (provenance.protocol.get("corpus") or "").split(", ")
+    # older files do not say it: they are of the first registered corpus
+    names = (provenance.protocol.get("corpus") or corpora.names()[0]).split(", ")
     titles = [_title(name) for name in names if name != tested_on]
     return ", ".join(titles) if len(titles) < 3 else f"{len(titles)} corpora"
 

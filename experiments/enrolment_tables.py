@@ -5,6 +5,7 @@ from statistics import fmean
 
 from experiments import markdown
 from experiments.page_tables import read, study_file, weights_file
+from ser_gpu import corpora
 
 ALONE = "actors5-refit"
 PRETRAINED = "actors5-pretrained-refit"
@@ -96,7 +97,7 @@ def _held_out(trained_on: str, tested_on: str, rows: list[dict]) -> dict[str, ob
     first = rows[0]
     enrolled = [row["enrolled"] for row in rows if row["enrolled"]]
     return {
-        "trained on": trained_on,
+        "trained on": trained_on or corpora.get(corpora.names()[0]).title,  # of files that do not say it
         "tested on": tested_on,
         "trainings": len(rows),
         "clips": f"{first['clips']:,}",
