@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from ser_gpu import checkpoint, inference, predict
 from ser_gpu.checkpoint import Provenance
@@ -55,6 +56,24 @@ def test_it_prints_emotion_and_percentage_then_all_eight(voice, weights, capsys)
     assert first.startswith(f"{voice}: ")
     assert first.endswith("%")
     assert sorted(line.split()[0] for line in bars) == sorted(EMOTIONS)
+
+
+def test_the_threads_of_torch_are_left_as_they_were(voice, weights, monkeypatch, capsys):
+    seen, before = [], torch.get_num_threads()
+    real = SpeechEmotionModel.predict_many
+
+    def watched(model, *args, **settings):
+        seen.append((torch.get_num_threads(), settings["workers"]))
+        return real(model, *args, **settings)
+
+    monkeypatch.setattr(SpeechEmotionModel, "predict_many", watched)
+    torch.set_num_threads(2)
+    try:
+        assert predict.main([str(voice), str(voice), "--weights", weights, "--device", "cpu"]) == 0
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [(1, 2)], "one thread for each of two workers"
 
 
 def test_json_is_one_object_a_line(voice, weights, capsys):
