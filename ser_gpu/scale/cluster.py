@@ -101,7 +101,7 @@ def one_line(what: str) -> Iterator[None]:
     except ray.exceptions.RayError as error:
         cause = _cause(error)
         if cause is not None:
-            raise type(cause)(*cause.args) from None
+            raise type(cause)(first_line(cause)) from None  # below it Ray may give advice
         said = str(error).strip().splitlines() or [type(error).__name__]
         last = said[-1] if isinstance(error, ray.exceptions.RayTaskError) else said[0]  # below the worker's traceback
         raise ValueError(f"{what}: not finished, the same command goes on; Ray says: {last}") from None

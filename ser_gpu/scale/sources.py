@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -111,7 +112,13 @@ def _listed(place: str, table: tuple[list[str], Iterator[dict[str, str]]]) -> li
     column = _column(place, columns)
     folder = place.rpartition("/")[0]
     named = (row[column] for row in rows if row[column])
-    return [name if storage.is_address(name) or Path(name).is_absolute() else f"{folder}/{name}" for name in named]
+    return [_resolved(name, folder) for name in named]
+
+
+def _resolved(name: str, folder: str) -> str:
+    """A path on this machine in one spelling, so that a file that is named twice is found to be one."""
+    place = name if storage.is_address(name) or Path(name).is_absolute() else f"{folder}/{name}"
+    return place if storage.is_address(place) else os.path.normpath(place)
 
 
 def _column(place: str, columns: Sequence[str]) -> str:

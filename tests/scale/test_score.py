@@ -93,9 +93,9 @@ def test_lists_and_parquet_with_audio_give_the_same_answers(scored, calls, comma
     assert score.main(command(*sources, "--out", tmp_path / "out")) == 0
     found, expected = table(tmp_path / "out"), table(scored)
     assert len(found) == 3 * 12
-    for place in (f"{tmp_path}/{{}}", "{}", f"{tmp_path}/bytes.parquet#{{}}"):
+    for place in (f"{calls}/{{name}}", "{name}", f"{tmp_path}/bytes.parquet#{{n}}"):
         for n, name in enumerate(names):
-            key = place.format(n if "#" in place else os.path.relpath(calls / name, tmp_path) if "/" in place else name)
+            key = place.format(n=n, name=name)
             assert found.loc[key].emotion == expected.loc[str(calls / name)].emotion
             assert found.loc[key].confidence == pytest.approx(expected.loc[str(calls / name)].confidence, abs=1e-5)
 
