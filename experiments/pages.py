@@ -57,6 +57,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "head-prior": enrolment_tables.head_prior,
     "enrolment-harm": enrolment_tables.harm,
     "timeline": timeline_tables.timeline,
+    "timeline-voices": timeline_tables.timeline_voices,
     "vad": timeline_tables.vad,
     "speed": benchmarks.summary_table,
     "benchmarks": benchmarks.tables,

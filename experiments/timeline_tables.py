@@ -20,6 +20,18 @@ def timeline() -> str:
     return markdown.table(rows)
 
 
+def timeline_voices() -> str:
+    """Scores of timelines of new speakers by what is known of who speaks."""
+    labels = {"accuracy": "accuracy", "UAR": "uar", "EDER": "eder"}
+    return markdown.table(
+        [
+            {"recording": recording, "who speaks": known} | {label: f"{row[key]:.3f}" for label, key in labels.items()}
+            for recording, rows in read(study_file("timeline-voices"))["recordings"].items()
+            for known, row in rows.items()
+        ]
+    )
+
+
 def vad() -> str:
     """In how many of the sounds each detector finds a voice, and how sure silero is of one."""
     result = read(study_file("vad"))
