@@ -20,6 +20,7 @@ MOST_HEAD_WINDOWS = 32.0
 _HEAD_STEPS = 5_000
 _HEAD_TOLERANCE = 1e-6
 HELPFUL_WINDOWS = 16  # on validation speakers 16 clips helped every network that was tried, and 8 not every one
+HELPFUL_NAMED_WINDOWS = 8  # the same where two emotions and more are named
 ALIKE_SHARE = 0.8
 MOST_WINDOWS = 96  # more change little, and all views of all of them are in memory at once
 FEWEST_ALIKE = 4
@@ -165,9 +166,10 @@ def notes(plan: Plan, answers: Sequence[str]) -> tuple[str, ...]:
         answers: the emotion that is heard in each kept window, without a voice.
     """
     found = []
-    if plan.count < HELPFUL_WINDOWS:
+    helpful = HELPFUL_NAMED_WINDOWS if len(plan.emotions) > 1 else HELPFUL_WINDOWS
+    if plan.count < helpful:
         clips = "clip" if plan.count == 1 else "clips"
-        found.append(f"{plan.count} {clips} with speech may not help; {HELPFUL_WINDOWS} varied ones and more do")
+        found.append(f"{plan.count} {clips} with speech may not help; {helpful} varied ones and more do")
     (heard, times), *_ = Counter(answers).most_common(1)
     if len(plan.emotions) == 1:
         found.append(f"all clips are {plan.emotions[0]}: the voice stays close to that of nobody in particular")

@@ -62,7 +62,8 @@ def test_a_voice_changes_the_answers_and_not_the_model(model, alice):
 def test_it_says_how_much_speech_it_got(alice, model):
     assert (alice.recordings, alice.windows, alice.emotions) == (8, 8, ())
     assert 8 * 0.4 < alice.seconds < 8 * 0.8
-    assert any("8 clips with speech may not help" in note for note in alice.notes)
+    assert any("8 clips with speech may not help; 16" in note for note in alice.notes)
+    assert not model.enrol(recordings(1), EMOTIONS).notes, "named emotions help from eight clips on"
     long = model.enrol([np.concatenate([synthetic_voice(2, 1, 0, seconds=9.0)])])
     assert 8.0 < long.seconds < 9.2, "what windows share is counted once"
     assert long.windows > 16
