@@ -18,7 +18,6 @@ from ser_gpu.cli import common, console
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.evaluation import enrolment, environment, metrics
-from ser_gpu.files import write_json
 from ser_gpu.model import SpeechEmotionModel
 
 COUNT = 8
@@ -45,11 +44,7 @@ def _measure(args: argparse.Namespace) -> int:
             content = answers(model, bank, known, args.draws)
             rows.append(scores(content, _trained_on(provenance, name), name) | {"seed": provenance.seed})
     result = {"draws": args.draws, "environment": environment.describe(device), "rows": rows}
-    write_json(f"{args.out}.json", result)
-    if args.json:
-        console.print_json(result)
-    else:
-        show(result)
+    study.publish(args, result, show)
     return common.DONE
 
 

@@ -19,7 +19,6 @@ from ser_gpu.cli import common, console
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.evaluation import environment, metrics
 from ser_gpu.evaluation.enrolment import SpeakerClips, chosen, speakers
-from ser_gpu.files import write_json
 from ser_gpu.model import SpeechEmotionModel
 
 COUNT = 8
@@ -135,11 +134,7 @@ def _measure(args: argparse.Namespace) -> int:
         "environment": environment.describe(device),
         "rows": [each for each in found if each is not None],
     }
-    write_json(f"{args.out}.json", result)
-    if args.json:
-        console.print_json(result)
-    else:
-        show(result)
+    study.publish(args, result, show)
     return common.DONE
 
 
@@ -175,13 +170,12 @@ def show(result: dict) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m experiments.enrolment_harm", description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoints", nargs="+", help="one a fold, such as RUNS/actors5-refit/fold*-seed0/last.pth")
-    common.add_data_options(parser)
-    parser.add_argument("--draws", type=common.positive_int, default=3, help="of the clips (default: %(default)s)")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
-    study.add_output_options(parser, "enrolment-harm")
-    return parser
+    return study.enrolment_parser(
+        "enrolment_harm",
+        __doc__.splitlines()[0],
+        "one a fold, such as RUNS/actors5-refit/fold*-seed0/last.pth",
+        draws=3,
+    )
 
 
 if __name__ == "__main__":

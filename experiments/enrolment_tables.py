@@ -27,6 +27,8 @@ RECIPES = {
     "voices-grouped": "all batches by speaker groups, 20 epochs",
     "voices-half": "half of the batches by speaker groups, 20 epochs",
     "voices-grouped-40": "all batches by speaker groups, 40 epochs",
+    "voices-ordinary-pretrained": "ordinary batches, 40 epochs",
+    "voices-ordinary": "ordinary batches, 60 epochs, without other corpora",
 }
 KINDS = {
     "none": "none",

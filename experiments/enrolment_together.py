@@ -15,7 +15,6 @@ from experiments import study
 from ser_gpu import checkpoint
 from ser_gpu.cli import common, console, enrolment_runs
 from ser_gpu.evaluation import enrolment, environment
-from ser_gpu.files import write_json
 
 SETTINGS = (("none", 0), ("unlabelled", 8), ("labelled", 8), ("neutral", 4), ("all", 0))
 
@@ -35,11 +34,7 @@ def _measure(args: argparse.Namespace) -> int:
         for group in groups
     ]
     result = {"environment": environment.describe(torch.device("cpu")), "rows": rows}
-    write_json(f"{args.out}.json", result)
-    if args.json:
-        console.print_json(result)
-    else:
-        show(result)
+    study.publish(args, result, show)
     return common.DONE
 
 

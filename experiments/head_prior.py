@@ -17,7 +17,6 @@ from ser_gpu import enrolment
 from ser_gpu.cli import common, console
 from ser_gpu.evaluation import environment
 from ser_gpu.evaluation.enrolment import SpeakerClips, speakers
-from ser_gpu.files import write_json
 
 PRIORS = (None, 20.0, 10.0, 5.0)  # None: no head
 COUNTS = (2, 4, 8, 16)
@@ -46,11 +45,7 @@ def _measure(args: argparse.Namespace) -> int:
         for (prior, count), found in scores.items()
     ]
     result = {"trainings": len(args.checkpoints), "draws": args.draws, "environment": environment.describe(device)}
-    write_json(f"{args.out}.json", result | {"rows": rows})
-    if args.json:
-        console.print_json(result | {"rows": rows})
-    else:
-        show(rows)
+    study.publish(args, result | {"rows": rows}, show)
     return common.DONE
 
 
@@ -65,23 +60,19 @@ def keeping(prior: float | None) -> Iterator[None]:
         enrolment.HEAD_PRIOR = before
 
 
-def show(rows: Sequence[dict]) -> None:
+def show(result: dict) -> None:
     """A row a prior and number of clips."""
     shown = console.table("Prior of the head of a voice", ("prior", "clips", "UAR", "log loss"))
-    for row in rows:
+    for row in result["rows"]:
         prior = "no head" if row["prior"] is None else f"{row['prior']:g}"
         shown.add_row(prior, str(row["clips"]), *(f"{row[name]:.3f}" for name in SCORES))
     console.out.print(shown)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m experiments.head_prior", description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoints", nargs="+", help="of ser-gpu crossvalidate --protocol search --no-test")
-    common.add_data_options(parser)
-    parser.add_argument("--draws", type=common.positive_int, default=3, help="of the clips (default: %(default)s)")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
-    study.add_output_options(parser, "head-prior")
-    return parser
+    return study.enrolment_parser(
+        "head_prior", __doc__.splitlines()[0], "of ser-gpu crossvalidate --protocol search --no-test", draws=3
+    )
 
 
 if __name__ == "__main__":

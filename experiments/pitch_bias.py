@@ -57,7 +57,7 @@ def _compare(args: argparse.Namespace) -> int:
         "by_pitch": by_pitch(answers),
         "listeners": LISTENERS,
     }
-    study.publish(args, result, figures.pitch_bias(result), show)
+    study.publish(args, result, show, figures.pitch_bias(result))
     return common.DONE
 
 

@@ -39,7 +39,7 @@ def _measure(args: argparse.Namespace) -> int:
         "shifts": [row(model, bank, clips, semitones) for semitones in SEMITONES],
     }
     figure = figures.pitch_counterfactual(result["shifts"], model.labels)
-    study.publish(args, result, figure, show)
+    study.publish(args, result, show, figure)
     return common.DONE
 
 

@@ -36,7 +36,7 @@ def _measure(args: argparse.Namespace) -> int:
         header = study.header(path, provenance, clips, device)
         models.append({"name": Path(path).stem, **header, "conditions": scores(model, clips, args.seed)})
     result = {"seed": args.seed, "models": models}
-    study.publish(args, result, figures.robustness(models, classes), show)
+    study.publish(args, result, show, figures.robustness(models, classes))
     return common.DONE
 
 

@@ -19,7 +19,6 @@ from ser_gpu.cli import common, console
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.evaluation import environment, metrics
 from ser_gpu.evaluation.enrolment import SpeakerClips, chosen, speakers
-from ser_gpu.files import write_json
 
 POPULATIONS = (0.0, 4.0, 8.0, 16.0, 32.0)
 COUNTS = (2, 4, 8, 16)
@@ -50,11 +49,7 @@ def _measure(args: argparse.Namespace) -> int:
         for (population, count), found in scores.items()
     ]
     result = {"trainings": len(args.checkpoints), "draws": args.draws, "environment": environment.describe(device)}
-    write_json(f"{args.out}.json", result | {"rows": rows})
-    if args.json:
-        console.print_json(result | {"rows": rows})
-    else:
-        show(rows)
+    study.publish(args, result | {"rows": rows}, show)
     return common.DONE
 
 
@@ -88,23 +83,19 @@ def scored(
     }
 
 
-def show(rows: Sequence[dict]) -> None:
+def show(result: dict) -> None:
     """A row a weight and number of clips."""
     shown = console.table("Shrinkage of a voice", ("population, windows", "clips", "UAR", "log loss", "sharpness"))
-    for row in rows:
+    for row in result["rows"]:
         scores = (f"{row[name]:.3f}" for name in SCORES)
         shown.add_row(f"{row['population_windows']:g}", str(row["clips"]), *scores)
     console.out.print(shown)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m experiments.shrinkage", description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoints", nargs="+", help="of ser-gpu crossvalidate --protocol search --no-test")
-    common.add_data_options(parser)
-    parser.add_argument("--draws", type=common.positive_int, default=2, help="of the clips (default: %(default)s)")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
-    study.add_output_options(parser, "shrinkage")
-    return parser
+    return study.enrolment_parser(
+        "shrinkage", __doc__.splitlines()[0], "of ser-gpu crossvalidate --protocol search --no-test", draws=2
+    )
 
 
 if __name__ == "__main__":

@@ -63,10 +63,28 @@ def add_output_options(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--json", action="store_true", help="print the JSON instead of tables")
 
 
-def publish(args: argparse.Namespace, result: dict, figure: Figure, show: Callable[[dict], None]) -> None:
-    """Write JSON and figure to `--out`, and print the JSON, or what `show` prints of it."""
+def enrolment_parser(name: str, description: str, checkpoints: str, draws: int) -> argparse.ArgumentParser:
+    """The options of the studies of enrolment.
+
+    Args:
+        name: of the module.
+        checkpoints: which ones it takes, for the help.
+        draws: of the clips, where nothing is said.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m experiments.{name}", description=description)
+    parser.add_argument("checkpoints", nargs="+", help=checkpoints)
+    common.add_data_options(parser)
+    parser.add_argument("--draws", type=common.positive_int, default=draws, help="of the clips (default: %(default)s)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    add_output_options(parser, name.replace("_", "-"))
+    return parser
+
+
+def publish(args: argparse.Namespace, result: dict, show: Callable[[dict], None], figure: Figure | None = None) -> None:
+    """Write JSON and, where there is one, the figure to `--out`, and print the JSON, or what `show` prints of it."""
     write_json(Path(f"{args.out}.json"), result)
-    png.save(figure, f"{args.out}.png", dpi=120)
+    if figure is not None:
+        png.save(figure, f"{args.out}.png", dpi=120)
     if args.json:
         console.print_json(result)
     else:

@@ -112,7 +112,7 @@ def _measure(args: argparse.Namespace) -> int:
             progress.update(task, setting=name)
             result["settings"][name] = measured(model, chosen, sounds, setting, args.seed)
             progress.advance(task)
-    study.publish(args, result, _figure(result), show)
+    study.publish(args, result, show, _figure(result))
     png.save(_example(model, chosen, sounds, args.seed), f"{args.out}-example.png", dpi=110)
     return common.DONE
 

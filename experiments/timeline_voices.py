@@ -52,7 +52,7 @@ def _measure(args: argparse.Namespace) -> int:
             for pair in progress.track([speakers[at : at + 2] for at in range(0, len(speakers) - 1, 2)])
         ]
     result["recordings"] = {name: _mean(rows) for name, rows in found.items() if rows}
-    study.publish(args, result, _figure(result), show)
+    study.publish(args, result, show, _figure(result))
     return common.DONE
 
 

@@ -14,7 +14,6 @@ from experiments import study
 from ser_gpu.cli import common, console
 from ser_gpu.config import TtaConfig
 from ser_gpu.evaluation import enrolment, environment, metrics
-from ser_gpu.files import write_json
 from ser_gpu.stages.tta import TestTimeAugmentation
 
 COPIES = {
@@ -45,11 +44,7 @@ def _measure(args: argparse.Namespace) -> int:
     ]
     header = {"trainings": len(args.checkpoints), "draws": args.draws, "clips": args.count}
     result = header | {"environment": environment.describe(device), "rows": rows}
-    write_json(f"{args.out}.json", result)
-    if args.json:
-        console.print_json(result)
-    else:
-        show(rows, args.count)
+    study.publish(args, result, show)
     return common.DONE
 
 
@@ -69,26 +64,23 @@ def scores(contents: Sequence[dict], kind: str) -> dict[str, float]:
     return {name: fmean(score[name] for score in each) for name in ("uar", "log_loss")}
 
 
-def show(rows: Sequence[dict], count: int) -> None:
+def show(result: dict) -> None:
     """A row a kind of copies."""
-    columns = ("copies", "UAR", "log loss", f"UAR, {count} clips enrolled", "log loss")
+    columns = ("copies", "UAR", "log loss", f"UAR, {result['clips']} clips enrolled", "log loss")
     shown = console.table("Test-time augmentation", columns)
-    for row in rows:
+    for row in result["rows"]:
         cells = [f"{row[part][name]:.3f}" for part in ("without", "enrolled") for name in ("uar", "log_loss")]
         shown.add_row(row["copies"], *cells)
     console.out.print(shown)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m experiments.tta_copies", description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoints", nargs="+", help="of ser-gpu crossvalidate --protocol search --no-test")
-    common.add_data_options(parser)
+    parser = study.enrolment_parser(
+        "tta_copies", __doc__.splitlines()[0], "of ser-gpu crossvalidate --protocol search --no-test", draws=2
+    )
     parser.add_argument(
         "--count", type=common.positive_int, default=COUNT, help="enrolled clips (default: %(default)s)"
     )
-    parser.add_argument("--draws", type=common.positive_int, default=2, help="of the clips (default: %(default)s)")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
-    study.add_output_options(parser, "tta-copies")
     return parser
 
 

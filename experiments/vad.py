@@ -87,7 +87,7 @@ def _measure(args: argparse.Namespace) -> int:
         "milliseconds": {name: _milliseconds(detectors[name], generator) for name in DETECTORS},
         "milliseconds_first_clip": cold,
     }
-    study.publish(args, result, _figure(result), show)
+    study.publish(args, result, show, _figure(result))
     return common.DONE
 
 

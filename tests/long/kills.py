@@ -10,7 +10,7 @@ from pathlib import Path
 EPOCHS = 25
 
 
-def kill(data: Path, folder: Path, count: int, seed: int, epochs: int = EPOCHS) -> dict:
+def kill(data: Path, folder: Path, count: int, seed: int) -> dict:
     """Train once without and once with `count` kills; each time the training is resumed.
 
     Args:
@@ -18,21 +18,20 @@ def kill(data: Path, folder: Path, count: int, seed: int, epochs: int = EPOCHS) 
         folder: for both trainings.
         count: kills, every fourth of them in the middle of writing a file.
         seed: of the moments.
-        epochs: of the training.
     """
     context = multiprocessing.get_context("spawn")  # a process of its own: this one may have threads, which do not fork
     with context.Pool(1) as pool:
-        return pool.apply(_kill, (data, folder, count, seed, epochs))
+        return pool.apply(_kill, (data, folder, count, seed))
 
 
-def _kill(data: Path, folder: Path, count: int, seed: int, epochs: int) -> dict:
+def _kill(data: Path, folder: Path, count: int, seed: int) -> dict:
     import torch_audiomentations  # noqa: F401  loaded once, for all forks
 
     from ser_gpu import train  # noqa: F401
 
     whole, killed = folder / "whole", folder / "killed"
     start = time.monotonic()
-    assert _train(data, whole, epochs, kill_after=None, kill_at_write=None) == 0, (folder / "log.txt").read_text()
+    assert _train(data, whole, kill_after=None, kill_at_write=None) == 0, (folder / "log.txt").read_text()
     duration = time.monotonic() - start
     generator = random.Random(seed)
     kills = {"moment": 0, "writing": 0}
@@ -40,7 +39,7 @@ def _kill(data: Path, folder: Path, count: int, seed: int, epochs: int) -> dict:
         writing = sum(kills.values()) % 4 == 3
         after = None if writing else generator.uniform(0.0, 3 * duration / count)
         at_write = generator.randint(1, 4) if writing else None
-        code = _train(data, killed, epochs, after, at_write)
+        code = _train(data, killed, after, at_write)
         if code == -signal.SIGKILL:
             kills["writing" if writing else "moment"] += 1
         elif (killed / "result.json").exists():
@@ -48,7 +47,7 @@ def _kill(data: Path, folder: Path, count: int, seed: int, epochs: int) -> dict:
         else:
             raise RuntimeError(f"exit code {code}: {(folder / 'log.txt').read_text()[-500:]}")
     if not (killed / "result.json").exists():
-        assert _train(data, killed, epochs, None, None) == 0, (folder / "log.txt").read_text()
+        assert _train(data, killed, None, None) == 0, (folder / "log.txt").read_text()
     same = {
         name: (whole / name).read_bytes() == (killed / name).read_bytes() for name in ("last.pth", "predictions.csv")
     }
@@ -61,7 +60,7 @@ def _kill(data: Path, folder: Path, count: int, seed: int, epochs: int) -> dict:
     }
 
 
-def _train(data: Path, out: Path, epochs: int, kill_after: float | None, kill_at_write: int | None) -> int:
+def _train(data: Path, out: Path, kill_after: float | None, kill_at_write: int | None) -> int:
     """Fork a training and kill it after some seconds, or in the middle of its nth write; its exit code, or -9."""
     from ser_gpu import train
 
@@ -73,7 +72,7 @@ def _train(data: Path, out: Path, epochs: int, kill_after: float | None, kill_at
         if kill_at_write is not None:
             _die_in_write(kill_at_write)
         settings = ["cnn.width=2", "cnn.depth=2", "audio.clip_seconds=1.0"]
-        arguments = ["--data", str(data), "--out", str(out), "--epochs", str(epochs), "--batch-size", "64"]
+        arguments = ["--data", str(data), "--out", str(out), "--epochs", str(EPOCHS), "--batch-size", "64"]
         os._exit(train.main([*arguments, "--device", "cpu", "--resume", "--set", *settings]))
     if kill_after is not None:
         time.sleep(kill_after)
