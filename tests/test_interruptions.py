@@ -32,10 +32,9 @@ def one_line(printed):
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_weights(tiny_ravdess, tmp_path):
-    """`python -m tests.long kills` does it a hundred times."""
-    outcome = kills.kill(tiny_ravdess, tmp_path, count=8, seed=3, epochs=12)
-    assert outcome["kills"] == 8
-    assert outcome["kills_while_writing"] == 2
+    outcome = kills.kill(tiny_ravdess, tmp_path, count=20, seed=0)
+    assert outcome["kills"] == 20
+    assert outcome["kills_while_writing"] >= 5
     assert outcome["same_weights"]
     assert outcome["same_predictions"]
 
