@@ -114,7 +114,7 @@ def head(
 
     Returns:
         What is added to the weights and, last, to the bias of each emotion; None where fewer than two were named that
-        the model knows.
+        the model knows, and where its last layer takes no head, so that N is 0.
 
     Shape: [K, N], [K, C] -> [C, N + 1] float32.
 
@@ -122,7 +122,7 @@ def head(
     Chains, IEEE Trans. Speech and Audio Processing, 1994, for speaker adaptation by a prior.
     """
     known = [label for label in labels if label in plan.emotions]
-    if len(known) < 2:
+    if len(known) < 2 or features.shape[1] == 0:
         return None
     is_known = np.array([name in known for name in plan.named])
     features = np.hstack([features, np.ones((len(features), 1))])[is_known].astype(np.float64)

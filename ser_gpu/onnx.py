@@ -80,7 +80,9 @@ class OnnxModel:
             self._trim = json.loads(self.metadata["trim"])
             of_all = json.loads(self.metadata.get("population", "null"))
             self._population = of_all and {name: np.array(values, np.float32) for name, values in of_all.items()}
-            self._no_head = {each.name: np.zeros(each.shape, np.float32) for each in self.session.get_inputs()[4:]}
+            self._no_head = {
+                each.name: np.zeros(each.shape, np.float32) for each in self.session.get_inputs() if each.name == "head"
+            }
         except Exception as error:  # onnxruntime has many
             reason = " ".join(str(error).split())[:120]
             raise ValueError(f"{os.fspath(path)}: is no file of ser-gpu export ({reason})") from None

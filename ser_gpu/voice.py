@@ -78,7 +78,7 @@ class Voice:
         return enrolment.sharpness(self.windows, self.emotions)
 
     def save(self, path: str | Path) -> None:
-        """Write the voice, some ten kilobytes; the file appears whole or not at all.
+        """Write the voice, some tens of kilobytes; the file appears whole or not at all.
 
         Raises:
             OSError: the file cannot be written; names `path`.

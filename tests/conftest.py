@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from torch import nn
 
 from ser_gpu import corpora
 from ser_gpu.audio.waveform import level
 from ser_gpu.corpora import ravdess
 from ser_gpu.corpora.clip import Clip, by_id
 from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.stages.speaker_norm import SpeakerNorm2d
 
 # Several tests run at once, and so do the commands that they start: one thread each.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -104,3 +106,14 @@ def voices() -> torch.Tensor:
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+class PlainHead(nn.Module):
+    """A network of a user's own: batch normalisation that takes a voice, and a last layer that takes none."""
+
+    def __init__(self, config, bands, frames, classes):
+        super().__init__()
+        self.norm, self.classify = SpeakerNorm2d(1), nn.Linear(bands, classes)
+
+    def forward(self, spectrogram):
+        return self.classify(self.norm(spectrogram).mean(dim=(1, 3)))

@@ -12,9 +12,9 @@ from ser_gpu.audio.error import AudioError
 from ser_gpu.config import AudioConfig, CnnConfig, ModelConfig
 from ser_gpu.corpora.labels import EMOTIONS
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.stages import speaker_head, speaker_norm
+from ser_gpu.stages import cnn, speaker_head, speaker_norm
 from ser_gpu.voice import Voice, VoiceError, model_hash
-from tests.conftest import synthetic_voice
+from tests.conftest import PlainHead, synthetic_voice
 
 
 def small_model(seed=0):
@@ -115,6 +115,14 @@ def test_what_is_not_named_is_not_unlearnt(model):
     known = [EMOTIONS.index(name) for name in ("happy", "sad")]
     assert np.abs(head[known]).max() > 0
     assert not np.delete(head, known, axis=0).any()
+
+
+def test_a_network_whose_last_layer_takes_no_head_is_enrolled_without(monkeypatch):
+    monkeypatch.setitem(cnn.NETWORKS, "plain", PlainHead)
+    model = SpeechEmotionModel(ModelConfig(cnn=CnnConfig(network="plain"))).eval()
+    voice = model.enrol(recordings(6), EMOTIONS)
+    assert voice.head is None
+    assert model.predict(recordings(6)[0], voice=voice) != model.predict(recordings(6)[0])
 
 
 @pytest.mark.parametrize("count", [3, 16, 96])

@@ -43,9 +43,9 @@ def inputs(network: nn.Module) -> int:
     return sum(layer.in_features for layer in layers(network))
 
 
-def joined(found: Sequence[Tensor]) -> Tensor:
-    """The inputs of the members' layers as the mean of their logits sees them.
+def joined(found: Sequence[Tensor], like: Tensor) -> Tensor:
+    """The inputs of the members' layers as the mean of their logits sees them; N is 0 where there is no layer.
 
-    Shape: [B, D] each -> [B, N].
+    Shape: [B, D] each, [B] -> [B, N].
     """
-    return torch.cat(list(found), dim=1) / len(found)
+    return torch.cat(list(found), dim=1) / len(found) if found else like.new_zeros(like.shape[0], 0)

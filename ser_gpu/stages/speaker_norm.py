@@ -139,7 +139,7 @@ def measuring(
     with doing(task):
         yield lambda: (
             Statistics(*map(torch.cat, zip(*(task.found[layer] for layer in own), strict=True))),
-            speaker_head.joined([task.features[layer] for layer in last]) if last else weight[:, None] * 0.0,
+            speaker_head.joined([task.features[layer] for layer in last], weight),
         )
 
 

@@ -26,9 +26,9 @@ from ser_gpu.corpora.labels import EMOTIONS
 from ser_gpu.extras import MissingExtraError
 from ser_gpu.onnx import OnnxModel
 from ser_gpu.prediction import NoSpeechError
-from ser_gpu.stages import fast_cnn, speaker_norm
+from ser_gpu.stages import cnn, fast_cnn, speaker_norm
 from ser_gpu.voice import Voice, VoiceError
-from tests.conftest import SAMPLE_RATE, synthetic_voice
+from tests.conftest import SAMPLE_RATE, PlainHead, synthetic_voice
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAMPLE = ROOT / "examples" / "sample.wav"
@@ -239,6 +239,19 @@ def test_onnx_enrols_as_torch_does(adaptable, speaker_model, emotions):
     for name in ("model", "recordings", "windows", "emotions"):
         assert getattr(ours, name) == getattr(theirs, name)
     assert ours.seconds == pytest.approx(theirs.seconds)
+
+
+def test_a_network_whose_last_layer_takes_no_head_is_exported(tmp_path, monkeypatch):
+    monkeypatch.setitem(cnn.NETWORKS, "plain", PlainHead)
+    model = SpeechEmotionModel(ModelConfig(cnn=CnnConfig(network="plain"))).eval()
+    with export.quiet_exporter():
+        export.to_onnx(model, tmp_path / "plain.onnx", speaker=True)
+    exported = OnnxModel(tmp_path / "plain.onnx", threads=1)
+    voice = exported.enrol(speakers_clips(1), EMOTIONS[:4])
+    assert voice.head is None
+    clip = speakers_clips(3)[0]
+    wanted = model.predict(clip, voice=voice).probabilities
+    assert exported.predict(clip, voice=voice).probabilities == pytest.approx(wanted, abs=TOLERANCE)
 
 
 def test_onnx_takes_voices_as_torch_does(adaptable, speaker_model, tmp_path):
