@@ -16,7 +16,7 @@ predict: $(READY)  ## name the emotion of the sample clip
 
 test: $(READY) lint  ## lint, checksums of the weights, and the test suite
 	cd weights && sha256sum --check --quiet SHA256SUMS
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 app: $(READY) app/node_modules  ## the page that answers in the browser, on localhost
 	$(BIN)/ser-gpu app

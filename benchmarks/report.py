@@ -22,7 +22,7 @@ from benchmarks import (
 from benchmarks.tables import TableForm
 from experiments import markdown
 from ser_gpu.cli import console
-from ser_gpu.files import replacing
+from ser_gpu.evaluation.figures import save
 
 RESULTS = Path(__file__).resolve().parent / "results"
 DEVICES = ("cpu", "cuda")
@@ -97,8 +97,7 @@ def draw_figures() -> None:
     """Draw the figures anew from the results."""
     for device, result in results().items():
         if result and "frontend" in result:
-            with replacing(RESULTS / f"{device}.batch.png") as temporary:
-                figures.by_batch(result["frontend"]).savefig(temporary, dpi=110)
+            save(figures.by_batch(result["frontend"]), RESULTS / f"{device}.batch.png", dpi=110)
 
 
 def results() -> dict[str, dict | None]:

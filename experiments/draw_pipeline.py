@@ -9,9 +9,9 @@ import torch
 
 import ser_gpu
 from experiments import figures
-from experiments.figures import png
 from ser_gpu.audio.waveform import load
 from ser_gpu.cli import common, console
+from ser_gpu.evaluation.figures import save
 from ser_gpu.stages.mel import normalised
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,7 +42,7 @@ def _draw(args: argparse.Namespace) -> int:
         model.predict(args.clip).probabilities,
         model.sample_rate,
     )
-    png.save(figure, args.out)
+    save(figure, args.out, dpi=110)
     console.err.print(f"written: {args.out}")
     return common.DONE
 

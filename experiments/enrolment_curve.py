@@ -7,11 +7,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from experiments.figures import png
 from experiments.figures.style import BLUE, GREEN, GREY, ORANGE
 from experiments.page_tables import read
 from experiments.study import RESULTS
 from ser_gpu.cli import common, console
+from ser_gpu.evaluation import figures
 
 KINDS = {
     "unlabelled": ("any clips", BLUE, "o"),
@@ -33,7 +33,7 @@ def _draw(table: Path, out: str) -> int:
     found = read(table).get("enrolment", {})
     if not found:
         raise ValueError(f"{table}: holds no scores with enrolled clips")
-    png.save(figure(found.get("seeds together") or found["all answers"]), out, dpi=120)
+    figures.save(figure(found.get("seeds together") or found["all answers"]), out, dpi=120)
     console.err.print(f"written: {out}")
     return common.DONE
 

@@ -7,14 +7,13 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from experiments.figures import png
 from ser_gpu import checkpoint
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli import common, console
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Protocol
-from ser_gpu.evaluation import environment
+from ser_gpu.evaluation import environment, figures
 from ser_gpu.files import write_json
 from ser_gpu.model import SpeechEmotionModel
 
@@ -84,7 +83,7 @@ def publish(args: argparse.Namespace, result: dict, show: Callable[[dict], None]
     """Write JSON and, where there is one, the figure to `--out`, and print the JSON, or what `show` prints of it."""
     write_json(Path(f"{args.out}.json"), result)
     if figure is not None:
-        png.save(figure, f"{args.out}.png", dpi=120)
+        figures.save(figure, f"{args.out}.png", dpi=120)
     if args.json:
         console.print_json(result)
     else:

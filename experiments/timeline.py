@@ -20,13 +20,13 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from experiments import study
-from experiments.figures import png
 from experiments.sounds import in_noise, telephone
 from ser_gpu import checkpoint
 from ser_gpu.audio.waveform import load
 from ser_gpu.cli import common, console
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Protocol
+from ser_gpu.evaluation import figures
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.timeline.segment import Segment, merged
 from ser_gpu.timeline.settings import TimelineSettings
@@ -113,7 +113,7 @@ def _measure(args: argparse.Namespace) -> int:
             result["settings"][name] = measured(model, chosen, sounds, setting, args.seed)
             progress.advance(task)
     study.publish(args, result, show, _figure(result))
-    png.save(_example(model, chosen, sounds, args.seed), f"{args.out}-example.png", dpi=110)
+    figures.save(_example(model, chosen, sounds, args.seed), f"{args.out}-example.png", dpi=110)
     return common.DONE
 
 

@@ -15,10 +15,10 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from experiments.figures import png
 from ser_gpu import corpora
 from ser_gpu.cli import common, console
 from ser_gpu.corpora.corpus import locate
+from ser_gpu.evaluation import figures
 from ser_gpu.files import replacing
 
 HERE = Path(__file__).resolve().parent
@@ -86,7 +86,7 @@ def compact_figures(notebook: nbformat.NotebookNode) -> None:
     """Store every figure with a palette, which makes the notebook several times smaller."""
     for output in (output for cell in notebook.cells for output in cell.get("outputs", ())):
         if "image/png" in output.get("data", {}):
-            content = png.compact(base64.b64decode(output["data"]["image/png"]))
+            content = figures.compact(base64.b64decode(output["data"]["image/png"]))
             output["data"]["image/png"] = base64.b64encode(content).decode()
 
 

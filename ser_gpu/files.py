@@ -58,10 +58,32 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def write_json(path: str | Path, content: object) -> None:
-    """Write `content` as indented JSON; a number that JSON has no word for (NaN) raises ValueError."""
-    text = json.dumps(content, indent=2, allow_nan=False)
+    """Write `content` as JSON, two levels indented and a line for what is deeper, such as a row of a table.
+
+    Raises:
+        ValueError: a number that JSON has no word for (NaN).
+    """
+    text = _indented(content, levels=2)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _indented(content: object, levels: int, before: str = "") -> str:
+    if not content or not levels or not isinstance(content, dict | list | tuple):
+        return json.dumps(content, allow_nan=False)
+    inner = before + "  "
+    if isinstance(content, dict):
+        items = [f"{_key(key)}: {_indented(value, levels - 1, inner)}" for key, value in content.items()]
+        first, last = "{}"
+    else:
+        items = [_indented(value, levels - 1, inner) for value in content]
+        first, last = "[]"
+    return f"{first}\n" + ",\n".join(inner + item for item in items) + f"\n{before}{last}"
+
+
+def _key(key: object) -> str:
+    """A key as JSON has it, of a number too."""
+    return json.dumps({key: None}, allow_nan=False)[1 : -len(": null}")]
 
 
 def write_csv(path: str | Path, rows: Sequence[dict]) -> None:

@@ -106,55 +106,13 @@ def predict_many(
     if voice is None or isinstance(voice, Voice):
         require_model(voice, model)
     model = in_evaluation(model)
-    fast = _fast(model)
-    at_once = _windows_at_once(model)
-    pairs = _with_voices(model, recordings, voice)
-    reading: deque[tuple[_Job, Future]] = deque()
-    unanswered: deque[_Job] = deque()
-    queue: list[tuple[_Job, Tensor]] = []
-    answering: deque[Future] = deque()
-    readers, answerers = ThreadPoolExecutor(os.cpu_count()), ThreadPoolExecutor(workers)
-
-    def start_next() -> None:
-        for recording, its_voice in pairs:
-            job = _Job(model, recording, sample_rate, its_voice)
-            unanswered.append(job)
-            reading.append((job, readers.submit(job.read)))
-            return
-
-    def take_next() -> None:
-        job, future = reading.popleft()
-        windows = future.result()
-        if job.is_read:
-            start_next()
-        else:
-            reading.appendleft((job, readers.submit(job.read)))
-        queue.extend((job, window) for window in windows)
-
-    def answer() -> None:
-        answering.append(answerers.submit(_answers, model, fast, queue[:at_once]))
-        del queue[:at_once]
-
+    pipeline = _Pipeline(model, _with_voices(model, recordings, voice), sample_rate, workers)
     try:
-        for _ in range(_READ_AHEAD):
-            start_next()
-        while reading or queue or answering:
-            if answering and answering[0].done():
-                for job, found in answering.popleft().result():
-                    job.take(found)
-            elif len(queue) >= at_once and len(answering) < workers:
-                answer()
-            elif len(queue) < at_once and reading and reading[0][1].done():
-                take_next()
-            elif queue and not answering:
-                answer()  # what there is, rather than wait for a full batch
-            else:
-                read_next = [reading[0][1]] if reading and len(queue) < at_once else []
-                wait([*islice(answering, 1), *read_next], return_when=FIRST_COMPLETED)
-            yield from _in_order(unanswered)
+        pipeline.start()
+        while pipeline.step():
+            yield from pipeline.answered()
     finally:
-        for pool in (readers, answerers):
-            pool.shutdown(wait=False, cancel_futures=True)
+        pipeline.stop()
 
 
 def speech(
@@ -220,6 +178,81 @@ def windows_to_answer(model: SpeechEmotionModel, waveform: Tensor) -> Tensor:
         spoken = _speaks(model, windows)
         windows = windows[spoken] if spoken.any() else windows
     return _padded(model, windows)
+
+
+class _Pipeline:
+    """Recordings that are read, put together to batches and answered, each ahead of what comes after it."""
+
+    def __init__(
+        self,
+        model: SpeechEmotionModel,
+        recordings: Iterator[tuple[object, Voice | None]],
+        sample_rate: int | None,
+        workers: int,
+    ):
+        self.model, self.fast = model, _fast(model)
+        self.recordings = recordings
+        self.sample_rate = sample_rate
+        self.at_once = _windows_at_once(model)
+        self.ahead = 2 * workers  # batches: no worker waits for its next one
+        self.readers, self.answerers = ThreadPoolExecutor(os.cpu_count()), ThreadPoolExecutor(workers)
+        self.reading: deque[tuple[_Job, Future]] = deque()
+        self.queue: list[tuple[_Job, Tensor]] = []
+        self.answering: deque[Future] = deque()
+        self.unanswered: deque[_Job] = deque()
+
+    def start(self) -> None:
+        """Begin to read."""
+        for _ in range(_READ_AHEAD):
+            self._read_another()
+
+    def step(self) -> bool:
+        """Do what can be done, or wait until there is something; False where nothing is left."""
+        if not (self.reading or self.queue or self.answering):
+            return False
+        full = len(self.queue) >= self.at_once
+        if self.answering and self.answering[0].done():
+            for job, found in self.answering.popleft().result():
+                job.take(found)
+        elif full and len(self.answering) < self.ahead:
+            self._answer()
+        elif not full and self.reading and self.reading[0][1].done():
+            self._take_windows()
+        elif self.queue and not self.answering:
+            self._answer()  # what there is, rather than wait for a full batch
+        else:
+            read_next = [self.reading[0][1]] if self.reading and not full else []
+            wait([*islice(self.answering, 1), *read_next], return_when=FIRST_COMPLETED)
+        return True
+
+    def answered(self) -> Iterator[Prediction | AudioError]:
+        """Take out what is answered, up to the first recording that is not."""
+        while self.unanswered and self.unanswered[0].is_answered:
+            yield self.unanswered.popleft().outcome()
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        for pool in (self.readers, self.answerers):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _read_another(self) -> None:
+        for recording, voice in islice(self.recordings, 1):
+            job = _Job(self.model, recording, self.sample_rate, voice)
+            self.unanswered.append(job)
+            self.reading.append((job, self.readers.submit(job.read)))
+
+    def _take_windows(self) -> None:
+        job, future = self.reading.popleft()
+        windows = future.result()
+        if job.is_read:
+            self._read_another()
+        else:
+            self.reading.appendleft((job, self.readers.submit(job.read)))
+        self.queue.extend((job, window) for window in windows)
+
+    def _answer(self) -> None:
+        batch, self.queue = self.queue[: self.at_once], self.queue[self.at_once :]
+        self.answering.append(self.answerers.submit(_answers, self.model, self.fast, batch))
 
 
 class _Job:
@@ -310,12 +343,6 @@ class _Job:
             return self.prediction()
         except AudioError as error:
             return error
-
-
-def _in_order(unanswered: deque[_Job]) -> Iterator[Prediction | AudioError]:
-    """Take out what is answered, up to the first recording that is not."""
-    while unanswered and unanswered[0].is_answered:
-        yield unanswered.popleft().outcome()
 
 
 def _answers(

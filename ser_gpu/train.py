@@ -45,10 +45,10 @@ def run(args: argparse.Namespace) -> int:
     device = _device(args.device, ranks)
     with ranks.joined("nccl" if device.type == "cuda" else "gloo"), ExitStack() as held:
         trainer, plan, out, temperature = ranks.agree(lambda: _prepared(args, device, ranks, held))
-        trainer.distribute(ranks)
-        if args.compile:
-            trainer.model.cnn.compile()
-        _fit(trainer, out)
+        with trainer.distributed(ranks):
+            if args.compile:
+                trainer.model.cnn.compile()
+            _fit(trainer, out)
         if ranks.is_first:
             _finish(trainer, plan, out, temperature)
             _resume_file(out).unlink(missing_ok=True)

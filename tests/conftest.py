@@ -21,6 +21,19 @@ from ser_gpu.stages.speaker_norm import SpeakerNorm2d
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
+# Begun first, so that no worker is left with one of them in the end: with `--dist loadfile` a file is one worker's.
+LONG_FILES = (
+    "test_benchmarks.py",
+    "test_notebook.py",
+    "test_long.py",
+    "test_distributed.py",
+    "test_export.py",
+    "test_crossvalidate.py",
+    "test_interruptions.py",
+    "test_train.py",
+    "test_score.py",
+    "test_tasks.py",
+)
 SAMPLE_RATE = 16_000
 TINY_SPEAKERS = range(1, 7)
 
@@ -36,8 +49,15 @@ def official_names(actors=range(1, 25), intensities=(1, 2)) -> list[str]:
     ]
 
 
+def pytest_xdist_auto_num_workers():
+    """One more than there are cores, since many tests wait for a process or for time to pass."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else None
+
+
 def pytest_collection_modifyitems(items):
-    """Skip what this machine has no device for."""
+    """Long files first; skip what this machine has no device for."""
+    order = {name: place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
     if not torch.cuda.is_available():
         for item in items:
             if "cuda" in item.keywords:

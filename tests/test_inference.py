@@ -213,7 +213,7 @@ def test_many_are_read_as_they_are_needed(workers, model):
     for _ in range(40):
         next(answers)
     answers.close()
-    in_batches = inference._windows_at_once(model) * (workers + 1)
+    in_batches = inference._windows_at_once(model) * (2 * workers + 1)  # two for each worker, and one to be filled
     assert len(asked) <= 40 + inference._READ_AHEAD + in_batches
 
 

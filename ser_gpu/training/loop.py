@@ -1,9 +1,11 @@
 """The training loop: the weights and how they are updated."""
 
+import gc
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
@@ -85,9 +87,17 @@ class Trainer:
         self.history: list[dict] = []
         self.ranks, self.network = ONE, self.model.cnn
 
-    def distribute(self, ranks: Ranks) -> None:
-        """Be one of several processes that train one model; all of them call this."""
+    @contextmanager
+    def distributed(self, ranks: Ranks) -> Iterator[None]:
+        """Be one of several processes that train one model, as long as this lasts; all of them call this."""
         self.ranks, self.network = ranks, ranks.wrap(self.model.cnn)
+        try:
+            yield
+        finally:
+            self.ranks, self.network = ONE, self.model.cnn
+            # Now, and not after the process group: a wrapper that is freed last ends gloo's threads with Python's lock
+            # held, and one of them may wait for that lock.
+            gc.collect()
 
     def fit(self, after_epoch: Callable[[dict], None], on_step: Callable[[], None] = lambda: None) -> None:
         """Train the epochs that are left; `after_epoch` gets the epoch's row of history, on the first rank.

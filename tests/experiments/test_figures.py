@@ -8,8 +8,8 @@ from PIL import Image
 
 from experiments import acoustics, figures
 from experiments.acoustics import Interval
-from experiments.figures import png
 from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.evaluation.figures import save
 
 HERTZ = acoustics.band_centres(64, 20.0, 8_000.0)
 
@@ -172,7 +172,7 @@ def test_a_compact_png_is_smaller_and_looks_the_same(generator, tmp_path):
     figure = figures.spectrograms({"noise": -80 * generator.random((64, 20))}, 3.0, HERTZ, "title")
     full = io.BytesIO()
     figure.savefig(full, format="png", dpi=110)
-    png.save(figure, tmp_path / "compact.png")
+    save(figure, tmp_path / "compact.png", dpi=110)
     compact = (tmp_path / "compact.png").read_bytes()
     assert len(compact) < 0.7 * len(full.getvalue())
     before, after = (

@@ -1,0 +1,35 @@
+"""What is written can be read by a program and by a person."""
+
+import json
+
+import pytest
+
+from ser_gpu.files import write_json
+
+CONTENTS = (
+    {},
+    [],
+    "größe",
+    {"a": [], "b": {"c": [1, 2, {"x": 1}], "d": None}, "é": [{"r": [1, 2]}, {"r": 3}]},
+    {3: True, None: 1, True: 2, 1.5: {}, 'a "b"': "{"},
+    [1, [2, [3]], (4, 5)],
+)
+
+
+@pytest.mark.parametrize("content", CONTENTS, ids=repr)
+def test_json_is_what_it_was(content, tmp_path):
+    write_json(tmp_path / "it.json", content)
+    assert json.loads((tmp_path / "it.json").read_text()) == json.loads(json.dumps(content))
+
+
+def test_a_row_of_a_table_is_a_line(tmp_path):
+    write_json(tmp_path / "table.json", {"name": "x", "rows": [{"uar": 0.5, "by": {"a": [1, 2]}}, {"uar": 0.25}]})
+    assert (tmp_path / "table.json").read_text() == (
+        '{\n  "name": "x",\n  "rows": [\n    {"uar": 0.5, "by": {"a": [1, 2]}},\n    {"uar": 0.25}\n  ]\n}\n'
+    )
+
+
+def test_what_json_has_no_word_for_is_refused_and_writes_nothing(tmp_path):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "it.json", {"rows": [float("nan")]})
+    assert list(tmp_path.iterdir()) == []
