@@ -21,7 +21,7 @@ import ser_gpu
 from benchmarks.signals import SAMPLE_RATE, recordings
 from benchmarks.tables import TableForm
 from benchmarks.timing import RATE_COLUMNS, rates
-from ser_gpu import inference
+from ser_gpu import windows
 from ser_gpu.audio.reader import open_audio
 from ser_gpu.audio.waveform import resample
 from ser_gpu.model import SpeechEmotionModel
@@ -131,8 +131,8 @@ def _steps(paths: list[Path], device: torch.device) -> list[dict]:
 
     read = timed("read", lambda: [_read(path) for path in paths])
     waveforms = timed("resample", lambda: [resample(clip, FILE_RATE, SAMPLE_RATE) for clip in read])
-    windows = timed("find speech", lambda: [_windows(model, waveform) for waveform in waveforms])
-    batches = torch.cat(windows).to(device).split(_TOGETHER)
+    spoken = timed("find speech", lambda: [_windows(model, waveform) for waveform in waveforms])
+    batches = torch.cat(spoken).to(device).split(_TOGETHER)
     timed("model, with test-time augmentation", lambda: [_answer(model, batch, tta=True) for batch in batches])
     timed("model, without", lambda: [_answer(model, batch, tta=False) for batch in batches])
     return rows
@@ -144,7 +144,7 @@ def _read(path: Path) -> Tensor:
 
 
 def _windows(model: SpeechEmotionModel, waveform: Tensor) -> Tensor:
-    _, pieces = inference.speech(model, waveform)
+    _, pieces = windows.speech(model, waveform)
     return torch.cat([piece.samples for piece in pieces])
 
 

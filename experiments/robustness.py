@@ -17,8 +17,9 @@ from experiments.sounds import CONDITIONS, Condition
 from ser_gpu.cli import common, console
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.evaluation import metrics
-from ser_gpu.inference import NoSpeechError, Prediction, predict_many
+from ser_gpu.inference import predict_many
 from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.prediction import NoSpeechError, Prediction
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

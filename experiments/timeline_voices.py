@@ -19,10 +19,10 @@ from experiments.timeline import RATE, SETTINGS, Part, drawn, joined, scores, so
 from ser_gpu import adapt
 from ser_gpu.cli import common, console
 from ser_gpu.corpora.clip import Clip
-from ser_gpu.inference import windows_to_answer
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.timeline.own_voice import own_voice
 from ser_gpu.timeline.speakers import Speakers, Turn
+from ser_gpu.windows import windows_to_answer
 
 SCORES = ("accuracy", "uar", "eder")
 ROWS = ("nobody in particular", "voice of other clips", "own voice")

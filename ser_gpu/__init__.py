@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from ser_gpu.checkpoint import load_model
     from ser_gpu.config import ModelConfig
     from ser_gpu.corpora.labels import EMOTIONS
-    from ser_gpu.inference import Prediction
     from ser_gpu.model import SpeechEmotionModel
+    from ser_gpu.prediction import Prediction
 
 __all__ = ["EMOTIONS", "ModelConfig", "Prediction", "SpeechEmotionModel", "__version__", "load_model"]
 
@@ -18,7 +18,7 @@ __all__ = ["EMOTIONS", "ModelConfig", "Prediction", "SpeechEmotionModel", "__ver
 _HOMES = {
     "EMOTIONS": "ser_gpu.corpora.labels",
     "ModelConfig": "ser_gpu.config",
-    "Prediction": "ser_gpu.inference",
+    "Prediction": "ser_gpu.prediction",
     "SpeechEmotionModel": "ser_gpu.model",
     "load_model": "ser_gpu.checkpoint",
 }

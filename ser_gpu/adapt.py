@@ -12,12 +12,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ser_gpu import enrolment, inference
+from ser_gpu import enrolment
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.prediction import NoSpeechError
 from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.speaker_norm import Statistics
 from ser_gpu.voice import Voice, model_hash
+from ser_gpu.windows import in_evaluation, speech
 
 
 def enrol(
@@ -46,10 +47,10 @@ def enrol(
         >>> model.predict("c.wav", voice=voice)  # doctest: +SKIP
     """
     recordings = [recordings] if isinstance(recordings, (str, bytes, Path)) else list(recordings)
-    hashed, model = model_hash(model), inference.in_evaluation(model)
+    hashed, model = model_hash(model), in_evaluation(model)
     windows, seconds = [], 0.0
     for recording in recordings:
-        name, pieces = inference.speech(model, recording, sample_rate)
+        name, pieces = speech(model, recording, sample_rate)
         found = list(pieces)
         if not any(len(piece.samples) for piece in found):
             raise NoSpeechError(f"{name}: no speech found")

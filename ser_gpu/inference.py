@@ -1,52 +1,22 @@
-"""From recordings to answers: the windows of a recording, many recordings in batches, and the clips of a `ClipBank`.
+"""From recordings to answers: one recording, or many in batches, that are read and answered side by side."""
 
-One path for all: silence around the speech is cut, speech longer than the window is read in windows that overlap by
-half, and the probabilities of those in which somebody speaks are averaged.
-"""
-
-import copy
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from itertools import islice, repeat
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ser_gpu.audio.clip_bank import ClipBank
+from ser_gpu import windows
 from ser_gpu.audio.reader import AudioError
-from ser_gpu.audio.waveform import recording as read_recording
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.prediction import NoSpeechError, Prediction, UnexpectedError
-from ser_gpu.stages.fast_cnn import fast_copy
 from ser_gpu.voice import Voice, require_model
+from ser_gpu.windows import Windows
 
-SHORTEST_SECONDS = 0.05
-SEGMENT_SECONDS = 60.0
-_WINDOWS_AT_ONCE = {"cpu": 8}  # on two cores 8 are fastest
-_WINDOWS_AT_ONCE_ON_GPU = 256
-_CLIPS_AT_ONCE = 64
 _READ_AHEAD = 16  # recordings
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Where somebody speaks in a piece of a recording.
-
-    Attributes:
-        starts: of each window, in samples from the start of the recording, [V] int64.
-        samples: of each window; speech shorter than the window has zeros around it, [V, L] float32.
-        seconds: that the windows cover together, what two of them share counted once.
-        last: True where the recording ends with this piece.
-    """
-
-    starts: Tensor
-    samples: Tensor
-    seconds: float
-    last: bool
 
 
 def predict(
@@ -69,13 +39,13 @@ def predict(
         VoiceError: the voice was enrolled with another model.
     """
     require_model(voice, model)
-    model = in_evaluation(model)
-    model = _fast(model) if voice is None else model
+    model = windows.in_evaluation(model)
+    model = windows.fast(model) if voice is None else model
     job = _Job(model, recording, sample_rate, voice)
     for piece in job.pieces:
         job.seconds += piece.seconds
-        for part in piece.samples.split(_windows_at_once(model)):
-            job.add(_probabilities(model, part, voice=voice))
+        for part in piece.samples.split(windows.at_once(model)):
+            job.add(windows.probabilities(model, part, voice=voice))
     return job.prediction()
 
 
@@ -105,7 +75,7 @@ def predict_many(
     """
     if voice is None or isinstance(voice, Voice):
         require_model(voice, model)
-    model = in_evaluation(model)
+    model = windows.in_evaluation(model)
     pipeline = _Pipeline(model, _with_voices(model, recordings, voice), sample_rate, workers)
     try:
         pipeline.start()
@@ -113,71 +83,6 @@ def predict_many(
             yield from pipeline.answered()
     finally:
         pipeline.stop()
-
-
-def speech(
-    model: SpeechEmotionModel, recording: object, sample_rate: int | None = None
-) -> tuple[str, Iterator[Windows]]:
-    """What to call a recording, and its windows with speech, a piece of at most a minute at a time.
-
-    Raises:
-        AudioError: as in `predict`, some when the recording is opened and some while it is read.
-    """
-    name, pieces = read_recording(recording, sample_rate, model.sample_rate, SEGMENT_SECONDS)
-    return name, _speech_of_pieces(model, name, pieces)
-
-
-@torch.inference_mode()
-def clip_logits(
-    model: SpeechEmotionModel, bank: ClipBank, rows: Tensor, tta: bool = True, voice: Voice | None = None
-) -> Tensor:
-    """What `predict` answers to some clips of a bank, in evaluation mode, as logits: the temperature times the log of
-    the mean probabilities over the windows with speech; over all windows where none has any.
-
-    Args:
-        tta: test-time augmentation.
-        voice: who speaks in all of them.
-
-    Shape: [N] int64 -> [N, C] float32.
-    """
-    require_model(voice, model)
-    model = in_evaluation(model)
-    if len(rows) == 0:
-        return torch.zeros(0, len(model.labels), device=model.device)
-    parts = rows.split(_CLIPS_AT_ONCE)
-    windows = ([windows_to_answer(model, bank.waveform(row).cpu()) for row in part.tolist()] for part in parts)
-    return torch.cat([windows_logits(model, part, tta, voice) for part in windows])
-
-
-@torch.inference_mode()
-def windows_logits(
-    model: SpeechEmotionModel, windows: Sequence[Tensor], tta: bool = True, voice: Voice | None = None
-) -> Tensor:
-    """As `clip_logits`, of the windows of each clip.
-
-    Args:
-        model: in evaluation mode.
-
-    Shape: [V, L] each -> [N, C] float32.
-    """
-    parts = torch.cat(windows).split(_CLIPS_AT_ONCE)
-    answers = torch.cat([_probabilities(model, part, tta, voice) for part in parts])
-    answers = answers.split([len(each) for each in windows])
-    mean = torch.stack([each.mean(dim=0) for each in answers])
-    return mean.clamp(min=torch.finfo(mean.dtype).tiny).log() * model.temperature
-
-
-@torch.inference_mode()
-def windows_to_answer(model: SpeechEmotionModel, waveform: Tensor) -> Tensor:
-    """The windows of a clip with speech; all where none has any.
-
-    Shape: [T] -> [V, L].
-    """
-    _, windows = _windows(model, waveform)
-    if len(windows) > 1:
-        spoken = _speaks(model, windows)
-        windows = windows[spoken] if spoken.any() else windows
-    return _padded(model, windows)
 
 
 class _Pipeline:
@@ -190,10 +95,10 @@ class _Pipeline:
         sample_rate: int | None,
         workers: int,
     ):
-        self.model, self.fast = model, _fast(model)
+        self.model, self.fast = model, windows.fast(model)
         self.recordings = recordings
         self.sample_rate = sample_rate
-        self.at_once = _windows_at_once(model)
+        self.at_once = windows.at_once(model)
         self.ahead = 2 * workers  # batches: no worker waits for its next one
         self.readers, self.answerers = ThreadPoolExecutor(os.cpu_count()), ThreadPoolExecutor(workers)
         self.reading: deque[tuple[_Job, Future]] = deque()
@@ -243,12 +148,12 @@ class _Pipeline:
 
     def _take_windows(self) -> None:
         job, future = self.reading.popleft()
-        windows = future.result()
+        heard = future.result()
         if job.is_read:
             self._read_another()
         else:
             self.reading.appendleft((job, self.readers.submit(job.read)))
-        self.queue.extend((job, window) for window in windows)
+        self.queue.extend((job, window) for window in heard)
 
     def _answer(self) -> None:
         batch, self.queue = self.queue[: self.at_once], self.queue[self.at_once :]
@@ -271,7 +176,7 @@ class _Job:
         self.total = torch.zeros(len(model.labels), dtype=torch.float32)
         self.name, self.pieces = "recording", iter(())
         try:
-            self.name, self.pieces = speech(model, recording, sample_rate)
+            self.name, self.pieces = windows.speech(model, recording, sample_rate)
         except AudioError as error:
             self.fail(error)
         except Exception as error:
@@ -362,102 +267,13 @@ def _answers_together(
         return []
     jobs = [job for job, _ in queue]
     try:
-        windows = torch.stack([window for _, window in queue])
-        probabilities = _probabilities(model, windows, voice=[job.voice for job in jobs])
+        batch = torch.stack([window for _, window in queue])
+        found = windows.probabilities(model, batch, voice=[job.voice for job in jobs])
     except Exception as error:
         if len(queue) == 1:
             return [(jobs[0], _unexpected(jobs[0].name, error))]
         return [answer for one in queue for answer in _answers_together(model, [one])]
-    return list(zip(jobs, probabilities.split(1), strict=True))
-
-
-@torch.inference_mode()
-def _probabilities(
-    model: SpeechEmotionModel,
-    windows: Tensor,
-    tta: bool = True,
-    voice: Voice | Sequence[Voice | None] | None = None,
-) -> Tensor:
-    """Shape: [V, L] -> [V, C]."""
-    if len(windows) == 0:  # an FFT on the CPU (MKL) refuses an empty batch
-        return torch.zeros(0, len(model.labels), device=model.device)
-    return model.probabilities(model(windows.to(model.device), tta=tta, voice=voice))
-
-
-def _speech_of_pieces(model: SpeechEmotionModel, name: str, pieces: Iterator[Tensor]) -> Iterator[Windows]:
-    shortest, segment = SHORTEST_SECONDS * model.sample_rate, round(SEGMENT_SECONDS * model.sample_rate)
-    offset = 0
-    for piece in pieces:
-        if len(piece) < shortest and offset == 0:
-            milliseconds, least = 1000 * len(piece) / model.sample_rate, 1000 * SHORTEST_SECONDS
-            raise AudioError(f"{name}: {milliseconds:.0f} ms is too short, {least:.0f} ms is the least")
-        if len(piece) >= shortest:
-            starts, windows = _windows(model, piece)
-            spoken = _speaks(model, windows)
-            samples = _padded(model, windows[spoken])
-            seconds = _covered(starts[spoken], windows.shape[1]) / model.sample_rate
-            yield Windows(offset + starts[spoken], samples, seconds, last=len(piece) < segment)
-        offset += len(piece)
-
-
-@torch.inference_mode()
-def _windows(model: SpeechEmotionModel, waveform: Tensor) -> tuple[Tensor, Tensor]:
-    """The sound of one clip in overlapping windows, the last one flush with its end, silent ones left out.
-
-    Shape: [T] -> [W] int64, [W, L'] with L' at most L.
-    """
-    first, end = (int(bound) for bound in model.trim.bounds(waveform[None]))
-    first = min(first, end - 1)
-    length = min(model.config.audio.clip_samples, end - first)
-    starts = torch.tensor([*range(first, end - length, max(1, length // 2)), end - length])
-    windows = torch.stack([waveform[at : at + length] for at in starts.tolist()])
-    peaks = windows.abs().amax(dim=1)
-    sounds = peaks >= peaks.max() * 10 ** (-model.config.trim.top_db / 20)
-    return starts[sounds], windows[sounds]
-
-
-def _covered(starts: Tensor, length: int) -> int:
-    """Samples that windows cover together.
-
-    Args:
-        starts: of each, in rising order.
-        length: of each.
-
-    Shape: [V] int64 -> [].
-    """
-    return int(starts.diff().clamp(max=length).sum()) + length if len(starts) else 0
-
-
-@torch.inference_mode()
-def _speaks(model: SpeechEmotionModel, windows: Tensor) -> Tensor:
-    """Shape: [W, L'] -> [W] bool."""
-    return torch.cat([model.vad(part) for part in windows.split(_CLIPS_AT_ONCE)])
-
-
-def _padded(model: SpeechEmotionModel, windows: Tensor) -> Tensor:
-    """Zeros around windows that are shorter than L; in front whole hops of the trimming, whose frames stay the same.
-
-    Shape: [W, L'] -> [W, L].
-    """
-    missing, hop = model.config.audio.clip_samples - windows.shape[1], model.config.trim.hop
-    before = missing // 2 // hop * hop
-    return F.pad(windows, (before, missing - before))
-
-
-def in_evaluation(model: SpeechEmotionModel) -> SpeechEmotionModel:
-    """The model, or a copy of it in evaluation mode: another thread may be training it."""
-    if any(module.training for module in model.modules()):
-        return copy.deepcopy(model).eval()
-    return model
-
-
-def _fast(model: SpeechEmotionModel) -> SpeechEmotionModel:
-    """The same stages with the fast copy of the network, for clips without a voice; on a GPU the model itself."""
-    if model.device.type != "cpu":
-        return model
-    fast = copy.copy(model)
-    fast._modules = {**model._modules, "cnn": fast_copy(model.cnn)}
-    return fast
+    return list(zip(jobs, found.split(1), strict=True))
 
 
 def _with_voices(
@@ -472,10 +288,6 @@ def _with_voices(
             raise ValueError("fewer voices than recordings")
         require_model(its_voice, model)
         yield recording, its_voice
-
-
-def _windows_at_once(model: SpeechEmotionModel) -> int:
-    return _WINDOWS_AT_ONCE.get(model.device.type, _WINDOWS_AT_ONCE_ON_GPU)
 
 
 def _unexpected(name: str, error: Exception) -> UnexpectedError:

@@ -18,7 +18,7 @@ from ser_gpu.stages.vad import VoiceActivity
 from ser_gpu.stages.waveform_augment import WaveformAugment
 
 if TYPE_CHECKING:
-    from ser_gpu.inference import Prediction
+    from ser_gpu.prediction import Prediction
     from ser_gpu.timeline import Timeline
     from ser_gpu.timeline.speakers import Speakers
     from ser_gpu.timeline.stream import Stream

@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, scalar_dtypes
 
 import ser_gpu
-from ser_gpu import inference
+from ser_gpu import inference, windows
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.audio.reader import AudioError
 from ser_gpu.audio.waveform import level
-from ser_gpu.inference import NoSpeechError, Prediction, UnexpectedError, clip_logits, predict_many
+from ser_gpu.inference import predict_many
 from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.prediction import NoSpeechError, Prediction, UnexpectedError
+from ser_gpu.windows import clip_logits
 from tests.conftest import synthetic_voice
 
 
@@ -60,15 +62,15 @@ def test_predict_takes_any_length_from_50_ms(model, seconds):
 
 
 def test_long_speech_is_read_in_overlapping_windows_to_its_end(model):
-    starts, windows = inference._windows(model, torch.randn(100_001))
+    starts, found = windows._windows(model, torch.randn(100_001))
     assert starts.tolist() == [0, 24_000, 48_000, 52_001]
-    assert windows.shape == (4, 48_000)
-    assert torch.equal(windows[0, 24_000:], windows[1, :24_000])
+    assert found.shape == (4, 48_000)
+    assert torch.equal(found[0, 24_000:], found[1, :24_000])
 
 
 def test_windows_know_where_they_are(model):
     silence, voice = np.zeros(32_000, np.float32), synthetic_voice(3, 1, 0, seconds=9.0)
-    _, pieces = inference.speech(model, np.concatenate([silence, voice, silence]))
+    _, pieces = windows.speech(model, np.concatenate([silence, voice, silence]))
     (piece,) = pieces
     assert piece.last
     assert piece.samples.shape == (len(piece.starts), 48_000)
@@ -91,9 +93,9 @@ def test_an_answer_says_of_how_many_seconds_of_speech_it_is(model):
 def test_silent_windows_do_not_vote(model):
     speech = torch.randn(48_000)
     with_pause = torch.cat([speech, torch.zeros(160_000), speech])
-    _, windows = inference._windows(model, with_pause)
-    assert len(windows) == 5, "of ten, the five that touch speech"
-    assert all(window.any() for window in windows)
+    _, found = windows._windows(model, with_pause)
+    assert len(found) == 5, "of ten, the five that touch speech"
+    assert all(window.any() for window in found)
 
 
 def test_the_probability_of_a_long_clip_is_the_mean_of_its_windows_that_hold_speech(model):
@@ -101,9 +103,9 @@ def test_the_probability_of_a_long_clip_is_the_mean_of_its_windows_that_hold_spe
     knocks = torch.zeros(160_000)
     knocks[::8_000] = 0.5
     clip = level(torch.cat([voice, knocks, voice]))
-    _, windows = inference._windows(model, clip)
-    spoken = windows[model.vad(windows)]
-    assert 0 < len(spoken) < len(windows)
+    _, found = windows._windows(model, clip)
+    spoken = found[model.vad(found)]
+    assert 0 < len(spoken) < len(found)
     expected = model.probabilities(model.classify(model.spectrogram_of_window(spoken), len(spoken))).mean(dim=0)
     measured = torch.tensor(list(model.predict(clip).probabilities.values()))
     torch.testing.assert_close(measured, expected, atol=1e-5, rtol=0)
@@ -140,7 +142,7 @@ def test_level_and_offset_do_not_matter(model, change):
 def test_a_recording_longer_than_a_segment_is_the_mean_over_its_windows(model, monkeypatch):
     voice = synthetic_voice(3, 1, 0, seconds=9.0)
     whole = model.predict(voice)
-    monkeypatch.setattr("ser_gpu.inference.SEGMENT_SECONDS", 4.0)
+    monkeypatch.setattr("ser_gpu.windows.SEGMENT_SECONDS", 4.0)
     assert_sound(model.predict(voice))
     assert model.predict(voice).emotion == whole.emotion
 
@@ -213,19 +215,19 @@ def test_many_are_read_as_they_are_needed(workers, model):
     for _ in range(40):
         next(answers)
     answers.close()
-    in_batches = inference._windows_at_once(model) * (2 * workers + 1)  # two for each worker, and one to be filled
+    in_batches = windows.at_once(model) * (2 * workers + 1)  # two for each worker, and one to be filled
     assert len(asked) <= 40 + inference._READ_AHEAD + in_batches
 
 
 def test_an_unforeseen_error_costs_one_recording(model, recordings, monkeypatch):
-    real = inference._windows
+    real = windows._windows
 
     def broken(model, waveform):
         if len(waveform) == len(recordings[1]):
             raise RuntimeError("a bug\nof two lines")
         return real(model, waveform)
 
-    monkeypatch.setattr(inference, "_windows", broken)
+    monkeypatch.setattr(windows, "_windows", broken)
     answers = list(predict_many(model, recordings[:3]))
     assert isinstance(answers[1], UnexpectedError)
     assert str(answers[1]) == "audio: unexpected error, please report it (RuntimeError: a bug of two lines)"
@@ -234,19 +236,19 @@ def test_an_unforeseen_error_costs_one_recording(model, recordings, monkeypatch)
 
 
 def test_a_batch_that_fails_is_answered_one_by_one(model, recordings, monkeypatch):
-    real = inference._probabilities
+    real = windows.probabilities
 
-    def broken(model, windows, *args, **settings):
-        if len(windows) > 1:
+    def broken(model, batch, *args, **settings):
+        if len(batch) > 1:
             raise RuntimeError("too large")
-        return real(model, windows, *args, **settings)
+        return real(model, batch, *args, **settings)
 
-    monkeypatch.setattr(inference, "_probabilities", broken)
+    monkeypatch.setattr(windows, "probabilities", broken)
     assert all(isinstance(answer, Prediction) for answer in predict_many(model, recordings[:3], workers=2))
 
 
 def test_several_workers_answer_at_a_time(model, monkeypatch):
-    real, calls, second = inference._probabilities, itertools.count(), threading.Event()
+    real, calls, second = windows.probabilities, itertools.count(), threading.Event()
 
     def wait_for_the_second(*args, **settings):
         if next(calls) == 0:
@@ -255,9 +257,9 @@ def test_several_workers_answer_at_a_time(model, monkeypatch):
             second.set()
         return real(*args, **settings)
 
-    monkeypatch.setattr(inference, "_probabilities", wait_for_the_second)
+    monkeypatch.setattr(windows, "probabilities", wait_for_the_second)
     voices = [synthetic_voice(n, n, n, seconds=1.0) for n in range(8)]
-    monkeypatch.setattr(inference, "_windows_at_once", lambda model: 2)
+    monkeypatch.setattr(windows, "at_once", lambda model: 2)
     assert all(isinstance(answer, Prediction) for answer in predict_many(model, voices, workers=2))
 
 

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from ser_gpu import checkpoint, inference, predict
+from ser_gpu import checkpoint, predict, windows
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.corpora.labels import EMOTIONS
 from ser_gpu.corpora.splits import Protocol
@@ -109,7 +109,7 @@ def test_an_unforeseen_error_is_that_of_its_file_alone(voice, weights, capsys, m
     """It is a bug of ours, and says so; the files beside it are answered."""
     spoilt = voice.with_name("spoilt.wav")
     soundfile.write(spoilt, synthetic_voice(3, 1, 0), SAMPLE_RATE)
-    speech = inference.speech
+    speech = windows.speech
 
     def fails(model, recording, *rest):
         name, pieces = speech(model, recording, *rest)
@@ -117,7 +117,7 @@ def test_an_unforeseen_error_is_that_of_its_file_alone(voice, weights, capsys, m
             pieces = (piece / 0 for piece in (1,))
         return name, pieces
 
-    monkeypatch.setattr(inference, "speech", fails)
+    monkeypatch.setattr(windows, "speech", fails)
     assert predict.main([str(voice), str(spoilt), str(voice), "--weights", weights, "--json"]) == 1
     printed = capsys.readouterr()
     first, bad, last = rows(printed.out)

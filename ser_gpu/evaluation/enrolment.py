@@ -15,10 +15,10 @@ from ser_gpu import adapt
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.evaluation import metrics
-from ser_gpu.inference import in_evaluation, windows_to_answer
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages.fast_cnn import fast_copy
 from ser_gpu.voice import Voice, model_hash
+from ser_gpu.windows import in_evaluation, windows_to_answer
 
 ALL = "all"
 KINDS = ("unlabelled", "neutral", "labelled", ALL)

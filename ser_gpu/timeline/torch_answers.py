@@ -8,9 +8,10 @@ import torch
 
 from ser_gpu.audio.mono import level, resampled
 from ser_gpu.audio.silero import SpeechProbability
-from ser_gpu.inference import in_evaluation, predict
+from ser_gpu.inference import predict
 from ser_gpu.prediction import NoSpeechError
 from ser_gpu.voice import Voice, require_model
+from ser_gpu.windows import in_evaluation
 
 if TYPE_CHECKING:
     from ser_gpu.model import SpeechEmotionModel

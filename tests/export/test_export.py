@@ -176,7 +176,7 @@ def test_the_file_says_what_it_is(exported, onnx_model, shipped):
 
 @pytest.mark.parametrize("seconds", [0.3, 1.9, 7.5, 9.02])
 def test_onnx_predicts_as_torch_does(shipped, onnx_model, tmp_path, monkeypatch, seconds):
-    for pieces in ("ser_gpu.onnx.PIECE_SECONDS", "ser_gpu.inference.SEGMENT_SECONDS"):
+    for pieces in ("ser_gpu.onnx.PIECE_SECONDS", "ser_gpu.windows.SEGMENT_SECONDS"):
         monkeypatch.setattr(pieces, 9.0)
     voices = [synthetic_voice(emotion, 2, seed=emotion, seconds=1.7) for emotion in (1, 4, 6)]
     sound = np.resize(np.concatenate(voices), round(seconds * SAMPLE_RATE))
