@@ -86,10 +86,14 @@ def enrolment_shipped() -> str:
     )
 
 
-def cross_corpus() -> str:
-    """UAR among the common emotions, on corpora of which nothing was in training; the mean over seeds."""
+def cross_corpus(name: str) -> str:
+    """UAR among the common emotions, on corpora of which nothing was in training; the mean over seeds.
+
+    Args:
+        name: of the stored result.
+    """
     found: dict[tuple[str, str], list[dict]] = {}
-    for row in read(study_file("cross-corpus"))["rows"]:
+    for row in read(study_file(name))["rows"]:
         found.setdefault((row["trained_on"], row["tested_on"]), []).append(row)
     return markdown.table([_held_out(*names, rows) for names, rows in found.items()])
 

@@ -50,7 +50,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "new-speakers": enrolment_tables.new_speakers,
     "enrolment": enrolment_tables.enrolment,
     "enrolment-shipped": enrolment_tables.enrolment_shipped,
-    "cross-corpus": enrolment_tables.cross_corpus,
+    **{name: partial(enrolment_tables.cross_corpus, name) for name in ("cross-corpus", "cross-corpus-loco")},
     "recipes": enrolment_tables.recipes,
     "tta-copies": enrolment_tables.tta_copies,
     "shrinkage": enrolment_tables.shrinkage,

@@ -191,7 +191,7 @@ def test_corpora_that_were_held_out_are_a_table(stored):
         for uar in (0.3, 0.4)
     ]
     stored.write_text(json.dumps({"rows": [*rows, rows[0] | {"tested_on": "C", "enrolled": None}]}))
-    _, _, first, second = enrolment_tables.cross_corpus().splitlines()
+    _, _, first, second = enrolment_tables.cross_corpus("cross-corpus").splitlines()
     assert first == "| A | B | 2 | 1,200 | 4 | 0.350 | 0.250 | 0.500 | 0.400 |"
     assert second == "| A | C | 1 | 1,200 | 4 | 0.300 | 0.250 |  |  |"
 

@@ -80,8 +80,9 @@ def _train(data: Path, out: Path, kill_after: float | None, kill_at_write: int |
         if kill_at_write is not None:
             _die_in_write(kill_at_write)
         settings = ["cnn.width=2", "cnn.depth=2", "audio.clip_seconds=1.0"]
-        arguments = ["--data", str(data), "--out", str(out), "--epochs", str(EPOCHS), "--batch-size", "64"]
-        os._exit(train.main([*arguments, "--device", "cpu", "--resume", "--set", *settings]))
+        arguments = ["--data", str(data), "--protocol", "actors5", "--out", str(out), "--batch-size", "64"]
+        more = ["--epochs", str(EPOCHS), "--device", "cpu", "--resume", "--set", *settings]
+        os._exit(train.main([*arguments, *more]))
     if kill_after is not None:
         time.sleep(kill_after)
         os.kill(child, signal.SIGKILL)
