@@ -1,5 +1,6 @@
 """Shared fixtures: RAVDESS names without files, a small synthetic tree, and the real recordings where they are."""
 
+import gc
 import itertools
 import os
 from pathlib import Path
@@ -20,6 +21,9 @@ from ser_gpu.stages.speaker_norm import SpeakerNorm2d
 # Several tests run at once, and so do the commands that they start: one thread each.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+# torch's half a million objects stay: a garbage collection need not walk through them each time.
+gc.freeze()
+gc.set_threshold(50_000, 20, 100)
 
 # Begun first, so that no worker is left with one of them in the end: with `--dist loadfile` a file is one worker's.
 LONG_FILES = (

@@ -1,6 +1,8 @@
 """What the commands share: data, device, one clear line and an exit code for an error."""
 
 import _thread
+import atexit
+import gc
 import os
 import signal
 import sys
@@ -8,6 +10,7 @@ import threading
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,6 +109,7 @@ def run(command: Callable[[], int]) -> int:
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is escaped
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    _leave_quickly()
     try:
         with _no_interrupt_is_lost():
             return command()
@@ -125,6 +129,12 @@ def run(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+@cache
+def _leave_quickly() -> None:
+    """Spare the process a last garbage collection, which walks for a second through torch's half a million objects."""
+    atexit.register(gc.freeze)
 
 
 @contextmanager
