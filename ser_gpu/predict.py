@@ -1,7 +1,6 @@
 """ser-gpu predict FILES...: name the emotion of recordings. Folders are searched for audio files."""
 
 import argparse
-import gc
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,8 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Print an answer, or an error, for each file in order."""
-    with _uncollected():
-        model = common.model(args.weights, args.device)
+    model = common.model(args.weights, args.device)
     emotions = _chosen(args.emotions, model.labels)
     voice = common.voice(args.voice, model) if args.voice else None
     paths = list(_files(args.files, args.json))
@@ -48,21 +46,6 @@ def run(args: argparse.Namespace) -> int:
             else:
                 _show(path, _among(answer, emotions, args.least), args)
     return common.SOME_FAILED if failed else common.DONE
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Load torch without garbage collection, which walks through its half a million objects many times while they are
-    made, and again when the command ends. They stay as long as the process."""
-    if "torch" in sys.modules:
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def _answers(

@@ -44,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
         console.be_quiet()
     device = _device(args.device, ranks)
     with ranks.joined("nccl" if device.type == "cuda" else "gloo"), ExitStack() as held:
-        trainer, plan, out, temperature = ranks.agree(lambda: _prepared(args, device, ranks, held))
+        with common.uncollected():
+            trainer, plan, out, temperature = ranks.agree(lambda: _prepared(args, device, ranks, held))
         with trainer.distributed(ranks):
             if args.compile:
                 trainer.model.cnn.compile()

@@ -21,6 +21,8 @@ from ser_gpu.stages.speaker_norm import SpeakerNorm2d
 # Several tests run at once, and so do the commands that they start: one thread each.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+# What the tests start need not compile the package each time, whatever this machine has set.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # torch's half a million objects stay: a garbage collection need not walk through them each time.
 gc.freeze()
 gc.set_threshold(50_000, 20, 100)

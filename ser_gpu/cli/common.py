@@ -59,15 +59,32 @@ def model(weights: str | None, device_name: str | None) -> "SpeechEmotionModel |
     Raises:
         ValueError: no such device, or another than the cpu for an exported file; what the model raises.
     """
-    if weights and Path(weights).suffix.lower() == ".onnx":
-        from ser_gpu.onnx import OnnxModel
+    with uncollected():
+        if weights and Path(weights).suffix.lower() == ".onnx":
+            from ser_gpu.onnx import OnnxModel
 
-        if device_name not in (None, "cpu"):
-            raise ValueError(f"--device {device_name}: an .onnx file runs on the cpu here")
-        return OnnxModel(weights)
-    from ser_gpu.checkpoint import load_model
+            if device_name not in (None, "cpu"):
+                raise ValueError(f"--device {device_name}: an .onnx file runs on the cpu here")
+            return OnnxModel(weights)
+        from ser_gpu.checkpoint import load_model
 
-    return load_model(weights, device(device_name))
+        return load_model(weights, device(device_name))
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Load libraries without garbage collection, which walks through torch's half a million objects many times while
+    they are made. They stay as long as the process, so this is done once.
+    """
+    if gc.get_freeze_count() or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def voice(path: str, model: "SpeechEmotionModel | OnnxModel") -> "Voice":
