@@ -8,7 +8,6 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-EPOCHS = 20
 _OF_A_TRAINING = (
     "ser_gpu.train",
     "torch_audiomentations",
@@ -20,7 +19,7 @@ _OF_A_TRAINING = (
 
 
 def kill(data: Path, folder: Path, count: int, seed: int) -> dict:
-    """Train once without and once with `count` kills; each time the training is resumed.
+    """Train `count` epochs, once without and once with as many kills; each time the training is resumed.
 
     Args:
         data: a RAVDESS tree, a small one.
@@ -39,7 +38,7 @@ def _kill(data: Path, folder: Path, count: int, seed: int) -> dict:
 
     whole, killed = folder / "whole", folder / "killed"
     start = time.monotonic()
-    assert _train(data, whole, kill_after=None, kill_at_write=None) == 0, (folder / "log.txt").read_text()
+    assert _train(data, whole, count, kill_after=None, kill_at_write=None) == 0, (folder / "log.txt").read_text()
     duration = time.monotonic() - start
     generator = random.Random(seed)
     kills = {"moment": 0, "writing": 0}
@@ -47,7 +46,7 @@ def _kill(data: Path, folder: Path, count: int, seed: int) -> dict:
         writing = sum(kills.values()) % 4 == 3
         after = None if writing else generator.uniform(0.0, 1.2 * duration / count)
         at_write = generator.randint(1, 2) if writing else None
-        code = _train(data, killed, after, at_write)
+        code = _train(data, killed, count, after, at_write)
         if code == -signal.SIGKILL:
             kills["writing" if writing else "moment"] += 1
         elif (killed / "result.json").exists():
@@ -55,7 +54,7 @@ def _kill(data: Path, folder: Path, count: int, seed: int) -> dict:
         else:
             raise RuntimeError(f"exit code {code}: {(folder / 'log.txt').read_text()[-500:]}")
     if not (killed / "result.json").exists():
-        assert _train(data, killed, None, None) == 0, (folder / "log.txt").read_text()
+        assert _train(data, killed, count, None, None) == 0, (folder / "log.txt").read_text()
     same = {
         name: (whole / name).read_bytes() == (killed / name).read_bytes() for name in ("last.pth", "predictions.csv")
     }
@@ -68,7 +67,7 @@ def _kill(data: Path, folder: Path, count: int, seed: int) -> dict:
     }
 
 
-def _train(data: Path, out: Path, kill_after: float | None, kill_at_write: int | None) -> int:
+def _train(data: Path, out: Path, epochs: int, kill_after: float | None, kill_at_write: int | None) -> int:
     """Fork a training and kill it after some seconds, or in the middle of its nth write; its exit code, or -9."""
     from ser_gpu import train
 
@@ -81,7 +80,7 @@ def _train(data: Path, out: Path, kill_after: float | None, kill_at_write: int |
             _die_in_write(kill_at_write)
         settings = ["cnn.width=2", "cnn.depth=2", "audio.clip_seconds=1.0"]
         arguments = ["--data", str(data), "--protocol", "actors5", "--out", str(out), "--batch-size", "64"]
-        more = ["--epochs", str(EPOCHS), "--device", "cpu", "--resume", "--set", *settings]
+        more = ["--epochs", str(epochs), "--device", "cpu", "--resume", "--set", *settings]
         os._exit(train.main([*arguments, *more]))
     if kill_after is not None:
         time.sleep(kill_after)
