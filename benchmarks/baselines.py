@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 import librosa
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ser_gpu.config import ModelConfig
 
@@ -62,6 +63,16 @@ def augmented_features(clip: np.ndarray, seed: int, config: ModelConfig) -> np.n
     return _normalised(log_mel(waveform, config))
 
 
+def augmented_features_of(clip_and_seed: tuple[np.ndarray, int], config: ModelConfig) -> np.ndarray:
+    """As `augmented_features`, for `Workers`."""
+    return augmented_features(*clip_and_seed, config)
+
+
+def one_thread(_worker: int = 0) -> None:
+    """Hold this process to one thread: several that each take all cores are slower than one."""
+    threadpool_limits(1)
+
+
 def pitch_shift(waveform: np.ndarray, semitones: float, sample_rate: int) -> np.ndarray:
     """librosa's phase vocoder with the FFT and hop of ours, then its resampling.
 
@@ -88,11 +99,12 @@ def add_noise(waveform: np.ndarray, snr_db: float, generator: np.random.Generato
 
 
 class Workers:
-    """A pool of warm processes that prepare clips; chunks are as large as they can be."""
+    """A pool of warm processes of one thread each that prepare clips; chunks are as large as they can be."""
 
     def __init__(self, processes: int):
         self.processes = processes
-        self._pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(processes, mp_context=context, initializer=one_thread)
 
     def __enter__(self) -> "Workers":
         list(self._pool.map(features, [np.ones(16_000, np.int16)] * self.processes, [ModelConfig()] * self.processes))
@@ -101,7 +113,7 @@ class Workers:
     def __exit__(self, *_):
         self._pool.shutdown()
 
-    def map(self, function, clips: list[np.ndarray], **settings) -> np.ndarray:
+    def map(self, function, clips: list, **settings) -> np.ndarray:
         """Results of all clips, stacked."""
         chunk = max(1, -(-len(clips) // self.processes))
         return np.stack(list(self._pool.map(partial(function, **settings), clips, chunksize=chunk)))

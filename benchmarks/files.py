@@ -89,7 +89,7 @@ def _processes(folder: Path, count: int, device: torch.device, quick: bool) -> l
     }
     taken: dict[str, list[float]] = {name: [] for name in commands}
     answers = {}
-    for _ in range(1 if quick else 5):
+    for _ in range(1 if quick else 2 if device.type == "cuda" else 5):
         for name, arguments in commands.items():
             start = time.perf_counter()
             done = subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True, text=True)

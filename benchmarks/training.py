@@ -59,6 +59,10 @@ def run(device: torch.device, quick: bool, processes: int) -> dict[str, list[dic
             usual = _UsualWay(waveforms, device, batch, augmented, processes)
             suffix = "augmented" if augmented else "plain"
             competitors = {f"ser_gpu, {suffix}": lambda trainer=trainer: trainer.train_steps(lambda: None).tolist()}
+            if device.type == "cuda" and batch in (32, 1024) and augmented:
+                compiled = _trainer(waveforms, device, batch, augmented)
+                compiled.model.cnn.compile()
+                competitors["ser_gpu, augmented, --compile"] = lambda t=compiled: t.train_steps(lambda: None).tolist()
             if batch == 32:
                 competitors[f"librosa in {processes} loader workers, {suffix}"] = usual.train_epoch
             rows += _compare(competitors, device, batch, count, rounds)
@@ -186,6 +190,7 @@ class _UsualWay:
             batch,
             shuffle=True,
             num_workers=processes,
+            worker_init_fn=baselines.one_thread,
             multiprocessing_context="spawn",
             persistent_workers=True,
             pin_memory=device.type == "cuda",

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ser_gpu.audio.clip_bank import ClipBank
+from ser_gpu.audio.clip_bank import INT16_SCALE, ClipBank, as_int16
 from ser_gpu.audio.reader import AudioError
 from ser_gpu.audio.waveform import recording as read_recording
 from ser_gpu.model import SpeechEmotionModel
@@ -72,23 +72,33 @@ def clip_logits(
     model = in_evaluation(model)
     if len(rows) == 0:
         return torch.zeros(0, len(model.labels), device=model.device)
-    parts = rows.split(_CLIPS_AT_ONCE)
-    windows = ([windows_to_answer(model, bank.waveform(row).cpu()) for row in part.tolist()] for part in parts)
-    return torch.cat([windows_logits(model, part, tta, voice) for part in windows])
+    parts = (bank_windows(model, bank, part) for part in rows.split(_CLIPS_AT_ONCE))
+    return torch.cat([windows_logits(model, part, tta, voice) for part in parts])
+
+
+def bank_windows(model: SpeechEmotionModel, bank: ClipBank, rows: Tensor) -> list[Tensor]:
+    """The windows of some clips, as the bank keeps them, on its device. They do not depend on the network, so a
+    training asks for those of its validation part once.
+
+    Shape: [N] int64 -> N times [V, L] int16.
+    """
+    heard = (windows_to_answer(model, bank.waveform(row).cpu()) for row in rows.tolist())
+    return [as_int16(each).to(bank.samples.device) for each in heard]
 
 
 @torch.inference_mode()
 def windows_logits(
     model: SpeechEmotionModel, windows: Sequence[Tensor], tta: bool = True, voice: Voice | None = None
 ) -> Tensor:
-    """As `clip_logits`, of the windows of each clip.
+    """As `clip_logits`, of the windows of each clip, N of them, 1 or more.
 
     Args:
         model: in evaluation mode.
 
-    Shape: [V, L] each -> [N, C] float32.
+    Shape: [V, L] each, int16 or floating point -> [N, C] float32.
     """
-    parts = torch.cat(windows).split(_CLIPS_AT_ONCE)
+    together = torch.cat(list(windows))
+    parts = (together if together.is_floating_point() else together / INT16_SCALE).split(_CLIPS_AT_ONCE)
     answers = torch.cat([probabilities(model, part, tta, voice) for part in parts])
     answers = answers.split([len(each) for each in windows])
     mean = torch.stack([each.mean(dim=0) for each in answers])
@@ -195,8 +205,11 @@ def _covered(starts: Tensor, length: int) -> int:
 
 @torch.inference_mode()
 def _speaks(model: SpeechEmotionModel, windows: Tensor) -> Tensor:
-    """Shape: [W, L'] -> [W] bool."""
-    return torch.cat([model.vad(part) for part in windows.split(_CLIPS_AT_ONCE)])
+    """On the model's device, as all that the model does.
+
+    Shape: [W, L'] -> [W] bool, on the CPU.
+    """
+    return torch.cat([model.vad(part.to(model.device)).cpu() for part in windows.split(_CLIPS_AT_ONCE)])
 
 
 def _padded(model: SpeechEmotionModel, windows: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ def test_augment_gives_cents_beside_speeds(tmp_path):
     assert ours["competitor"] == "ser_gpu"
     assert ours["error_cents"] < 1
     assert {row["precision"]: row["error"] < 1e-5 for row in tables["vocoder"]} == {"float64": True, "float32": True}
-    assert len(tables["chain"]) == 2
+    assert len(tables["chain"]) == 3
 
 
 def test_the_pipeline_and_its_baseline_give_the_same_probabilities(tmp_path):

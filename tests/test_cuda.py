@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from ser_gpu import corpora
+import ser_gpu
+from ser_gpu import corpora, predict, train
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.config import AugmentConfig, CnnConfig, MelConfig, ModelConfig
 from ser_gpu.corpora.splits import Protocol
@@ -41,11 +42,14 @@ def test_decibels_agree(backend, voices):
 
 
 def test_stretching_agrees(voices):
+    """Over a floor of noise, as every recording has one: in digital silence the vocoder's phases are rounding errors,
+    which differ from device to device, and what follows the silence keeps their difference."""
+    waveform = voices + 0.01 * torch.randn_like(voices)
     ratios = torch.linspace(0.9, 1.1, 8)
     for stretch in (change_speed, lambda x, r: change_pitch_and_tempo(x, r, r.flip(0), longest=1.3)):
-        torch.testing.assert_close(
-            stretch(voices.cuda(), ratios.cuda()).cpu(), stretch(voices, ratios), atol=1e-4, rtol=0
-        )
+        on_cuda = stretch(waveform.cuda(), ratios.cuda()).cpu()
+        # float32 on the CPU differs from float64 by 1e-4
+        torch.testing.assert_close(on_cuda, stretch(waveform, ratios), atol=5e-4, rtol=0)
 
 
 def test_a_training_epoch_never_waits_for_the_device(trainer):
@@ -89,9 +93,57 @@ def test_the_forward_pass_can_be_captured_as_a_graph(training, voices):
     assert torch.equal(answer, first) is not training, "each replay in training draws anew"
 
 
-def test_clips_of_a_bank_are_answered_alike(voices):
+@pytest.mark.parametrize("repeats", [1, 8], ids=["short", "several windows"])
+def test_recordings_are_answered_alike(repeats, voices):
+    model = ser_gpu.load_model(device="cpu")
+    recordings = [voice.repeat(repeats) for voice in voices]
+    on_cpu = [model.predict(each) for each in recordings]
+    voice = model.enrol(recordings)
+    with_voice = model.predict(recordings[0], voice=voice)
+    model.cuda()
+    for answers in ([model.predict(each) for each in recordings], list(model.predict_many(recordings))):
+        for answer, expected in zip(answers, on_cpu, strict=True):
+            # the CPU has its blocks in bfloat16 where it is fast
+            assert answer.probabilities == pytest.approx(expected.probabilities, abs=0.02)
+            assert answer.speech_seconds == expected.speech_seconds
+    assert model.predict(recordings[0], voice=voice).probabilities == pytest.approx(with_voice.probabilities, abs=1e-3)
+    enrolled = model.predict(recordings[0], voice=model.enrol(recordings))
+    assert enrolled.probabilities == pytest.approx(with_voice.probabilities, abs=1e-3)
+
+
+def test_a_timeline_is_the_same(voices):
+    model = ser_gpu.load_model(device="cpu")
+    recording = torch.cat([*voices, *voices])
+    on_cpu = model.timeline(recording)
+    on_cuda = model.cuda().timeline(recording)
+    assert [(each.start, each.end) for each in on_cuda.stretches] == [
+        (each.start, each.end) for each in on_cpu.stretches
+    ]
+
+
+def test_a_training_with_groups_and_validation_ends(tiny_ravdess, tmp_path):
+    arguments = ["--data", str(tiny_ravdess), "--out", str(tmp_path / "run"), "--device", "cuda", "--epochs", "2"]
+    arguments += ["--set", "training.grouped_share=0.5", "cnn.width=8"]
+    assert train.main(arguments) == 0
+    clip = next(tiny_ravdess.rglob("*.wav"))
+    assert predict.main([str(clip), "--weights", str(tmp_path / "run" / "last.pth"), "--device", "cuda"]) == 0
+
+
+@pytest.mark.parametrize("repeats", [1, 8], ids=["short", "several windows"])
+def test_clips_of_a_bank_are_answered_alike(repeats, voices):
     model = SpeechEmotionModel().eval()
-    bank = ClipBank.from_waveforms(list(voices), 16_000)
+    bank = ClipBank.from_waveforms([voice.repeat(repeats) for voice in voices], 16_000)
     on_cpu = clip_logits(model, bank, torch.arange(8))
     on_cuda = clip_logits(model.cuda(), bank.to("cuda"), torch.arange(8, device="cuda"))
     torch.testing.assert_close(on_cuda.cpu(), on_cpu, atol=1e-3, rtol=0)
+
+
+def test_a_compiled_model_answers_the_same(voices):
+    model = ser_gpu.load_model(device="cuda")
+    expected = [model.predict(voice).probabilities for voice in voices]
+    in_training_form = model(voices.cuda(), tta=False)
+    model.compile(mode="reduce-overhead")
+    with torch.inference_mode():
+        torch.testing.assert_close(model(voices.cuda(), tta=False), in_training_form, atol=1e-2, rtol=0)
+    for voice, probabilities in zip(voices, expected, strict=True):
+        assert model.predict(voice).probabilities == pytest.approx(probabilities, abs=1e-2)  # kernels of other orders

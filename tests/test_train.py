@@ -63,7 +63,7 @@ def test_the_command_writes_all_it_promises(finished):
     assert result["test"]["accuracy"] == provenance.metrics["test"]["accuracy"]
     assert result["temperature"] == pytest.approx(float(model.temperature))
     assert result["environment"]["torch"] == torch.__version__
-    assert model(torch.zeros(4, 16_000)).shape == (4, 8)
+    assert model(torch.zeros(4, 16_000, device=model.device)).shape == (4, 8)
     assert json.loads((finished / "config.json").read_text())["training"]["epochs"] == 3
 
 
@@ -161,7 +161,8 @@ def test_nothing_held_out_is_a_training_all_the_same(tiny_ravdess, tmp_path, cap
     assert train.main([*command(data, tmp_path / "run"), "--protocol", "listed"]) == 0
     written = [line for line in capsys.readouterr().err.splitlines() if line.startswith("written: ")]
     assert written == [f"written: {tmp_path}/run/last.pth, result.json, metrics.csv, config.json, curves.png"]
-    assert checkpoint.load_model(tmp_path / "run" / "last.pth")(torch.zeros(1, 16_000)).shape == (1, 8)
+    model = checkpoint.load_model(tmp_path / "run" / "last.pth")
+    assert model(torch.zeros(1, 16_000, device=model.device)).shape == (1, 8)
 
 
 def interrupted(data, out, monkeypatch, *more, after=1):

@@ -49,7 +49,7 @@ class ClipBank:
         """
 
         def decode(path: str | Path) -> Tensor:
-            waveform = _int16(load(path, sample_rate))
+            waveform = as_int16(load(path, sample_rate))
             if on_clip is not None:
                 on_clip()
             return waveform
@@ -67,7 +67,7 @@ class ClipBank:
 
         Shape: [T] each, int16, or floating point from -1 to 1.
         """
-        clips = [clip if clip.dtype == torch.int16 else _int16(clip) for clip in waveforms]
+        clips = [clip if clip.dtype == torch.int16 else as_int16(clip) for clip in waveforms]
         return cls._of(clips, sample_rate)
 
     @classmethod
@@ -116,5 +116,6 @@ class ClipBank:
         return torch.where(inside, rows / INT16_SCALE, 0.0), lengths
 
 
-def _int16(waveform: Tensor) -> Tensor:
+def as_int16(waveform: Tensor) -> Tensor:
+    """From -1 to 1, rounded. Shape: any floating point -> the same, int16."""
     return (waveform * INT16_SCALE).round().clamp(-INT16_SCALE, INT16_SCALE - 1).to(torch.int16)

@@ -129,8 +129,15 @@ def answers(
         rows: [N] int64, on the bank's device.
         clips: of these rows.
     """
-    logits = clip_logits(model, bank, rows, tta=tta).cpu().numpy()
-    return Answers(tuple(clips), model.labels, logits, float(model.temperature))
+    return of_logits(model, clip_logits(model, bank, rows, tta=tta), clips)
+
+
+def of_logits(model: SpeechEmotionModel, logits: Tensor, clips: Sequence[Clip]) -> Answers:
+    """The answers that these logits are.
+
+    Shape: [N, C], one row a clip.
+    """
+    return Answers(tuple(clips), model.labels, logits.cpu().numpy(), float(model.temperature))
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

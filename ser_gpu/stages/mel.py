@@ -110,7 +110,9 @@ class FftMelPower(nn.Module):
             return_complex=True,
         )
         stft = stft[:, : self.bins]  # above f_max no band hears anything
-        return torch.matmul(self.mel_basis[:, : self.bins], stft.real.square() + stft.imag.square())
+        power = stft.real.square()
+        power = torch.addcmul(power, stft.imag, stft.imag)  # in one pass: what is between would cost another
+        return torch.matmul(self.mel_basis[:, : self.bins], power)
 
 
 class ConvMelPower(nn.Module):

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ser_gpu import windows
 from ser_gpu.config import ModelConfig
 from ser_gpu.evaluation import metrics, report
 from ser_gpu.evaluation.report import Answers
@@ -29,6 +29,7 @@ from ser_gpu.training.config import TrainConfig, completed
 from ser_gpu.training.dataset import Dataset
 from ser_gpu.training.differences import first_difference, split_difference
 from ser_gpu.training.distributed import ONE, Ranks
+from ser_gpu.training.ema import MovingAverage
 from ser_gpu.training.optimizers import build_optimizers
 
 # A guess costs ln C nats; ten times that is no slow start, the weights have left the range in which they can be trained
@@ -75,7 +76,7 @@ class Trainer:
             initial.take_weights(self.model, source, init)
         if config.grouped_share > 0 and not speaker_norm.layers(self.model.cnn):
             raise ValueError(f"training.grouped_share: the network {model_config.cnn.network!r} has no SpeakerNorm2d")
-        self.ema = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
+        self.ema = MovingAverage(self.model, config.ema_decay)
         self.ema.eval()
         self.mixup = Mixup(model_config.augment, len(dataset.labels))
         self.optimizers = build_optimizers(self.model, config)
@@ -85,6 +86,7 @@ class Trainer:
         self.sampler = sampler.build(dataset, self.rows, config)
         self.schedules = [self._one_cycle(optimizer) for optimizer in self.optimizers]
         self.history: list[dict] = []
+        self._windows: dict[str, list[Tensor]] = {}
         self.ranks, self.network = ONE, self.model.cnn
 
     @contextmanager
@@ -169,7 +171,7 @@ class Trainer:
         speed; nothing where the part is empty or trained on."""
         if not self.is_validated:
             return {}
-        found = self.answers("validation", tta=False)
+        found = self._answers_again("validation", self.dataset.rows["validation"])
         scores = found.headline()
         return {
             "validation_loss": metrics.log_loss(found.truth, found.logits),
@@ -191,6 +193,15 @@ class Trainer:
         """What the moving average answers on one part."""
         rows, clips = self.dataset.rows[part], self.dataset.clips_of(part)
         return report.answers(self.ema.module.eval(), self.dataset.bank, rows, clips, tta)
+
+    def _answers_again(self, name: str, rows: Tensor) -> Answers:
+        """What the moving average answers on clips that are asked for after every epoch, without test-time
+        augmentation; their windows are found once."""
+        if name not in self._windows:
+            self._windows[name] = windows.bank_windows(self.ema.module, self.dataset.bank, rows)
+        model = self.ema.module.eval()
+        logits = windows.windows_logits(model, self._windows[name], tta=False)
+        return report.of_logits(model, logits, [self.dataset.clips[row] for row in rows.tolist()])
 
     def finish(self, temperature: float | None = None) -> SpeechEmotionModel:
         """The moving average as a model, with this temperature, else the one that fits the validation part, else 1."""
@@ -248,9 +259,7 @@ class Trainer:
         for step, loss in enumerate(losses, start=1):
             if not math.isfinite(loss):
                 raise DivergedError(f"the loss of epoch {epoch}, step {step} is {loss}")
-        rows = self.rows[: self.batch_size]
-        clips = [self.dataset.clips[row] for row in rows.tolist()]
-        found = report.answers(self.ema.module.eval(), self.dataset.bank, rows, clips, tta=False)
+        found = self._answers_again("first batch", self.rows[: self.batch_size])
         after = metrics.log_loss(found.truth, found.logits)
         guess = math.log(len(self.dataset.labels))
         for loss, when in (
