@@ -20,7 +20,7 @@ from torch_audiomentations import PitchShift as StockPitchShift
 from benchmarks import baselines
 from benchmarks.signals import SAMPLE_RATE, fading_noise, pitch_of, recordings, tones
 from benchmarks.tables import TableForm
-from benchmarks.timing import RATE_COLUMNS, interleaved, quietly, rates
+from benchmarks.timing import RATE_COLUMNS, interleaved, quietly, rates, rounds_on
 from ser_gpu.config import AugmentConfig, CnnConfig, ModelConfig
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages.noise import AddNoise
@@ -71,7 +71,7 @@ def _table(competitors: dict[str, tuple], waveforms: Tensor, quick: bool, error:
     """Time every competitor (which ratios it knows, its function, the ratios it is given) on the same waveforms."""
     given_to = {name: waveforms[:_ON_PROCESSOR] if _CLIP_BY_CLIP in name else waveforms for name in competitors}
     calls = {name: quietly(lambda f=f, x=given_to[name]: f(x)) for name, (_, f, _) in competitors.items()}
-    times = interleaved(calls, threads=1, rounds=2 if quick else 5, seconds=0.1 if quick else 1.0)
+    times = interleaved(calls, threads=1, rounds=rounds_on(waveforms.device, quick), seconds=0.1 if quick else 0.5)
     rate = {name: rates(times[name], len(given_to[name])) for name in competitors}
     ours = next(iter(rate.values()))["clips_per_second"]
     return [
@@ -186,7 +186,7 @@ def _chain(batch: int, device: torch.device, quick: bool, processes: int) -> lis
             ],
             pooled: lambda: workers.map(baselines.augmented_features_of, seeded, config=config),
         }
-        times = interleaved(calls, threads=1, rounds=2 if quick else 5, seconds=0.1 if quick else 1.0)
+        times = interleaved(calls, threads=1, rounds=rounds_on(device, quick), seconds=0.1 if quick else 0.5)
     rate = {name: rates(times[name], clips_of[name]) for name in calls}
     return [
         {

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from benchmarks import baselines
 from benchmarks.signals import SAMPLE_RATE, SECONDS, fading_noise
 from benchmarks.tables import TableForm
-from benchmarks.timing import RATE_COLUMNS, ceilings, interleaved, quietly, rates
+from benchmarks.timing import RATE_COLUMNS, ceilings, interleaved, quietly, rates, rounds_on
 from ser_gpu.config import MelConfig, ModelConfig
 from ser_gpu.stages.mel import LogMel
 
@@ -88,7 +88,7 @@ def _by_n_fft(limit: dict, device: torch.device, quick: bool) -> list[dict]:
         LIBROSA: lambda: [baselines.log_mel(waveform, config) for waveform in waveforms],
     }
     exact = baselines.log_mel(waveforms.astype(np.float64), config)
-    times = interleaved(calls, threads=1, rounds=2 if quick else 5, seconds=0.1 if quick else 0.4)
+    times = interleaved(calls, threads=1, rounds=rounds_on(device, quick), seconds=0.1 if quick else 0.4)
     rate = {name: rates(times[name], clips.get(name, batch)) for name in calls}
     return [
         {
@@ -139,7 +139,7 @@ def _by_processes(device: torch.device, quick: bool, processes: int) -> list[dic
             f"ser_gpu, fft, {device.type}": quietly(lambda: ours(resident)),
             pooled: lambda: workers.map(baselines.log_mel, list(waveforms), config=config),
         }
-        times = interleaved(calls, processes, rounds=2 if quick else 5, seconds=0.1 if quick else 0.4)
+        times = interleaved(calls, processes, rounds=rounds_on(device, quick), seconds=0.1 if quick else 0.4)
     return [
         {
             "competitor": name,

@@ -38,10 +38,6 @@ def run(device: torch.device, quick: bool, processes: int) -> dict[str, list[dic
         "model.predict(samples)": lambda: model.predict(samples),
         "model.predict(path)": lambda: model.predict(SAMPLE),
     }
-    if device.type == "cuda":
-        compiled = ser_gpu.load_model(device=device)
-        compiled.compile(mode="reduce-overhead")
-        asked["model.predict(samples), after model.compile(mode='reduce-overhead')"] = lambda: compiled.predict(samples)
     commands = {
         "python -c 'import torch'": ["-c", "import torch"],
         "python predict.py clip.wav": ["predict.py", str(SAMPLE), "--device", str(device)],
@@ -50,7 +46,7 @@ def run(device: torch.device, quick: bool, processes: int) -> dict[str, list[dic
         name: lambda a=arguments: subprocess.run([sys.executable, *a], cwd=ROOT, check=True, capture_output=True)
         for name, arguments in commands.items()
     }
-    processes_rows = _rows(started, 2 if quick else 5 if device.type == "cuda" else 11)
+    processes_rows = _rows(started, 2 if quick else 3 if device.type == "cuda" else 11)
     for row in processes_rows:
         row["against_torch"] = row["median_ms"] / processes_rows[0]["median_ms"]
     return {"clip": _rows(asked, 10 if quick else 300), "process": processes_rows}

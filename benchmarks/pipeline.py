@@ -17,7 +17,7 @@ import ser_gpu
 from benchmarks import baselines
 from benchmarks.signals import SAMPLE_RATE, recordings
 from benchmarks.tables import TableForm
-from benchmarks.timing import RATE_COLUMNS, interleaved, quietly, rates
+from benchmarks.timing import RATE_COLUMNS, interleaved, quietly, rates, rounds_on
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.training.loop import use_bfloat16
@@ -68,7 +68,9 @@ def _pipelines(clips, lengths, device: torch.device, quick: bool, processes: int
             pool = pools.enter_context(baselines.Workers(count))
             name = f"librosa in {count} process{'es' if count > 1 else ''}, then the same CNN"
             calls[name] = quietly(lambda pool=pool: _theirs(model, pool, arrays, size))
-        times = interleaved(calls, torch.get_num_threads(), rounds=2 if quick else 5, seconds=0.1 if quick else 1.0)
+        times = interleaved(
+            calls, torch.get_num_threads(), rounds=rounds_on(device, quick), seconds=0.1 if quick else 0.5
+        )
         expected = next(reversed(calls.values()))()
         errors = {name: float((call() - expected).abs().max()) for name, call in calls.items()}
     return [

@@ -33,6 +33,11 @@ def interleaved(calls: dict[str, Callable[[], object]], threads: int, rounds: in
     }
 
 
+def rounds_on(device: torch.device, quick: bool) -> int:
+    """How often each competitor is timed: the rounds of a GPU are nearly alike."""
+    return 2 if quick else 3 if device.type == "cuda" else 5
+
+
 def rates(times: dict, clips: int) -> dict[str, float]:
     """Clips a second of one competitor: of the median, the slowest and the fastest round, and those two's distance."""
     return {

@@ -59,10 +59,6 @@ def run(device: torch.device, quick: bool, processes: int) -> dict[str, list[dic
             usual = _UsualWay(waveforms, device, batch, augmented, processes)
             suffix = "augmented" if augmented else "plain"
             competitors = {f"ser_gpu, {suffix}": lambda trainer=trainer: trainer.train_steps(lambda: None).tolist()}
-            if device.type == "cuda" and batch in (32, 1024) and augmented:
-                compiled = _trainer(waveforms, device, batch, augmented)
-                compiled.model.cnn.compile()
-                competitors["ser_gpu, augmented, --compile"] = lambda t=compiled: t.train_steps(lambda: None).tolist()
             if batch == 32:
                 competitors[f"librosa in {processes} loader workers, {suffix}"] = usual.train_epoch
             rows += _compare(competitors, device, batch, count, rounds)
