@@ -31,7 +31,7 @@ def test_augment_gives_cents_beside_speeds(tmp_path):
     assert ours["competitor"] == "ser_gpu"
     assert ours["error_cents"] < 1
     assert {row["precision"]: row["error"] < 1e-5 for row in tables["vocoder"]} == {"float64": True, "float32": True}
-    assert len(tables["chain"]) == 3
+    assert len(tables["chain"]) == len(tables["chain_processes"]) == 2
 
 
 def test_the_pipeline_and_its_baseline_give_the_same_probabilities(tmp_path):
@@ -101,9 +101,8 @@ def test_the_summary_takes_the_fastest_baseline():
             for name, rate in (("librosa, a", 10.0), ("librosa, b", 20.0), ("nnAudio", 5.0), ("torchaudio", 50.0))
         ),
     ]
-    librosa, nnaudio = summary.rows({"frontend": {"tables": {"n_fft": rows}}})
-    assert (librosa["baseline"], librosa["ratio"]) == ("librosa, b", 5.0)
-    assert nnaudio["ratio"] == 20.0
+    (row,) = summary.rows({"frontend": {"tables": {"n_fft": rows}}})
+    assert (row["theirs"], row["ratio"]) == ("librosa, b: 20", 5.0), "torchaudio is not the usual way"
 
 
 @pytest.fixture(scope="module")

@@ -136,14 +136,3 @@ def test_clips_of_a_bank_are_answered_alike(repeats, voices):
     on_cpu = clip_logits(model, bank, torch.arange(8))
     on_cuda = clip_logits(model.cuda(), bank.to("cuda"), torch.arange(8, device="cuda"))
     torch.testing.assert_close(on_cuda.cpu(), on_cpu, atol=1e-3, rtol=0)
-
-
-def test_a_compiled_model_answers_the_same(voices):
-    model = ser_gpu.load_model(device="cuda")
-    expected = [model.predict(voice).probabilities for voice in voices]
-    in_training_form = model(voices.cuda(), tta=False)
-    model.compile(mode="reduce-overhead")
-    with torch.inference_mode():
-        torch.testing.assert_close(model(voices.cuda(), tta=False), in_training_form, atol=1e-2, rtol=0)
-    for voice, probabilities in zip(voices, expected, strict=True):
-        assert model.predict(voice).probabilities == pytest.approx(probabilities, abs=1e-2)  # kernels of other orders

@@ -124,6 +124,14 @@ def test_a_stage_is_imported_alone():
     assert loaded == {"ser_gpu.version", "ser_gpu.config", "ser_gpu.stages", *stages}
 
 
+def test_it_compiles_as_one_graph(model, voices):
+    torch.compiler.reset()
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    lengths = torch.linspace(9_000, voices.shape[1], len(voices)).long()
+    with torch.inference_mode():
+        assert torch.equal(compiled(voices, lengths), model(voices, lengths))
+
+
 @pytest.mark.cuda
 def test_cpu_and_cuda_agree(voices):
     model = SpeechEmotionModel(ModelConfig()).eval()
