@@ -99,24 +99,32 @@ def add_noise(waveform: np.ndarray, snr_db: float, generator: np.random.Generato
 
 
 class Workers:
-    """A pool of warm processes of one thread each that prepare clips; chunks are as large as they can be."""
+    """A pool of warm processes of one thread each that prepare clips; chunks are as large as they can be. One process
+    is this one, which spares it the way of the clips to another."""
 
     def __init__(self, processes: int):
         self.processes = processes
-        context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(processes, mp_context=context, initializer=one_thread)
+        self._pool: ProcessPoolExecutor | None = None
+        if processes > 1:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(processes, mp_context=context, initializer=one_thread)
 
     def __enter__(self) -> "Workers":
-        list(self._pool.map(features, [np.ones(16_000, np.int16)] * self.processes, [ModelConfig()] * self.processes))
+        self.map(features, [np.ones(16_000, np.int16)] * self.processes, config=ModelConfig())
         return self
 
     def __exit__(self, *_):
-        self._pool.shutdown()
+        if self._pool is not None:
+            self._pool.shutdown()
 
     def map(self, function, clips: list, **settings) -> np.ndarray:
         """Results of all clips, stacked."""
+        one = partial(function, **settings)
+        if self._pool is None:
+            with threadpool_limits(1):
+                return np.stack([one(clip) for clip in clips])
         chunk = max(1, -(-len(clips) // self.processes))
-        return np.stack(list(self._pool.map(partial(function, **settings), clips, chunksize=chunk)))
+        return np.stack(list(self._pool.map(one, clips, chunksize=chunk)))
 
 
 def _trimmed(clip: np.ndarray, config: ModelConfig) -> np.ndarray:

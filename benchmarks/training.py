@@ -181,14 +181,17 @@ class _UsualWay:
         config = ModelConfig(augment=AugmentConfig(enabled=augmented))
         arrays = [waveform.numpy() for waveform in waveforms]
         self.device = device
+        workers = {
+            "num_workers": processes,
+            "worker_init_fn": baselines.one_thread,
+            "multiprocessing_context": "spawn",
+            "persistent_workers": True,
+        }
         self.loader = DataLoader(
             _Features(arrays, config),
             batch,
             shuffle=True,
-            num_workers=processes,
-            worker_init_fn=baselines.one_thread,
-            multiprocessing_context="spawn",
-            persistent_workers=True,
+            **(workers if processes > 1 else {}),  # one process: that of the training
             pin_memory=device.type == "cuda",
             drop_last=True,
         )

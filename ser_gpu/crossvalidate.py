@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +24,7 @@ from ser_gpu.evaluation.migrations import scores_by_sex
 from ser_gpu.extras import require
 from ser_gpu.files import write_json
 from ser_gpu.scale import cluster
-from ser_gpu.training import distributed
+from ser_gpu.training import distributed, process
 from ser_gpu.training.distributed import Ranks
 
 SPLIT_SEEDS = range(5)
@@ -227,12 +226,10 @@ def _train_one(run: Run, train_arguments: list[str], threads: int, folder: Path)
     run.out.mkdir(parents=True, exist_ok=True)
     own = ["--protocol", run.protocol, "--fold", str(run.fold), "--seed", str(run.seed), *run.arguments]
     train_arguments = [re.sub(r"\{(fold|seed)\}", lambda m: str(getattr(run, m[1])), each) for each in train_arguments]
-    environment = {**os.environ, **_own_gpu(), "OMP_NUM_THREADS": str(threads), "PYTHONIOENCODING": "utf-8"}
-    for name in distributed.VARIABLES:  # the training is one process
-        environment.pop(name, None)
-    with (run.out / "log.txt").open("a", encoding="utf-8") as log:
-        command = [sys.executable, "-m", "ser_gpu.train", *train_arguments, *own, "--out", str(run.out), "--resume"]
-        return subprocess.run(command, stdout=log, stderr=log, env=environment).returncode
+    without = dict.fromkeys(distributed.VARIABLES)  # the training is one process
+    environment = {**without, **_own_gpu(), "OMP_NUM_THREADS": str(threads)}
+    arguments = [*train_arguments, *own, "--out", str(run.out), "--resume"]
+    return process.train(arguments, run.out / "log.txt", threads, environment)
 
 
 def _own_gpu() -> dict[str, str]:

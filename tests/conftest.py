@@ -16,6 +16,7 @@ from ser_gpu.audio.waveform import level
 from ser_gpu.corpora import ravdess
 from ser_gpu.corpora.clip import Clip, by_id
 from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.evaluation import figures
 from ser_gpu.stages.speaker_norm import SpeakerNorm2d
 
 # Several tests run at once, and so do the commands that they start: one thread each.
@@ -127,6 +128,12 @@ def ravdess_paths(ravdess_dir) -> list[Path]:
 def voices() -> torch.Tensor:
     """[8, 14640] synthetic voices, one an emotion, their peaks at 1 as `load` gives them."""
     return torch.stack([level(torch.from_numpy(synthetic_voice(emotion, 0, seed=emotion))) for emotion in range(8)])
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Empty files for figures, each of which takes half a second; for tests that train many times."""
+    monkeypatch.setattr(figures, "save", lambda figure, path, dpi=0: Path(path).touch())
 
 
 @pytest.fixture(autouse=True)

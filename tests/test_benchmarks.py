@@ -26,7 +26,7 @@ def test_frontend_gives_speeds_beside_errors(tmp_path, capsys):
 
 
 def test_augment_gives_cents_beside_speeds(tmp_path):
-    tables = quick("augment", tmp_path)["tables"]
+    tables = quick("augment", tmp_path, "--processes", "1")["tables"]
     ours = tables["pitch_shift"][0]
     assert ours["competitor"] == "ser_gpu"
     assert ours["error_cents"] < 1

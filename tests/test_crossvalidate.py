@@ -12,7 +12,8 @@ SMALL = ("cnn.width=4", "cnn.depth=2", "cnn.members=1", "audio.clip_seconds=1", 
 
 def options(data, runs):
     training = ["--device", "cpu", "--epochs", "1", "--batch-size", "64", "--set", *SMALL]
-    return ["--runs", str(runs), "--data", str(data), *training]
+    two_at_a_time = ["--jobs", "2"]  # a thread each: two that wait for work would take it from the other tests
+    return ["--runs", str(runs), "--data", str(data), *two_at_a_time, *training]
 
 
 def command(data, runs, *more):
@@ -22,7 +23,7 @@ def command(data, runs, *more):
 @pytest.fixture(scope="module")
 def finished(tiny_ravdess, tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
-    assert crossvalidate.main(command(tiny_ravdess, runs, "--jobs", "2")) == 0
+    assert crossvalidate.main(command(tiny_ravdess, runs)) == 0
     return runs
 
 

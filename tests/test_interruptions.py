@@ -15,7 +15,9 @@ from ser_gpu.files import only_one
 from ser_gpu.training.loop import Trainer
 from tests.long import kills
 
+pytestmark = pytest.mark.usefixtures("no_figures")
 ROOT = Path(__file__).parent.parent
+BY_SPEAKERS = ("--protocol", "speakers")  # without scikit-learn, which a process takes two seconds to load
 
 
 def command(data, out, *more):
@@ -52,14 +54,14 @@ def fill_after_two(trainer, *rest):
         resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
     return epoch(trainer, *rest)
 Trainer.train_steps = fill_after_two
-sys.exit(train.main({command(tiny_ravdess, out)!r}))
+sys.exit(train.main({command(tiny_ravdess, out, *BY_SPEAKERS)!r}))
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert one_line(done.stderr) == f"error: {out}/resume.pth: cannot be written: file too large"
     state = torch.load(out / "resume.pth", weights_only=True)
     assert len(state["history"]) == 2
-    assert train.main([*command(tiny_ravdess, out), "--resume"]) == 0
+    assert train.main([*command(tiny_ravdess, out, *BY_SPEAKERS), "--resume"]) == 0
 
 
 @pytest.mark.parametrize("under", ["a file", "a forbidden folder"])
@@ -198,7 +200,9 @@ def test_any_number_of_reading_threads_gives_the_same_bank(tiny_ravdess, monkeyp
 
 
 def test_another_process_trains_the_same_weights(tiny_ravdess, tmp_path):
-    here, there = (command(tiny_ravdess, tmp_path / name, "training.epochs=1") for name in ("here", "there"))
+    here, there = (
+        command(tiny_ravdess, tmp_path / name, "training.epochs=1", *BY_SPEAKERS) for name in ("here", "there")
+    )
     assert train.main(here) == 0
     subprocess.run([sys.executable, "-m", "ser_gpu.train", *there], cwd=ROOT, check=True, capture_output=True)
     first, second = (tmp_path / name / "last.pth" for name in ("here", "there"))

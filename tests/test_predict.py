@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import signal
@@ -153,15 +154,29 @@ def test_shares_that_are_all_zero_are_shared_out():
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii", "cp437", "utf-8"])
-def test_every_encoding_of_a_terminal_can_be_written_to(encoding, voice, weights):
+def test_every_encoding_of_a_terminal_can_be_written_to(encoding, voice, weights, monkeypatch):
+    strange = voice.with_name("größe 声.wav")
+    voice.rename(strange)
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert predict.main([str(strange), str(strange), "--weights", weights]) == 0
+    terminal.flush()
+    assert_shown(terminal.buffer.getvalue(), encoding, strange)
+
+
+def test_the_encoding_that_python_was_given_is_the_terminals(voice, weights):
     strange = voice.with_name("größe 声.wav")
     voice.rename(strange)
     command = [sys.executable, "predict.py", str(strange), str(strange), "--weights", weights]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding})
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"})
     assert (done.returncode, done.stderr) == (0, b"")
-    printed = done.stdout.decode(encoding)
+    assert_shown(done.stdout, "cp1252", strange)
+
+
+def assert_shown(written: bytes, encoding: str, file: Path):
+    printed = written.decode(encoding)
     assert len(printed.splitlines()) == 2 * 9
-    shown = str(strange).encode(encoding, "backslashreplace").decode(encoding)
+    shown = str(file).encode(encoding, "backslashreplace").decode(encoding)
     assert printed.startswith(f"{shown}: ")
     assert ("#" in printed) == (encoding != "utf-8")
 

@@ -18,6 +18,8 @@ from ser_gpu.training import initial
 from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, TrainConfig
 from ser_gpu.training.loop import Trainer
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 
 def command(data, out, *more):
     small = ["--set", "cnn.width=4", "cnn.depth=2", "cnn.members=1", "audio.clip_seconds=1"]

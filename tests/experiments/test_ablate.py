@@ -19,7 +19,7 @@ def variants(tmp_path):
 def test_variants_are_compared_on_validation_alone(variants, tiny_ravdess, tmp_path, capsys):
     options = ["--protocol", "stratified", "--folds", "0", "--runs", str(tmp_path), "--jobs", "2"]
     training = ["--data", str(tiny_ravdess), "--device", "cpu", "--epochs", "1", "--batch-size", "64"]
-    training += ["--set", "training.lr=0.003"]
+    training += ["--set", "training.lr=0.003", "cnn.width=4", "cnn.members=1"]
     assert ablate.main(["--variants", str(variants), *options, *training]) == 0
     table = json.loads((tmp_path / "ablation" / "table.json").read_text())
     recipe, flatten = table["variants"]

@@ -21,7 +21,7 @@ from ser_gpu.audio.error import AudioError
 from ser_gpu.audio.waveform import load
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli.main import main
-from ser_gpu.config import CnnConfig
+from ser_gpu.config import CnnConfig, TtaConfig
 from ser_gpu.corpora.labels import EMOTIONS
 from ser_gpu.extras import MissingExtraError
 from ser_gpu.onnx import OnnxModel
@@ -74,7 +74,7 @@ def onnx_model(exported) -> OnnxModel:
 def adaptable() -> SpeechEmotionModel:
     """A small network, as sure as a trained one, whose running statistics are not those of an untrained one."""
     torch.manual_seed(2)
-    model = SpeechEmotionModel(ModelConfig(cnn=CnnConfig(width=4, depth=2, members=2)))
+    model = SpeechEmotionModel(ModelConfig(cnn=CnnConfig(width=4, depth=2, members=2), tta=TtaConfig(tempo=1.0)))
     for layer in speaker_norm.layers(model.cnn):
         torch.nn.init.uniform_(layer.running_mean, -0.1, 0.1)
         torch.nn.init.uniform_(layer.running_var, 0.5, 2.0)
@@ -243,7 +243,7 @@ def test_onnx_enrols_as_torch_does(adaptable, speaker_model, emotions):
 
 def test_a_network_whose_last_layer_takes_no_head_is_exported(tmp_path, monkeypatch):
     monkeypatch.setitem(cnn.NETWORKS, "plain", PlainHead)
-    model = SpeechEmotionModel(ModelConfig(cnn=CnnConfig(network="plain"))).eval()
+    model = SpeechEmotionModel(ModelConfig(cnn=CnnConfig(network="plain"), tta=TtaConfig(enabled=False))).eval()
     with export.quiet_exporter():
         export.to_onnx(model, tmp_path / "plain.onnx", speaker=True)
     exported = OnnxModel(tmp_path / "plain.onnx", threads=1)

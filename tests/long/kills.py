@@ -78,7 +78,7 @@ def _train(data: Path, out: Path, epochs: int, kill_after: float | None, kill_at
         os.dup2(log, 2)
         if kill_at_write is not None:
             _die_in_write(kill_at_write)
-        settings = ["cnn.width=2", "cnn.depth=2", "audio.clip_seconds=1.0"]
+        settings = ["cnn.width=2", "cnn.depth=2", "cnn.members=1", "audio.clip_seconds=1.0"]
         arguments = ["--data", str(data), "--protocol", "actors5", "--out", str(out), "--batch-size", "64"]
         more = ["--epochs", str(epochs), "--device", "cpu", "--resume", "--set", *settings]
         os._exit(train.main([*arguments, *more]))

@@ -4,6 +4,7 @@ import gc
 import json
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
@@ -18,7 +19,7 @@ from ser_gpu.training.loop import Dataset
 from tests.training.conftest import make_trainer, nothing, small_model
 
 
-def main(data: str) -> None:
+def ten_steps(data: str | Path) -> dict:
     """Without dropout; and batch normalisation keeps its statistics, since the ranks of a CPU have no common ones."""
     torch.set_num_threads(1)
     clips = corpora.load(data).clips
@@ -36,10 +37,10 @@ def main(data: str) -> None:
                 losses += trainer.train_steps(nothing).tolist()
                 trainer.history.append({})  # another seed each time
         wrappers = sum(type(each) is DistributedDataParallel for each in gc.get_objects())
-    moved = sum(float((a - b).norm()) for a, b in zip(before, trainer.model.cnn.parameters(), strict=True))
-    if ranks.is_first:
-        print(json.dumps({"losses": losses[:10], "moved": moved, "wrappers": wrappers}))
+    moved = sum(float((a - b.detach()).norm()) for a, b in zip(before, trainer.model.cnn.parameters(), strict=True))
+    return {"losses": losses[:10], "moved": moved, "wrappers": wrappers, "rank": ranks.rank}
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    if (found := ten_steps(sys.argv[1]))["rank"] == 0:
+        print(json.dumps(found))
