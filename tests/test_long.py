@@ -19,7 +19,7 @@ def voices():
 
 
 def test_damaged_files_get_an_answer_or_one_line():
-    outcome = fuzz.fuzz(synthetic_voice(3, 1, 0, seconds=0.3), mutations=150, seed=1)
+    outcome = fuzz.fuzz(synthetic_voice(3, 1, 0, seconds=0.3), mutations=120, seed=1)
     assert outcome["failures"] == []
     assert outcome["counts"]["answered"] > 15
     assert outcome["counts"]["refused"] > 15
@@ -73,7 +73,7 @@ def test_ctrl_c_ends_cleanly_with_what_was_done(voices, tmp_path):
 
 
 def test_memory_of_a_loop_is_level(voices):
-    outcome = memory.prediction(voices[:2], seconds=9.0)
+    outcome = memory.prediction(voices[:2], seconds=8.0)
     assert outcome["exit_code"] is None, "it went on until its time was over"
     assert int(outcome["last_line"]) > 0
     assert outcome["megabytes_late"] < outcome["megabytes_early"] + 50
@@ -99,7 +99,7 @@ def test_memory_of_a_training_is_watched(tmp_path):
 
 
 def test_a_recording_becomes_a_timeline_by_one_command():
-    found = timeline.long_recording(minutes=0.25)
+    found = timeline.long_recording(minutes=0.25, share=0.9)  # most of it is the start
     assert found["exit_code"] == 0
     assert found["written"] == ["talk.json", "talk.png", "talk.vtt"]
     assert found["segments"] > 4

@@ -23,9 +23,9 @@ _COMMAND = (sys.executable, "-m", "ser_gpu.timeline")
 _LIMIT_SECONDS = 36_000.0
 
 
-def long_recording(minutes: float, on_sample: Callable[[], None] = lambda: None) -> dict:
+def long_recording(minutes: float, on_sample: Callable[[], None] = lambda: None, share: float = 0.5) -> dict:
     """One stereo MP3 at 48 kHz as JSON, VTT and PNG by one command, again through a pipe, and again with Ctrl-C after
-    half of the processor's time.
+    a share of the processor's time.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -46,7 +46,7 @@ def long_recording(minutes: float, on_sample: Callable[[], None] = lambda: None)
             "segments": len(whole["segments"]),
             **{key: watched[key] for key in ("megabytes_early", "megabytes_late", "megabytes_peak")},
             "pipe_gives_the_same": piped == whole["segments"],
-            "interrupted": _interrupted(recording, folder, busy_seconds / 2, whole["segments"]),
+            "interrupted": _interrupted(recording, folder, share * busy_seconds, whole["segments"]),
         }
 
 

@@ -20,25 +20,33 @@ from tests.training.conftest import make_trainer, nothing, small_model
 
 
 def ten_steps(data: str | Path) -> dict:
-    """Without dropout; and batch normalisation keeps its statistics, since the ranks of a CPU have no common ones."""
+    """Twice, and whether the weights are the same then; of all ranks, what this one saw."""
     torch.set_num_threads(1)
     clips = corpora.load(data).clips
     dataset = Dataset(clips, ClipBank.read([clip.path for clip in clips], 16_000), Protocol("actors5").split(clips))
+    ranks = Ranks.of_torchrun()
+    with ranks.joined("gloo"):
+        (first, losses, moved), (second, *_) = _train(dataset, ranks), _train(dataset, ranks)
+        wrappers = sum(type(each) is DistributedDataParallel for each in gc.get_objects())
+    again = all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    return {"losses": losses, "moved": moved, "wrappers": wrappers, "same_again": again, "rank": ranks.rank}
+
+
+def _train(dataset: Dataset, ranks: Ranks) -> tuple[list[torch.Tensor], list[float], float]:
+    """The weights in the end, ten losses, and the way of the weights. Without dropout; and batch normalisation keeps
+    its statistics, since the ranks of a CPU have no common ones."""
     config = replace(small_model(enabled=False), cnn=CnnConfig(width=8, depth=3, head_dropout=0.0))
     trainer = make_trainer(dataset, config, batch_size=32, epochs=6)
     for layer in speaker_norm.layers(trainer.model.cnn):
         layer.eval().train = lambda mode=True, layer=layer: layer
     before = [each.detach().clone() for each in trainer.model.cnn.parameters()]
-    ranks = Ranks.of_torchrun()
-    with ranks.joined("gloo"):
-        losses = []
-        with trainer.distributed(ranks):
-            while len(losses) < 10:
-                losses += trainer.train_steps(nothing).tolist()
-                trainer.history.append({})  # another seed each time
-        wrappers = sum(type(each) is DistributedDataParallel for each in gc.get_objects())
-    moved = sum(float((a - b.detach()).norm()) for a, b in zip(before, trainer.model.cnn.parameters(), strict=True))
-    return {"losses": losses[:10], "moved": moved, "wrappers": wrappers, "rank": ranks.rank}
+    losses = []
+    with trainer.distributed(ranks):
+        while len(losses) < 10:
+            losses += trainer.train_steps(nothing).tolist()
+            trainer.history.append({})  # another seed each time
+    after = [each.detach().clone() for each in trainer.model.cnn.parameters()]
+    return after, losses[:10], sum(float((a - b).norm()) for a, b in zip(before, after, strict=True))
 
 
 if __name__ == "__main__":
