@@ -9,7 +9,7 @@ import pytest
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.audio.reader import AudioError
 from ser_gpu.model import SpeechEmotionModel
-from tests.conftest import synthetic_ravdess, synthetic_voice
+from tests.conftest import synthetic_voice
 from tests.long import files, fuzz, memory, report, speech, timeline
 
 
