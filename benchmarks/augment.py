@@ -69,7 +69,7 @@ def _table(competitors: dict[str, tuple], waveforms: Tensor, quick: bool, error:
     """Time every competitor (which ratios it knows, its function, the ratios it is given) on the same waveforms."""
     given_to = {name: waveforms[:_ON_PROCESSOR] if _CLIP_BY_CLIP in name else waveforms for name in competitors}
     calls = {name: quietly(lambda f=f, x=given_to[name]: f(x)) for name, (_, f, _) in competitors.items()}
-    times = interleaved(calls, threads=1, rounds=rounds_on(waveforms.device, quick), seconds=0.1 if quick else 0.5)
+    times = interleaved(calls, threads=1, rounds=rounds_on(waveforms.device, quick), seconds=0.02 if quick else 0.5)
     rate = {name: rates(times[name], len(given_to[name])) for name in competitors}
     ours = next(iter(rate.values()))["clips_per_second"]
     return [
@@ -175,7 +175,7 @@ def _chains(batch: int, device: torch.device, quick: bool, processes: int) -> di
     resident, resident_lengths = clips.repeat(times, 1).to(device), lengths.repeat(times).to(device)
     model = SpeechEmotionModel(config).to(device).train()
     ours = quietly(lambda: model.spectrogram(resident / 32_768, resident_lengths))
-    seeded = [(arrays[seed % len(arrays)], seed) for seed in range(_ON_PROCESSOR * processes)]
+    seeded = [(arrays[seed % len(arrays)], seed) for seed in range(min(batch, _ON_PROCESSOR) * processes)]
     some = seeded[: min(batch, _ON_PROCESSOR)]
     librosas = {f"librosa, {_CLIP_BY_CLIP}": lambda: [baselines.augmented_features(*each, config) for each in some]}
     pooled = f"librosa in {processes} processes"
@@ -191,7 +191,7 @@ def _chain(
     calls: dict[str, Callable], clips: tuple[int, int], device: torch.device, quick: bool, threads: int
 ) -> list[dict]:
     """Ours and a baseline; `clips` that a call of each prepares."""
-    times = interleaved(calls, threads, rounds_on(device, quick), 0.1 if quick else 0.5)
+    times = interleaved(calls, threads, rounds_on(device, quick), 0.02 if quick else 0.5)
     rate = {name: rates(taken, count) for (name, taken), count in zip(times.items(), clips, strict=True)}
     return [
         {

@@ -88,7 +88,7 @@ def _by_n_fft(limit: dict, device: torch.device, quick: bool) -> list[dict]:
         LIBROSA: lambda: [baselines.log_mel(waveform, config) for waveform in waveforms],
     }
     exact = baselines.log_mel(waveforms.astype(np.float64), config)
-    times = interleaved(calls, threads=1, rounds=rounds_on(device, quick), seconds=0.1 if quick else 0.4)
+    times = interleaved(calls, threads=1, rounds=rounds_on(device, quick), seconds=0.02 if quick else 0.4)
     rate = {name: rates(times[name], clips.get(name, batch)) for name in calls}
     return [
         {
@@ -113,7 +113,7 @@ def _by_batch(device: torch.device, quick: bool) -> list[dict]:
             row = rows.setdefault(name, {"competitor": name})
             if size > 1 and size / row.get(str(size // 4), 1e-9) > _LONGEST_CALL_SECONDS:
                 del calls[name]
-        times = interleaved(calls, threads=1, rounds=2, seconds=0.05 if quick else 0.2)
+        times = interleaved(calls, threads=1, rounds=2, seconds=0.02 if quick else 0.2)
         for name, taken in times.items():
             rows[name][str(size)] = size / taken["median_s"]
     return list(rows.values())
@@ -139,7 +139,7 @@ def _by_processes(device: torch.device, quick: bool, processes: int) -> list[dic
             f"ser_gpu, fft, {device.type}": quietly(lambda: ours(resident)),
             pooled: lambda: workers.map(baselines.log_mel, list(waveforms), config=config),
         }
-        times = interleaved(calls, processes, rounds=rounds_on(device, quick), seconds=0.1 if quick else 0.4)
+        times = interleaved(calls, processes, rounds=rounds_on(device, quick), seconds=0.02 if quick else 0.4)
     return [
         {
             "competitor": name,

@@ -69,7 +69,7 @@ def _pipelines(clips, lengths, device: torch.device, quick: bool, processes: int
             name = f"librosa in {count} process{'es' if count > 1 else ''}, then the same CNN"
             calls[name] = quietly(lambda pool=pool: _theirs(model, pool, arrays, size))
         times = interleaved(
-            calls, torch.get_num_threads(), rounds=rounds_on(device, quick), seconds=0.1 if quick else 0.5
+            calls, torch.get_num_threads(), rounds=rounds_on(device, quick), seconds=0.02 if quick else 0.5
         )
         expected = next(reversed(calls.values()))()
         errors = {name: float((call() - expected).abs().max()) for name, call in calls.items()}
