@@ -19,10 +19,10 @@ def voices():
 
 
 def test_damaged_files_get_an_answer_or_one_line():
-    outcome = fuzz.fuzz(synthetic_voice(3, 1, 0, seconds=0.3), mutations=120, seed=1)
+    outcome = fuzz.fuzz(synthetic_voice(3, 1, 0, seconds=0.3), mutations=100, seed=1)
     assert outcome["failures"] == []
-    assert outcome["counts"]["answered"] > 15
-    assert outcome["counts"]["refused"] > 15
+    assert outcome["counts"]["answered"] > 10
+    assert outcome["counts"]["refused"] > 10
 
 
 @pytest.mark.parametrize("fault", ["traceback", "too slow", "crashed"])
@@ -73,7 +73,7 @@ def test_ctrl_c_ends_cleanly_with_what_was_done(voices, tmp_path):
 
 
 def test_memory_of_a_loop_is_level(voices):
-    outcome = memory.prediction(voices[:2], seconds=12.0)
+    outcome = memory.prediction(voices[:2], seconds=10.0)
     assert outcome["exit_code"] is None, "it went on until its time was over"
     assert int(outcome["last_line"]) > 0
     assert outcome["megabytes_late"] < outcome["megabytes_early"] + 50

@@ -61,32 +61,32 @@ def test_two_ranks_have_the_losses_of_one_process_with_the_same_batch(tiny_ravde
 def test_one_rank_is_the_plain_command_bit_for_bit(tiny_ravdess, tmp_path, monkeypatch):
     options = ["--data", str(tiny_ravdess), *SMALL, "--epochs", "1"]
     assert train.main([*options, "--out", str(tmp_path / "plain")]) == 0
-    run(*python("ser_gpu.train", *options, "--out", tmp_path / "torchrun", ranks=1))
+    assert of_ranks(1, [*options, "--out", str(tmp_path / "torchrun")], tmp_path / "log.txt")[0] == [0]
     plain, other = (torch.load(tmp_path / name / "last.pth")["state_dict"] for name in ("plain", "torchrun"))
     assert all(torch.equal(plain[name], other[name]) for name in plain)
 
 
-def of_two_ranks(arguments, log):
-    """Exit codes of two processes as torchrun would start them, but forked, which takes them a third of the time; and
-    what both printed."""
+def of_ranks(count, arguments, log):
+    """Exit codes of processes as torchrun would start them, but forked, which takes them a third of the time; and what
+    all printed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-    sizes = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    sizes = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
 
     def train_as(rank):
-        own = {"RANK": rank, "LOCAL_RANK": rank} | sizes | rendezvous
+        own = {"RANK": str(rank), "LOCAL_RANK": str(rank)} | sizes | rendezvous
         return process.train(arguments, log, threads=1, environment=own)
 
-    with ThreadPoolExecutor(2) as pool:
-        return [*pool.map(train_as, "01")], log.read_text()
+    with ThreadPoolExecutor(count) as pool:
+        return [*pool.map(train_as, range(count))], log.read_text()
 
 
 @pytest.fixture(scope="module")
 def of_two(tiny_ravdess, tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     options = ["--data", str(tiny_ravdess), *SMALL, "--epochs", "2", "--out", str(folder / "run")]
-    codes, printed = of_two_ranks(options, folder / "log.txt")
+    codes, printed = of_ranks(2, options, folder / "log.txt")
     assert codes == [0, 0], printed
     return folder / "run", printed
 
@@ -127,7 +127,7 @@ def test_a_training_goes_on_with_as_many_ranks_as_it_had(dataset):
 
 def test_a_wrong_setting_is_one_line(tiny_ravdess, tmp_path):
     options = ["--data", str(tiny_ravdess), *SMALL, "--out", str(tmp_path / "run"), "--batch-size", "31"]
-    codes, printed = of_two_ranks(options, tmp_path / "log.txt")
+    codes, printed = of_ranks(2, options, tmp_path / "log.txt")
     assert 0 not in codes
     assert errors(printed) == ["error: a batch of 31 clips does not fall into 2 equal parts: --batch-size"]
 
