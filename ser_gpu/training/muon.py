@@ -70,13 +70,13 @@ def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
     Shape: [R, S] each -> [R, S] each.
     """
     wide = [each if each.shape[0] <= each.shape[1] else each.mT for each in matrices]
-    factors: list[Tensor | None] = [None] * len(wide)
+    products: list[Tensor | None] = [None] * len(wide)
     for size in {len(each) for each in wide}:
         places = [place for place, each in enumerate(wide) if len(each) == size]
-        product = _iterated(torch.stack([wide[place] @ wide[place].mT for place in places]))
-        for place, factor in zip(places, product, strict=True):
-            factors[place] = factor
-    turned = [factor @ each for factor, each in zip(factors, wide, strict=True)]
+        together = _iterated(torch.stack([wide[place] @ wide[place].mT for place in places]))
+        for place, product in zip(places, together, strict=True):
+            products[place] = product
+    turned = [product @ each for product, each in zip(products, wide, strict=True)]
     return [each if each.shape == matrix.shape else each.mT for each, matrix in zip(turned, matrices, strict=True)]
 
 
