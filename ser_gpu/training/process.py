@@ -16,6 +16,7 @@ _LIBRARIES = (
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
 )
+_NEVER_BEGAN = 'the training did not begin; a script that starts trainings needs `if __name__ == "__main__":`'
 
 
 def train(arguments: Sequence[str], log: Path, threads: int, environment: Mapping[str, str | None]) -> int:
@@ -33,8 +34,12 @@ def train(arguments: Sequence[str], log: Path, threads: int, environment: Mappin
     context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
     context.set_forkserver_preload(list(_LIBRARIES))
     process = context.Process(target=_train, args=(list(arguments), log, threads, dict(environment)))
-    process.start()
-    process.join()
+    with log.open("a", encoding="utf-8") as file:
+        before = file.tell()
+        process.start()
+        process.join()
+        if process.exitcode and log.stat().st_size == before:
+            file.write(f"error: {_NEVER_BEGAN}\n")
     return process.exitcode
 
 

@@ -99,6 +99,12 @@ def test_the_first_rank_evaluates_and_writes(of_two):
     assert not (out / "resume.pth").exists()
 
 
+def test_a_training_that_never_begins_says_why_in_its_log(tmp_path):
+    """As in a script without `if __name__ == "__main__":`, which the new process would run once more."""
+    assert process.train([], tmp_path / "log.txt", threads=1, environment={"A": 1}) == 1
+    assert "needs `if __name__ ==" in errors((tmp_path / "log.txt").read_text())[0]
+
+
 def test_a_batch_is_dealt_in_whole_groups():
     rows = torch.arange(12)
     ordinary, grouped = Batch(rows), Batch(rows, groups=4)
