@@ -36,8 +36,8 @@ _CENTS = ("error_cents", "error, cents", "{:.2f}")
 _CLIPS = "16 clips of 3 s (1,024 on a GPU)"
 _CHAIN = "Trim, pitch shift, time stretch, noise and log-mel of every clip"
 TABLES = {
-    "pitch_shift": TableForm("Pitch shift by up to 2 semitones, one thread, {_CLIPS}", (*_COLUMNS, _CENTS)),
-    "time_stretch": TableForm("Time stretch by 0.87 to 1.15, one thread, {_CLIPS}", (*_COLUMNS, _CENTS)),
+    "pitch_shift": TableForm(f"Pitch shift by up to 2 semitones, one thread, {_CLIPS}", (*_COLUMNS, _CENTS)),
+    "time_stretch": TableForm(f"Time stretch by 0.87 to 1.15, one thread, {_CLIPS}", (*_COLUMNS, _CENTS)),
     "noise": TableForm(f"Noise at 5 to 40 dB, one thread, {_CLIPS}", _COLUMNS),
     "chain": TableForm(f"{_CHAIN}, one thread, 16 clips of 3 to 4.5 s (1,024 on a GPU)", _COLUMNS),
     "chain_processes": TableForm(f"{_CHAIN}, the whole processor", _COLUMNS),
@@ -179,7 +179,7 @@ def _chains(batch: int, device: torch.device, quick: bool, processes: int) -> di
     some = seeded[: min(batch, _ON_PROCESSOR)]
     librosas = {f"librosa, {_CLIP_BY_CLIP}": lambda: [baselines.augmented_features(*each, config) for each in some]}
     pooled = f"librosa in {processes} processes"
-    with baselines.Workers(processes) as workers:
+    with baselines.Workers(processes, quick) as workers:
         pool = {pooled: lambda: workers.map(baselines.augmented_features_of, seeded, config=config)}
         return {
             "chain": _chain({"ser_gpu": ours} | librosas, (len(resident), len(some)), device, quick, 1),

@@ -99,13 +99,17 @@ def add_noise(waveform: np.ndarray, snr_db: float, generator: np.random.Generato
 
 
 class Workers:
-    """A pool of warm processes of one thread each that prepare clips; chunks are as large as they can be. One process
-    is this one, which spares it the way of the clips to another."""
+    """A pool of warm processes of one thread each that prepare clips; chunks are as large as they can be.
 
-    def __init__(self, processes: int):
+    Args:
+        processes: how many.
+        quick: do it in this process, for a test.
+    """
+
+    def __init__(self, processes: int, quick: bool):
         self.processes = processes
         self._pool: ProcessPoolExecutor | None = None
-        if processes > 1:
+        if not quick:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(processes, mp_context=context, initializer=one_thread)
 

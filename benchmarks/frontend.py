@@ -134,7 +134,7 @@ def _by_processes(device: torch.device, quick: bool, processes: int) -> list[dic
     resident = torch.from_numpy(waveforms).to(device)
     ours = _on_device(config.mel, device)["ser_gpu, fft"]
     pooled = f"librosa, {processes} processes"
-    with baselines.Workers(processes) as workers:
+    with baselines.Workers(processes, quick) as workers:
         calls = {
             f"ser_gpu, fft, {device.type}": quietly(lambda: ours(resident)),
             pooled: lambda: workers.map(baselines.log_mel, list(waveforms), config=config),

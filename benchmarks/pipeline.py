@@ -65,7 +65,7 @@ def _pipelines(clips, lengths, device: torch.device, quick: bool, processes: int
     counts = sorted({1, *(2**k for k in range(1, 10) if 2**k < processes), processes})
     with ExitStack() as pools:
         for count in counts:
-            pool = pools.enter_context(baselines.Workers(count))
+            pool = pools.enter_context(baselines.Workers(count, quick))
             name = f"librosa in {count} process{'es' if count > 1 else ''}, then the same CNN"
             calls[name] = quietly(lambda pool=pool: _theirs(model, pool, arrays, size))
         times = interleaved(

@@ -12,7 +12,6 @@ FORM = TableForm(
         ("error", "error of ser_gpu", "{}"),
     ),
 )
-FEATURES = ("librosa", "nnAudio")  # the usual ways to a log-mel spectrogram
 
 
 def rows(result: dict) -> list[dict]:
@@ -22,31 +21,29 @@ def rows(result: dict) -> list[dict]:
 
 def _frontend(tables: dict) -> list[dict]:
     rows = [row for row in tables["n_fft"] if row["n_fft"] == 1024]
-    row = _against("log-mel, n_fft 1024, one thread", rows, lambda name: name.split(",")[0] in FEATURES, "error_db")
+    row = _against("log-mel, n_fft 1024, one thread", rows, "error_db")
     return [row | {"error": f"{row['error']:.0e} dB"}]
 
 
 def _augment(tables: dict) -> list[dict]:
     rows = tables["pitch_shift"]
-    pitch = _against("pitch shift, one thread", rows, lambda name: name == "torch-audiomentations", "error_cents")
+    pitch = _against("pitch shift, one thread", rows, "error_cents")
     pitch["error"] = f"{pitch['error']:.2f} cents"
-    return [pitch, _against("trim, pitch, stretch, noise, log-mel", tables["chain_processes"], lambda name: True)]
+    return [pitch, _against("trim, pitch, stretch, noise, log-mel", tables["chain_processes"])]
 
 
 def _pipeline(tables: dict) -> list[dict]:
     table = tables["waveform_to_probabilities"]
     compiled = [row for row in table if row["competitor"].endswith("compiled")]
-    rows = [_against("waveform to probabilities", table, lambda name: True, "error")]
+    rows = [_against("waveform to probabilities", table, "error")]
     if compiled:
         what = "the same after `model.compile()`, CNN in bfloat16"
-        rows.append(_against(what, [*compiled, *table], lambda name: True, "error"))
+        rows.append(_against(what, [*compiled, *table], "error"))
     return [row | {"error": f"{row['error']:.0e}"} for row in rows]
 
 
 def _training(tables: dict) -> list[dict]:
-    return [
-        _against("training, augmented", [r for r in tables["epoch"] if "augmented" in r["competitor"]], lambda n: True)
-    ]
+    return [_against("training, augmented", [r for r in tables["epoch"] if "augmented" in r["competitor"]])]
 
 
 def _latency(tables: dict) -> list[dict]:
@@ -54,14 +51,14 @@ def _latency(tables: dict) -> list[dict]:
 
 
 def _files(tables: dict) -> list[dict]:
-    row = _against("many files to labels, start included", tables["process"], lambda name: True, "error")
+    row = _against("many files to labels, start included", tables["process"], "error")
     return [row | {"error": f"{row['error']:.0e}"}]
 
 
-def _against(what: str, table: list[dict], is_asked_for, error: str | None = None) -> dict:
-    """The first row, ours, against the fastest baseline that is asked for."""
+def _against(what: str, table: list[dict], error: str | None = None) -> dict:
+    """The first row, ours, against the fastest baseline."""
     ours = table[0]
-    others = [row for row in table if not row["competitor"].startswith("ser_gpu") and is_asked_for(row["competitor"])]
+    others = [row for row in table if not row["competitor"].startswith("ser_gpu")]
     best = max(others, key=lambda row: row["clips_per_second"])
     return {
         "what": what,

@@ -56,7 +56,7 @@ def run(device: torch.device, quick: bool, processes: int) -> dict[str, list[dic
     for batch in (32,) if device.type == "cpu" else (32, 64, 256, 1024):
         for augmented in (True, False):
             trainer = _trainer(waveforms, device, batch, augmented)
-            usual = _UsualWay(waveforms, device, batch, augmented, processes)
+            usual = _UsualWay(waveforms, device, batch, augmented, 0 if quick else processes)
             suffix = "augmented" if augmented else "plain"
             competitors = {f"ser_gpu, {suffix}": lambda trainer=trainer: trainer.train_steps(lambda: None).tolist()}
             if batch == 32:
@@ -175,7 +175,7 @@ class _Features(torch.utils.data.Dataset):
 
 
 class _UsualWay:
-    """Features by librosa in DataLoader workers, then the CNN on the device."""
+    """Features by librosa in DataLoader workers (0: in this process), then the CNN on the device."""
 
     def __init__(self, waveforms: list[Tensor], device: torch.device, batch: int, augmented: bool, processes: int):
         config = ModelConfig(augment=AugmentConfig(enabled=augmented))
@@ -191,7 +191,7 @@ class _UsualWay:
             _Features(arrays, config),
             batch,
             shuffle=True,
-            **(workers if processes > 1 else {}),  # one process: that of the training
+            **(workers if processes else {}),
             pin_memory=device.type == "cuda",
             drop_last=True,
         )

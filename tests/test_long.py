@@ -9,7 +9,7 @@ import pytest
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.audio.reader import AudioError
 from ser_gpu.model import SpeechEmotionModel
-from tests.conftest import synthetic_voice
+from tests.conftest import synthetic_ravdess, synthetic_voice
 from tests.long import files, fuzz, memory, report, speech, timeline
 
 
@@ -19,18 +19,18 @@ def voices():
 
 
 def test_damaged_files_get_an_answer_or_one_line():
-    outcome = fuzz.fuzz(synthetic_voice(3, 1, 0, seconds=0.3), mutations=100, seed=1)
+    outcome = fuzz.fuzz(synthetic_voice(3, 1, 0, seconds=0.3), mutations=250, seed=1)
     assert outcome["failures"] == []
-    assert outcome["counts"]["answered"] > 10
-    assert outcome["counts"]["refused"] > 10
+    assert outcome["counts"]["answered"] > 20
+    assert outcome["counts"]["refused"] > 20
 
 
 @pytest.mark.parametrize("fault", ["traceback", "too slow", "crashed"])
 def test_the_fuzzer_sees_what_goes_wrong(fault, tmp_path, monkeypatch):
     monkeypatch.setattr(fuzz, "SECONDS_LIMIT", 0.5)
     monkeypatch.setattr(fuzz, "_serve", _Faulty(fault))
-    outcome = fuzz.fuzz(synthetic_voice(3, 1, 0, seconds=0.1), mutations=1, seed=1)
-    assert len(outcome["failures"]) == 1
+    outcome = fuzz.fuzz(synthetic_voice(3, 1, 0, seconds=0.1), mutations=2, seed=1)
+    assert len(outcome["failures"]) == 2
     assert all(fault in failure for failure in outcome["failures"])
 
 
@@ -73,14 +73,17 @@ def test_ctrl_c_ends_cleanly_with_what_was_done(voices, tmp_path):
 
 
 def test_memory_of_a_loop_is_level(voices):
-    outcome = memory.prediction(voices[:2], seconds=10.0)
+    outcome = memory.prediction(voices[:2], seconds=12.0)
     assert outcome["exit_code"] is None, "it went on until its time was over"
     assert int(outcome["last_line"]) > 0
     assert outcome["megabytes_late"] < outcome["megabytes_early"] + 50
 
 
-def test_memory_of_a_training_is_watched():
-    outcome = memory.training(["--help"], seconds=120.0)  # all of a command but its work
+def test_memory_of_a_training_is_watched(tmp_path):
+    data = synthetic_ravdess(tmp_path / "data")
+    settings = ["--protocol", "speakers", "--set", "cnn.width=2", "audio.clip_seconds=0.5"]
+    arguments = ["--data", str(data), "--out", str(tmp_path / "run"), "--epochs", "2", *settings]
+    outcome = memory.training(arguments, seconds=120.0)
     assert outcome["exit_code"] == 0
     assert outcome["megabytes_peak"] >= outcome["megabytes_late"] > 100
 
@@ -99,7 +102,7 @@ def test_a_recording_becomes_a_timeline_by_one_command():
 
 @pytest.mark.ravdess
 def test_speech_is_found_in_speech_and_in_nothing_else(ravdess_paths):
-    found = speech.detect(ClipBank.read(ravdess_paths[::24], 16_000), noises=20, seed=3)["speech_found"]
+    found = speech.detect(ClipBank.read(ravdess_paths[::12], 16_000), noises=20, seed=3)["speech_found"]
     assert found.pop("speech, white noise at 0 dB") > 0.9
     for what, share in found.items():
         assert share == (1.0 if what.startswith("speech") else 0.0), what

@@ -39,7 +39,8 @@ def train(arguments: Sequence[str], log: Path, threads: int, environment: Mappin
         process.start()
         process.join()
         if process.exitcode and log.stat().st_size == before:
-            file.write(f"error: {_NEVER_BEGAN}\n")
+            ended = f"the training was ended by signal {-process.exitcode} before it began"
+            file.write(f"error: {ended if process.exitcode < 0 else _NEVER_BEGAN}\n")
     return process.exitcode
 
 
