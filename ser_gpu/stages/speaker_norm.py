@@ -164,17 +164,20 @@ def using(network: nn.Module, voices: Sequence[Statistics | None]) -> Iterator[N
 
 @torch.no_grad()
 def become(network: nn.Module, voice: Statistics) -> None:
-    """Change a network to the one of a voice: its statistics become the running ones, and its head is added."""
+    """Change a network to the one of a voice: its statistics become the running ones, and its head is added.
+
+    Its layers get other tensors; those that they had, which another network may share, stay as they are.
+    """
     own = layers(network)
     sizes = [layer.num_features for layer in own]
     for layer, mean, variance in zip(own, voice.mean.split(sizes), voice.variance.split(sizes), strict=True):
-        layer.running_mean.copy_(mean)
-        layer.running_var.copy_(variance)
+        layer.running_mean = mean.to(layer.running_mean)
+        layer.running_var = variance.to(layer.running_var)
     if voice.head is not None:
         last = speaker_head.layers(network)
         for layer, (weight, bias) in zip(last, speaker_head.parts(last, voice.head), strict=True):
-            layer.weight.add_(weight)
-            layer.bias.add_(bias)
+            layer.weight = nn.Parameter(layer.weight + weight.to(layer.weight), requires_grad=False)
+            layer.bias = nn.Parameter(layer.bias + bias.to(layer.bias), requires_grad=False)
 
 
 class _Measure:

@@ -6,7 +6,7 @@ from torch import nn
 
 import ser_gpu
 from ser_gpu.config import CnnConfig
-from ser_gpu.stages import fast_cnn, speaker_norm
+from ser_gpu.stages import fast_cnn, speaker_head, speaker_norm
 from ser_gpu.stages.cnn import NETWORKS, EmotionCnn
 from ser_gpu.stages.fast_cnn import fast_copy
 
@@ -64,9 +64,13 @@ def test_a_clip_alone_is_answered_as_in_a_batch(shipped, spectrogram, in_bfloat1
     torch.testing.assert_close(alone, network(spectrogram), atol=1e-5, rtol=0)  # sums of float32 in another order
 
 
-def test_the_network_itself_stays_as_it_is(shipped, in_bfloat16):
+@pytest.mark.parametrize("of_a_voice", [False, True])
+def test_the_network_itself_stays_as_it_is(shipped, in_bfloat16, of_a_voice):
     before = copy.deepcopy(shipped.cnn.state_dict())
-    fast_copy(shipped.cnn)
+    mean, variance = (torch.ones(sum(layer.num_features for layer in speaker_norm.layers(shipped.cnn))) for _ in "mv")
+    head = torch.ones(8, sum(layer.in_features for layer in speaker_head.layers(shipped.cnn)) + 1)
+    copied = fast_copy(shipped.cnn, speaker_norm.Statistics(mean, variance, head) if of_a_voice else None)
+    assert not any(parameter.requires_grad for parameter in copied.parameters())
     after = shipped.cnn.state_dict()
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], before[name]) for name in before)
