@@ -18,6 +18,7 @@ from ser_gpu.corpora.clip import Clip, by_id
 from ser_gpu.corpora.labels import EMOTIONS
 from ser_gpu.evaluation import figures
 from ser_gpu.stages.speaker_norm import SpeakerNorm2d
+from tests import forks
 
 # Several tests run at once, and so do the commands that they start: one thread each.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -54,6 +55,12 @@ def official_names(actors=range(1, 25), intensities=(1, 2)) -> list[str]:
         )
         if not (emotion == 1 and intensity == 2)
     ]
+
+
+def pytest_configure(config):
+    """Several workers share one server of forked processes; a run without them starts one where a test asks for it."""
+    if getattr(config.option, "numprocesses", None):
+        forks.start()
 
 
 def pytest_xdist_auto_num_workers():

@@ -1,11 +1,11 @@
 import json
-import subprocess
 import sys
 
 import pytest
 
 from ser_gpu import crossvalidate
 from ser_gpu.evaluation import predictions
+from tests import forks
 
 SMALL = ("cnn.width=4", "cnn.depth=2", "cnn.members=1", "audio.clip_seconds=1", "augment.enabled=false")
 
@@ -57,7 +57,7 @@ def assert_same_scores(folder, other):
 def test_ranks_of_torchrun_take_the_trainings_in_turn(finished, tiny_ravdess, tmp_path):
     """Bit for bit, since each training has half of the cores as with --jobs 2."""
     launch = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "ser_gpu.crossvalidate"]
-    done = subprocess.run([sys.executable, *launch, *command(tiny_ravdess, tmp_path)], capture_output=True, text=True)
+    done = forks.run([sys.executable, *launch, *command(tiny_ravdess, tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("stratified, test part, 2 of 2 trainings") == 1
     assert_same_scores(finished, tmp_path)

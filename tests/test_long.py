@@ -9,6 +9,7 @@ import pytest
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.audio.reader import AudioError
 from ser_gpu.model import SpeechEmotionModel
+from tests import forks
 from tests.conftest import synthetic_ravdess, synthetic_voice
 from tests.long import files, fuzz, memory, report, speech, timeline
 
@@ -54,7 +55,7 @@ class _Faulty:
 
 
 def test_many_files_are_answered_in_order_and_the_bad_ones_listed(voices, tmp_path):
-    outcome = files.predict_many(voices, 300, tmp_path / "voices", seed=0)
+    outcome = files.predict_many(voices, 300, tmp_path / "voices", seed=0, start_process=forks.Popen)
     assert outcome["exit_code"] == 1
     assert outcome["in_order"]
     assert outcome["all_bad_listed"]
@@ -73,7 +74,7 @@ def test_ctrl_c_ends_cleanly_with_what_was_done(voices, tmp_path):
 
 
 def test_memory_of_a_loop_is_level(voices):
-    outcome = memory.prediction(voices[:2], seconds=12.0)
+    outcome = memory.prediction(voices[:2], seconds=12.0, start_process=forks.Popen)
     assert outcome["exit_code"] is None, "it went on until its time was over"
     assert int(outcome["last_line"]) > 0
     assert outcome["megabytes_late"] < outcome["megabytes_early"] + 50
@@ -83,13 +84,13 @@ def test_memory_of_a_training_is_watched(tmp_path):
     data = synthetic_ravdess(tmp_path / "data")
     settings = ["--protocol", "speakers", "--set", "cnn.width=2", "audio.clip_seconds=0.5"]
     arguments = ["--data", str(data), "--out", str(tmp_path / "run"), "--epochs", "2", *settings]
-    outcome = memory.training(arguments, seconds=120.0)
+    outcome = memory.training(arguments, seconds=120.0, start_process=forks.Popen)
     assert outcome["exit_code"] == 0
     assert outcome["megabytes_peak"] >= outcome["megabytes_late"] > 100
 
 
 def test_a_recording_becomes_a_timeline_by_one_command():
-    found = timeline.long_recording(minutes=0.25, share=0.9)  # most of it is the start
+    found = timeline.long_recording(minutes=0.25, share=0.9, start_process=forks.Popen)  # most is the start
     assert found["exit_code"] == 0
     assert found["written"] == ["talk.json", "talk.png", "talk.vtt"]
     assert found["segments"] > 4

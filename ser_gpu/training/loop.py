@@ -97,9 +97,10 @@ class Trainer:
             yield
         finally:
             self.ranks, self.network = ONE, self.model.cnn
-            # Now, and not after the process group: a wrapper that is freed last ends gloo's threads with Python's lock
-            # held, and one of them may wait for that lock.
-            gc.collect()
+            if ranks.count > 1:
+                # Now, and not after the process group: a wrapper that is freed last ends gloo's threads with Python's
+                # lock held, and one of them may wait for that lock.
+                gc.collect()
 
     def fit(self, after_epoch: Callable[[dict], None], on_step: Callable[[], None] = lambda: None) -> None:
         """Train the epochs that are left; `after_epoch` gets the epoch's row of history, on the first rank.

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,9 @@ BAD = {
 }
 
 
-def predict_many(voices: list[np.ndarray], count: int, folder: Path, seed: int, weights: Path | None = None) -> dict:
+def predict_many(
+    voices: list[np.ndarray], count: int, folder: Path, seed: int, start_process: type = subprocess.Popen
+) -> dict:
     """Make `count` files, one in a hundred bad, and predict the folder as a process.
 
     Args:
@@ -31,22 +34,23 @@ def predict_many(voices: list[np.ndarray], count: int, folder: Path, seed: int, 
         count: files.
         folder: to fill; empty.
         seed: of which are bad.
-        weights: a checkpoint (default: the shipped one).
+        start_process: as `subprocess.Popen`.
     """
     bad = _fill(folder, voices, count, seed)
-    command = [sys.executable, "predict.py", str(folder), "--json", *(["--weights", str(weights)] if weights else [])]
+    command = [sys.executable, "predict.py", str(folder), "--json"]
     start, megabytes, rows = time.perf_counter(), [], []
     with (
         (folder.parent / "stderr.txt").open("w+") as errors,
-        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+        start_process(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
     ):
         watched = psutil.Process(process.pid)
         for line in process.stdout:
             rows.append(json.loads(line))
             if len(rows) == 1:
                 first = time.perf_counter() - start
-            if len(rows) % max(1, count // 20) == 0 and len(rows) < count:
-                megabytes.append(watched.memory_info().rss / 2**20)
+            if len(rows) % max(1, count // 20) == 0:
+                with suppress(psutil.NoSuchProcess):  # it may have ended, and its last rows are still in the pipe
+                    megabytes.append(watched.memory_info().rss / 2**20)
         code = process.wait()
         errors.seek(0)
         listed = errors.read().splitlines()
@@ -68,10 +72,10 @@ def predict_many(voices: list[np.ndarray], count: int, folder: Path, seed: int, 
     }
 
 
-def interrupt(voices: list[np.ndarray], count: int, folder: Path, after: int, weights: Path | None = None) -> dict:
+def interrupt(voices: list[np.ndarray], count: int, folder: Path, after: int) -> dict:
     """Ctrl-C after some answers."""
     _fill(folder, voices, count, seed=0)
-    command = [sys.executable, "predict.py", str(folder), "--json", *(["--weights", str(weights)] if weights else [])]
+    command = [sys.executable, "predict.py", str(folder), "--json"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         lines = [process.stdout.readline() for _ in range(after)]
         process.send_signal(signal.SIGINT)

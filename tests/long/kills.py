@@ -1,6 +1,5 @@
 """kill -9 at random moments of a training, in the middle of writing its state too, and the same weights in the end."""
 
-import multiprocessing
 import os
 import random
 import signal
@@ -26,13 +25,9 @@ def kill(data: Path, folder: Path, count: int, seed: int) -> dict:
         folder: for both trainings.
         count: kills, every fourth of them in the middle of writing a file.
         seed: of the moments.
+
+    This process is forked: it must have no threads.
     """
-    context = multiprocessing.get_context("spawn")  # a process of its own: this one may have threads, which do not fork
-    with context.Pool(1) as pool:
-        return pool.apply(_kill, (data, folder, count, seed))
-
-
-def _kill(data: Path, folder: Path, count: int, seed: int) -> dict:
     for name in _OF_A_TRAINING:
         import_module(name)  # once, for all forks
 

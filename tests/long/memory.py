@@ -5,6 +5,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,12 @@ for count, path in enumerate(itertools.cycle(sys.argv[1:]), start=1):
 """
 
 
-def prediction(voices: list[np.ndarray], seconds: float, on_sample: Callable[[], None] = lambda: None) -> dict:
+def prediction(
+    voices: list[np.ndarray],
+    seconds: float,
+    on_sample: Callable[[], None] = lambda: None,
+    start_process: type = subprocess.Popen,
+) -> dict:
     """Predict files of many lengths and kinds, bad ones among them, over and over in one process."""
     with tempfile.TemporaryDirectory() as folder:
         files = []
@@ -38,7 +44,7 @@ def prediction(voices: list[np.ndarray], seconds: float, on_sample: Callable[[],
                 soundfile.write(files[-1], np.tile(voice, 1 + 7 * number), 16_000)
         files.append(Path(folder) / "words.wav")
         files[-1].write_text("these are words")
-        return watch([sys.executable, "-c", _PREDICT, *map(str, files)], seconds, on_sample)
+        return watch([sys.executable, "-c", _PREDICT, *map(str, files)], seconds, on_sample, start_process)
 
 
 def long_recording(voice: np.ndarray, hours: float) -> dict:
@@ -64,9 +70,14 @@ def long_recording(voice: np.ndarray, hours: float) -> dict:
     return {"recordings": rows}
 
 
-def training(arguments: Sequence[str], seconds: float, on_sample: Callable[[], None] = lambda: None) -> dict:
+def training(
+    arguments: Sequence[str],
+    seconds: float,
+    on_sample: Callable[[], None] = lambda: None,
+    start_process: type = subprocess.Popen,
+) -> dict:
     """Train with these arguments of `ser_gpu.train`."""
-    return watch([sys.executable, "-m", "ser_gpu.train", *arguments], seconds, on_sample)
+    return watch([sys.executable, "-m", "ser_gpu.train", *arguments], seconds, on_sample, start_process)
 
 
 def peak_megabytes() -> float:
@@ -76,8 +87,19 @@ def peak_megabytes() -> float:
     return int(line.split()[1]) / 1024
 
 
-def watch(command: Sequence[str], seconds: float, on_sample: Callable[[], None] = lambda: None) -> dict:
+def watch(
+    command: Sequence[str],
+    seconds: float,
+    on_sample: Callable[[], None] = lambda: None,
+    start_process: type = subprocess.Popen,
+) -> dict:
     """Sample the resident memory of a command once a second until it ends, or its time is over.
+
+    Args:
+        command: with its arguments.
+        seconds: the most that are watched.
+        on_sample: called after each sample.
+        start_process: as `subprocess.Popen`.
 
     Returns:
         Seconds watched; megabytes after the first minute (or half of the time, if that is less) and at the end, the
@@ -87,10 +109,11 @@ def watch(command: Sequence[str], seconds: float, on_sample: Callable[[], None] 
     samples: list[tuple[float, float]] = []
     start = time.monotonic()
     with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+        process = start_process(command, cwd=ROOT, stdout=output, stderr=output)
         watched = psutil.Process(process.pid)
         while (passed := time.monotonic() - start) < seconds and process.poll() is None:
-            samples.append((passed, watched.memory_info().rss / 2**20))
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                samples.append((passed, watched.memory_info().rss / 2**20))
             on_sample()
             time.sleep(min(1.0, seconds / 20))
         ended = process.poll()

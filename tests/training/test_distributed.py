@@ -4,10 +4,8 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from ser_gpu import train
 from ser_gpu.training import process
 from ser_gpu.training.distributed import Ranks
 from ser_gpu.training.sampler import Batch
+from tests import forks
 from tests.training.conftest import make_trainer
 from tests.training.ten_steps import ten_steps
 
@@ -40,15 +39,11 @@ def python(module, *arguments, ranks=None):
     return [sys.executable, *launch, "-m", module, *map(str, arguments)]
 
 
-def run(*command):
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-def test_two_ranks_have_the_losses_of_one_process_with_the_same_batch(tiny_ravdess):
+def test_two_ranks_have_the_losses_of_one_process_with_the_same_batch(tiny_ravdess, tmp_path):
     alone = ten_steps(tiny_ravdess)
-    together = json.loads(run(*python("tests.training.ten_steps", tiny_ravdess, ranks=2)).stdout)
+    codes, printed = of_ranks(2, python("tests.training.ten_steps", tiny_ravdess), tmp_path / "log.txt")
+    assert codes == [0, 0], printed
+    together = json.loads(printed.splitlines()[-1])
     assert len(alone["losses"]) == 10
     assert alone["moved"] > 1.0
     assert together["same_again"]
@@ -61,32 +56,31 @@ def test_two_ranks_have_the_losses_of_one_process_with_the_same_batch(tiny_ravde
 def test_one_rank_is_the_plain_command_bit_for_bit(tiny_ravdess, tmp_path, monkeypatch):
     options = ["--data", str(tiny_ravdess), *SMALL, "--epochs", "1"]
     assert train.main([*options, "--out", str(tmp_path / "plain")]) == 0
-    assert of_ranks(1, [*options, "--out", str(tmp_path / "torchrun")], tmp_path / "log.txt")[0] == [0]
+    other = python("ser_gpu.train", *options, "--out", tmp_path / "torchrun")
+    assert of_ranks(1, other, tmp_path / "log.txt")[0] == [0]
     plain, other = (torch.load(tmp_path / name / "last.pth")["state_dict"] for name in ("plain", "torchrun"))
     assert all(torch.equal(plain[name], other[name]) for name in plain)
 
 
-def of_ranks(count, arguments, log):
-    """Exit codes of processes as torchrun would start them, but forked, which takes them a third of the time; and what
-    all printed."""
+def of_ranks(count, command, log):
+    """Exit codes of processes as torchrun would start them, but forked; and what all printed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
     sizes = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
-
-    def train_as(rank):
-        own = {"RANK": str(rank), "LOCAL_RANK": str(rank)} | sizes | rendezvous
-        return process.train(arguments, log, threads=1, environment=own)
-
-    with ThreadPoolExecutor(count) as pool:
-        return [*pool.map(train_as, range(count))], log.read_text()
+    with log.open("a") as file:
+        ranks = []
+        for rank in map(str, range(count)):
+            environment = {**os.environ, "RANK": rank, "LOCAL_RANK": rank} | sizes | rendezvous
+            ranks.append(forks.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file))
+        return [rank.wait(timeout=120) for rank in ranks], log.read_text()
 
 
 @pytest.fixture(scope="module")
 def of_two(tiny_ravdess, tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
-    options = ["--data", str(tiny_ravdess), *SMALL, "--epochs", "2", "--out", str(folder / "run")]
-    codes, printed = of_ranks(2, options, folder / "log.txt")
+    options = ["--data", tiny_ravdess, *SMALL, "--epochs", "2", "--out", folder / "run"]
+    codes, printed = of_ranks(2, python("ser_gpu.train", *options), folder / "log.txt")
     assert codes == [0, 0], printed
     return folder / "run", printed
 
@@ -132,8 +126,8 @@ def test_a_training_goes_on_with_as_many_ranks_as_it_had(dataset):
 
 
 def test_a_wrong_setting_is_one_line(tiny_ravdess, tmp_path):
-    options = ["--data", str(tiny_ravdess), *SMALL, "--out", str(tmp_path / "run"), "--batch-size", "31"]
-    codes, printed = of_ranks(2, options, tmp_path / "log.txt")
+    options = ["--data", tiny_ravdess, *SMALL, "--out", tmp_path / "run", "--batch-size", "31"]
+    codes, printed = of_ranks(2, python("ser_gpu.train", *options), tmp_path / "log.txt")
     assert 0 not in codes
     assert errors(printed) == ["error: a batch of 31 clips does not fall into 2 equal parts: --batch-size"]
 
@@ -148,7 +142,7 @@ def test_an_end_in_the_middle_is_one_line_for_all(how, tiny_ravdess, tmp_path):
     options = ["--data", tiny_ravdess, *SMALL, "--epochs", "10000", "--out", tmp_path]
     command = python("ser_gpu.train", *options, ranks=2)
     with (tmp_path / "err").open("w") as err:
-        launcher = subprocess.Popen(command, cwd=ROOT, stdout=err, stderr=err, start_new_session=True)
+        launcher = forks.Popen(command, cwd=ROOT, stdout=err, stderr=err, start_new_session=True)
         try:
             wait_for(lambda: (tmp_path / "resume.pth").exists())
             started = descendants(launcher.pid)
