@@ -1,11 +1,11 @@
 import json
-import sys
 
 import pytest
 
 from ser_gpu import crossvalidate
 from ser_gpu.evaluation import predictions
-from tests import forks
+from ser_gpu.training import process
+from tests import ranks
 
 SMALL = ("cnn.width=4", "cnn.depth=2", "cnn.members=1", "audio.clip_seconds=1", "augment.enabled=false")
 
@@ -56,11 +56,17 @@ def assert_same_scores(folder, other):
 
 def test_ranks_of_torchrun_take_the_trainings_in_turn(finished, tiny_ravdess, tmp_path):
     """Bit for bit, since each training has half of the cores as with --jobs 2."""
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "ser_gpu.crossvalidate"]
-    done = forks.run([sys.executable, *launch, *command(tiny_ravdess, tmp_path)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("stratified, test part, 2 of 2 trainings") == 1
+    trainings = ranks.python("ser_gpu.crossvalidate", *command(tiny_ravdess, tmp_path))
+    codes, printed = ranks.run(2, trainings, tmp_path / "log.txt")
+    assert codes == [0, 0], printed
+    assert printed.count("stratified, test part, 2 of 2 trainings") == 1
     assert_same_scores(finished, tmp_path)
+
+
+def test_a_training_that_never_begins_says_why_in_its_log(tmp_path):
+    """As in a script without `if __name__ == "__main__":`, which the new process would run once more."""
+    assert process.train([], tmp_path / "log.txt", threads=1, environment={"A": 1}) == 1
+    assert "needs `if __name__ ==" in (tmp_path / "log.txt").read_text()
 
 
 def test_seeds_of_a_fold_answer_as_one_model_too(finished, tiny_ravdess, tmp_path, capsys):

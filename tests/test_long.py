@@ -74,7 +74,7 @@ def test_ctrl_c_ends_cleanly_with_what_was_done(voices, tmp_path):
 
 
 def test_memory_of_a_loop_is_level(voices):
-    outcome = memory.prediction(voices[:2], seconds=12.0, start_process=forks.Popen)
+    outcome = memory.prediction(voices[:2], seconds=8.0, start_process=forks.Popen)
     assert outcome["exit_code"] is None, "it went on until its time was over"
     assert int(outcome["last_line"]) > 0
     assert outcome["megabytes_late"] < outcome["megabytes_early"] + 50

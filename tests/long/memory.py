@@ -126,7 +126,7 @@ def watch(
     return {
         "seconds": float(at[-1]),
         "exit_code": ended,
-        "megabytes_early": float(np.median(megabytes[(at >= settled) & (at < 2 * settled)])),
+        "megabytes_early": float(np.median(megabytes[(at >= settled) & (at <= 2 * settled)])),
         "megabytes_late": float(np.median(megabytes[at >= at[-1] - settled])),
         "megabytes_peak": float(megabytes.max()),
         "megabytes_by_minute": [

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import socket
-import sys
 import time
 from pathlib import Path
 
@@ -12,10 +10,9 @@ import pytest
 import torch
 
 from ser_gpu import train
-from ser_gpu.training import process
 from ser_gpu.training.distributed import Ranks
 from ser_gpu.training.sampler import Batch
-from tests import forks
+from tests import forks, ranks
 from tests.training.conftest import make_trainer
 from tests.training.ten_steps import ten_steps
 
@@ -34,14 +31,9 @@ SMALL = (
 )
 
 
-def python(module, *arguments, ranks=None):
-    launch = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--standalone"] if ranks else []
-    return [sys.executable, *launch, "-m", module, *map(str, arguments)]
-
-
 def test_two_ranks_have_the_losses_of_one_process_with_the_same_batch(tiny_ravdess, tmp_path):
     alone = ten_steps(tiny_ravdess)
-    codes, printed = of_ranks(2, python("tests.training.ten_steps", tiny_ravdess), tmp_path / "log.txt")
+    codes, printed = ranks.run(2, ranks.python("tests.training.ten_steps", tiny_ravdess), tmp_path / "log.txt")
     assert codes == [0, 0], printed
     together = json.loads(printed.splitlines()[-1])
     assert len(alone["losses"]) == 10
@@ -56,31 +48,17 @@ def test_two_ranks_have_the_losses_of_one_process_with_the_same_batch(tiny_ravde
 def test_one_rank_is_the_plain_command_bit_for_bit(tiny_ravdess, tmp_path, monkeypatch):
     options = ["--data", str(tiny_ravdess), *SMALL, "--epochs", "1"]
     assert train.main([*options, "--out", str(tmp_path / "plain")]) == 0
-    other = python("ser_gpu.train", *options, "--out", tmp_path / "torchrun")
-    assert of_ranks(1, other, tmp_path / "log.txt")[0] == [0]
+    other = ranks.python("ser_gpu.train", *options, "--out", tmp_path / "torchrun")
+    assert ranks.run(1, other, tmp_path / "log.txt")[0] == [0]
     plain, other = (torch.load(tmp_path / name / "last.pth")["state_dict"] for name in ("plain", "torchrun"))
     assert all(torch.equal(plain[name], other[name]) for name in plain)
-
-
-def of_ranks(count, command, log):
-    """Exit codes of processes as torchrun would start them, but forked; and what all printed."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-    sizes = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
-    with log.open("a") as file:
-        ranks = []
-        for rank in map(str, range(count)):
-            environment = {**os.environ, "RANK": rank, "LOCAL_RANK": rank} | sizes | rendezvous
-            ranks.append(forks.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file))
-        return [rank.wait(timeout=120) for rank in ranks], log.read_text()
 
 
 @pytest.fixture(scope="module")
 def of_two(tiny_ravdess, tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     options = ["--data", tiny_ravdess, *SMALL, "--epochs", "2", "--out", folder / "run"]
-    codes, printed = of_ranks(2, python("ser_gpu.train", *options), folder / "log.txt")
+    codes, printed = ranks.run(2, ranks.python("ser_gpu.train", *options), folder / "log.txt")
     assert codes == [0, 0], printed
     return folder / "run", printed
 
@@ -91,12 +69,6 @@ def test_the_first_rank_evaluates_and_writes(of_two):
     assert printed.count("written: ") == 1
     assert "uar" in json.loads((out / "result.json").read_text())["test"]
     assert not (out / "resume.pth").exists()
-
-
-def test_a_training_that_never_begins_says_why_in_its_log(tmp_path):
-    """As in a script without `if __name__ == "__main__":`, which the new process would run once more."""
-    assert process.train([], tmp_path / "log.txt", threads=1, environment={"A": 1}) == 1
-    assert "needs `if __name__ ==" in errors((tmp_path / "log.txt").read_text())[0]
 
 
 def test_a_batch_is_dealt_in_whole_groups():
@@ -127,7 +99,7 @@ def test_a_training_goes_on_with_as_many_ranks_as_it_had(dataset):
 
 def test_a_wrong_setting_is_one_line(tiny_ravdess, tmp_path):
     options = ["--data", tiny_ravdess, *SMALL, "--out", tmp_path / "run", "--batch-size", "31"]
-    codes, printed = of_ranks(2, python("ser_gpu.train", *options), tmp_path / "log.txt")
+    codes, printed = ranks.run(2, ranks.python("ser_gpu.train", *options), tmp_path / "log.txt")
     assert 0 not in codes
     assert errors(printed) == ["error: a batch of 31 clips does not fall into 2 equal parts: --batch-size"]
 
@@ -140,7 +112,7 @@ def errors(printed):
 def test_an_end_in_the_middle_is_one_line_for_all(how, tiny_ravdess, tmp_path):
     """torchrun adds its own report of which process ended."""
     options = ["--data", tiny_ravdess, *SMALL, "--epochs", "10000", "--out", tmp_path]
-    command = python("ser_gpu.train", *options, ranks=2)
+    command = ranks.python("ser_gpu.train", *options, ranks=2)
     with (tmp_path / "err").open("w") as err:
         launcher = forks.Popen(command, cwd=ROOT, stdout=err, stderr=err, start_new_session=True)
         try:

@@ -1,0 +1,30 @@
+"""Ranks of a training: processes that know of each other as torchrun would tell them."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+from tests import forks
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def python(module: str, *arguments: object, ranks: int | None = None) -> list[str]:
+    """The command of a module; with a number of ranks, started by torchrun."""
+    launch = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--standalone"] if ranks else []
+    return [sys.executable, *launch, "-m", module, *map(str, arguments)]
+
+
+def run(count: int, command: list[str], log: Path) -> tuple[list[int], str]:
+    """Exit codes of so many processes with what torchrun gives each, but forked; and what all of them printed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    sizes = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
+    with log.open("a") as file:
+        ranks = []
+        for rank in map(str, range(count)):
+            environment = {**os.environ, "RANK": rank, "LOCAL_RANK": rank} | sizes | rendezvous
+            ranks.append(forks.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file))
+        return [rank.wait(timeout=120) for rank in ranks], log.read_text()
