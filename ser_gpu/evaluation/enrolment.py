@@ -18,12 +18,11 @@ from ser_gpu.evaluation import metrics
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages.fast_cnn import fast_copy
 from ser_gpu.voice import Voice, model_hash
-from ser_gpu.windows import in_evaluation, windows_to_answer
+from ser_gpu.windows import at_once, in_evaluation, windows_to_answer
 
 ALL = "all"
 KINDS = ("unlabelled", "neutral", "labelled", ALL)
 COUNTS = (0, 1, 2, 4, 8, 16, 32)
-_WINDOWS_AT_ONCE = 8
 SCORES = (*metrics.HEADLINE, "ece")
 
 
@@ -129,7 +128,8 @@ class SpeakerClips:
         Shape: -> [N, C] on the CPU.
         """
         chosen = [i for row in rows for i in self.windows_of[row]]
-        parts = [chosen[at : at + _WINDOWS_AT_ONCE] for at in range(0, len(chosen), _WINDOWS_AT_ONCE)]
+        together = at_once(self.model)
+        parts = [chosen[at : at + together] for at in range(0, len(chosen), together)]
         network = fast_copy(self.model.cnn, voice and voice.statistics)
         seen = [self.spectrogram[:, part].flatten(0, 1) for part in parts]
         of_copies = (

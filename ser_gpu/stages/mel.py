@@ -1,6 +1,7 @@
 """LogMel: from a waveform to a normalised log-mel spectrogram, in float32 whatever autocast says."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ser_gpu.config import MelConfig
@@ -76,9 +77,7 @@ def normalised(decibels: Tensor) -> Tensor:
 
     Shape: [B, 1, M, F] -> [B, 1, M, F].
     """
-    centred = decibels - decibels.mean(dim=(2, 3), keepdim=True)
-    variance = centred.square().mean(dim=(2, 3), keepdim=True)
-    return centred * (variance + _SMALLEST_VARIANCE).rsqrt()
+    return F.layer_norm(decibels, decibels.shape[1:], eps=_SMALLEST_VARIANCE)  # one pass where a mean would be several
 
 
 class FftMelPower(nn.Module):

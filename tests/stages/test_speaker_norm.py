@@ -88,7 +88,7 @@ def test_measured_statistics_normalise_what_they_were_measured_on(network):
     assert batch.shape == (2, 8, 3)
     seen = []
     first = speaker_norm.layers(network)[0]
-    hook = first.register_forward_hook(lambda _, __, out: seen.append(out))
+    hook = first.register_forward_hook(lambda _, __, out: seen.append(out.clone()))
     with speaker_norm.using(network, [own] * 8):
         network(heard)
     hook.remove()
