@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import lru_cache, partial
 from itertools import islice, repeat
 
 import torch
@@ -17,6 +18,7 @@ from ser_gpu.voice import Voice, require_model
 from ser_gpu.windows import Windows
 
 _READ_AHEAD = 16  # recordings
+_VOICES = 8  # whose networks are kept: a megabyte or three each
 
 
 def predict(
@@ -40,7 +42,7 @@ def predict(
     """
     require_model(voice, model)
     model = windows.in_evaluation(model)
-    model = windows.fast(model) if voice is None else model
+    model, voice = windows.fast(model, voice)
     job = _Job(model, recording, sample_rate, voice)
     for piece in job.pieces:
         job.seconds += piece.seconds
@@ -95,7 +97,8 @@ class _Pipeline:
         sample_rate: int | None,
         workers: int,
     ):
-        self.model, self.fast = model, windows.fast(model)
+        self.model = model
+        self.fast = lru_cache(_VOICES)(partial(windows.fast, model))
         self.recordings = recordings
         self.sample_rate = sample_rate
         self.at_once = windows.at_once(model)
@@ -157,7 +160,28 @@ class _Pipeline:
 
     def _answer(self) -> None:
         batch, self.queue = self.queue[: self.at_once], self.queue[self.at_once :]
-        self.answering.append(self.answerers.submit(_answers, self.model, self.fast, batch))
+        self.answering.append(self.answerers.submit(self._answers, batch))
+
+    def _answers(self, batch: list[tuple["_Job", Tensor]]) -> list[tuple["_Job", Tensor | AudioError]]:
+        """Answer windows of several recordings, those with the same voice together; runs in a thread."""
+        of_voice: dict[Voice | None, list[tuple[_Job, Tensor]]] = {}
+        for job, window in batch:
+            of_voice.setdefault(job.voice, []).append((job, window))
+        return [answer for voice, queue in of_voice.items() for answer in self._answers_together(voice, queue)]
+
+    def _answers_together(
+        self, voice: Voice | None, queue: list[tuple["_Job", Tensor]]
+    ) -> list[tuple["_Job", Tensor | AudioError]]:
+        """In one batch; where that fails, each alone, to find out which one does."""
+        jobs = [job for job, _ in queue]
+        try:
+            model, left = self.fast(voice)
+            found = windows.probabilities(model, torch.stack([window for _, window in queue]), voice=left)
+        except Exception as error:
+            if len(queue) == 1:
+                return [(jobs[0], _unexpected(jobs[0].name, error))]
+            return [answer for one in queue for answer in self._answers_together(voice, [one])]
+        return list(zip(jobs, found.split(1), strict=True))
 
 
 class _Job:
@@ -248,32 +272,6 @@ class _Job:
             return self.prediction()
         except AudioError as error:
             return error
-
-
-def _answers(
-    model: SpeechEmotionModel, fast: SpeechEmotionModel, queue: list[tuple[_Job, Tensor]]
-) -> list[tuple[_Job, Tensor | AudioError]]:
-    """Answer windows of several recordings: those with a voice by the model, the others by its fast copy."""
-    plain = [(job, window) for job, window in queue if job.voice is None]
-    with_voice = [(job, window) for job, window in queue if job.voice is not None]
-    return _answers_together(fast, plain) + _answers_together(model, with_voice)
-
-
-def _answers_together(
-    model: SpeechEmotionModel, queue: list[tuple[_Job, Tensor]]
-) -> list[tuple[_Job, Tensor | AudioError]]:
-    """Answer windows in one batch; where that fails, each alone, to find out which one does."""
-    if not queue:
-        return []
-    jobs = [job for job, _ in queue]
-    try:
-        batch = torch.stack([window for _, window in queue])
-        found = windows.probabilities(model, batch, voice=[job.voice for job in jobs])
-    except Exception as error:
-        if len(queue) == 1:
-            return [(jobs[0], _unexpected(jobs[0].name, error))]
-        return [answer for one in queue for answer in _answers_together(model, [one])]
-    return list(zip(jobs, found.split(1), strict=True))
 
 
 def _with_voices(

@@ -150,13 +150,19 @@ def in_evaluation(model: SpeechEmotionModel) -> SpeechEmotionModel:
     return model
 
 
-def fast(model: SpeechEmotionModel) -> SpeechEmotionModel:
-    """The same stages with the fast copy of the network, for clips without a voice; on a GPU the model itself."""
+def fast(model: SpeechEmotionModel, voice: Voice | None = None) -> tuple[SpeechEmotionModel, Voice | None]:
+    """What answers fastest, and the voice with which to ask it: on a processor the same stages with a copy of the
+    network that is made for this voice, and no voice; on a GPU both as they are.
+
+    The copy shares tensors with the model, whose weights must not change as long as it answers.
+    """
     if model.device.type != "cpu":
-        return model
+        return model, voice
     fast = copy.copy(model)
-    fast._modules = {**model._modules, "cnn": fast_copy(model.cnn)}
-    return fast
+    fast._modules = {**model._modules, "cnn": fast_copy(model.cnn, voice and voice.statistics)}
+    if voice is not None:
+        fast._buffers = {**model._buffers, "temperature": model.temperature / voice.sharpness}
+    return fast, None
 
 
 def _speech_of_pieces(model: SpeechEmotionModel, name: str, pieces: Iterator[Tensor]) -> Iterator[Windows]:

@@ -3,6 +3,7 @@
 import gc
 import itertools
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 # What the tests start need not compile the package each time, whatever this machine has set.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# In the background of a shell this process ignores Ctrl-C, and so would all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # torch's half a million objects stay: a garbage collection need not walk through them each time.
 gc.freeze()
 gc.set_threshold(50_000, 20, 100)

@@ -180,6 +180,7 @@ if __name__ == "__main__":
     sys.path[0] = str(Path.cwd()) if what in ("-m", "-c") else str(Path(what).resolve().parent)
     sys.argv = [what, *rest[1:]] if what in ("-m", "-c") else [what, *rest]
     if what == "-m":
+        sys.modules.pop(rest[0], None)  # it may be one of those that are loaded
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     elif what == "-c":
         exec(compile(rest[0], "<string>", "exec"), {"__name__": "__main__"})

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from ser_gpu import enrolment
+from ser_gpu import enrolment, windows
 from ser_gpu.audio.error import AudioError
 from ser_gpu.config import AudioConfig, CnnConfig, ModelConfig
 from ser_gpu.corpora.labels import EMOTIONS
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.stages import cnn, speaker_head, speaker_norm
+from ser_gpu.stages import cnn, fast_cnn, speaker_head, speaker_norm
 from ser_gpu.voice import Voice, VoiceError, model_hash
 from tests.conftest import PlainHead, synthetic_voice
 
@@ -57,6 +57,20 @@ def test_a_voice_changes_the_answers_and_not_the_model(model, alice):
     assert differ(model.predict(clip, voice=alice), before) > 1e-3
     assert model.predict(clip) == before
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(("bfloat16", "tolerance"), [(False, 1e-5), (True, 0.02)])
+def test_a_voice_is_answered_fast_as_by_the_network_itself(model, alice, bob, bfloat16, tolerance, monkeypatch):
+    """Its last layer and its sharpness too. Sums of float32 are in another order; bfloat16 has eight bits."""
+    monkeypatch.setattr(fast_cnn, "multiplies_bfloat16", lambda: bfloat16)
+    for voice in (alice, bob):
+        fast = [model.predict(clip, voice=voice) for clip in recordings(3)]
+        with monkeypatch.context() as patch:
+            patch.setattr(windows, "fast", lambda *given: given)
+            own = [model.predict(clip, voice=voice) for clip in recordings(3)]
+        assert max(differ(*pair) for pair in zip(fast, own, strict=True)) < tolerance
+        many = list(model.predict_many(recordings(3), voice=voice))
+        assert max(differ(*pair) for pair in zip(many, own, strict=True)) < tolerance
 
 
 def test_it_says_how_much_speech_it_got(alice, model):

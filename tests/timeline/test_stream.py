@@ -1,3 +1,4 @@
+import copy
 import itertools
 import subprocess
 import sys
@@ -159,6 +160,16 @@ def test_model_in_training_is_not_changed(small_model, loud_is_speech):
     finally:
         small_model.eval()
     assert found == streamed(small_model, speech_like(7.0), [])
+
+
+@torch.no_grad()
+def test_model_that_goes_on_training_does_not_change_a_stream(small_model, loud_is_speech):
+    model, waveform = copy.deepcopy(small_model), speech_like(7.0)
+    stream = model.stream()
+    for parameter in model.parameters():
+        parameter.mul_(1.5)
+    assert [*stream.push(waveform), *stream.close()] == streamed(small_model, waveform, [])
+    assert streamed(model, waveform, []) != streamed(small_model, waveform, [])
 
 
 def test_now_is_the_emotion_of_the_last_seconds(small_model, loud_is_speech):
