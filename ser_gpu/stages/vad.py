@@ -55,6 +55,9 @@ class VoiceActivity(Float32Module):
         angle = 2 * torch.pi * torch.tensor(in_band, dtype=torch.float64)[:, None] * lag / size
         # of the real and symmetric spectrum that an inverse FFT would take
         self.register_buffer("cosines", (angle.cos() * 2).float(), persistent=False)
+        number = torch.arange(len(self.bins))
+        near = (number[:, None] - number).abs() <= self.reach
+        self.register_buffer("near", (near / near.sum(dim=0))[:, self.band].float(), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         if len(waveform) == 0:  # an FFT on the CPU (MKL) refuses an empty batch
@@ -80,11 +83,19 @@ class VoiceActivity(Float32Module):
 
         Shape: [B, N, bins] -> [B, N].
         """
-        envelope = F.avg_pool1d(amplitude, 2 * self.reach + 1, 1, self.reach, count_include_pad=False)
-        white = (amplitude / envelope.clamp(min=torch.finfo(torch.float32).tiny))[..., self.band]
+        white = amplitude[..., self.band] / self._envelope(amplitude).clamp(min=torch.finfo(torch.float32).tiny)
         white = white - white.mean(dim=2, keepdim=True)
         typical = white.square().sum(dim=2).mul(2).sqrt()
         return torch.matmul(white, self.cosines).amax(dim=2) / typical.clamp(min=1e-9 * 2 * self.frame_length)
+
+    def _envelope(self, amplitude: Tensor) -> Tensor:
+        """The mean over the bins within reach of each one in the band.
+
+        Shape: [B, N, bins] -> [B, N, band].
+        """
+        if torch.compiler.is_exporting():  # an exported file would be larger by the matrix
+            return F.avg_pool1d(amplitude, 2 * self.reach + 1, 1, self.reach, count_include_pad=False)[..., self.band]
+        return amplitude @ self.near  # a tenth of the time of the pooling
 
     def _fluctuation_db(self, frames: Tensor) -> Tensor:
         """Standard deviation of the level over the frames that are near the loudest one's.
