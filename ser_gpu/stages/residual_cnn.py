@@ -29,7 +29,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.pool(x)  # before the convolutions, which then do a quarter of their work
         y = F.relu(self.norm1(self.conv1(x)), inplace=True)  # in place: new memory takes longer than the comparison
-        return self.dropout(F.relu(self.norm2(self.conv2(y)) + self.shortcut(x), inplace=True))
+        y = self.norm2(self.conv2(y)).add_(self.shortcut(x))
+        return self.dropout(F.relu(y, inplace=True))
 
 
 class ResidualCnn(nn.Module):
