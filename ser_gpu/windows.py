@@ -98,7 +98,9 @@ def windows_logits(
     Shape: [V, L] each, int16 or floating point -> [N, C] float32.
     """
     together = torch.cat(list(windows))
-    parts = (together if together.is_floating_point() else together / INT16_SCALE).split(_CLIPS_AT_ONCE)
+    parts = (together if together.is_floating_point() else together / INT16_SCALE).split(
+        at_once(model) if tta else _CLIPS_AT_ONCE
+    )
     answers = torch.cat([probabilities(model, part, tta, voice) for part in parts])
     answers = answers.split([len(each) for each in windows])
     mean = torch.stack([each.mean(dim=0) for each in answers])

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ser_gpu.stages.float32 import Float32Module
+from ser_gpu.stages.map_chunks import map_chunks
 
 PERIODICITY = 7.8
 FLUCTUATION_DB = 1.5
@@ -62,6 +63,10 @@ class VoiceActivity(Float32Module):
     def forward(self, waveform: Tensor) -> Tensor:
         if len(waveform) == 0:  # an FFT on the CPU (MKL) refuses an empty batch
             return torch.zeros(0, dtype=torch.bool, device=waveform.device)
+        return map_chunks(self._speaks, waveform)
+
+    def _speaks(self, waveform: Tensor) -> Tensor:
+        """Shape: [B, T] -> [B] bool."""
         frames = F.pad(waveform, (0, max(0, self.frame_length - waveform.shape[1]))).unfold(
             1, self.frame_length, self.hop
         )
