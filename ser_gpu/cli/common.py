@@ -1,12 +1,9 @@
 """What the commands share: data, device, one clear line and an exit code for an error."""
 
-import _thread
 import atexit
 import gc
 import os
-import signal
 import sys
-import threading
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_gpu.audio.error import printable
-from ser_gpu.cli import console
+from ser_gpu.cli import console, interrupts
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
     from ser_gpu.voice import Voice
 
 DONE, SOME_FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
-_AGAIN_SECONDS = 0.01
 
 
 def device(name: str | None) -> "torch.device":
@@ -128,7 +124,7 @@ def run(command: Callable[[], int]) -> int:
             stream.reconfigure(errors="backslashreplace")
     _leave_quickly()
     try:
-        with _no_interrupt_is_lost():
+        with interrupts.handled():
             return command()
     except BrokenPipeError:  # the reader of our output has what it wanted, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -152,36 +148,6 @@ def run(command: Callable[[], int]) -> int:
 def _leave_quickly() -> None:
     """Spare the process a last garbage collection, which walks for a second through torch's half a million objects."""
     atexit.register(gc.freeze)
-
-
-@contextmanager
-def _no_interrupt_is_lost() -> Iterator[None]:
-    """Ctrl-C is a Python exception, and Python drops those of destructors and weak references: send it again, by a
-    thread, since what is raised in the hook itself is dropped too."""
-    dropped = sys.unraisablehook
-
-    def again() -> None:
-        if sys.unraisablehook is hook:  # else the command has ended meanwhile
-            _interrupt_main_thread()
-
-    def hook(found: "sys.UnraisableHookArgs") -> None:
-        if found.exc_type is KeyboardInterrupt:
-            threading.Timer(_AGAIN_SECONDS, again).start()
-        else:
-            dropped(found)
-
-    sys.unraisablehook = hook
-    try:
-        yield
-    finally:
-        sys.unraisablehook = dropped
-
-
-def _interrupt_main_thread() -> None:
-    if hasattr(signal, "pthread_kill"):  # which also ends a wait in the system, such as for standard input
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-    else:
-        _thread.interrupt_main()
 
 
 def _refuse(message: str) -> int:

@@ -1,8 +1,6 @@
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from argparse import ArgumentParser, ArgumentTypeError
 
 import pytest
@@ -56,28 +54,6 @@ def raises(error):
 def test_an_error_is_one_line_and_a_code(error, code, said, capsys):
     assert common.run(raises(error)) == code
     assert capsys.readouterr().err == said
-
-
-class _Interrupted:
-    def __del__(self):
-        signal.raise_signal(signal.SIGINT)
-
-
-def test_ctrl_c_in_a_destructor_is_not_lost(capsys):
-    def command():
-        _Interrupted()
-        time.sleep(20)
-
-    hook, begun = sys.unraisablehook, time.monotonic()
-    assert common.run(command) == common.INTERRUPTED
-    assert time.monotonic() - begun < 10
-    assert capsys.readouterr().err == "interrupted\n"
-    assert sys.unraisablehook is hook
-
-
-def test_ctrl_c_in_a_destructor_at_the_very_end_spares_what_comes_next():
-    assert common.run(lambda: _Interrupted() and common.DONE) == common.DONE
-    time.sleep(5 * common._AGAIN_SECONDS)
 
 
 def test_what_decoders_write_is_hidden_and_what_we_write_is_not():
