@@ -68,6 +68,18 @@ def test_short_speech_is_centred_and_long_speech_loses_both_ends():
     assert trim(long)[0, -1] == trim(long)[0, 0] + 999
 
 
+@torch.no_grad()
+def test_in_evaluation_a_window_is_the_same(trim, voices):
+    """There it is sliced on a CPU, and in training each sample has its index, as on a GPU."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(6, 60_000, generator=generator)
+    start = torch.tensor([0, 59_999, 100, 3, 11_999, 30_000])
+    end = torch.tensor([60_000, 60_000, 48_101, 48_003, 60_000, 30_001])
+    assert torch.equal(trim.train().window(noise, start, end), trim.eval().window(noise, start, end))
+    lengths = torch.arange(9_000, 9_000 + 8 * 611, 611)
+    assert torch.equal(trim.train()(voices, lengths), trim.eval()(voices, lengths))
+
+
 def test_the_input_is_not_changed(trim, voices):
     before = voices.clone()
     trim(voices, torch.full((8,), 10_000))
