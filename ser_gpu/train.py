@@ -4,8 +4,8 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -154,7 +154,7 @@ def _first_training(folder: Path, plan: Plan) -> dict:
 
 def _fit(trainer: Trainer, out: Path) -> None:
     """Train with a progress bar, and write the state after each epoch. The first rank speaks for all."""
-    config, ranks, resume_file = trainer.config, trainer.ranks, _resume_file(out)
+    config, resume_file = trainer.config, _resume_file(out)
     with console.progress("status") as progress:
         total = config.epochs * trainer.steps
         task = progress.add_task("Training", total=total, completed=len(trainer.history) * trainer.steps, status="")
@@ -168,23 +168,35 @@ def _fit(trainer: Trainer, out: Path) -> None:
                 console.err.print(status)
 
         try:
-            trainer.fit(after_epoch, on_step=lambda: progress.advance(task))
-        except KeyboardInterrupt:
-            if not ranks.is_first:
+            with _explained(trainer, out):
+                trainer.fit(after_epoch, on_step=lambda: progress.advance(task))
+        except KeyboardInterrupt:  # outside, since the end of another rank may come first
+            if not trainer.ranks.is_first:
                 raise SystemExit(common.INTERRUPTED) from None
-            how = f"{ranks.command} --resume --out {shlex.quote(str(out))}"
-            console.err.print(f"stopped after epoch {len(trainer.history)}; {how} goes on")
+            console.err.print(f"stopped {_how_it_goes_on(trainer, out)}")
             raise
-        except DivergedError as error:
-            if not ranks.is_first:
-                raise SystemExit(common.WRONG_USE) from None
-            kept = f"{resume_file} holds epoch {len(trainer.history)}, " if resume_file.exists() else ""
-            raise ValueError(f"{error}; {kept}a smaller --lr with another --out may do better") from None
-        except RuntimeError as error:
-            if not ranks.lost(error):
-                raise
-            how = f"{ranks.command} --resume --out {shlex.quote(str(out))}"
-            raise ValueError(f"another rank has ended after epoch {len(trainer.history)}; {how} goes on") from None
+
+
+@contextmanager
+def _explained(trainer: Trainer, out: Path) -> Iterator[None]:
+    """One line, on the first rank, for a training that cannot go on."""
+    try:
+        yield
+    except DivergedError as error:
+        if not trainer.ranks.is_first:
+            raise SystemExit(common.WRONG_USE) from None
+        file = _resume_file(out)
+        kept = f"{file} holds epoch {len(trainer.history)}, " if file.exists() else ""
+        raise ValueError(f"{error}; {kept}a smaller --lr with another --out may do better") from None
+    except RuntimeError as error:
+        if not trainer.ranks.lost(error):
+            raise
+        raise ValueError(f"another rank has ended {_how_it_goes_on(trainer, out)}") from None
+
+
+def _how_it_goes_on(trainer: Trainer, out: Path) -> str:
+    how = f"{trainer.ranks.command} --resume --out {shlex.quote(str(out))}"
+    return f"after epoch {len(trainer.history)}; {how} goes on"
 
 
 def _status(row: dict, epochs: int) -> str:

@@ -11,6 +11,7 @@ import torch
 
 from ser_gpu import train
 from ser_gpu.training.distributed import Ranks
+from ser_gpu.training.loop import Trainer
 from ser_gpu.training.sampler import Batch
 from tests import forks, ranks
 from tests.training.conftest import make_trainer
@@ -135,6 +136,23 @@ def test_an_end_in_the_middle_is_one_line_for_all(how, tiny_ravdess, tmp_path):
         assert printed.count("--resume --out") == 1
     assert len(started) >= 2
     assert not [process for process in started if Path(f"/proc/{process}").exists()]
+
+
+def test_ctrl_c_says_how_to_go_on_where_another_rank_ends_first(tiny_ravdess, tmp_path, monkeypatch, capsys):
+    """The error of the other rank's end is at hand when Python looks at the signal."""
+
+    def connection_closed(*_):
+        raise RuntimeError("Connection closed by peer")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "train_steps", connection_closed)
+    monkeypatch.setattr(Ranks, "lost", interrupted)
+    assert train.main(["--data", str(tiny_ravdess), *SMALL, "--out", str(tmp_path)]) == 130
+    said = capsys.readouterr().err
+    assert said.count("--resume --out") == 1
+    assert said.endswith("\ninterrupted\n")
 
 
 def wait_for(condition, seconds=120):
