@@ -64,7 +64,7 @@ def test_ctrl_c_a_while_later_ends_what_takes_too_long(monkeypatch):
     assert common.run(command) == common.INTERRUPTED
 
 
-@pytest.mark.parametrize("pause", [0.0, 0.005, 0.1, 0.3])
+@pytest.mark.parametrize("pause", [0.0, 0.1])
 def test_ctrl_c_twice_says_how_to_go_on_and_nothing_else(pause, tiny_ravdess, tmp_path):
     options = ["--data", str(tiny_ravdess), "--out", str(tmp_path / "run"), "--device", "cpu", "--epochs", "10000"]
     small = ["--batch-size", "64", "--protocol", "speakers", "--set", "cnn.width=2", "audio.clip_seconds=1"]
