@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import TextIO
 
 from tests import forks
 
@@ -16,15 +17,18 @@ def python(module: str, *arguments: object, ranks: int | None = None) -> list[st
     return [sys.executable, *launch, "-m", module, *map(str, arguments)]
 
 
-def run(count: int, command: list[str], log: Path) -> tuple[list[int], str]:
-    """Exit codes of so many processes with what torchrun gives each, but forked; and what all of them printed."""
+def started(count: int, command: list[str], log: TextIO) -> list[forks.Popen]:
+    """So many processes with what torchrun gives each, but forked; they print to a file."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
     sizes = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
+    own = ({"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count))
+    environments = [{**os.environ, **each, **sizes, **rendezvous} for each in own]
+    return [forks.Popen(command, cwd=ROOT, env=each, stdout=log, stderr=log) for each in environments]
+
+
+def run(count: int, command: list[str], log: Path) -> tuple[list[int], str]:
+    """Exit codes of so many ranks, and what all of them printed."""
     with log.open("a") as file:
-        ranks = []
-        for rank in map(str, range(count)):
-            environment = {**os.environ, "RANK": rank, "LOCAL_RANK": rank} | sizes | rendezvous
-            ranks.append(forks.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file))
-        return [rank.wait(timeout=120) for rank in ranks], log.read_text()
+        return [rank.wait(timeout=120) for rank in started(count, command, file)], log.read_text()
