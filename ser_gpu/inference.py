@@ -18,7 +18,7 @@ from ser_gpu.voice import Voice, require_model
 from ser_gpu.windows import Windows
 
 _READ_AHEAD = 16  # recordings
-_VOICES = 8  # whose networks are kept: a megabyte or three each
+_VOICES = 8  # whose networks are kept, three to six megabytes each
 
 
 def predict(

@@ -31,7 +31,7 @@ _once = _Once()
 
 @contextmanager
 def handled() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt, exactly once.
+    """Let Ctrl-C raise KeyboardInterrupt in a command, once in two seconds.
 
     It may come twice: torchrun passes on to its processes what they have got from the terminal, and people press the
     keys again. The second one would strike where the command says how to go on, or where Python ends, so the handler
@@ -43,6 +43,7 @@ def handled() -> Iterator[None]:
     is_main = threading.current_thread() is threading.main_thread()
     if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _once)
+    _once.raised = -math.inf  # that was another command's
     dropped = sys.unraisablehook
 
     def again() -> None:

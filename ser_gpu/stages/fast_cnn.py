@@ -28,7 +28,8 @@ def fast_copy(cnn: EmotionCnn, voice: Statistics | None = None) -> EmotionCnn:
     where the processor multiplies in it; for evaluation, and for one voice or for nobody in particular.
 
     The stem, up to the first pooling, and the last layer stay in float32: a rounded spectrogram and rounded logits cost
-    most. Networks of other kinds, and other types than float32, are copied as they are.
+    most. Networks of other kinds, and other types than float32, are copied as they are. Tensors that do not differ are
+    those of the network itself, not copies.
     """
     cnn = _sharing(cnn)
     if voice is not None:
@@ -50,9 +51,8 @@ def multiplies_bfloat16() -> bool:
 
 
 def _sharing(module: nn.Module) -> nn.Module:
-    """A copy whose layers can be given other tensors, and have the same ones until then.
-
-    (To copy the tensors and all that a module has besides would take a third of the time of one answer.)
+    """A copy of the modules that has the same tensors, until a layer is given another one. To copy the tensors too, by
+    `copy.deepcopy`, would take a third of the time of one answer.
     """
     copied = copy.copy(module)
     copied._parameters = {

@@ -31,11 +31,10 @@ class TorchAnswers:
     """
 
     def __init__(self, model: "SpeechEmotionModel", voice: Voice | Mapping[str, Voice] | None = None):
-        voices = voice if isinstance(voice, Mapping) else {}
-        for each in voices.values() if voices else [voice]:
+        voices, self.voice = (voice, None) if isinstance(voice, Mapping) else ({}, voice)
+        for each in (self.voice, *voices.values()):
             require_model(each, model)
         self.model = copy.deepcopy(model).eval()  # as it is now: copies of it will share its tensors for a long time
-        self.voice = None if isinstance(voice, Mapping) else voice
         self.usual = fast(self.model, self.voice)
         self.of_speaker = {speaker: fast(self.model, each) for speaker, each in voices.items()}
         self.labels = model.labels

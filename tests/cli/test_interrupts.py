@@ -11,11 +11,6 @@ from ser_gpu.cli import common, interrupts
 from tests import forks
 
 
-@pytest.fixture(autouse=True)
-def _a_while_ago(monkeypatch):
-    monkeypatch.setattr(interrupts._once, "raised", float("-inf"))
-
-
 class _Interrupted:
     def __del__(self):
         signal.raise_signal(signal.SIGINT)
@@ -48,6 +43,11 @@ def test_ctrl_c_while_the_command_ends_is_ignored(capsys):
 
     assert common.run(command) == common.INTERRUPTED
     assert capsys.readouterr() == ("how to go on\n", "interrupted\n")
+
+
+def test_the_next_command_can_be_interrupted_at_once():
+    for _ in range(2):
+        assert common.run(lambda: signal.raise_signal(signal.SIGINT) or common.DONE) == common.INTERRUPTED
 
 
 def test_ctrl_c_a_while_later_ends_what_takes_too_long(monkeypatch):

@@ -93,6 +93,11 @@ def test_each_stretch_has_one_speaker_and_their_voice(small_model, voice, seed, 
         assert {each.speaker for each in inside} <= {segment.speaker}
 
 
+def test_voices_of_nobody_are_no_voice(small_model, loud_is_speech):
+    waveform = speech_like(7.0)
+    assert streamed(small_model, waveform, [], voice={}) == streamed(small_model, waveform, [])
+
+
 def test_voice_of_another_model_is_refused(small_model, voice):
     torch.manual_seed(1)
     other = SpeechEmotionModel(small_model.config).eval()
