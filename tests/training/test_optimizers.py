@@ -1,7 +1,9 @@
 import pytest
+import torch
 from torch import nn
 
 from ser_gpu.training.config import OPTIMIZERS, TrainConfig
+from ser_gpu.training.ema import MovingAverage
 from ser_gpu.training.optimizers import build_optimizers
 from tests.training.conftest import make_trainer
 
@@ -31,3 +33,21 @@ def test_a_network_of_any_kind_has_its_optimizers():
     assert muon.param_groups[0]["params"] == [point.weight]
     (only,) = build_optimizers(nn.Linear(8, 2), TrainConfig())
     assert type(only).__name__ == "AdamW"
+
+
+def test_the_moving_average_warms_up():
+    model = nn.Linear(2, 1, bias=False)
+    average = MovingAverage(model, decay=0.3)
+    with torch.no_grad():
+        for value in (1.0, 2.0, 3.0):
+            model.weight.fill_(value)
+            average.update_parameters(model)
+    # the first is copied; then 2 of 11 are kept, then 3 of 12, both below the decay
+    second = 1 * 2 / 11 + 2 * 9 / 11
+    assert average.module.weight[0, 0].item() == pytest.approx(second * 3 / 12 + 3 * 9 / 12)
+    for _ in range(3):
+        average.update_parameters(model)
+    model.weight.data.fill_(0.0)
+    before = average.module.weight[0, 0].item()
+    average.update_parameters(model)
+    assert average.module.weight[0, 0].item() == pytest.approx(0.3 * before), "from then on the decay"
