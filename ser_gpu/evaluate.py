@@ -5,8 +5,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from ser_gpu import checkpoint
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli import common, console, enrolment_runs
@@ -44,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"{args.checkpoint}: {protocol.name} has no clip in its {part} part; --part names another")
     clips = _known_emotions([clip for clip in found if split.part_of[clip.id] == part], model.labels, part)
     bank = common.read_clips(clips, model.sample_rate, device)
-    answered = answers(model, bank, torch.arange(len(clips), device=device), clips)
+    usable = bank.usable().nonzero().flatten()
+    answered = answers(model, bank, usable, [clips[row] for row in usable.tolist()])
     scores = answered.report(by_speaker=is_new or protocol.speaker_independent)
     result = {
         "checkpoint": Path(args.checkpoint).name,

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 import ser_gpu
@@ -18,6 +20,7 @@ from ser_gpu.training import initial
 from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, TrainConfig
 from ser_gpu.training.loop import Trainer
 from tests import forks
+from tests.conftest import SAMPLE_RATE
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
@@ -120,6 +123,20 @@ def test_own_recordings_become_a_model_that_the_other_commands_use(tiny_ravdess,
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(rows) == 24
     assert all(set(row["probabilities"]) == {"bored", "cheerful"} for row in rows)
+
+
+def test_silent_and_very_short_recordings_are_left_out_and_counted(tiny_ravdess, tmp_path, capsys):
+    data, out = own_recordings(tiny_ravdess, tmp_path / "own"), tmp_path / "run"
+    for name, sound in (("silence", np.zeros(SAMPLE_RATE)), ("blip", np.sin(np.arange(0.03 * SAMPLE_RATE)))):
+        for take in range(10):
+            soundfile.write(data / "bored" / f"{name} {take}.wav", sound, SAMPLE_RATE)
+    assert train.main(command(data, out)) == 0
+    assert "left out: 20 silent or shorter than 50 ms" in capsys.readouterr().err
+    assert not [row for row in read_csv(out / "predictions.csv") if "silence" in row["clip"] or "blip" in row["clip"]]
+    assert evaluate.main([str(out / "last.pth"), "--data", str(data), "--device", "cpu", "--json"]) == 0
+    said = capsys.readouterr()
+    assert "left out: " in said.err
+    assert json.loads(said.out)["clips"] == json.loads((out / "result.json").read_text())["test"]["clips"]
 
 
 def manifest(tiny_ravdess, path, *columns):

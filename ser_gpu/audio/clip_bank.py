@@ -10,6 +10,7 @@ from torch import Tensor
 from ser_gpu.audio.waveform import load
 
 INT16_SCALE = 32_768.0
+SHORTEST_SECONDS = 0.05  # a shorter clip holds no syllable
 
 
 class ClipBank:
@@ -84,6 +85,16 @@ class ClipBank:
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def usable(self) -> Tensor:
+        """Which clips can be trained on and scored: those with a sound, and of 50 ms or more.
+
+        Shape: -> [N] bool.
+        """
+        spans = zip(self.offsets.tolist(), self.lengths.tolist(), strict=True)
+        sounds = [bool(self.samples[start : start + length].any()) for start, length in spans]
+        long_enough = self.lengths >= SHORTEST_SECONDS * self.sample_rate
+        return torch.tensor(sounds, dtype=torch.bool, device=self.lengths.device) & long_enough
 
     def waveform(self, index: int) -> Tensor:
         """One clip. Shape: -> [T] float32."""

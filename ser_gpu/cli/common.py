@@ -265,10 +265,12 @@ def find_clips(
 
 
 def read_clips(clips: "Sequence[Clip]", sample_rate: int, device: "torch.device") -> "ClipBank":
-    """Decode clips with a progress bar and move them to the device."""
-    from ser_gpu.audio.clip_bank import ClipBank
+    """Decode clips with a progress bar, move them to the device, and say how many cannot be used."""
+    from ser_gpu.audio.clip_bank import SHORTEST_SECONDS, ClipBank
 
     with console.progress() as progress, quiet_decoders():
         task = progress.add_task("Reading clips", total=len(clips))
         bank = ClipBank.read([clip.path for clip in clips], sample_rate, lambda: progress.advance(task))
+    if count := len(bank) - int(bank.usable().sum()):
+        console.err.print(f"left out: {count:,} silent or shorter than {1000 * SHORTEST_SECONDS:.0f} ms")
     return bank.to(device)

@@ -17,7 +17,8 @@ class Dataset:
     Args:
         clips: in the order of the bank.
         bank: their waveforms.
-        split: which part each clip is in; clips that it does not name are left out.
+        split: which part each clip is in; clips that it does not name are left out, and so are silent and very short
+            ones.
 
     Attributes:
         labels: names of the emotions that occur, in canonical order.
@@ -36,7 +37,8 @@ class Dataset:
         self.clips = tuple(clips)
         self.bank = bank
         self.split = split
-        part_of = [split.part_of.get(clip.id) for clip in clips]
+        usable = bank.usable().tolist()
+        part_of = [split.part_of.get(clip.id) if ok else None for clip, ok in zip(clips, usable, strict=True)]
         self.labels = ordered(clip.emotion for clip, part in zip(clips, part_of, strict=True) if part)
         index = {label: i for i, label in enumerate(self.labels)}
         self.targets = torch.tensor([index.get(clip.emotion, -1) for clip in clips], device=device)

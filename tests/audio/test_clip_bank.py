@@ -134,3 +134,9 @@ def test_a_bad_clip_is_named_and_the_rest_is_not_waited_for(paths, tmp_path):
     with pytest.raises(AudioError, match=r"bad\.wav: is text, not audio"):
         ClipBank.read([tmp_path / "bad.wav", *paths * 200], SAMPLE_RATE, on_clip=lambda: seen.append(1))
     assert len(seen) < 400
+
+
+def test_silent_and_very_short_clips_are_not_usable():
+    sound = torch.ones(800)
+    bank = ClipBank.from_waveforms([sound, torch.zeros(16_000), sound[:799], sound[:0], sound / 32_768], SAMPLE_RATE)
+    assert bank.usable().tolist() == [True, False, False, False, True]
