@@ -13,6 +13,7 @@ from ser_gpu.audio.samples import checked_rate
 
 PIECE_SECONDS = 60.0
 _LARGEST_SAMPLE = 1e30
+_CANCELLED = 0.1  # a mix with less of its channels' mean power (-10 dB): eight channels of which one speaks keep 1/8
 _SMALLEST_PEAK = 1e-6  # of the largest sample: what float32 leaves of a constant
 
 
@@ -183,15 +184,19 @@ def _in_memory(audio: object, rate: int) -> tuple[str, object, int]:
 
 
 def mix(channels: np.ndarray, name: str) -> np.ndarray:
-    """The mean of the channels.
+    """The mean of the channels, or the loudest of them where they cancel each other (one with its sign turned).
 
     Shape: [C, T] -> [T] float32.
 
     Raises:
         AudioError: samples that are not finite.
     """
-    mono = channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
+        mono = channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float64)
+        if len(channels) > 1:
+            powers = channels.var(axis=1, dtype=np.float64)
+            if mono.var() < _CANCELLED * powers.mean():
+                mono = channels[powers.argmax()]
         mono = mono.astype(np.float32)
     if not np.abs(mono).max() < _LARGEST_SAMPLE:  # written so that NaN is caught too
         raise AudioError.of(name, f"holds samples that are not finite or beyond {_LARGEST_SAMPLE:.0e}")

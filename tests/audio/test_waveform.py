@@ -38,6 +38,16 @@ def test_load_mixes_channels_and_sets_the_level(tmp_path):
     np.testing.assert_allclose(load(tmp_path / "a.wav", SAMPLE_RATE), mixed / np.abs(mixed).max(), atol=1e-6)
 
 
+def test_channels_that_cancel_are_the_louder_one():
+    voice = tone(SAMPLE_RATE)
+    expected = heard(voice, SAMPLE_RATE)
+    for channels in ([voice, -voice], [0.5 * voice, -voice], [voice + 0.1, 0.3 - 0.9 * voice]):
+        found = heard(np.stack(channels), SAMPLE_RATE)
+        assert min((found - expected).abs().max(), (found + expected).abs().max()) < 1e-4, "its sign is not heard"
+    quiet_rest = np.stack([voice, *np.zeros((7, len(voice)), np.float32)])
+    torch.testing.assert_close(heard(quiet_rest, SAMPLE_RATE), expected, atol=1e-6, rtol=0)
+
+
 def test_level_takes_the_offset_out_and_keeps_the_shape():
     wave = torch.from_numpy(tone(SAMPLE_RATE))
     for changed in (wave, 0.01 * wave + 0.2, -3e4 + 1e4 * wave, 1e29 * wave):
