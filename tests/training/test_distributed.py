@@ -41,9 +41,10 @@ def test_two_ranks_have_the_losses_of_one_process_with_the_same_batch(tiny_ravde
     assert alone["moved"] > 1.0
     assert together["same_again"]
     assert together["wrappers"] == 0, "which would end gloo's threads with Python's lock held, and may wait forever"
-    # two halves are added in another order; ten steps make more of it
+    # two halves are added in another order; ten steps make more of it, and how much depends on the processor's kernels:
+    # 1.04e-4 of the way was seen. A step with one half of the gradient is off by more than a hundredth.
     assert together["losses"] == pytest.approx(alone["losses"], abs=1e-5)
-    assert together["moved"] == pytest.approx(alone["moved"], rel=1e-4)
+    assert together["moved"] == pytest.approx(alone["moved"], rel=3e-4)
 
 
 def test_one_rank_is_the_plain_command_bit_for_bit(tiny_ravdess, tmp_path, monkeypatch):
