@@ -159,7 +159,7 @@ class SpeechCuts {
       const cut = half + later.indexOf(Math.min(...later));
       const rest = this.speech.slice(cut);
       this.ended(this.start + cut, found);
-      this.start = this.lastEnd;
+      this.start += cut;
       this.speech = rest;
       this.voiced = rest.filter((value) => value >= on).length;
     }

@@ -162,8 +162,16 @@ class Handler(SimpleHTTPRequestHandler):
 
 
 def server(folder: Path, port: int) -> ThreadingHTTPServer:
-    """A server on this machine alone; port 0 is any that is free."""
-    return ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, directory=str(folder)))
+    """A server on this machine alone; port 0 is any that is free.
+
+    Raises:
+        OSError: the port is not free.
+    """
+    try:
+        return ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, directory=str(folder)))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OSError(f"--port {port}: {reason}; another --port, such as 0, may be free") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -174,6 +182,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page; without --out serve it until Ctrl-C."""
+    if not 0 <= args.port < 2**16:
+        raise ValueError(f"--port must be between 0 and 65535, got {args.port}")
     folder = build(args.out or SITE, args.weights, args.tta)
     if args.out:
         console.err.print(f"written: {folder}; serve it from localhost or https")

@@ -3,8 +3,7 @@ written by one process at a time."""
 
 import csv
 import json
-import os
-import tempfile
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,11 +43,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
+        name = path.parent / f".{path.stem}-{secrets.token_hex(8)}{path.suffix}"
+        name.touch(exist_ok=False)  # with the mode that the process's umask leaves
+        temporary = name
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
         raise OSError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from error
@@ -92,9 +90,3 @@ def write_csv(path: str | Path, rows: Sequence[dict]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,6 +1,8 @@
 """What is written can be read by a program and by a person."""
 
 import json
+import os
+import stat
 
 import pytest
 
@@ -33,3 +35,11 @@ def test_what_json_has_no_word_for_is_refused_and_writes_nothing(tmp_path):
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(tmp_path / "it.json", {"rows": [float("nan")]})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_has_the_mode_of_any_new_one_and_the_umask_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("another thread would make files for everybody"))
+    write_json(tmp_path / "it.json", {})
+    (tmp_path / "other").touch()
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert len(modes) == 1

@@ -100,8 +100,8 @@ def test_no_sampler_waits(corpora, share):
         Clip(f"{i:03}", Path("a.wav"), ("sad", "happy")[i // 3 % 2], str(i // 20), str(i // 20 % corpora))
         for i in range(160)
     ]
-    samples, places = torch.zeros(1_000, dtype=torch.int16), torch.arange(160)
-    bank = ClipBank(samples, places, torch.full((160,), 100), 16_000, longest=100)
+    samples, places = torch.ones(2_000, dtype=torch.int16), torch.arange(160)
+    bank = ClipBank(samples, places, torch.full((160,), 800), 16_000, longest=800)
     dataset = Dataset(clips, bank, Split({clip.id: "train" for clip in clips}))
     drawn = build(dataset, dataset.rows["train"], TrainConfig(grouped_share=share))
     with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.device("cuda"):

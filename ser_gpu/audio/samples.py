@@ -46,7 +46,7 @@ def channels_of(audio: object, name: str) -> np.ndarray:
     Raises:
         AudioError: another shape, no sample, or another type than integers and floating point.
     """
-    array = _array(audio, name)
+    array = array_of(audio, name)
     if array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
         raise AudioError.of(name, f"samples must be integers or floating point, got {array.dtype}")
     if array.ndim not in (1, 2):
@@ -81,7 +81,12 @@ def _float(block: np.ndarray) -> np.ndarray:
         return block.astype(np.float32)
 
 
-def _array(audio: object, name: str) -> np.ndarray:
+def array_of(audio: object, name: str) -> np.ndarray:
+    """Samples of any library as an array of their own type; a list of whole numbers, which has no scale, is refused.
+
+    Raises:
+        AudioError: what cannot be an array.
+    """
     try:
         if "torch" in sys.modules and isinstance(audio, sys.modules["torch"].Tensor):
             return _of_tensor(audio.detach())

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 
 from ser_gpu.version import __version__
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name in ("-V", "--version"):
         print(f"ser-gpu {__version__}")
         return 0
-    print(f"error: no such command: {name!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
+    near = "".join(f"; did you mean {each}?" for each in get_close_matches(name, COMMANDS, n=1))
+    print(f"error: no such command: {name!r}; there are {', '.join(COMMANDS)}{near}", file=sys.stderr)
     return 2
 
 

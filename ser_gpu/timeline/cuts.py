@@ -122,7 +122,7 @@ class SpeechCuts:
             cut = half + min(range(len(self._speech) - half), key=lambda at: self._speech[half + at])
             later = self._speech[cut:]
             yield from self._ended(self._start + cut)
-            self._start, self._speech = self._last_end, later
+            self._start, self._speech = self._start + cut, later
             self._voiced = sum(each >= self.settings.on for each in later)
 
     def _ended(self, end: int) -> Iterator[Stretch]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ser_gpu.audio.error import AudioError
 from ser_gpu.audio.mono import mix, resampled
-from ser_gpu.audio.samples import MOST_CHANNELS, blocks, checked_rate
+from ser_gpu.audio.samples import MOST_CHANNELS, array_of, blocks, checked_rate
 from ser_gpu.audio.silero import SpeechProbability
 from ser_gpu.prediction import Prediction
 from ser_gpu.timeline.answers import Answers
@@ -236,7 +236,7 @@ class _Resampler:
 
 def _mono(samples: object, name: str) -> np.ndarray:
     """Shape: [T] or [T, channels] -> [T] float32."""
-    array = np.asarray(samples.detach().cpu() if hasattr(samples, "detach") else samples)  # of torch, too
+    array = array_of(samples, name)
     if array.ndim == 2 and 1 <= array.shape[1] <= MOST_CHANNELS:
         channels = array.T
     elif array.ndim == 1:

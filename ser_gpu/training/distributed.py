@@ -172,7 +172,8 @@ class Ranks:
 
     def lost(self, error: RuntimeError) -> bool:
         """True where an error says that another rank is gone."""
-        return self.count > 1 and any(word in str(error).lower() for word in _LOST)
+        said = str(error).lower()
+        return self.count > 1 and "out of memory" not in said and any(word in said for word in _LOST)
 
 
 ONE = Ranks()

@@ -121,3 +121,16 @@ def test_the_page(browser, address, tmp_path, monkeypatch):
     taught = Voice.load(tmp_path / "taught.voice")
     assert taught.recordings == 8
     assert model.predict(files["sample"], voice=taught).emotion in model.labels
+
+
+def test_a_port_that_cannot_be_is_one_line(capsys):
+    assert app.main(["--port", "99999"]) == 2
+    assert capsys.readouterr().err == "error: --port must be between 0 and 65535, got 99999\n"
+
+
+def test_a_busy_port_is_named(tmp_path):
+    with (
+        app.server(tmp_path, 0) as first,
+        pytest.raises(OSError, match=f"--port {first.server_port}: .*another --port"),
+    ):
+        app.server(tmp_path, first.server_port)

@@ -33,6 +33,9 @@ def test_an_unknown_command_is_one_line(capsys):
     assert main.main(["trian"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: no such command: 'trian'; there are predict, ")
+    assert line.endswith("; did you mean train?")
+    assert main.main(["xyzzy"]) == 2
+    assert "did you mean" not in capsys.readouterr().err
 
 
 def test_a_library_that_is_not_installed_is_named():

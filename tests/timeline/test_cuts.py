@@ -55,3 +55,23 @@ def test_level_does_not_matter_and_a_click_hides_nothing():
 
 def test_silence_has_no_stretch():
     assert cut(zeros(5 * RATE)) == []
+
+
+def test_a_forced_cut_with_too_little_voice_does_not_go_back():
+    """A second of speech, then a voice that is neither on nor off for long: each stretch stands where it was."""
+    cuts = SpeechCuts(LoudIsSpeech(), 1.0, TimelineSettings())
+    frames = 4 * cuts.most_frames
+    between = (cuts.settings.on + cuts.settings.off) / 2
+    cuts._kept = np.arange(frames * cuts.frame, dtype=np.float32)
+    cuts.samples_seen = frames * cuts.frame
+    found = []
+    for frame in range(frames):
+        loud = frame < 10 or frame > frames - 20
+        found += cuts._next_frame(1.0 if loud else between)
+        cuts._frame += 1
+    found += cuts.close()
+    assert len(found) >= 2
+    for stretch in found:
+        assert stretch.samples[0] == stretch.start, "the right sound at the right time"
+        assert len(stretch.samples) <= (cuts.most_frames + cuts.settings.margin_frames) * cuts.frame
+    assert found[1].start > 2 * cuts.most_frames * cuts.frame

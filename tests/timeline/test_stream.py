@@ -223,3 +223,10 @@ def test_a_timeline_needs_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("10.0 False\n", "")
+
+
+def test_push_takes_what_predict_takes(small_model):
+    stream = small_model.stream()
+    assert stream.push(torch.zeros(800, dtype=torch.bfloat16)) == []
+    with pytest.raises(AudioError, match="a list of whole numbers has no scale"):
+        stream.push([0, 1, 2])

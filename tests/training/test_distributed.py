@@ -185,3 +185,10 @@ def descendants(process):
     except OSError:
         return []
     return [pid for child in map(int, children) for pid in (child, *descendants(child))]
+
+
+def test_memory_that_ends_is_not_taken_for_a_rank_that_has_ended():
+    ranks = Ranks(rank=0, count=2)
+    assert ranks.lost(RuntimeError("NCCL error: remote process exited or there was a network error"))
+    assert not ranks.lost(RuntimeError("NCCL error: unhandled cuda error: out of memory"))
+    assert not Ranks().lost(RuntimeError("connection reset"))
