@@ -43,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     clips = _known_emotions([clip for clip in found if split.part_of[clip.id] == part], model.labels, part)
     bank = common.read_clips(clips, model.sample_rate, device)
     usable = bank.usable().nonzero().flatten()
+    if not len(usable):
+        raise ValueError(f"{args.checkpoint}: every clip of the {part} part is silent or too short to score")
     answered = answers(model, bank, usable, [clips[row] for row in usable.tolist()])
     scores = answered.report(by_speaker=is_new or protocol.speaker_independent)
     result = {

@@ -137,6 +137,10 @@ def test_silent_and_very_short_recordings_are_left_out_and_counted(tiny_ravdess,
     said = capsys.readouterr()
     assert "left out: " in said.err
     assert json.loads(said.out)["clips"] == json.loads((out / "result.json").read_text())["test"]["clips"]
+    for path in data.rglob("take *.wav"):
+        path.unlink()
+    assert evaluate.main([str(out / "last.pth"), "--data", str(data), "--part", "all", "--allow-trained"]) == 2
+    assert "every clip of the all part is silent or too short to score" in capsys.readouterr().err
 
 
 def manifest(tiny_ravdess, path, *columns):
