@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks import baselines, report
 from benchmarks.report import SUBJECTS
-from ser_gpu.cli import common, console
+from ser_gpu.cli import console, options
 from ser_gpu.evaluation import environment
 from ser_gpu.files import write_json
 
@@ -18,11 +18,11 @@ from ser_gpu.files import write_json
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run the benchmarks."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: _benchmark(args))
+    return options.run(lambda: _benchmark(args))
 
 
 def _benchmark(args: argparse.Namespace) -> int:
-    device = common.device(args.device)
+    device = options.device(args.device)
     path = _path(args, device)
     measured = {}
     with console.progress() as progress:
@@ -46,7 +46,7 @@ def _benchmark(args: argparse.Namespace) -> int:
             for key, form in SUBJECTS[name].TABLES.items():
                 console.out.print(report.terminal_table(form, result["tables"][key]))
     console.err.print(f"written: {path}" if path else "nothing written: a quick run, without --out")
-    return common.DONE
+    return options.DONE
 
 
 def _update_pages() -> None:
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="small settings, for a test; writes nothing without --out")
     add(
         "--processes",
-        type=common.positive_int,
+        type=options.positive_int,
         default=os.cpu_count(),
         help="workers of the librosa baselines (default: all %(default)s cores)",
     )

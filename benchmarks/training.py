@@ -21,8 +21,7 @@ from benchmarks.signals import SAMPLE_RATE, recordings
 from benchmarks.tables import TableForm
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.config import AugmentConfig, ModelConfig
-from ser_gpu.corpora.clip import Clip
-from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.corpora.clip import EMOTIONS, Clip
 from ser_gpu.corpora.splits import Split
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.training.config import TrainConfig

@@ -7,7 +7,7 @@ import gradio
 import numpy as np
 
 import ser_gpu
-from ser_gpu.audio.error import AudioError
+from ser_gpu.errors import AudioError
 
 LIMITS = """The model learned from acted speech. On voices that are not acted, or in another language, its answers can
 be much worse. Do not decide anything about a person with it."""

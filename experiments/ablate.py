@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
-from ser_gpu.cli import common, console
+from ser_gpu.cli import console, options
 from ser_gpu.corpora.splits import ALIASES
 from ser_gpu.crossvalidate import Run, add_run_options, all_folds, hold_to_one_setting, train_all
+from ser_gpu.errors import InputError
 from ser_gpu.evaluation import crossvalidation
 from ser_gpu.evaluation.crossvalidation import METRICS
 from ser_gpu.files import write_json
@@ -18,7 +19,7 @@ from ser_gpu.files import write_json
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, train what is missing, and print the table."""
     args, train_arguments = _parser().parse_known_args(arguments)
-    return common.run(lambda: _ablate(args, train_arguments))
+    return options.run(lambda: _ablate(args, train_arguments))
 
 
 def _ablate(args: argparse.Namespace, train_arguments: list[str]) -> int:
@@ -26,7 +27,7 @@ def _ablate(args: argparse.Namespace, train_arguments: list[str]) -> int:
     recipe = next(iter(variants))
     chosen = list(dict.fromkeys([recipe, *(args.only or variants)]))
     if unknown := [name for name in chosen if name not in variants]:
-        raise ValueError(f"no such variant: {', '.join(unknown)}; {args.variants} has {', '.join(variants)}")
+        raise InputError(f"no such variant: {', '.join(unknown)}; {args.variants} has {', '.join(variants)}")
     folder, protocol = Path(args.runs) / "ablation", ALIASES.get(args.protocol, args.protocol)
     folds = args.folds if args.folds is not None else all_folds(protocol, train_arguments)
     for name in chosen:
@@ -49,7 +50,7 @@ def _ablate(args: argparse.Namespace, train_arguments: list[str]) -> int:
     else:
         show(table)
         console.err.print(f"written: {path}")
-    return common.SOME_FAILED if failed else common.DONE
+    return options.SOME_FAILED if failed else options.DONE
 
 
 def read_variants(path: Path) -> dict[str, list[str]]:
@@ -61,9 +62,9 @@ def read_variants(path: Path) -> dict[str, list[str]]:
     try:
         variants = tomllib.loads(path.read_text(encoding="utf-8"))["variants"]
     except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
-        raise ValueError(f"{path}: no table of variants ({error})") from None
+        raise InputError(f"{path}: no table of variants ({error})") from None
     if not variants or any(not isinstance(settings, list) for settings in variants.values()):
-        raise ValueError(f'{path}: each variant must be a list of settings, such as ["cnn.width=48"]')
+        raise InputError(f'{path}: each variant must be a list of settings, such as ["cnn.width=48"]')
     return variants
 
 
@@ -82,7 +83,7 @@ def compare(protocol: str, variants: dict[str, list[str]], results: dict[str, Se
     """
     recipe = next(iter(variants))
     if not results[recipe]:
-        raise ValueError(f"no training of {recipe!r} came to its end, so there is nothing to compare with")
+        raise InputError(f"no training of {recipe!r} came to its end, so there is nothing to compare with")
     reference = {_place(result): result["validation"]["uar"] for result in results[recipe]}
     first = results[recipe][0]
     return {

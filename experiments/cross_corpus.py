@@ -14,9 +14,10 @@ from experiments import study
 from ser_gpu import checkpoint, corpora
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.checkpoint import Provenance
-from ser_gpu.cli import common, console
+from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Protocol
+from ser_gpu.errors import InputError
 from ser_gpu.evaluation import enrolment, environment, metrics
 from ser_gpu.model import SpeechEmotionModel
 
@@ -26,26 +27,26 @@ COUNT = 8
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, score, and print the table."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: _measure(args))
+    return options.run(lambda: _measure(args))
 
 
 def _measure(args: argparse.Namespace) -> int:
-    device = common.device(args.device)
-    several = common.corpora_of(args.corpora)
+    device = options.device(args.device)
+    several = options.corpora_of(args.corpora)
     if not several:
-        raise ValueError("--corpora names the corpora")
-    found = common.find_clips(None, None, several)
+        raise InputError("--corpora names the corpora")
+    found = options.find_clips(None, None, several)
     rows = []
     for path in args.checkpoints:
         model, provenance = checkpoint.load(path, device)
         for name, clips in held_out(provenance, found):
             known = [clip for clip in clips if clip.emotion in model.labels]
-            bank = common.read_clips(known, model.sample_rate, device)
+            bank = options.read_clips(known, model.sample_rate, device)
             content = answers(model, bank, known, args.draws)
             rows.append(scores(content, _trained_on(provenance, name), name) | {"seed": provenance.seed})
     result = {"draws": args.draws, "environment": environment.describe(device), "rows": rows}
     study.publish(args, result, show)
-    return common.DONE
+    return options.DONE
 
 
 def held_out(provenance: Provenance, found: Sequence[Clip]) -> Iterator[tuple[str, list[Clip]]]:
@@ -60,7 +61,7 @@ def held_out(provenance: Provenance, found: Sequence[Clip]) -> Iterator[tuple[st
         own = [clip for clip in found if clip.corpus in trained]
         split = protocol.split(own)
         if split.manifest_hash != provenance.manifest_hash:
-            raise ValueError("a checkpoint was trained on other clips than these corpora have")
+            raise InputError("a checkpoint was trained on other clips than these corpora have")
         trained -= {clip.corpus for clip in own if split.part_of[clip.id] == "test"}
     for name in sorted({clip.corpus for clip in found} - trained):
         yield name, [clip for clip in found if clip.corpus == name]
@@ -125,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m experiments.cross_corpus", description=__doc__.splitlines()[0])
     parser.add_argument("checkpoints", nargs="+", help=".pth files of ser-gpu train")
     parser.add_argument("--corpora", nargs="+", metavar="NAME[=DIR]", help="all that are trained on and tested on")
-    parser.add_argument("--draws", type=common.positive_int, default=3, help="of the clips (default: %(default)s)")
+    parser.add_argument("--draws", type=options.positive_int, default=3, help="of the clips (default: %(default)s)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     study.add_output_options(parser, "cross-corpus")
     return parser

@@ -10,7 +10,7 @@ import torch
 import ser_gpu
 from experiments import figures
 from ser_gpu.audio.waveform import load
-from ser_gpu.cli import common, console
+from ser_gpu.cli import console, options
 from ser_gpu.evaluation.figures import save
 from ser_gpu.stages.mel import normalised
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, run the stages one by one, and draw them."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: _draw(args))
+    return options.run(lambda: _draw(args))
 
 
 @torch.inference_mode()
@@ -44,7 +44,7 @@ def _draw(args: argparse.Namespace) -> int:
     )
     save(figure, args.out, dpi=110)
     console.err.print(f"written: {args.out}")
-    return common.DONE
+    return options.DONE
 
 
 def _parser() -> argparse.ArgumentParser:

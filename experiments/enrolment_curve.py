@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from experiments.figures.style import BLUE, GREEN, GREY, ORANGE
 from experiments.page_tables import read
 from experiments.study import RESULTS
-from ser_gpu.cli import common, console
+from ser_gpu.cli import console, options
+from ser_gpu.errors import InputError
 from ser_gpu.evaluation import figures
 
 KINDS = {
@@ -26,16 +27,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("table", help="that ser-gpu crossvalidate --enrol wrote")
     parser.add_argument("--out", default=str(RESULTS / "enrolment.png"), help="(default: %(default)s)")
     args = parser.parse_args(arguments)
-    return common.run(lambda: _draw(Path(args.table), args.out))
+    return options.run(lambda: _draw(Path(args.table), args.out))
 
 
 def _draw(table: Path, out: str) -> int:
     found = read(table).get("enrolment", {})
     if not found:
-        raise ValueError(f"{table}: holds no scores with enrolled clips")
+        raise InputError(f"{table}: holds no scores with enrolled clips")
     figures.save(figure(found.get("seeds together") or found["all answers"]), out, dpi=120)
     console.err.print(f"written: {out}")
-    return common.DONE
+    return options.DONE
 
 
 def figure(rows: Sequence[dict]) -> Figure:

@@ -15,7 +15,7 @@ import torch
 
 from experiments import sounds, study
 from ser_gpu.audio.clip_bank import ClipBank
-from ser_gpu.cli import common, console
+from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.evaluation import environment, metrics
 from ser_gpu.evaluation.enrolment import SpeakerClips, chosen, speakers
@@ -113,15 +113,15 @@ class Voices:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, enrol, score, and print the table."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: _measure(args))
+    return options.run(lambda: _measure(args))
 
 
 def _measure(args: argparse.Namespace) -> int:
-    device = common.device(args.device)
+    device = options.device(args.device)
     trained = []
     for path in args.checkpoints:
         model, provenance, clips = study.load(path, args, device)
-        bank = common.read_clips(clips, model.sample_rate, device)
+        bank = options.read_clips(clips, model.sample_rate, device)
         trained.append((provenance, Voices.of(model, bank, clips)))
     with console.progress() as progress:
         found = [row(case, [voices for _, voices in trained], args.draws) for case in progress.track(CASES)]
@@ -135,7 +135,7 @@ def _measure(args: argparse.Namespace) -> int:
         "rows": [each for each in found if each is not None],
     }
     study.publish(args, result, show)
-    return common.DONE
+    return options.DONE
 
 
 def row(case: Case, trained: Sequence[Voices], draws: int) -> dict | None:

@@ -13,7 +13,8 @@ import torch
 
 from experiments import study
 from ser_gpu import checkpoint
-from ser_gpu.cli import common, console, enrolment_runs
+from ser_gpu.cli import console, enrolment_runs, options
+from ser_gpu.errors import InputError
 from ser_gpu.evaluation import enrolment, environment
 
 SETTINGS = (("none", 0), ("unlabelled", 8), ("labelled", 8), ("neutral", 4), ("all", 0))
@@ -22,11 +23,11 @@ SETTINGS = (("none", 0), ("unlabelled", 8), ("labelled", 8), ("neutral", 4), ("a
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, average, score, and print the table."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: _measure(args))
+    return options.run(lambda: _measure(args))
 
 
 def _measure(args: argparse.Namespace) -> int:
-    gender_of = {clip.speaker: clip.gender for clip in common.find_clips(args.data, args.corpus)}
+    gender_of = {clip.speaker: clip.gender for clip in options.find_clips(args.data, args.corpus)}
     trainings = {folder: of_folds(Path(folder)) for folder in args.folders}
     groups = [[folder] for folder in args.folders] + ([args.folders] if len(args.folders) > 1 else [])
     rows = [
@@ -35,7 +36,7 @@ def _measure(args: argparse.Namespace) -> int:
     ]
     result = {"environment": environment.describe(torch.device("cpu")), "rows": rows}
     study.publish(args, result, show)
-    return common.DONE
+    return options.DONE
 
 
 def of_folds(folder: Path) -> dict[str, list[dict]]:
@@ -48,7 +49,7 @@ def of_folds(folder: Path) -> dict[str, list[dict]]:
     for path in sorted(folder.glob(f"fold*-seed*/{enrolment_runs.FILE}")):
         found.setdefault(path.parent.name.split("-")[0], []).append(checkpoint.read(path)["answers"])
     if not found:
-        raise ValueError(f"{folder}: holds no training that was scored with --enrol")
+        raise InputError(f"{folder}: holds no training that was scored with --enrol")
     return found
 
 
@@ -60,7 +61,7 @@ def scores(recipes: Sequence[Mapping[str, list[dict]]], gender_of: Mapping[str |
     """
     folds = recipes[0].keys()
     if any(recipe.keys() != folds for recipe in recipes):
-        raise ValueError("cross-validations with other folds")
+        raise InputError("cross-validations with other folds")
     together = [enrolment.together([each for recipe in recipes for each in recipe[fold]]) for fold in folds]
     men, women = (
         enrolment.table([part for each in together for part in _of_speakers(each, gender_of, gender)])
@@ -99,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m experiments.enrolment_together", description=__doc__.splitlines()[0]
     )
     parser.add_argument("folders", nargs="+", metavar="FOLDER", help="of ser-gpu crossvalidate --enrol")
-    common.add_data_options(parser)
+    options.add_data_options(parser)
     study.add_output_options(parser, "enrolment-together")
     return parser
 

@@ -14,7 +14,7 @@ from statistics import fmean
 from experiments import study
 from experiments.shrinkage import scored
 from ser_gpu import enrolment
-from ser_gpu.cli import common, console
+from ser_gpu.cli import console, options
 from ser_gpu.evaluation import environment
 from ser_gpu.evaluation.enrolment import SpeakerClips, speakers
 
@@ -26,11 +26,11 @@ SCORES = ("uar", "log_loss")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, enrol, score, and print the table."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: _measure(args))
+    return options.run(lambda: _measure(args))
 
 
 def _measure(args: argparse.Namespace) -> int:
-    device = common.device(args.device)
+    device = options.device(args.device)
     scores: dict[tuple[float | None, int], list[dict]] = {}
     for path in args.checkpoints:
         model, clips, bank = study.load_validation(path, args, device)
@@ -46,7 +46,7 @@ def _measure(args: argparse.Namespace) -> int:
     ]
     result = {"trainings": len(args.checkpoints), "draws": args.draws, "environment": environment.describe(device)}
     study.publish(args, result | {"rows": rows}, show)
-    return common.DONE
+    return options.DONE
 
 
 @contextmanager

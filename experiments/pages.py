@@ -13,7 +13,8 @@ from pathlib import Path
 
 from benchmarks import report as benchmarks
 from experiments import enrolment_tables, page_tables, timeline_tables
-from ser_gpu.cli import common
+from ser_gpu.cli import options
+from ser_gpu.errors import InputError
 from ser_gpu.files import replacing
 from tests.long import report as long_checks
 
@@ -71,12 +72,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and write the pages."""
     parser = argparse.ArgumentParser(prog="python -m experiments.pages", description=__doc__.splitlines()[0])
     parser.parse_args(arguments)
-    return common.run(_write)
+    return options.run(_write)
 
 
 def _write() -> int:
     write()
-    return common.DONE
+    return options.DONE
 
 
 def write() -> None:
@@ -95,7 +96,7 @@ def updated(page: Path) -> str:
 
     def replaced(found: re.Match) -> str:
         if found["name"] not in TABLES:
-            raise ValueError(f"{page}: no such table: {found['name']}; there are {', '.join(TABLES)}")
+            raise InputError(f"{page}: no such table: {found['name']}; there are {', '.join(TABLES)}")
         return f"{found['begin']}\n{TABLES[found['name']]().strip()}\n\n{found['end']}"
 
     return _MARKED.sub(replaced, page.read_text(encoding="utf-8"))

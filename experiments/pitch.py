@@ -13,7 +13,8 @@ import numpy as np
 
 from experiments.study import RESULTS
 from ser_gpu.audio.waveform import load
-from ser_gpu.cli import common, console
+from ser_gpu.cli import console, options
+from ser_gpu.errors import InputError
 from ser_gpu.files import write_csv
 
 LOWEST_HZ, HIGHEST_HZ = 60.0, 600.0
@@ -23,17 +24,17 @@ _RATE = 16_000
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and track."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: _track_all(args))
+    return options.run(lambda: _track_all(args))
 
 
 def _track_all(args: argparse.Namespace) -> int:
-    clips = common.find_clips(args.data, args.corpus)
+    clips = options.find_clips(args.data, args.corpus)
     with console.progress() as progress, ProcessPoolExecutor(os.cpu_count()) as pool:
         tracked = progress.track(pool.map(track, [clip.path for clip in clips]), total=len(clips), description="Pitch")
         rows = [{"clip": clip.id, **found} for clip, found in zip(clips, tracked, strict=True)]
     write_csv(Path(args.out), rows)
     console.err.print(f"written: {args.out}")
-    return common.DONE
+    return options.DONE
 
 
 def track(path: Path) -> dict[str, str]:
@@ -74,7 +75,7 @@ def read(path: str | Path) -> dict[str, Pitch]:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{path}: no pitch table; python -m experiments.pitch writes it")
+        raise InputError(f"{path}: no pitch table; python -m experiments.pitch writes it")
     with path.open(newline="", encoding="utf-8") as file:
         return {
             row["clip"]: Pitch(float(row["median_hz"]), float(row.get("spread_semitones") or "nan"))
@@ -95,7 +96,7 @@ def in_semitones(found: Mapping[str, Pitch], ids: Sequence[str]) -> tuple[np.nda
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m experiments.pitch", description=__doc__.splitlines()[0])
-    common.add_data_options(parser)
+    options.add_data_options(parser)
     parser.add_argument("--out", default=str(RESULTS / "pitch.csv"), help="(default: %(default)s)")
     return parser
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from experiments import figures, pitch, study
 from experiments.pitch import Pitch
-from ser_gpu.cli import common, console
+from ser_gpu.cli import console, options
+from ser_gpu.errors import InputError
 from ser_gpu.evaluation import metrics, predictions
 
 PERMUTATIONS = 10_000
@@ -43,7 +44,7 @@ class Answers:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, compare, and print the tables."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: _compare(args))
+    return options.run(lambda: _compare(args))
 
 
 def _compare(args: argparse.Namespace) -> int:
@@ -58,7 +59,7 @@ def _compare(args: argparse.Namespace) -> int:
         "listeners": LISTENERS,
     }
     study.publish(args, result, show, figures.pitch_bias(result))
-    return common.DONE
+    return options.DONE
 
 
 def read(path: Path, pitches: Mapping[str, Pitch]) -> Answers:
@@ -71,7 +72,7 @@ def read(path: Path, pitches: Mapping[str, Pitch]) -> Answers:
     found = predictions.read(path)
     genders = np.array([clip.gender or "" for clip in found.clips])
     if unknown := set(genders.tolist()) - set(GENDERS):
-        raise ValueError(f"{path}: the gender of every speaker must be male or female, got {min(unknown)!r}")
+        raise InputError(f"{path}: the gender of every speaker must be male or female, got {min(unknown)!r}")
     return Answers(
         labels=found.truth,
         predicted=found.predicted,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from experiments import figures, study
 from ser_gpu.audio.clip_bank import ClipBank
-from ser_gpu.cli import common, console
+from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.evaluation import metrics
 from ser_gpu.model import SpeechEmotionModel
@@ -26,13 +26,13 @@ _BATCH = 32
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, shift, score, and print the table."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: _measure(args))
+    return options.run(lambda: _measure(args))
 
 
 def _measure(args: argparse.Namespace) -> int:
-    device = common.device(args.device)
+    device = options.device(args.device)
     model, provenance, clips = study.load(args.checkpoint, args, device)
-    bank = common.read_clips(clips, model.sample_rate, device)
+    bank = options.read_clips(clips, model.sample_rate, device)
     result = {
         **study.header(args.checkpoint, provenance, clips, device),
         "emotions": list(model.labels),
@@ -40,7 +40,7 @@ def _measure(args: argparse.Namespace) -> int:
     }
     figure = figures.pitch_counterfactual(result["shifts"], model.labels)
     study.publish(args, result, show, figure)
-    return common.DONE
+    return options.DONE
 
 
 def row(model: SpeechEmotionModel, bank: ClipBank, clips: Sequence[Clip], semitones: float) -> dict:
@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("checkpoint", help="a .pth file that ser_gpu.train wrote")
-    common.add_data_options(parser)
+    options.add_data_options(parser)
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     study.add_output_options(parser, "pitch-counterfactual")
     return parser

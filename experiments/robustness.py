@@ -14,22 +14,23 @@ import torch
 
 from experiments import figures, study
 from experiments.sounds import CONDITIONS, Condition
-from ser_gpu.cli import common, console
+from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
+from ser_gpu.errors import NoSpeechError
 from ser_gpu.evaluation import metrics
 from ser_gpu.inference import predict_many
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.prediction import NoSpeechError, Prediction
+from ser_gpu.prediction import Prediction
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, score every checkpoint under every condition, and print the table."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: _measure(args))
+    return options.run(lambda: _measure(args))
 
 
 def _measure(args: argparse.Namespace) -> int:
-    device = common.device(args.device)
+    device = options.device(args.device)
     models, classes = [], 0
     for path in args.checkpoints:
         model, provenance, clips = study.load(path, args, device)
@@ -38,7 +39,7 @@ def _measure(args: argparse.Namespace) -> int:
         models.append({"name": Path(path).stem, **header, "conditions": scores(model, clips, args.seed)})
     result = {"seed": args.seed, "models": models}
     study.publish(args, result, show, figures.robustness(models, classes))
-    return common.DONE
+    return options.DONE
 
 
 def scores(model: SpeechEmotionModel, clips: Sequence[Clip], seed: int) -> dict[str, dict]:
@@ -88,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m experiments.robustness", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("checkpoints", nargs="+", metavar="CHECKPOINT", help="models to compare, such as before and after a training")
-    common.add_data_options(parser)
+    options.add_data_options(parser)
     add("--seed", type=int, default=0, help="of noise and rooms (default: %(default)s)")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     study.add_output_options(parser, "robustness")

@@ -15,7 +15,8 @@ import torch
 
 from experiments.page_tables import weights_file
 from ser_gpu import checkpoint
-from ser_gpu.cli import common, console
+from ser_gpu.cli import console, options
+from ser_gpu.errors import InputError
 from ser_gpu.files import replacing, write_json
 
 _COPIED = {"metrics.csv": "metrics.csv", "curves.png": "curves.png"}
@@ -27,12 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run", help="the folder that ser-gpu train wrote")
     parser.add_argument("name", help="of the file in weights/, without suffix")
     args = parser.parse_args(arguments)
-    return common.run(lambda: _ship(Path(args.run), args.name))
+    return options.run(lambda: _ship(Path(args.run), args.name))
 
 
 def _ship(run: Path, name: str) -> int:
     if not (run / "result.json").is_file():
-        raise ValueError(f"{run}: holds no finished training")
+        raise InputError(f"{run}: holds no finished training")
     content = checkpoint.read(run / "last.pth")
     content["state_dict"] = {key: stored(value) for key, value in content["state_dict"].items()}
     path = weights_file(f"{name}.pth")
@@ -44,7 +45,7 @@ def _ship(run: Path, name: str) -> int:
             shutil.copy(run / source, temporary)
     _sum()
     console.err.print(f"written: {path}")
-    return common.DONE
+    return options.DONE
 
 
 def stored(value: torch.Tensor) -> torch.Tensor:
@@ -57,7 +58,7 @@ def stored(value: torch.Tensor) -> torch.Tensor:
         return value
     half = value.half()
     if not half.isfinite().all():
-        raise ValueError("a kernel is beyond the range of float16")
+        raise InputError("a kernel is beyond the range of float16")
     return half
 
 

@@ -15,7 +15,7 @@ import torch
 
 from experiments import study
 from ser_gpu import enrolment
-from ser_gpu.cli import common, console
+from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.evaluation import environment, metrics
 from ser_gpu.evaluation.enrolment import SpeakerClips, chosen, speakers
@@ -28,11 +28,11 @@ SCORES = ("uar", "log_loss", "sharpness")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, enrol, score, and print the table."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: _measure(args))
+    return options.run(lambda: _measure(args))
 
 
 def _measure(args: argparse.Namespace) -> int:
-    device = common.device(args.device)
+    device = options.device(args.device)
     scores: dict[tuple[float, int], list[dict]] = {}
     for path in args.checkpoints:
         model, clips, bank = study.load_validation(path, args, device)
@@ -50,7 +50,7 @@ def _measure(args: argparse.Namespace) -> int:
     ]
     result = {"trainings": len(args.checkpoints), "draws": args.draws, "environment": environment.describe(device)}
     study.publish(args, result | {"rows": rows}, show)
-    return common.DONE
+    return options.DONE
 
 
 @contextmanager

@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from ser_gpu import checkpoint
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.checkpoint import Provenance
-from ser_gpu.cli import common, console
+from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Protocol
+from ser_gpu.errors import InputError
 from ser_gpu.evaluation import environment, figures
 from ser_gpu.files import write_json
 from ser_gpu.model import SpeechEmotionModel
@@ -29,10 +30,10 @@ def load(
         ValueError: the clips found are not those of its training, so its test part is not known.
     """
     model, provenance = checkpoint.load(path, device)
-    found = common.find_clips(args.data, args.corpus)
+    found = options.find_clips(args.data, args.corpus)
     split = Protocol.from_dict(provenance.protocol).split(found)
     if split.manifest_hash != provenance.manifest_hash:
-        raise ValueError(f"{path}: was trained on another set of clips than the {len(found):,} found")
+        raise InputError(f"{path}: was trained on another set of clips than the {len(found):,} found")
     return model, provenance, [clip for clip in found if split.part_of[clip.id] == "test"]
 
 
@@ -45,14 +46,14 @@ def load_validation(
         ValueError: the clips found are not those of its training, or its protocol validates nothing.
     """
     model, provenance = checkpoint.load(path, device)
-    found = common.find_clips(args.data, args.corpus)
+    found = options.find_clips(args.data, args.corpus)
     split = Protocol.from_dict(provenance.protocol).split(found)
     if split.manifest_hash != provenance.manifest_hash:
-        raise ValueError(f"{path}: was trained on other clips than these {len(found):,}")
+        raise InputError(f"{path}: was trained on other clips than these {len(found):,}")
     clips = [clip for clip in found if split.part_of[clip.id] == "validation"]
     if not clips:
-        raise ValueError(f"{path}: its protocol has no validation clips")
-    return model, clips, common.read_clips(clips, model.sample_rate, device)
+        raise InputError(f"{path}: its protocol has no validation clips")
+    return model, clips, options.read_clips(clips, model.sample_rate, device)
 
 
 def add_output_options(parser: argparse.ArgumentParser, name: str) -> None:
@@ -72,8 +73,8 @@ def enrolment_parser(name: str, description: str, checkpoints: str, draws: int) 
     """
     parser = argparse.ArgumentParser(prog=f"python -m experiments.{name}", description=description)
     parser.add_argument("checkpoints", nargs="+", help=checkpoints)
-    common.add_data_options(parser)
-    parser.add_argument("--draws", type=common.positive_int, default=draws, help="of the clips (default: %(default)s)")
+    options.add_data_options(parser)
+    parser.add_argument("--draws", type=options.positive_int, default=draws, help="of the clips (default: %(default)s)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     add_output_options(parser, name.replace("_", "-"))
     return parser

@@ -23,7 +23,7 @@ from experiments import study
 from experiments.sounds import in_noise, telephone
 from ser_gpu import checkpoint
 from ser_gpu.audio.waveform import load
-from ser_gpu.cli import common, console
+from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.evaluation import figures
@@ -95,12 +95,12 @@ SETTINGS: dict[str, Setting] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, measure, and print the table."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: _fit(args) if args.fit else _measure(args))
+    return options.run(lambda: _fit(args) if args.fit else _measure(args))
 
 
 def _measure(args: argparse.Namespace) -> int:
     torch.set_num_threads(1)
-    device = common.device(args.device)
+    device = options.device(args.device)
     model, provenance, clips = study.load(args.checkpoint, args, device)
     chosen = drawn(clips, args.clips, args.seed)
     sounds = sounds_of(model, chosen)
@@ -114,7 +114,7 @@ def _measure(args: argparse.Namespace) -> int:
             progress.advance(task)
     study.publish(args, result, show, _figure(result))
     figures.save(_example(model, chosen, sounds, args.seed), f"{args.out}-example.png", dpi=110)
-    return common.DONE
+    return options.DONE
 
 
 def _example(model: SpeechEmotionModel, clips: Sequence[Clip], sounds: Sequence[Tensor], seed: int) -> Figure:
@@ -286,8 +286,8 @@ def _order(clips: Sequence[Clip], two_voices: bool, generator: torch.Generator) 
 def _fit(args: argparse.Namespace) -> int:
     """The smoothing and the cuts on validation clips."""
     torch.set_num_threads(1)
-    model, provenance = checkpoint.load(args.checkpoint, common.device(args.device))
-    clips = common.find_clips(args.data, args.corpus)
+    model, provenance = checkpoint.load(args.checkpoint, options.device(args.device))
+    clips = options.find_clips(args.data, args.corpus)
     part_of = Protocol.from_dict(provenance.protocol).split(clips).part_of
     chosen = drawn([clip for clip in clips if part_of[clip.id] == "validation"], args.clips, args.seed)
     sounds = sounds_of(model, chosen)
@@ -309,7 +309,7 @@ def _fit(args: argparse.Namespace) -> int:
         ]
         shown.add_row(*map(str, values), *(f"{np.mean([row[name] for row in rows]):.3f}" for name in SCORES))
     console.out.print(shown)
-    return common.DONE
+    return options.DONE
 
 
 def show(result: dict) -> None:
@@ -341,8 +341,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m experiments.timeline", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="whose test clips are joined")
-    common.add_data_options(parser)
-    add("--clips", type=common.positive_int, default=144, help="to join (default: %(default)s)")
+    options.add_data_options(parser)
+    add("--clips", type=options.positive_int, default=144, help="to join (default: %(default)s)")
     add("--seed", type=int, default=0, help="of the draw, the order and the noise (default: %(default)s)")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     add("--fit", action="store_true", help="compare settings on validation clips instead")

@@ -17,7 +17,7 @@ from torch import Tensor
 from experiments import study
 from experiments.timeline import RATE, SETTINGS, Part, drawn, joined, scores, sounds_of
 from ser_gpu import adapt
-from ser_gpu.cli import common, console
+from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.timeline.own_voice import own_voice
@@ -31,12 +31,12 @@ ROWS = ("nobody in particular", "voice of other clips", "own voice")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, measure, and print the table."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: _measure(args))
+    return options.run(lambda: _measure(args))
 
 
 def _measure(args: argparse.Namespace) -> int:
     torch.set_num_threads(1)
-    device = common.device(args.device)
+    device = options.device(args.device)
     model, provenance, clips = study.load(args.checkpoint, args, device)
     speakers = sorted({clip.speaker for clip in clips})[: args.speakers]
     result = {**study.header(args.checkpoint, provenance, clips, device), "seed": args.seed, "enrolled": args.enrolled}
@@ -53,7 +53,7 @@ def _measure(args: argparse.Namespace) -> int:
         ]
     result["recordings"] = {name: _mean(rows) for name, rows in found.items() if rows}
     study.publish(args, result, show, _figure(result))
-    return common.DONE
+    return options.DONE
 
 
 def _of_speaker(model: SpeechEmotionModel, clips: Sequence[Clip], args: argparse.Namespace) -> dict[str, dict]:
@@ -122,10 +122,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m experiments.timeline_voices", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="whose test speakers are heard; they are new to it")
-    common.add_data_options(parser)
-    add("--clips", type=common.positive_int, default=40, help="in a recording (default: %(default)s)")
-    add("--enrolled", type=common.positive_int, default=16, help="other clips of the voice (default: %(default)s)")
-    add("--speakers", type=common.positive_int, default=100, help="at most (default: all)")
+    options.add_data_options(parser)
+    add("--clips", type=options.positive_int, default=40, help="in a recording (default: %(default)s)")
+    add("--enrolled", type=options.positive_int, default=16, help="other clips of the voice (default: %(default)s)")
+    add("--speakers", type=options.positive_int, default=100, help="at most (default: all)")
     add("--seed", type=int, default=0, help="of the draw, the order and the noise (default: %(default)s)")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     study.add_output_options(parser, "timeline-voices")

@@ -11,7 +11,7 @@ from statistics import fmean
 import numpy as np
 
 from experiments import study
-from ser_gpu.cli import common, console
+from ser_gpu.cli import console, options
 from ser_gpu.config import TtaConfig
 from ser_gpu.evaluation import enrolment, environment, metrics
 from ser_gpu.stages.tta import TestTimeAugmentation
@@ -27,11 +27,11 @@ COUNT = 8
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, answer, score, and print the table."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: _measure(args))
+    return options.run(lambda: _measure(args))
 
 
 def _measure(args: argparse.Namespace) -> int:
-    device = common.device(args.device)
+    device = options.device(args.device)
     contents: dict[str, list[dict]] = {name: [] for name in COPIES}
     for path in args.checkpoints:
         model, clips, bank = study.load_validation(path, args, device)
@@ -45,7 +45,7 @@ def _measure(args: argparse.Namespace) -> int:
     header = {"trainings": len(args.checkpoints), "draws": args.draws, "clips": args.count}
     result = header | {"environment": environment.describe(device), "rows": rows}
     study.publish(args, result, show)
-    return common.DONE
+    return options.DONE
 
 
 def scores(contents: Sequence[dict], kind: str) -> dict[str, float]:
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         "tta_copies", __doc__.splitlines()[0], "of ser-gpu crossvalidate --protocol search --no-test", draws=2
     )
     parser.add_argument(
-        "--count", type=common.positive_int, default=COUNT, help="enrolled clips (default: %(default)s)"
+        "--count", type=options.positive_int, default=COUNT, help="enrolled clips (default: %(default)s)"
     )
     return parser
 

@@ -26,7 +26,7 @@ from ser_gpu import checkpoint
 from ser_gpu.audio import silero
 from ser_gpu.audio.silero import SpeechProbability
 from ser_gpu.audio.waveform import level, load, resample
-from ser_gpu.cli import common, console
+from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.stages.vad import VoiceActivity
@@ -52,12 +52,12 @@ CONDITIONS: dict[str, Condition] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, measure, and print the table."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: _measure(args))
+    return options.run(lambda: _measure(args))
 
 
 def _measure(args: argparse.Namespace) -> int:
     torch.set_num_threads(1)
-    clips = common.find_clips(args.data, args.corpus)
+    clips = options.find_clips(args.data, args.corpus)
     part_of = Protocol("stratified").split(clips).part_of
     training = [clip for clip in clips if part_of[clip.id] == "train"]
     generator = torch.Generator().manual_seed(args.seed)
@@ -88,7 +88,7 @@ def _measure(args: argparse.Namespace) -> int:
         "milliseconds_first_clip": cold,
     }
     study.publish(args, result, show, _figure(result))
-    return common.DONE
+    return options.DONE
 
 
 def _is_shouted(clip: Clip) -> bool:
@@ -218,10 +218,10 @@ def _figure(result: dict) -> Figure:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m experiments.vad", description=__doc__.splitlines()[0])
-    common.add_data_options(parser)
+    options.add_data_options(parser)
     add = parser.add_argument
-    add("--clips", type=common.positive_int, default=240, help="training clips (default: %(default)s)")
-    add("--sounds", type=common.positive_int, default=40, help="of each other kind (default: %(default)s)")
+    add("--clips", type=options.positive_int, default=240, help="training clips (default: %(default)s)")
+    add("--sounds", type=options.positive_int, default=40, help="of each other kind (default: %(default)s)")
     add("--seed", type=int, default=0, help="of the choice, noise and sounds (default: %(default)s)")
     study.add_output_options(parser, "vad")
     return parser

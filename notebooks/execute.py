@@ -16,8 +16,9 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from ser_gpu import corpora
-from ser_gpu.cli import common, console
+from ser_gpu.cli import console, options
 from ser_gpu.corpora.corpus import locate
+from ser_gpu.errors import InputError
 from ser_gpu.evaluation import figures
 from ser_gpu.files import replacing
 
@@ -31,13 +32,13 @@ _TAG = "figure:"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, execute, and write."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: _execute(args))
+    return options.run(lambda: _execute(args))
 
 
 def _execute(args: argparse.Namespace) -> int:
     data = Path(args.data) if args.data else locate(corpora.get("ravdess"), progress=console.DownloadBar("RAVDESS"))
     if not data.is_dir():
-        raise ValueError(f"--data {data}: no such folder")
+        raise InputError(f"--data {data}: no such folder")
     notebook = execute(SOURCE, {"RAVDESS_DIR": str(data.resolve())})
     with replacing(args.out) as temporary:
         temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
@@ -47,7 +48,7 @@ def _execute(args: argparse.Namespace) -> int:
         with replacing(written[-1]) as temporary:
             temporary.write_bytes(figure)
     console.err.print(f"written: {', '.join(map(str, written))}")
-    return common.DONE
+    return options.DONE
 
 
 def execute(source: Path, variables: Mapping[str, str] | None = None) -> nbformat.NotebookNode:
@@ -76,7 +77,7 @@ def execute(source: Path, variables: Mapping[str, str] | None = None) -> nbforma
         try:
             client.execute(env={**os.environ, **_QUIET, **(variables or {})})
         except CellExecutionError as error:
-            raise ValueError(f"{source.name}: {error.ename}: {error.evalue}") from None
+            raise InputError(f"{source.name}: {error.ename}: {error.evalue}") from None
     notebook.metadata.pop("language_info", None)
     compact_figures(notebook)
     return notebook

@@ -55,7 +55,7 @@ from experiments import acoustics, arousal_valence, dataset_statistics, figures,
 from ser_gpu import checkpoint, corpora
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.audio.waveform import load
-from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.evaluation import figures as evaluation_figures
 from ser_gpu.evaluation import predictions

@@ -8,7 +8,7 @@ from ser_gpu.version import __version__
 if TYPE_CHECKING:
     from ser_gpu.checkpoint import load_model
     from ser_gpu.config import ModelConfig
-    from ser_gpu.corpora.labels import EMOTIONS
+    from ser_gpu.corpora.clip import EMOTIONS
     from ser_gpu.model import SpeechEmotionModel
     from ser_gpu.prediction import Prediction
 
@@ -16,7 +16,7 @@ __all__ = ["EMOTIONS", "ModelConfig", "Prediction", "SpeechEmotionModel", "__ver
 
 # Importing the package, or one stage of it, imports nothing else: each name is found when it is asked for.
 _HOMES = {
-    "EMOTIONS": "ser_gpu.corpora.labels",
+    "EMOTIONS": "ser_gpu.corpora.clip",
     "ModelConfig": "ser_gpu.config",
     "Prediction": "ser_gpu.prediction",
     "SpeechEmotionModel": "ser_gpu.model",

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from ser_gpu import enrolment
+from ser_gpu.errors import InputError, NoSpeechError
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.prediction import NoSpeechError
 from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.speaker_norm import Statistics
 from ser_gpu.voice import Voice, model_hash
@@ -78,7 +78,7 @@ def of_windows(
     Shape: [V, L] each.
     """
     if not speaker_norm.layers(model.cnn):
-        raise ValueError(f"the network {model.config.cnn.network!r} has no batch normalisation that could be adapted")
+        raise InputError(f"the network {model.config.cnn.network!r} has no batch normalisation that could be adapted")
     plan = enrolment.plan([len(part) for part in windows], emotions, model.labels)
     heard = torch.cat(list(windows))[torch.from_numpy(plan.kept)]
     spectrogram = model.spectrogram(heard.to(model.device))

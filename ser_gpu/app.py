@@ -18,8 +18,8 @@ import numpy as np
 
 from ser_gpu import checkpoint, enrolment, export
 from ser_gpu.audio import silero
-from ser_gpu.cli import common, console
-from ser_gpu.extras import extra
+from ser_gpu.cli import console, options
+from ser_gpu.errors import InputError, extra
 from ser_gpu.files import replacing, write_json
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages import speaker_norm
@@ -57,7 +57,7 @@ def build(folder: str | Path, weights: str | Path | None = None, tta: bool = Tru
     """
     folder, weights = Path(folder), Path(weights or checkpoint.default_weights())
     if not all((RUNTIME / name).is_file() for name in RUNTIME_FILES):
-        raise ValueError(f"{RUNTIME}: onnxruntime-web is not installed: run npm ci in {PAGE}")
+        raise InputError(f"{RUNTIME}: onnxruntime-web is not installed: run npm ci in {PAGE}")
     (folder / "ort").mkdir(parents=True, exist_ok=True)
     sample = [SAMPLE] if SAMPLE.is_file() else []
     for path in (*PAGE.glob("*.html"), *PAGE.glob("*.css"), *PAGE.glob("*.js"), *sample):
@@ -177,21 +177,21 @@ def server(folder: Path, port: int) -> ThreadingHTTPServer:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, write the page, and serve it."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: run(args))
+    return options.run(lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the page; without --out serve it until Ctrl-C."""
     if not 0 <= args.port < 2**16:
-        raise ValueError(f"--port must be between 0 and 65535, got {args.port}")
+        raise InputError(f"--port must be between 0 and 65535, got {args.port}")
     folder = build(args.out or SITE, args.weights, args.tta)
     if args.out:
         console.err.print(f"written: {folder}; serve it from localhost or https")
-        return common.DONE
+        return options.DONE
     with server(folder, args.port) as page:
         print(f"http://localhost:{page.server_port}/ (Ctrl-C ends it)", flush=True)
         page.serve_forever()
-    return common.DONE
+    return options.DONE
 
 
 def _parser() -> argparse.ArgumentParser:

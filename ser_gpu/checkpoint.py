@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ser_gpu.config import ModelConfig
+from ser_gpu.errors import InputError
 from ser_gpu.files import replacing
 from ser_gpu.migrations import FORMAT_VERSION, migrated
 from ser_gpu.model import SpeechEmotionModel
@@ -20,7 +21,7 @@ from ser_gpu.version import __version__
 _MEL_KERNELS = ("mel.mel_power.window", "mel.mel_power.mel_basis")
 
 
-class CheckpointError(ValueError):
+class CheckpointError(InputError):
     """A checkpoint that cannot be used; the message is one line that names the file."""
 
 
@@ -113,15 +114,15 @@ def default_device() -> torch.device:
 def _provenance(stored: dict) -> Provenance:
     known = {f.name: stored[f.name] for f in fields(Provenance)}
     if not isinstance(known["protocol"], dict):
-        raise ValueError("the protocol must be a dictionary")
+        raise InputError("the protocol must be a dictionary")
     return Provenance(**known)
 
 
 def _labels(stored: list) -> tuple[str, ...]:
     if not isinstance(stored, list) or not all(isinstance(label, str) and label for label in stored):
-        raise ValueError("the labels must be a list of names")
+        raise InputError("the labels must be a list of names")
     if len(stored) < 2 or len(set(stored)) < len(stored):
-        raise ValueError("the labels must be two names or more, each once")
+        raise InputError("the labels must be two names or more, each once")
     return tuple(stored)
 
 
@@ -134,18 +135,18 @@ def _weights(stored: dict, config: ModelConfig, labels: tuple[str, ...]) -> dict
     """The stored tensors, once they are what the configuration asks for: before memory is taken for it."""
     for name, value in stored.items():
         if not isinstance(value, Tensor) or value.untyped_storage().nbytes() < value.numel() * value.element_size():
-            raise ValueError(f"{name} is no plain tensor")
+            raise InputError(f"{name} is no plain tensor")
         if not value.isfinite().all():
-            raise ValueError(f"{name} is not finite")
+            raise InputError(f"{name} is not finite")
     temperature = stored["temperature"]
     if temperature.numel() != 1 or not 0.0 < float(temperature) < math.inf:
-        raise ValueError("the temperature must be a positive number")
+        raise InputError("the temperature must be a positive number")
     with torch.device("meta"):
         network = EmotionCnn(config.cnn, config.mel.n_mels, config.frames, len(labels))
     for name, value in network.state_dict(prefix="cnn.").items():
         if name not in stored or stored[name].shape != value.shape:
             there = list(stored[name].shape) if name in stored else "missing"
-            raise ValueError(f"{name} must be {list(value.shape)}, it is {there}")
+            raise InputError(f"{name} must be {list(value.shape)}, it is {there}")
     return stored
 
 

@@ -3,13 +3,15 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 
+from ser_gpu.errors import InputError
+
 HEADS = ("gap", "flatten")
 WARPS = ("waveform", "spectrogram")
 
 
 def require(holds: bool, owner: object, name: str, rule: str) -> None:
     if not holds:
-        raise ValueError(f"{type(owner).__name__}.{name} must be {rule}, got {getattr(owner, name)!r}")
+        raise InputError(f"{type(owner).__name__}.{name} must be {rule}, got {getattr(owner, name)!r}")
 
 
 def require_at_most(owner: object, **limits: float) -> None:
@@ -37,7 +39,7 @@ def require_names(what: str, stored: object, names: Iterable[str]) -> None:
     found = set(stored) if isinstance(stored, dict) else set()
     if found != set(names):
         differing = ", ".join(sorted(map(str, found ^ set(names))))
-        raise ValueError(f"configuration does not fit this version of ser_gpu: {what} differ in {differing}")
+        raise InputError(f"configuration does not fit this version of ser_gpu: {what} differ in {differing}")
 
 
 @dataclass(frozen=True)
@@ -213,11 +215,11 @@ class ModelConfig:
     def __post_init__(self):
         nyquist = self.audio.sample_rate / 2
         if self.mel.f_max > nyquist:
-            raise ValueError(
+            raise InputError(
                 f"MelConfig.f_max must be at most half of the sample rate, {nyquist}, got {self.mel.f_max}"
             )
         if self.audio.clip_samples < self.mel.n_fft:
-            raise ValueError(f"AudioConfig.clip_seconds must hold one FFT, got {self.audio.clip_seconds}")
+            raise InputError(f"AudioConfig.clip_seconds must hold one FFT, got {self.audio.clip_seconds}")
 
     @property
     def frames(self) -> int:
@@ -244,4 +246,4 @@ class ModelConfig:
         try:
             return cls(**{name: kind(**parts[name]) for name, kind in kinds.items()})
         except (TypeError, OverflowError) as error:
-            raise ValueError(f"configuration does not fit this version of ser_gpu: {error}") from None
+            raise InputError(f"configuration does not fit this version of ser_gpu: {error}") from None

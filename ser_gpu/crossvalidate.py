@@ -16,12 +16,12 @@ from pathlib import Path
 import torch
 
 from ser_gpu import corpora
-from ser_gpu.cli import common, console, enrolment_runs
+from ser_gpu.cli import console, enrolment_runs, options
 from ser_gpu.corpora.splits import ALIASES, RANDOM_PROTOCOLS
 from ser_gpu.corpora.splits import folds as number_of_folds
+from ser_gpu.errors import InputError, require
 from ser_gpu.evaluation import crossvalidation, enrolment, predictions
 from ser_gpu.evaluation.migrations import scores_by_sex
-from ser_gpu.extras import require
 from ser_gpu.files import write_json
 from ser_gpu.scale import cluster
 from ser_gpu.training import distributed, process
@@ -61,7 +61,7 @@ class Run:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, train what is missing, and print the table."""
     args, train_arguments = _parser().parse_known_args(arguments)
-    return common.run(lambda: run(args, train_arguments))
+    return options.run(lambda: run(args, train_arguments))
 
 
 def run(args: argparse.Namespace, train_arguments: list[str]) -> int:
@@ -87,13 +87,13 @@ def run(args: argparse.Namespace, train_arguments: list[str]) -> int:
         own = runs[ranks.rank :: ranks.count]
         failed = ranks.total(train_all(own, train_arguments, args.jobs, _ray_options(args)))
     if not ranks.is_first:
-        return common.DONE
+        return options.DONE
     for run in set(runs) - set(own):
         if not run.finished:
             _tell_failure(run)
     done = [run for run in runs if run.finished]
     if not done:
-        raise ValueError(f"{folder}: no training of {len(runs)} came to its end")
+        raise InputError(f"{folder}: no training of {len(runs)} came to its end")
     table = crossvalidation.table(name, protocol, [run.result() for run in done], len(runs))
     path = Path(args.table or folder / "table.json")
     written = [path]
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace, train_arguments: list[str]) -> int:
         for which, rows in table.get("enrolment", {}).items():
             console.show_enrolment(f"Enrolment, {which}", enrolment.lines(rows))
         console.err.print(f"written: {', '.join(map(str, written))}")
-    return common.SOME_FAILED if failed else common.DONE
+    return options.SOME_FAILED if failed else options.DONE
 
 
 def _refit(first: str | None, fold: int, seed: int) -> tuple[str, ...]:
@@ -127,10 +127,10 @@ def _refit(first: str | None, fold: int, seed: int) -> tuple[str, ...]:
 
 def _enrolment(args: argparse.Namespace, train_arguments: list[str], done: Sequence[Run], part: str) -> dict:
     """Scores with enrolled clips of the part that the table is about."""
-    found = common.find_clips(*_data(train_arguments))
+    found = options.find_clips(*_data(train_arguments))
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--device")
-    device = common.device(parser.parse_known_args(train_arguments)[0].device)
+    device = options.device(parser.parse_known_args(train_arguments)[0].device)
     return enrolment_runs.table(args, [(run.fold, run.out) for run in done], part, found, device)
 
 
@@ -165,9 +165,9 @@ def all_folds(protocol: str, train_arguments: Sequence[str] = ()) -> Sequence[in
 def _data(train_arguments: Sequence[str]) -> tuple[str | None, str | None, dict[str, str | None] | None]:
     """The data, the corpus, and the corpora that arguments of `ser-gpu train` name."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    common.add_data_options(parser)
+    options.add_data_options(parser)
     known, _ = parser.parse_known_args(train_arguments)
-    return known.data, known.corpus, common.corpora_of(known.corpora)
+    return known.data, known.corpus, options.corpora_of(known.corpora)
 
 
 def _default_protocol(train_arguments: Sequence[str]) -> str:
@@ -180,7 +180,7 @@ def hold_to_one_setting(folder: Path, arguments: list[str]) -> None:
     """Refuse to mix trainings of different settings under one name."""
     path = folder / "arguments.json"
     if path.exists() and json.loads(path.read_text(encoding="utf-8")) != arguments:
-        raise ValueError(f"{folder}: holds trainings with other settings; give these another --name")
+        raise InputError(f"{folder}: holds trainings with other settings; give these another --name")
     write_json(path, arguments)
 
 
@@ -249,12 +249,12 @@ def _last_line(run: Run) -> str:
 def add_run_options(parser: argparse.ArgumentParser, protocol: str | None = None) -> None:
     """What every command of many trainings knows: which ones, how many at a time, and where to."""
     add = parser.add_argument
-    common.add_protocol_choice(parser, f"(default: {protocol or 'by speakers'})", protocol)
+    options.add_protocol_choice(parser, f"(default: {protocol or 'by speakers'})", protocol)
     add("--folds", type=int, nargs="+", help="(default: all; for a random protocol, split seeds 0 to 4)")
     add("--seeds", type=int, nargs="+", default=[0], help="seeds of the trainings (default: 0)")
     add("--runs", default="runs", help="folder of all trainings (default: %(default)s)")
     add("--table", help="JSON file of the table (default: table.json beside the trainings)")
-    add("--jobs", type=common.positive_int, default=1, help="trainings at a time (default: %(default)s)")
+    add("--jobs", type=options.positive_int, default=1, help="trainings at a time (default: %(default)s)")
     add("--json", action="store_true", help="print the JSON instead of the table")
 
 
@@ -270,7 +270,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ray", action="store_true", help="run the trainings as tasks of Ray, such as of a cluster")
     parser.add_argument("--address", help="of the Ray cluster, such as auto (default: Ray on this machine)")
     parser.add_argument(
-        "--gpus", type=common.share_of_gpus, help="of each training on Ray (default: 1 where there are any)"
+        "--gpus", type=options.share_of_gpus, help="of each training on Ray (default: 1 where there are any)"
     )
     enrolment_runs.add_options(parser, enrolment.KINDS)
     parser.add_argument(

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser_gpu.audio.folder import audio_files
-from ser_gpu.cli import common, console
+from ser_gpu.cli import console, options
 from ser_gpu.enrolment import HELPFUL_WINDOWS
+from ser_gpu.errors import InputError
 
 SUFFIX = ".voice"
 
@@ -18,20 +19,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if not args.files and not args.emotions:
         parser.error("name the speaker's recordings, or a CSV of them with --emotions")
-    return common.run(lambda: run(args))
+    return options.run(lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> int:
     """Enrol all the recordings, write the voice, and say how much speech it is made of."""
     out = Path(args.out)
     if out.suffix != SUFFIX:
-        raise ValueError(f"--out {args.out}: the name must end in {SUFFIX}")
+        raise InputError(f"--out {args.out}: the name must end in {SUFFIX}")
     paths = [path for name in args.files for path in _recordings(Path(name))]
     emotions: list[str] | None = [args.emotion] * len(paths) if args.emotion else None
     if args.emotions:
         paths, emotions = _listed(args.emotions, paths)
-    model = common.model(args.weights, args.device)
-    with common.quiet_decoders(), console.err.status("Enrolling"):
+    model = options.model(args.weights, args.device)
+    with options.quiet_decoders(), console.err.status("Enrolling"):
         voice = model.enrol(paths, emotions)
     voice.save(out)
     for note in voice.notes:
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         recordings = "recording" if voice.recordings == 1 else "recordings"
         console.err.print(f"written: {out} ({voice.recordings} {recordings}, {voice.seconds:.0f} s of speech)")
-    return common.DONE
+    return options.DONE
 
 
 def _recordings(path: Path) -> Sequence[Path]:
@@ -50,7 +51,7 @@ def _recordings(path: Path) -> Sequence[Path]:
     if not path.is_dir():
         return [path]
     if not (inside := audio_files(path).paths):
-        raise ValueError(f"{path}: no audio file in this folder")
+        raise InputError(f"{path}: no audio file in this folder")
     return inside
 
 
@@ -62,7 +63,7 @@ def _listed(manifest: str, paths: Sequence[Path]) -> tuple[list[Path], list[str]
     emotion_of = {clip.path.resolve(): clip.emotion for clip in clips}
     chosen = list(paths) or [clip.path for clip in clips]
     if missing := [path for path in chosen if path.resolve() not in emotion_of]:
-        raise ValueError(f"{manifest}: names no emotion for {missing[0]}")
+        raise InputError(f"{manifest}: names no emotion for {missing[0]}")
     return chosen, [emotion_of[path.resolve()] for path in chosen]
 
 

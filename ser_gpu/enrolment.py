@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ser_gpu.corpora.labels import EMOTIONS, canonical
+from ser_gpu.corpora.clip import EMOTIONS, canonical
+from ser_gpu.errors import InputError
 
 POPULATION_WINDOWS = 8.0  # windows of a speaker that weigh as much as the population; chosen on validation speakers
 POPULATION_WINDOWS_ONE_EMOTION = 16.0  # the same where all clips are said to have one emotion
@@ -65,7 +66,7 @@ def plan(windows: Sequence[int], emotions: Iterable[str] | None, labels: Sequenc
         [0.25, 0.25, 0.5]
     """
     if not len(windows):
-        raise ValueError("no recording to enrol")
+        raise InputError("no recording to enrol")
     names = _named(emotions, len(windows), labels)
     count = sum(windows)
     kept = np.linspace(0, count - 1, min(count, MOST_WINDOWS)).round().astype(np.int64)
@@ -187,7 +188,7 @@ def _named(emotions: Iterable[str] | None, count: int, labels: Sequence[str]) ->
         return []
     names = [canonical(name) for name in ([emotions] * count if isinstance(emotions, str) else emotions)]
     if len(names) != count:
-        raise ValueError(f"{len(names)} emotions for {count} recordings")
+        raise InputError(f"{len(names)} emotions for {count} recordings")
     if unknown := sorted({*names} - {*EMOTIONS, *labels}):
-        raise ValueError(f"no such emotion: {', '.join(unknown)}; there are {', '.join(labels)}")
+        raise InputError(f"no such emotion: {', '.join(unknown)}; there are {', '.join(labels)}")
     return names

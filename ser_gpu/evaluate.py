@@ -7,12 +7,12 @@ from pathlib import Path
 
 from ser_gpu import checkpoint
 from ser_gpu.checkpoint import Provenance
-from ser_gpu.cli import common, console, enrolment_runs
+from ser_gpu.cli import console, enrolment_runs, options
 from ser_gpu.corpora.clip import OWN, PARTS, Clip
 from ser_gpu.corpora.splits import Protocol, Split
+from ser_gpu.errors import InputError, require
 from ser_gpu.evaluation import enrolment, environment, figures
 from ser_gpu.evaluation.report import answers
-from ser_gpu.extras import require
 from ser_gpu.files import write_json
 
 ALL = "all"
@@ -21,15 +21,15 @@ ALL = "all"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and evaluate."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: run(args))
+    return options.run(lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> int:
     """Score the asked clips, and write the scores and the figures."""
     require("train", "scipy", "matplotlib")
-    device = common.device(args.device)
+    device = options.device(args.device)
     model, provenance = checkpoint.load(args.checkpoint, device)
-    found = common.find_clips(args.data, args.corpus, common.corpora_of(args.corpora))
+    found = options.find_clips(args.data, args.corpus, options.corpora_of(args.corpora))
     trained_by = Protocol.from_dict(provenance.protocol)
     is_new = _of_another_corpus(trained_by, found)
     asked = args.protocol or args.fold is not None or args.test_speakers
@@ -39,12 +39,12 @@ def run(args: argparse.Namespace) -> int:
     if not (args.allow_trained or is_new):
         _refuse_trained(args.checkpoint, provenance, found, split, part)
     if not any(where == part for where in split.part_of.values()):
-        raise ValueError(f"{args.checkpoint}: {protocol.name} has no clip in its {part} part; --part names another")
+        raise InputError(f"{args.checkpoint}: {protocol.name} has no clip in its {part} part; --part names another")
     clips = _known_emotions([clip for clip in found if split.part_of[clip.id] == part], model.labels, part)
-    bank = common.read_clips(clips, model.sample_rate, device)
+    bank = options.read_clips(clips, model.sample_rate, device)
     usable = bank.usable().nonzero().flatten()
     if not len(usable):
-        raise ValueError(f"{args.checkpoint}: every clip of the {part} part is silent or too short to score")
+        raise InputError(f"{args.checkpoint}: every clip of the {part} part is silent or too short to score")
     answered = answers(model, bank, usable, [clips[row] for row in usable.tolist()])
     scores = answered.report(by_speaker=is_new or protocol.speaker_independent)
     result = {
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         if args.enrol:
             console.show_enrolment(f"Enrolment, {title}", enrolment.lines(result["enrolment"]))
         console.err.print(f"written: {', '.join(map(str, written))}")
-    return common.DONE
+    return options.DONE
 
 
 def _protocol(args: argparse.Namespace, stored: Protocol) -> Protocol:
@@ -96,13 +96,13 @@ def _refuse_trained(path: str, provenance: Provenance, clips: Sequence[Clip], sp
     except ValueError:  # these clips cannot be those that it was trained on
         own = None
     if own is None or own.manifest_hash != provenance.manifest_hash:
-        raise ValueError(
+        raise InputError(
             f"{path}: was trained on another set of clips than these {len(clips):,}, so its test part is not known; "
             "--allow-trained scores it all the same"
         )
     seen = {clip for clip, where in own.part_of.items() if where != "test"}
     if overlap := seen.intersection(split.ids(part)):
-        raise ValueError(
+        raise InputError(
             f"{path}: {len(overlap):,} of these clips were in its training or validation, so the scores would not be "
             "honest; --allow-trained scores it all the same"
         )
@@ -116,7 +116,7 @@ def _known_emotions(clips: Sequence[Clip], labels: Sequence[str], part: str) -> 
         names = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
         console.err.print(f"left out: {len(clips) - len(known):,} clips of emotions unknown to the model ({names})")
     if not known:
-        raise ValueError(f"no clip to score in the {part} part: the model knows {', '.join(labels)}")
+        raise InputError(f"no clip to score in the {part} part: the model knows {', '.join(labels)}")
     return known
 
 
@@ -137,8 +137,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Score a checkpoint on the test part of its own protocol, or on clips of your choice.",
     )
     parser.add_argument("checkpoint", help="a .pth file that ser-gpu train wrote")
-    common.add_data_options(parser)
-    common.add_protocol_options(parser, "who is in which part (default: as the checkpoint was trained)")
+    options.add_data_options(parser)
+    options.add_protocol_options(parser, "who is in which part (default: as the checkpoint was trained)")
     parser.add_argument(
         "--part",
         choices=(*PARTS, ALL),

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from ser_gpu import checkpoint, hub
 from ser_gpu.checkpoint import Provenance
-from ser_gpu.cli import common, console
-from ser_gpu.extras import extra
+from ser_gpu.cli import console, options
+from ser_gpu.errors import InputError, extra
 from ser_gpu.files import replacing
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages import speaker_head, speaker_norm
@@ -58,9 +58,9 @@ class ExportedModel(nn.Module):
     def __init__(self, model: SpeechEmotionModel, tta: bool = True, dft: str = "stft"):
         super().__init__()
         if dft not in DFTS:
-            raise ValueError(f"dft must be one of {', '.join(DFTS)}, got {dft!r}")
+            raise InputError(f"dft must be one of {', '.join(DFTS)}, got {dft!r}")
         if not isinstance(model.mel.mel_power, FftMelPower):
-            raise ValueError("a model with mel.backend=conv cannot be exported; mel.backend=fft computes the same")
+            raise InputError("a model with mel.backend=conv cannot be exported; mel.backend=fft computes the same")
         self.model = copy.deepcopy(model).cpu().float().eval()
         self.model.mel.mel_power = DFTS[dft](self.model.mel.mel_power)
         self.model.vad = ExportableVoiceActivity(self.model.vad)
@@ -87,7 +87,7 @@ class ExportedSpeakerModel(ExportedModel):
     def __init__(self, model: SpeechEmotionModel, tta: bool = True, dft: str = "stft"):
         super().__init__(model, tta, dft)
         if not speaker_norm.layers(model.cnn):
-            raise ValueError(f"the network {model.config.cnn.network!r} has no batch normalisation that takes a voice")
+            raise InputError(f"the network {model.config.cnn.network!r} has no batch normalisation that takes a voice")
 
     def forward(
         self, waveform: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, head: Tensor
@@ -286,7 +286,7 @@ def _difference(content: bytes, model: SpeechEmotionModel, tta: bool, speaker: b
         expected = model.probabilities(model(waveform, tta=tta))
         largest = max(largest, float((answer - expected).abs().max()))
     if not largest < TOLERANCE:
-        raise ValueError(f"the exported file answers {largest:.1e} away from the model, {TOLERANCE:.0e} is allowed")
+        raise InputError(f"the exported file answers {largest:.1e} away from the model, {TOLERANCE:.0e} is allowed")
     return largest
 
 
@@ -298,7 +298,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("name a file to write, .onnx or .pt2, or --hub DIR")
     if len(args.files) > 2 or (args.hub and len(args.files) > 1):
         parser.error(f"too many files: {' '.join(args.files)}")
-    return common.run(lambda: run(args))
+    return options.run(lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -307,9 +307,9 @@ def run(args: argparse.Namespace) -> int:
     weights = Path(given[0]) if given else checkpoint.default_weights()
     suffix = None if args.hub else Path(out).suffix.lower()
     if suffix not in (None, ".onnx", ".pt2"):
-        raise ValueError(f"{out}: the name must end in .onnx or .pt2")
+        raise InputError(f"{out}: the name must end in .onnx or .pt2")
     if args.speaker and suffix != ".onnx":
-        raise ValueError("--speaker is for an .onnx file")
+        raise InputError("--speaker is for an .onnx file")
     model, provenance = checkpoint.load(weights, "cpu")
     licence = args.licence or licence_of(weights, provenance)
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -324,7 +324,7 @@ def run(args: argparse.Namespace) -> int:
             difference = to_onnx(model, out, args.tta, args.dft, licence, sha256, args.speaker)
             said = f"{_size(out)}, opset {OPSET}, largest difference from torch {difference:.1e}"
     console.err.print(f"written: {said}")
-    return common.DONE
+    return options.DONE
 
 
 def _size(path: str) -> str:

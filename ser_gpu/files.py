@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ser_gpu.errors import InputError
+
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
@@ -23,7 +25,7 @@ def only_one(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        raise ValueError(f"{folder}: another process writes there; name another folder with --out") from None
+        raise InputError(f"{folder}: another process writes there; name another folder with --out") from None
     try:
         yield
     finally:

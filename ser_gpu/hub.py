@@ -10,7 +10,7 @@ import torch
 
 from ser_gpu.checkpoint import CheckpointError, Provenance, default_device
 from ser_gpu.config import ModelConfig
-from ser_gpu.extras import extra
+from ser_gpu.errors import extra
 from ser_gpu.files import replacing, write_json
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.version import __version__

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ser_gpu import windows
 from ser_gpu.audio.reader import AudioError
+from ser_gpu.errors import InputError, NoSpeechError, UnexpectedError
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.prediction import NoSpeechError, Prediction, UnexpectedError
+from ser_gpu.prediction import Prediction
 from ser_gpu.voice import Voice, require_model
 from ser_gpu.windows import Windows
 
@@ -31,7 +32,7 @@ def predict(
     Args:
         model: on any device, in any mode.
         recording: a path, bytes, a binary stream, an array or a tensor of samples, a pair (rate, samples), or
-            {"array": samples, "sampling_rate": rate}; see `ser_gpu.audio.mono.recording`.
+            {"array": samples, "sampling_rate": rate}; see `ser_gpu.audio.samples.recording`.
         sample_rate: Hz of an array or a tensor; left out, it is at the model's own rate.
         voice: who speaks, as `model.enrol` gives it; None, nobody in particular.
 
@@ -283,7 +284,7 @@ def _with_voices(
     for recording in recordings:
         its_voice = next(voices, nothing)
         if its_voice is nothing:
-            raise ValueError("fewer voices than recordings")
+            raise InputError("fewer voices than recordings")
         require_model(its_voice, model)
         yield recording, its_voice
 

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ser_gpu.audio.error import AudioError
-from ser_gpu.cli import common, console
-from ser_gpu.extras import extra
+from ser_gpu.cli import console, options
+from ser_gpu.errors import AudioError, InputError, extra
 from ser_gpu.prediction import Prediction
 from ser_gpu.timeline.answers import answers_of
 from ser_gpu.timeline.stream import Stream
@@ -25,13 +24,13 @@ _MICROPHONE_RATE = 16_000
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and listen."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: _run(args))
+    return options.run(lambda: _run(args))
 
 
 def _run(args: argparse.Namespace) -> int:
     listener = _Microphone() if args.source is None and args.format is None else _StandardInput(args)
-    model = common.model(args.weights, args.device)
-    voice = common.voice(args.voice, model) if args.voice else None
+    model = options.model(args.weights, args.device)
+    voice = options.voice(args.voice, model) if args.voice else None
     show = _Shown(in_place=sys.stdout.isatty() and not args.json)
     try:
         listen(Stream(answers_of(model, voice), listener.rate, listener.name), listener, show)
@@ -39,7 +38,7 @@ def _run(args: argparse.Namespace) -> int:
         pass
     finally:
         show.end(listener)
-    return common.DONE
+    return options.DONE
 
 
 def listen(stream: Stream, listener: "_StandardInput | _Microphone", show: "_Shown") -> None:
@@ -85,7 +84,7 @@ class _Microphone:
         try:
             self._sounddevice = extra("sounddevice", "live")
         except OSError:  # it is there, the library that it loads is not
-            raise ValueError("a microphone needs PortAudio (apt install libportaudio2)") from None
+            raise InputError("a microphone needs PortAudio (apt install libportaudio2)") from None
         self.rate = _MICROPHONE_RATE
         self.dropped_seconds = 0.0
         self._held: queue.Queue[np.ndarray] = queue.Queue(round(_HELD_SECONDS / STEP_SECONDS))
@@ -160,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("source", nargs="?", choices=("-",), help="standard input (default: the microphone)")
     add("--format", choices=FORMATS, help=f"of the raw samples on standard input (default: {DEFAULT_FORMAT})")
-    add("--rate", type=common.positive_int, default=16_000, help="Hz of standard input (default: %(default)s)")
+    add("--rate", type=options.positive_int, default=16_000, help="Hz of standard input (default: %(default)s)")
     add("--channels", type=int, choices=range(1, 9), default=1, help="of standard input (default: %(default)s)")
     add("--json", action="store_true", help="an object a line on a terminal too")
     add("--voice", metavar="FILE", help="the speaker's voice, as ser-gpu enrol wrote it with the same checkpoint")

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from ser_gpu.errors import InputError
+
 FORMAT_VERSION = 2
 
 
@@ -21,7 +23,7 @@ def migrated(content: dict) -> dict:
     version = content.get("format_version")
     if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         shown = " ".join(repr(version).split())[:60]
-        raise ValueError(f"checkpoint format {shown}, this version of ser_gpu reads 1 to {FORMAT_VERSION}")
+        raise InputError(f"checkpoint format {shown}, this version of ser_gpu reads 1 to {FORMAT_VERSION}")
     for number in range(version, FORMAT_VERSION):
         content = _STEPS[number](content)
     return content
@@ -34,7 +36,7 @@ def _one_spectrogram_and_registries(content: dict) -> dict:
     cnn = config["cnn"]
     for name, kept in (("sees", "wide"), ("band_stride", 2), ("pool_first", True)):
         if cnn.pop(name, kept) != kept:
-            raise ValueError(f"cnn.{name} is no longer supported with another value than {kept!r}")
+            raise InputError(f"cnn.{name} is no longer supported with another value than {kept!r}")
     cnn["network"] = "residual"
     config["augment"]["chain"] = "warp,channel,noise"
     config["tta"] = config.pop("views")

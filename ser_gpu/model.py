@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ser_gpu.config import ModelConfig
-from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.corpora.clip import EMOTIONS
+from ser_gpu.errors import InputError
 from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.cnn import EmotionCnn
 from ser_gpu.stages.mel import LogMel, normalised
@@ -234,7 +235,7 @@ class SpeechEmotionModel(nn.Module):
 
 def _check_waveform(waveform: Tensor) -> None:
     if waveform.ndim != 2 or waveform.numel() == 0 or not waveform.is_floating_point():
-        raise ValueError(f"waveform must be [B, T] floating point, got {list(waveform.shape)} of {waveform.dtype}")
+        raise InputError(f"waveform must be [B, T] floating point, got {list(waveform.shape)} of {waveform.dtype}")
 
 
 def _checked_lengths(lengths: Tensor, waveform: Tensor) -> Tensor:
@@ -242,11 +243,11 @@ def _checked_lengths(lengths: Tensor, waveform: Tensor) -> Tensor:
     if not isinstance(lengths, Tensor):
         lengths = torch.as_tensor(lengths)
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
-        raise ValueError(f"lengths must be integers, got {lengths.dtype}")
+        raise InputError(f"lengths must be integers, got {lengths.dtype}")
     if lengths.shape != (clips,):
-        raise ValueError(f"lengths must be [{clips}], one a clip, got {list(lengths.shape)}")
+        raise InputError(f"lengths must be [{clips}], one a clip, got {list(lengths.shape)}")
     # a read of values: on a GPU it would wait, and a compiled graph has none
     on_host = lengths.device.type == "cpu" and not torch.compiler.is_compiling()
     if on_host and not ((lengths >= 1) & (lengths <= samples)).all():
-        raise ValueError(f"lengths must be between 1 and {samples}, got {lengths.tolist()}")
+        raise InputError(f"lengths must be between 1 and {samples}, got {lengths.tolist()}")
     return lengths.to(waveform.device, torch.int64)

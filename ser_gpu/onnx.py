@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ser_gpu import enrolment
-from ser_gpu.audio.error import AudioError
-from ser_gpu.audio.mono import PIECE_SECONDS
-from ser_gpu.audio.mono import recording as read_recording
-from ser_gpu.extras import extra
-from ser_gpu.prediction import NoSpeechError, Prediction, UnexpectedError
+from ser_gpu.audio.samples import PIECE_SECONDS
+from ser_gpu.audio.samples import recording as read_recording
+from ser_gpu.errors import AudioError, InputError, NoSpeechError, UnexpectedError, extra
+from ser_gpu.prediction import Prediction
 from ser_gpu.voice import Voice, VoiceError, require_hash
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class OnnxModel:
     def __init__(self, path: str | os.PathLike, threads: int | None = None):
         ort = extra("onnxruntime", "onnx")
         if not Path(path).is_file():
-            raise ValueError(f"{os.fspath(path)}: no such file")
+            raise InputError(f"{os.fspath(path)}: no such file")
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or 0
         try:
@@ -85,7 +84,7 @@ class OnnxModel:
             }
         except Exception as error:  # onnxruntime has many
             reason = " ".join(str(error).split())[:120]
-            raise ValueError(f"{os.fspath(path)}: is no file of ser-gpu export ({reason})") from None
+            raise InputError(f"{os.fspath(path)}: is no file of ser-gpu export ({reason})") from None
 
     def probabilities(self, waveform: np.ndarray, voice: Voice | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Answers to clips at `sample_rate`, and in which of them somebody speaks; shorter ones end in zeros.
@@ -127,7 +126,7 @@ class OnnxModel:
 
         Args:
             recording: a path, bytes, a binary stream, an array, a pair (rate, samples), or {"array": samples,
-                "sampling_rate": rate}; see `ser_gpu.audio.mono.recording`.
+                "sampling_rate": rate}; see `ser_gpu.audio.samples.recording`.
             sample_rate: Hz of an array; left out, it is at the model's own rate.
             voice: who speaks; None, nobody in particular.
 
@@ -166,7 +165,7 @@ class OnnxModel:
         nothing = object()
         for recording in recordings:
             if (its_voice := next(voices, nothing)) is nothing:
-                raise ValueError("fewer voices than recordings")
+                raise InputError("fewer voices than recordings")
             self.require(its_voice)
             try:
                 yield self.predict(recording, sample_rate, its_voice)

@@ -8,11 +8,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_gpu.audio.error import AudioError, reason
 from ser_gpu.audio.folder import audio_files
-from ser_gpu.cli import common, console
-from ser_gpu.corpora import labels
-from ser_gpu.prediction import Prediction, UnexpectedError
+from ser_gpu.cli import console, options
+from ser_gpu.corpora import clip
+from ser_gpu.errors import AudioError, InputError, UnexpectedError, reason
+from ser_gpu.prediction import Prediction
 
 if TYPE_CHECKING:
     from ser_gpu.model import SpeechEmotionModel
@@ -26,17 +26,17 @@ UNSURE = "unsure"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and predict."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: run(args))
+    return options.run(lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> int:
     """Print an answer, or an error, for each file in order."""
-    model = common.model(args.weights, args.device)
+    model = options.model(args.weights, args.device)
     emotions = _chosen(args.emotions, model.labels)
-    voice = common.voice(args.voice, model) if args.voice else None
+    voice = options.voice(args.voice, model) if args.voice else None
     paths = list(_files(args.files, args.json))
     failed = False
-    with common.quiet_decoders():
+    with options.quiet_decoders():
         for path, answer in _answers(model, paths, voice):
             if isinstance(answer, AudioError):
                 failed = True
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
                     console.print_json({"file": str(path), "error": str(answer)}, indent=None)
             else:
                 _show(path, _among(answer, emotions, args.least), args)
-    return common.SOME_FAILED if failed else common.DONE
+    return options.SOME_FAILED if failed else options.DONE
 
 
 def _answers(
@@ -113,11 +113,11 @@ def _chosen(names: str | None, known: Sequence[str]) -> tuple[str, ...]:
     if names is None:
         return tuple(known)
     try:
-        chosen = labels.subset([name for name in names.split(",") if name.strip()], known)
+        chosen = clip.subset([name for name in names.split(",") if name.strip()], known)
     except ValueError as error:
-        raise ValueError(f"--emotions {names}: {error}") from None
+        raise InputError(f"--emotions {names}: {error}") from None
     if len(chosen) < 2:
-        raise ValueError(f"--emotions {names}: name two or more of {', '.join(known)}")
+        raise InputError(f"--emotions {names}: name two or more of {', '.join(known)}")
     return chosen
 
 
@@ -130,7 +130,7 @@ def _files(names: Sequence[str], json: bool) -> Iterator[Path]:
         inside = audio_files(path)
         reasons = ", ".join(f"{count:,} ({reason})" for reason, count in inside.skipped_counts.items())
         if not inside.paths:
-            raise ValueError(f"{path}: no audio file in this folder{f'; skipped: {reasons}' if reasons else ''}")
+            raise InputError(f"{path}: no audio file in this folder{f'; skipped: {reasons}' if reasons else ''}")
         if reasons:
             console.err.print(f"note: {path}: skipped {reasons}")
         if json:
@@ -168,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--voice", metavar="FILE", help="the speaker's voice, as ser-gpu enrol wrote it with the same checkpoint")
     add("--emotions", metavar="A,B,...", help="answer among these emotions alone (default: all that the model knows)")
     add("--least", type=_share, default=0.0, metavar="P", help=f"answer {UNSURE!r} where no emotion reaches this share")
-    add("--top", type=common.positive_int, help="emotions to show (default: all)")
+    add("--top", type=options.positive_int, help="emotions to show (default: all)")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     add("--json", action="store_true", help="one JSON object a file and line, with an error where there is no answer")
     return parser

@@ -3,16 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ser_gpu.audio.error import AudioError
-
-
-class NoSpeechError(AudioError):
-    """A recording in which nobody speaks; the message is one line that names the file."""
-
-
-class UnexpectedError(AudioError):
-    """A recording on which this package failed in a way that it does not know: a bug; one line that names the file."""
-
 
 @dataclass(frozen=True)
 class Prediction:

@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_gpu.cli import common, console
-from ser_gpu.extras import require
+from ser_gpu.cli import console, options
+from ser_gpu.errors import require
 from ser_gpu.scale import cluster, results, sources, stages, storage
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _ANSWER_CORES, _OTHER_CORES, _FEEDING_CORES = 0.9, 0.1, 1.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and score."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: run(args))
+    return options.run(lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,12 +49,12 @@ def run(args: argparse.Namespace) -> int:
         count = failed = 0
         if len(left):
             cores = max(os.cpu_count() or 1, args.workers or 0)
-            with cluster.connected(args.address, cores), common.quiet_decoders(), cluster.one_line(out):
+            with cluster.connected(args.address, cores), options.quiet_decoders(), cluster.one_line(out):
                 _configure()
                 for part in _pipeline(model, left, out, settings, args).iter_rows():
                     count, failed = count + part["recordings"], failed + part["failed"]
     _say(args, out, {"recordings": count, "failed": failed, "done_before": len(found) - len(left), "out": out})
-    return common.SOME_FAILED if failed else common.DONE
+    return options.SOME_FAILED if failed else options.DONE
 
 
 def _say(args: argparse.Namespace, out: str, summary: dict) -> None:
@@ -153,15 +153,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--timeline", action="store_true", help="give the segments of each recording, instead of one emotion")
     add("--weights", help="checkpoint (default: the shipped one)")
     add("--address", help="of a Ray cluster, such as auto (default: Ray on this machine, for this command alone)")
-    add("--workers", type=common.positive_int, help="that hold a model (default: Ray starts as many as there is room)")
+    add("--workers", type=options.positive_int, help="that hold a model (default: Ray starts as many as there is room)")
     add(
         "--gpus",
-        type=common.share_of_gpus,
+        type=options.share_of_gpus,
         help="of each worker, such as 0.5 (default: 1 where the cluster has any, else 0)",
     )
     add(
         "--batch-size",
-        type=common.positive_int,
+        type=options.positive_int,
         default=64,
         help="recordings that a worker takes at a time (default: %(default)s)",
     )

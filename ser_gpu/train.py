@@ -13,12 +13,12 @@ import torch
 
 from ser_gpu import checkpoint
 from ser_gpu.checkpoint import Provenance
-from ser_gpu.cli import common, console, train_flags
+from ser_gpu.cli import console, options, train_flags
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Split
+from ser_gpu.errors import InputError, require
 from ser_gpu.evaluation import environment, figures, predictions
 from ser_gpu.evaluation.migrations import scores_by_sex
-from ser_gpu.extras import require
 from ser_gpu.files import only_one, write_csv, write_json
 from ser_gpu.training import initial
 from ser_gpu.training.config import completed
@@ -33,7 +33,7 @@ _IN_CHECKPOINT = ("clips", "accuracy", "uar", "macro_f1", "ece")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and train."""
     args = train_flags.parser().parse_args(arguments)
-    return common.run(lambda: run(args))
+    return options.run(lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         console.be_quiet()
     device = _device(args.device, ranks)
     with ranks.joined("nccl" if device.type == "cuda" else "gloo"), ExitStack() as held:
-        with common.uncollected():
+        with options.uncollected():
             trainer, plan, out, temperature = ranks.agree(lambda: _prepared(args, device, ranks, held))
         with trainer.distributed(ranks):
             if args.compile:
@@ -53,14 +53,14 @@ def run(args: argparse.Namespace) -> int:
         if ranks.is_first:
             _finish(trainer, plan, out, temperature)
             _resume_file(out).unlink(missing_ok=True)
-    return common.DONE
+    return options.DONE
 
 
 def _device(name: str | None, ranks: Ranks) -> torch.device:
     """Each rank of a machine has a GPU of its own."""
-    device = common.device(name)
+    device = options.device(name)
     if ranks.count > 1 and device.type == "cuda" and device.index is None:
-        return common.device(f"cuda:{ranks.local}")
+        return options.device(f"cuda:{ranks.local}")
     return device
 
 
@@ -76,10 +76,10 @@ def _prepared(
     """
     out = Path(args.out or train_flags.default_out(args))
     if (out / "result.json").exists():
-        raise ValueError(f"{out}: holds a finished training; name another folder with --out")
+        raise InputError(f"{out}: holds a finished training; name another folder with --out")
     resume_file = _resume_file(out)
     if resume_file.exists() and not args.resume:
-        raise ValueError(f"{out}: holds an unfinished training; --resume goes on with it, --out names another folder")
+        raise InputError(f"{out}: holds an unfinished training; --resume goes on with it, --out names another folder")
     stored = Plan.read(out) if args.resume else None
     if args.resume and stored is None:
         console.err.print(f"note: {out}: there is no training to go on with, so one begins")
@@ -99,15 +99,15 @@ def _prepared(
 
 def _trainer(plan: Plan, device: torch.device, first: dict | None, resumed: bool) -> Trainer:
     """Find and read the clips, and build what trains on them."""
-    clips = common.find_clips(plan.data, plan.corpus, plan.corpora)
+    clips = options.find_clips(plan.data, plan.corpus, plan.corpora)
     split = plan.protocol.split(clips)
     if notice := plan.protocol.notice(clips):
         console.err.print(f"note: {notice}")
     if plan.training.protocol != "listed" and any(clip.part for clip in clips):
         console.err.print("note: the list names parts, which --protocol listed uses")
     if first and first["manifest_hash"] != split.manifest_hash:
-        raise ValueError(f"{plan.refit}: a training on other clips or another split; a refit goes on with the same")
-    bank = common.read_clips(clips, plan.model.audio.sample_rate, device)
+        raise InputError(f"{plan.refit}: a training on other clips or another split; a refit goes on with the same")
+    bank = options.read_clips(clips, plan.model.audio.sample_rate, device)
     if plan.init and not resumed and (notice := _overlap(plan, split, clips)):
         console.err.print(f"note: {notice}")
     init = None if resumed else plan.init  # a training that goes on has weights of its own
@@ -136,11 +136,11 @@ def _first_training(folder: Path, plan: Plan) -> dict:
     try:
         result = scores_by_sex(json.loads(path.read_text(encoding="utf-8")))
     except OSError:
-        raise ValueError(f"{folder}: holds no finished training to repeat") from None
+        raise InputError(f"{folder}: holds no finished training to repeat") from None
     except ValueError:
-        raise ValueError(f"{path}: is not JSON") from None
+        raise InputError(f"{path}: is not JSON") from None
     if not isinstance(result, dict) or not {"config", "manifest_hash", "temperature"} <= result.keys():
-        raise ValueError(f"{path}: is not the result of a training")
+        raise InputError(f"{path}: is not the result of a training")
     stored = result["config"] | {"init_sha256": result.get("init_sha256")}
     stored["training"] = completed(stored["training"])
     own = {"training": asdict(replace(plan.training, refit=False)), "model": plan.model.as_dict()}
@@ -148,7 +148,7 @@ def _first_training(folder: Path, plan: Plan) -> dict:
     if stored["training"]["seed"] != plan.training.seed:  # another seed may begin with other weights, too
         own["training"]["seed"], own["init_sha256"] = stored["training"]["seed"], stored["init_sha256"]
     if difference := first_difference(stored, own, "config"):
-        raise ValueError(f"{folder}: a training with other settings: {difference}")
+        raise InputError(f"{folder}: a training with other settings: {difference}")
     return result
 
 
@@ -172,7 +172,7 @@ def _fit(trainer: Trainer, out: Path) -> None:
                 trainer.fit(after_epoch, on_step=lambda: progress.advance(task))
         except KeyboardInterrupt:  # outside, since the end of another rank may come first
             if not trainer.ranks.is_first:
-                raise SystemExit(common.INTERRUPTED) from None
+                raise SystemExit(options.INTERRUPTED) from None
             console.err.print(f"stopped {_how_it_goes_on(trainer, out)}")
             raise
 
@@ -184,14 +184,14 @@ def _explained(trainer: Trainer, out: Path) -> Iterator[None]:
         yield
     except DivergedError as error:
         if not trainer.ranks.is_first:
-            raise SystemExit(common.WRONG_USE) from None
+            raise SystemExit(options.WRONG_USE) from None
         file = _resume_file(out)
         kept = f"{file} holds epoch {len(trainer.history)}, " if file.exists() else ""
-        raise ValueError(f"{error}; {kept}a smaller --lr with another --out may do better") from None
+        raise InputError(f"{error}; {kept}a smaller --lr with another --out may do better") from None
     except RuntimeError as error:
         if not trainer.ranks.lost(error):
             raise
-        raise ValueError(f"another rank has ended {_how_it_goes_on(trainer, out)}") from None
+        raise InputError(f"another rank has ended {_how_it_goes_on(trainer, out)}") from None
 
 
 def _how_it_goes_on(trainer: Trainer, out: Path) -> str:

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from ser_gpu import enrolment
-from ser_gpu.audio.error import printable
+from ser_gpu.errors import InputError, printable
 from ser_gpu.files import replacing
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _ARCHIVE = b"PK"
 _hashes: "WeakKeyDictionary[SpeechEmotionModel, tuple[tuple, str]]" = WeakKeyDictionary()
 
 
-class VoiceError(ValueError):
+class VoiceError(InputError):
     """A voice that cannot be used; the message is one line."""
 
 
@@ -123,30 +123,30 @@ class Voice:
     @classmethod
     def _of(cls, file: bytes) -> "Voice":
         if file.startswith(_ARCHIVE):
-            raise ValueError("an older version of ser_gpu may have written it; enrol the recordings again")
+            raise InputError("an older version of ser_gpu may have written it; enrol the recordings again")
         content = json.loads(file)
         if not isinstance(content, dict) or content.get("kind") != _KIND:
-            raise ValueError("it does not say that it is one")
+            raise InputError("it does not say that it is one")
         content = without_head(content)
         if content.get("format_version") != FORMAT_VERSION:
-            raise ValueError(f"its format is not {FORMAT_VERSION}, which this version of ser_gpu reads")
+            raise InputError(f"its format is not {FORMAT_VERSION}, which this version of ser_gpu reads")
         if content.keys() != set(_KEYS):
-            raise ValueError("other keys than a voice has")
+            raise InputError("other keys than a voice has")
         mean, variance = (_vector(name, content[name]) for name in ("mean", "variance"))
         if mean.shape != variance.shape or (variance < 0).any():
-            raise ValueError("the variance is not that of the mean")
+            raise InputError("the variance is not that of the mean")
         head = None if content["head"] is None else _matrix("head", content["head"])
         counts = content["recordings"], content["windows"]
         if not all(type(count) is int and 0 < count < 2**53 for count in counts):
-            raise ValueError("the counts are no whole numbers")
+            raise InputError("the counts are no whole numbers")
         seconds = content["seconds"]
         if type(seconds) not in (int, float) or not 0.0 < seconds < 1e9:
-            raise ValueError("the seconds are no positive number")
+            raise InputError("the seconds are no positive number")
         if not isinstance(content["model"], str):
-            raise ValueError("the hash of the model is no text")
+            raise InputError("the hash of the model is no text")
         for name in ("emotions", "notes"):
             if not isinstance(content[name], list) or not all(isinstance(each, str) for each in content[name]):
-                raise ValueError(f"the {name} are no texts")
+                raise InputError(f"the {name} are no texts")
         emotions, notes = (tuple(map(printable, content[name])) for name in ("emotions", "notes"))
         return cls(mean, variance, content["model"], *counts, float(seconds), emotions, notes, head)
 
@@ -164,20 +164,20 @@ def numbers(values: np.ndarray) -> list[float]:
 def _vector(name: str, numbers: object) -> np.ndarray:
     """Shape: -> [N] float32."""
     if not isinstance(numbers, list) or not all(type(number) in (int, float) for number in numbers):
-        raise ValueError(f"{name} is no list of numbers")
+        raise InputError(f"{name} is no list of numbers")
     largest = float(np.finfo(np.float32).max)
     if not numbers or not all(-largest <= number <= largest for number in numbers):  # NaN is refused too
-        raise ValueError(f"{name} is empty or not finite")
+        raise InputError(f"{name} is empty or not finite")
     return np.array(numbers, np.float32)
 
 
 def _matrix(name: str, rows: object) -> np.ndarray:
     """Shape: -> [C, N] float32."""
     if not isinstance(rows, list) or not rows:
-        raise ValueError(f"{name} is no list of rows")
+        raise InputError(f"{name} is no list of rows")
     found = [_vector(name, row) for row in rows]
     if len({len(row) for row in found}) > 1:
-        raise ValueError(f"the rows of {name} have other lengths")
+        raise InputError(f"the rows of {name} have other lengths")
     return np.stack(found)
 
 

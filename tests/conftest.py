@@ -15,8 +15,7 @@ from torch import nn
 from ser_gpu import corpora
 from ser_gpu.audio.waveform import level
 from ser_gpu.corpora import ravdess
-from ser_gpu.corpora.clip import Clip, by_id
-from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.corpora.clip import EMOTIONS, Clip, by_id
 from ser_gpu.evaluation import figures
 from ser_gpu.stages.speaker_norm import SpeakerNorm2d
 from tests import forks

@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 from experiments import ablate, pitch_bias, pitch_counterfactual
 from ser_gpu import corpora, crossvalidate, evaluate, train
-from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.evaluation import figures
 from ser_gpu.files import write_csv
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from ser_gpu import enrolment, windows
-from ser_gpu.audio.error import AudioError
 from ser_gpu.config import AudioConfig, CnnConfig, ModelConfig
-from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.corpora.clip import EMOTIONS
+from ser_gpu.errors import AudioError
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages import cnn, fast_cnn, speaker_head, speaker_norm
 from ser_gpu.voice import Voice, VoiceError, model_hash

@@ -6,7 +6,7 @@ import torch
 
 from ser_gpu import checkpoint, corpora, enrol, evaluate, predict
 from ser_gpu.checkpoint import Provenance
-from ser_gpu.cli import common
+from ser_gpu.cli import options
 from ser_gpu.config import AudioConfig, CnnConfig, ModelConfig, TtaConfig
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.evaluation import enrolment
@@ -125,7 +125,7 @@ def test_evaluate_scores_other_clips_than_the_enrolled_ones(weights, tiny_ravdes
 
 def test_the_scores_are_of_the_answers_that_predict_gives_with_the_voice(weights, tiny_ravdess):
     model, clips = checkpoint.load_model(weights, "cpu"), corpora.load(tiny_ravdess).clips[:40]
-    bank = common.read_clips(clips, model.sample_rate, torch.device("cpu"))
+    bank = options.read_clips(clips, model.sample_rate, torch.device("cpu"))
     found = enrolment.answers(model, bank, clips, ["labelled"], [4], draws=1)
     entry = found["entries"][1]
     for speaker, rows in enrolment.speakers(clips).items():

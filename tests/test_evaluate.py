@@ -7,7 +7,7 @@ from PIL import Image
 from ser_gpu import checkpoint, corpora, evaluate
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.config import CnnConfig, ModelConfig
-from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.model import SpeechEmotionModel
 

@@ -18,9 +18,10 @@ from ser_gpu import inference, windows
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.audio.reader import AudioError
 from ser_gpu.audio.waveform import level
+from ser_gpu.errors import NoSpeechError, UnexpectedError
 from ser_gpu.inference import predict_many
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.prediction import NoSpeechError, Prediction, UnexpectedError
+from ser_gpu.prediction import Prediction
 from ser_gpu.windows import clip_logits
 from tests.conftest import synthetic_voice
 

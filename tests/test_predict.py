@@ -14,7 +14,7 @@ import torch
 
 from ser_gpu import checkpoint, predict, windows
 from ser_gpu.checkpoint import Provenance
-from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.prediction import Prediction

@@ -15,7 +15,7 @@ import torch
 import ser_gpu
 from ser_gpu import checkpoint, evaluate, predict, train
 from ser_gpu.cli import train_flags
-from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.training import initial
 from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, TrainConfig
 from ser_gpu.training.loop import Trainer

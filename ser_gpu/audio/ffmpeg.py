@@ -17,8 +17,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ser_gpu.audio.error import AudioError
 from ser_gpu.audio.formats import DEMUXERS
+from ser_gpu.errors import AudioError
 
 HOW_TO_GET_IT = "install ffmpeg to read it (apt, brew or conda install ffmpeg)"
 LONGEST_HOURS = 24

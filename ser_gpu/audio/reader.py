@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from ser_gpu.audio import ffmpeg, wav
-from ser_gpu.audio.error import AudioError, reason
 from ser_gpu.audio.formats import HEAD_BYTES, Kind, kind_of
+from ser_gpu.errors import AudioError, reason
 
 if TYPE_CHECKING:
     from soundfile import SoundFile

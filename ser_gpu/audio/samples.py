@@ -1,13 +1,15 @@
 """Samples in memory, of any type and layout: checked, and as blocks of float32 at their natural scale."""
 
+import math
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_gpu.audio.error import AudioError, reason
-from ser_gpu.audio.reader import HIGHEST_RATE, LOWEST_RATE
+from ser_gpu.audio.reader import HIGHEST_RATE, LOWEST_RATE, Source, name_of, open_audio
+from ser_gpu.errors import AudioError, reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,3 +119,195 @@ def _shown(value: object) -> str:
     except Exception:  # such as a whole number of five thousand digits
         return type(value).__name__
     return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+PIECE_SECONDS = 60.0
+_LARGEST_SAMPLE = 1e30
+_CANCELLED = 0.1  # a mix with less of its channels' mean power (-10 dB): eight channels of which one speaks keep 1/8
+_SMALLEST_PEAK = 1e-6  # of the largest sample: what float32 leaves of a constant
+
+
+def segments(source: Source, sample_rate: int, seconds: float = math.inf) -> Iterator[np.ndarray]:
+    """Read a recording as mono pieces of at most `seconds`, each without offset, its peak at 1, in constant memory.
+
+    Shape: -> [T] float32 each.
+
+    Raises:
+        AudioError: as in `load`, and as in `ser_gpu.audio.reader.open_audio`.
+    """
+    with open_audio(source) as file:
+        yield from pieces(file.blocks(), file.sample_rate, sample_rate, seconds, file.name)
+
+
+def recording(
+    audio: object, sample_rate: object, model_rate: int, seconds: float = PIECE_SECONDS
+) -> tuple[str, Iterator[np.ndarray]]:
+    """What to call a recording, and its samples in pieces of at most `seconds`, each without offset, its peak at 1.
+
+    A file is a path, or its content as bytes, or a binary stream of it. Samples are an array or a tensor of integers or
+    floating point, [T], [T, C] or [C, T]: of two sides the shorter one is the channels, 8 at most, which are averaged.
+
+    Args:
+        audio: a file; samples; samples with their rate, as `(rate, samples)`, `(samples, rate)` or
+            `{"array": samples, "sampling_rate": rate}`.
+        sample_rate: Hz of samples that come without one; None, they are at `model_rate`. A file, a pair and a
+            dictionary bring their own, which counts.
+        model_rate: Hz of the pieces.
+        seconds: of a piece.
+
+    Shape: -> [T] float32 each.
+
+    Raises:
+        AudioError: at once, another type, shape or rate; while reading, as in `load`.
+    """
+    given_rate = model_rate if sample_rate is None else checked_rate(sample_rate, "audio")
+    if isinstance(audio, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(audio, "read"):
+        return name_of(audio), segments(audio, model_rate, seconds)
+    name, values, rate = _in_memory(audio, given_rate)
+    channels = channels_of(values, name)
+    return name, pieces(blocks(channels), rate, model_rate, seconds, name)
+
+
+def natural_blocks(audio: object, sample_rate: object, model_rate: int) -> tuple[str, Iterator[tuple[int, np.ndarray]]]:
+    """What to call a recording, and its samples as they come: the rate in Hz, and a mono block at its natural scale.
+
+    Args:
+        audio: as in `recording`.
+        sample_rate: as in `recording`.
+        model_rate: Hz of samples that come without a rate.
+
+    Shape: -> [T] float32 each.
+
+    Raises:
+        AudioError: as in `recording`.
+    """
+    given_rate = model_rate if sample_rate is None else checked_rate(sample_rate, "audio")
+    if isinstance(audio, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(audio, "read"):
+        return name_of(audio), _natural_blocks_of_file(audio)
+    name, values, rate = _in_memory(audio, given_rate)
+    channels = channels_of(values, name)
+    return name, ((rate, mix(block, name)) for block in blocks(channels))
+
+
+def _natural_blocks_of_file(source: Source) -> Iterator[tuple[int, np.ndarray]]:
+    with open_audio(source) as file:
+        for block in file.blocks():
+            yield file.sample_rate, mix(block, file.name)
+
+
+def pieces(
+    blocks: Iterator[np.ndarray], from_rate: int, to_rate: int, seconds: float, name: str
+) -> Iterator[np.ndarray]:
+    """Blocks of channels as mono pieces of at most `seconds`, without offset, the peak of each at 1.
+
+    Shape: [C, frames] each -> [T] float32 each.
+
+    Raises:
+        AudioError: no sample, or one that is NaN or infinite.
+    """
+    empty = True
+    mono = (mix(block, name) for block in blocks)
+    for piece in regroup(resampled(mono, from_rate, to_rate), seconds * to_rate):
+        empty = False
+        yield level(piece)
+    if empty:
+        raise AudioError.of(name, "holds no samples")
+
+
+def level(waveform: np.ndarray) -> np.ndarray:
+    """Take the offset out and bring the peak to 1; what is constant becomes zero.
+
+    Shape: [T] -> [T] float32.
+    """
+    waveform = waveform.astype(np.float32, copy=False)
+    largest = max(np.abs(waveform).max(), np.finfo(np.float32).tiny)
+    waveform = waveform / largest  # first, so that the mean of huge samples stays finite
+    centred = waveform - np.float32(waveform.mean(dtype=np.float64))
+    peak = np.abs(centred).max()
+    return centred / peak if peak > _SMALLEST_PEAK else np.zeros_like(centred)
+
+
+def resampled(blocks: Iterator[np.ndarray], from_rate: int, to_rate: int) -> Iterator[np.ndarray]:
+    """Mono blocks at another rate, by libsoxr in its very high quality; how they are cut changes no sample.
+
+    Shape: [T] float32 each -> [T'] float32 each; the sum of T' is that of T times the ratio, rounded up.
+    """
+    if from_rate == to_rate:
+        yield from blocks
+        return
+    import soxr  # here, since importing this package should cost nothing
+
+    stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality="VHQ")
+    taken = given = 0
+    for block in blocks:
+        part = stream.resample_chunk(np.ascontiguousarray(block))
+        taken, given = taken + len(block), given + len(part)
+        yield part
+    # soxr rounds the number of samples down as well as up, to none from very few: silence behind them makes it up
+    silence = np.zeros(-(-from_rate // to_rate) + 1, np.float32)
+    left = -(-taken * to_rate // from_rate) - given
+    yield stream.resample_chunk(silence, last=True)[:left]
+
+
+def regroup(blocks: Iterator[np.ndarray], size: float) -> Iterator[np.ndarray]:
+    """The same samples in pieces of `size`, the last one shorter."""
+    pending: list[np.ndarray] = []
+    count = 0
+    for block in blocks:
+        while count + len(block) >= size:
+            cut = int(size) - count
+            yield np.concatenate([*pending, block[:cut]])
+            block, pending, count = block[cut:], [], 0
+        if len(block):
+            pending.append(block)
+            count += len(block)
+    if count:
+        yield np.concatenate(pending)
+
+
+def _in_memory(audio: object, rate: int) -> tuple[str, object, int]:
+    """Name, samples and rate of what is no file."""
+    if isinstance(audio, np.ndarray):
+        return "audio", audio, rate
+    if isinstance(audio, tuple) and len(audio) == 2:
+        first, second = audio
+        if getattr(first, "ndim", 0) > 0 or isinstance(first, list):
+            first, second = second, first
+        return "audio", second, checked_rate(first, "audio")
+    if isinstance(audio, list | tuple):
+        kind = type(audio).__name__
+        problem = f"a {kind} is no recording: several are for predict_many, numbers belong in an array"
+        raise AudioError.of("audio", problem)
+    if hasattr(audio, "__array__"):
+        return "audio", audio, rate
+    try:  # a dictionary, or another object with these two fields
+        values, own_rate = audio["array"], audio["sampling_rate"]
+    except Exception:
+        if isinstance(audio, Mapping):
+            raise AudioError.of("audio", "a dictionary must have 'array' and 'sampling_rate'") from None
+        kind = type(audio).__name__
+        problem = f"{kind} is no recording: give a path, bytes, a binary stream, an array or (rate, samples)"
+        raise AudioError.of("audio", problem) from None
+    path = audio.get("path") if isinstance(audio, Mapping) else None
+    name = path if isinstance(path, str) and path else "audio"
+    return name, values, checked_rate(own_rate, name)
+
+
+def mix(channels: np.ndarray, name: str) -> np.ndarray:
+    """The mean of the channels, or the loudest of them where they cancel each other (one with its sign turned).
+
+    Shape: [C, T] -> [T] float32.
+
+    Raises:
+        AudioError: samples that are not finite.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        mono = channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float64)
+        if len(channels) > 1:
+            powers = channels.var(axis=1, dtype=np.float64)
+            if mono.var() < _CANCELLED * powers.mean():
+                mono = channels[powers.argmax()]
+        mono = mono.astype(np.float32)
+    if not np.abs(mono).max() < _LARGEST_SAMPLE:  # written so that NaN is caught too
+        raise AudioError.of(name, f"holds samples that are not finite or beyond {_LARGEST_SAMPLE:.0e}")
+    return mono

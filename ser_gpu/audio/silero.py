@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ser_gpu.extras import MissingExtraError
+from ser_gpu.errors import MissingExtraError
 
 _CONTEXT, _WINDOW, _HOP, _HIDDEN = 64, 256, 128, 128
 _STRIDES = (1, 2, 2, 1)

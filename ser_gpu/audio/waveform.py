@@ -1,4 +1,4 @@
-"""From a recording to a waveform: mono float32 tensors at the model's rate; `ser_gpu.audio.mono` does the work."""
+"""From a recording to a waveform: mono float32 tensors at the model's rate; `ser_gpu.audio.samples` does the work."""
 
 import math
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ser_gpu.audio import mono
-from ser_gpu.audio.mono import PIECE_SECONDS
+from ser_gpu.audio import samples
 from ser_gpu.audio.reader import Source
+from ser_gpu.audio.samples import PIECE_SECONDS
 
 
 def load(path: Source, sample_rate: int) -> Tensor:
@@ -32,7 +32,7 @@ def segments(source: Source, sample_rate: int, seconds: float = math.inf) -> Ite
     Raises:
         AudioError: as in `load`, and as in `ser_gpu.audio.reader.open_audio`.
     """
-    return _tensors(mono.segments(source, sample_rate, seconds))
+    return _tensors(samples.segments(source, sample_rate, seconds))
 
 
 def recording(
@@ -40,11 +40,11 @@ def recording(
 ) -> tuple[str, Iterator[Tensor]]:
     """What to call a recording, and its samples in pieces of at most `seconds`, each as `load` gives a whole one.
 
-    Arguments and errors are those of `ser_gpu.audio.mono.recording`.
+    Arguments and errors are those of `ser_gpu.audio.samples.recording`.
 
     Shape: -> [T] float32 each.
     """
-    name, pieces = mono.recording(audio, sample_rate, model_rate, seconds)
+    name, pieces = samples.recording(audio, sample_rate, model_rate, seconds)
     return name, _tensors(pieces)
 
 
@@ -53,7 +53,7 @@ def level(waveform: Tensor) -> Tensor:
 
     Shape: [T] -> [T] float32.
     """
-    return torch.from_numpy(mono.level(waveform.numpy()))
+    return torch.from_numpy(samples.level(waveform.numpy()))
 
 
 def resample(waveform: Tensor, from_rate: int, to_rate: int) -> Tensor:
@@ -65,7 +65,7 @@ def resample(waveform: Tensor, from_rate: int, to_rate: int) -> Tensor:
     out = waveform.new_zeros(math.prod(rows), -(-size * to_rate // from_rate), dtype=torch.float32)
     if size:
         for at, row in enumerate(waveform.float().reshape(len(out), size)):
-            out[at] = torch.from_numpy(np.concatenate(list(mono.resampled(iter([row.numpy()]), from_rate, to_rate))))
+            out[at] = torch.from_numpy(np.concatenate(list(samples.resampled(iter([row.numpy()]), from_rate, to_rate))))
     return out.reshape(*rows, out.shape[1])
 
 

@@ -9,9 +9,10 @@ import torch
 from ser_gpu import checkpoint
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.checkpoint import CheckpointError
-from ser_gpu.cli import common, console
+from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Protocol
+from ser_gpu.errors import InputError
 from ser_gpu.evaluation import enrolment
 from ser_gpu.model import SpeechEmotionModel
 
@@ -36,7 +37,7 @@ def add_options(parser: ArgumentParser, default_kinds: Sequence[str] = enrolment
         help="which clips to enrol: any; neutral ones; with their labels, of all emotions alike; or every clip of the "
         f"speaker, those that are scored (default: {' '.join(default_kinds)})",
     )
-    add("--draws", type=common.positive_int, default=5, help="draws of the enrolled clips (default: %(default)s)")
+    add("--draws", type=options.positive_int, default=5, help="draws of the enrolled clips (default: %(default)s)")
 
 
 def answers(args: Namespace, model: SpeechEmotionModel, bank: ClipBank, clips: Sequence[Clip]) -> dict:
@@ -81,8 +82,8 @@ def _of_training(args: Namespace, folder: Path, part: str, found: Sequence[Clip]
     model, provenance = checkpoint.load(folder / "last.pth", device)
     split = Protocol.from_dict(provenance.protocol).split(found)
     if split.manifest_hash != provenance.manifest_hash:
-        raise ValueError(f"{folder}: was trained on other clips than these {len(found):,}")
+        raise InputError(f"{folder}: was trained on other clips than these {len(found):,}")
     clips = [clip for clip in found if split.part_of[clip.id] == part]
-    content = answers(args, model, common.read_clips(clips, model.sample_rate, device), clips)
+    content = answers(args, model, options.read_clips(clips, model.sample_rate, device), clips)
     checkpoint.write(folder / FILE, {"asked": asked, "answers": content})
     return content

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 
-from ser_gpu.cli import common
+from ser_gpu.cli import options
 from ser_gpu.config import HEADS, ModelConfig
 from ser_gpu.corpora import registered_name
 from ser_gpu.corpora.splits import ALIASES, Protocol
+from ser_gpu.errors import InputError
 from ser_gpu.training import initial
 from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, TrainConfig, with_settings
 from ser_gpu.training.loop import use_bfloat16
@@ -24,17 +25,17 @@ def parser() -> ArgumentParser:
         description="Train a speech emotion model; the .pth file that comes out takes raw audio.",
     )
     add = flags.add_argument
-    common.add_data_options(flags)
-    common.add_protocol_options(flags, f"who is in which part (default: {defaults.protocol})")
+    options.add_data_options(flags)
+    options.add_protocol_options(flags, f"who is in which part (default: {defaults.protocol})")
     add("--test-corpora", nargs="+", metavar="CORPUS", help="test these of the --corpora, instead of --protocol")
     add("--seed", type=int, help=f"seed of weights, order and augmentation (default: {defaults.seed})")
     add(
         "--epochs",
-        type=common.positive_int,
+        type=options.positive_int,
         help=f"passes over the training part (default: {defaults.epochs}, or {EPOCHS_SPEAKER_INDEPENDENT} where its "
         "speakers are in no other part)",
     )
-    add("--batch-size", type=common.positive_int, help=f"clips a step (default: {defaults.batch_size})")
+    add("--batch-size", type=options.positive_int, help=f"clips a step (default: {defaults.batch_size})")
     add("--lr", type=float, help=f"peak learning rate of the one-cycle schedule (default: {defaults.lr})")
     add("--head", choices=HEADS, help=f"how the last feature maps are pooled (default: {ModelConfig().cnn.head})")
     add("--no-augment", action="store_true", help="train without augmentation, masks and mixup")
@@ -88,7 +89,7 @@ def new_plan(args: Namespace, device: torch.device) -> Plan:
     """
     training, model = _configs(args)
     if args.refit and args.temperature is not None:
-        raise ValueError("--temperature and --refit: a refit has the temperature of the training that it repeats")
+        raise InputError("--temperature and --refit: a refit has the temperature of the training that it repeats")
     return Plan(
         replace(training, refit=bool(args.refit) or training.refit),
         model,
@@ -98,7 +99,7 @@ def new_plan(args: Namespace, device: torch.device) -> Plan:
         test_speakers=tuple(args.test_speakers or ()),
         refit=_absolute(args.refit),
         test=not args.no_test,
-        corpora=common.corpora_of(args.corpora),
+        corpora=options.corpora_of(args.corpora),
         init=_absolute(args.init),
         init_sha256=args.init and initial.sha256(args.init),
         init_corpora=initial.corpora(args.init) if args.init else (),
@@ -125,7 +126,7 @@ def resumed_plan(args: Namespace, stored: Plan, out: Path) -> Plan:
             part, _, name = setting.partition("=")[0].partition(".")
             of_part = stored.training if part == "training" else getattr(stored.model, part)
             raise _contradiction(flag, out, getattr(of_part, name))
-    corpora = common.corpora_of(args.corpora)
+    corpora = options.corpora_of(args.corpora)
     others = (
         ("--test-speakers", tuple(args.test_speakers or ()), stored.test_speakers),
         ("--test-corpora", _test_corpora(args), stored.test_corpora),

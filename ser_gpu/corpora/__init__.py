@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
-from ser_gpu.corpora.clip import OWN, PARTS, Clip, by_id
+from ser_gpu.corpora.clip import OWN, PARTS, Clip, by_id, ordered
 from ser_gpu.corpora.corpus import Corpus, locate, media_files, scan
-from ser_gpu.corpora.labels import ordered
+from ser_gpu.errors import InputError
 
 REGISTRY = {  # the first is the default
     "ravdess": "ser_gpu.corpora.ravdess",
@@ -64,7 +64,7 @@ def get(name: str) -> Corpus:
     """
     registered = registered_name(name)
     if registered is None:
-        raise ValueError(f"no such corpus: {name!r}; known are {', '.join(names())}, and {OWN} for your own recordings")
+        raise InputError(f"no such corpus: {name!r}; known are {', '.join(names())}, and {OWN} for your own recordings")
     return import_module(REGISTRY[registered]).CORPUS
 
 
@@ -97,17 +97,17 @@ def load(data: str | Path | None = None, corpus: str | None = None, progress: ob
 
     if data in (None, ""):
         if corpus == OWN:
-            raise ValueError("own recordings need a folder or a CSV")
+            raise InputError("own recordings need a folder or a CSV")
         known = get(corpus or names()[0])
         return _of_corpus(locate(known, progress), known)
     data = Path(data)
     known = get(corpus) if corpus not in (None, OWN) else None
     if data.is_file():
         if known is not None:
-            raise ValueError(f"{data}: {known.title} is read from its folder, not from a file")
+            raise InputError(f"{data}: {known.title} is read from its folder, not from a file")
         return _own(manifest.read(data), f"the list {data.name}")
     if not data.is_dir():
-        raise ValueError(f"{data}: no such folder or CSV file")
+        raise InputError(f"{data}: no such folder or CSV file")
     if known is None and corpus != OWN:
         known = detect(data)
     return _own(manifest.folder_per_emotion(data), "a folder per emotion") if known is None else _of_corpus(data, known)
@@ -123,9 +123,9 @@ def load_many(folders: Mapping[str, str | Path | None]) -> Loaded:
         ValueError: no corpus at all, one of them has no clips, or a name is there twice.
     """
     if not folders:
-        raise ValueError("no corpus is named")
+        raise InputError("no corpus is named")
     if len({registered_name(name) or name for name in folders}) < len(folders):
-        raise ValueError(f"a corpus is named twice: {', '.join(folders)}")
+        raise InputError(f"a corpus is named twice: {', '.join(folders)}")
     parts = {name: load(folder, registered_name(name)) for name, folder in folders.items()}
     if len(parts) == 1:
         return next(iter(parts.values()))

@@ -7,9 +7,8 @@ emotion, 6 and 7 are the same in all. Five names contradict their speaker's gend
 import re
 from pathlib import Path
 
-from ser_gpu.corpora.clip import Clip
+from ser_gpu.corpora.clip import Clip, canonical
 from ser_gpu.corpora.corpus import Corpus, name_fields
-from ser_gpu.corpora.labels import canonical
 
 ALIASES = {"n": "neutral", "f": "fearful", "h": "happy", "s": "sad", "a": "angry"}
 _WOMEN = "01 03 05 07 09 11 13 15 17 19 21 23 25 27 29 31 33 35 37 43 47 48 49 58 62"

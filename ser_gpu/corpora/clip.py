@@ -1,7 +1,11 @@
-"""A clip: one recording, who speaks it, and with which emotion."""
+"""A clip: one recording, who speaks it, and with which emotion; the names of emotions and their aliases."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+
+from ser_gpu.errors import InputError
 
 OWN = "own"
 PARTS = ("train", "validation", "test")
@@ -45,3 +49,80 @@ class Clip:
 def by_id(clip: Clip) -> str:
     """Sort key: clips are ordered by id."""
     return clip.id
+
+
+EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+
+_OTHER_NAMES = {
+    "neutral": "neu n normal",
+    "calm": "calmness relaxed",
+    "happy": "hap h happiness joy joyful exc excited excitement",
+    "sad": "sadness",
+    "angry": "ang anger",
+    "fearful": "fea fear afraid scared anxiety",
+    "disgust": "dis disgusted",
+    "surprised": "sur surprise ps pleasant_surprise pleasant_surprised",
+    "bored": "bor boredom",
+    "frustrated": "fru frustration",
+    "contempt": "con contemptuous",
+}
+ALIASES: Mapping[str, str] = MappingProxyType(
+    {alias: emotion for emotion, aliases in _OTHER_NAMES.items() for alias in aliases.split()}
+)
+"""Aliases of many corpora. A letter is here only where it means one thing; the others are in their corpus' file."""
+
+_GENDERS = {"m": "male", "man": "male", "f": "female", "w": "female", "woman": "female", "unknown": None, "": None}
+
+
+def canonical(name: str, aliases: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The canonical name of an emotion; one that nobody knows stays, in lower case and with _ for spaces and hyphens.
+
+    Args:
+        name: as a corpus or a user writes it.
+        aliases: those of one corpus, in lower case; they go before the general ones.
+
+    >>> canonical("Pleasant Surprise"), canonical("ANG"), canonical("Home-sick")
+    ('surprised', 'angry', 'home_sick')
+
+    Raises:
+        ValueError: the name is empty.
+    """
+    key = "_".join(name.lower().replace("-", " ").replace("_", " ").split())
+    if not key:
+        raise InputError(f"an emotion needs a name, got {name!r}")
+    return aliases.get(key) or ALIASES.get(key, key)
+
+
+def ordered(names: Iterable[str]) -> tuple[str, ...]:
+    """Each name once: the canonical ones in their order, then the others by alphabet.
+
+    >>> ordered(["bored", "sad", "amused", "neutral", "sad"])
+    ('neutral', 'sad', 'amused', 'bored')
+    """
+    names = set(names)
+    return (*(name for name in EMOTIONS if name in names), *sorted(names.difference(EMOTIONS)))
+
+
+def subset(wanted: Iterable[str], labels: Sequence[str]) -> tuple[str, ...]:
+    """Those of `labels` that are wanted, by any alias, in the order of `labels`.
+
+    >>> subset(["anger", "HAPPY"], EMOTIONS)
+    ('happy', 'angry')
+
+    Raises:
+        ValueError: an emotion that is not one of `labels`.
+    """
+    names = {canonical(name) for name in wanted}
+    if unknown := sorted(names.difference(labels)):
+        raise InputError(f"no such emotion: {', '.join(unknown)}; there are {', '.join(labels)}")
+    return tuple(label for label in labels if label in names)
+
+
+def gender(text: str) -> str | None:
+    """Male or female for m, f, man, woman and the like; None for unknown; any other word in lower case.
+
+    >>> gender("F"), gender("Male"), gender("")
+    ('female', 'male', None)
+    """
+    key = text.strip().lower()
+    return _GENDERS.get(key, key)

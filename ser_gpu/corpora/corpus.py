@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ser_gpu.corpora.clip import Clip, by_id
+from ser_gpu.errors import InputError
 
 _LOSSLESS = (
     ".wav .wave .flac .aif .aiff .aifc .au .snd .caf .w64 .rf64 .sph .nist .voc .avr .htk .paf .pvf .sd2 .sds .sf"
@@ -23,7 +24,7 @@ MEDIA_SUFFIXES = AUDIO_SUFFIXES | VIDEO_SUFFIXES | frozenset(_OTHER_AUDIO.split(
 CORPORA_VARIABLE = "SER_CORPORA_DIR"
 
 
-class LeftOutError(ValueError):
+class LeftOutError(InputError):
     """A file of the corpus that is none of its clips: a song, a video. Its text is the reason, in a word."""
 
 
@@ -97,7 +98,7 @@ def name_fields(pattern: re.Pattern, path: str | Path, title: str, example: str)
     """
     match = pattern.fullmatch(Path(path).stem)
     if match is None:
-        raise ValueError(f"{path}: not a name of {title}, such as {example}")
+        raise InputError(f"{path}: not a name of {title}, such as {example}")
     return match.groupdict()
 
 
@@ -126,7 +127,7 @@ def scan(folder: str | Path, corpus: Corpus) -> Scan:
     left_out += Counter()  # drops the zeros
     if not found:
         instead = f"; left out: {counted(left_out)}" if left_out else ""
-        raise ValueError(f"{folder}: no {corpus.title} clip found (names like {corpus.example}){instead}")
+        raise InputError(f"{folder}: no {corpus.title} clip found (names like {corpus.example}){instead}")
     notice = None
     if corpus.clips is not None and len(found) != corpus.clips:
         notice = (
@@ -144,7 +145,7 @@ def media_files(folder: str | Path) -> list[Path]:
         OSError: a folder inside cannot be read.
     """
     if not Path(folder).is_dir():
-        raise ValueError(f"{folder}: no such folder")
+        raise InputError(f"{folder}: no such folder")
 
     def fail(error: OSError):
         raise error
@@ -202,14 +203,14 @@ def locate(corpus: Corpus, progress: object = False) -> Path:
     named = corpus.variable and os.environ.get(corpus.variable)
     if named:
         if not Path(named).is_dir():
-            raise ValueError(f"{corpus.variable}={named}: no such folder")
+            raise InputError(f"{corpus.variable}={named}: no such folder")
         return Path(named)
     if home := os.environ.get(CORPORA_VARIABLE):
         folder = Path(home) / (corpus.folder or corpus.title)
         if folder.is_dir():
             return folder
     if corpus.download is None:
-        raise ValueError(f"{corpus.title} cannot be downloaded from here: name its folder")
+        raise InputError(f"{corpus.title} cannot be downloaded from here: name its folder")
     return _cached(corpus, progress)
 
 
@@ -218,7 +219,7 @@ def _cached(corpus: Corpus, progress: object) -> Path:
         import pooch
         from filelock import FileLock
     except ImportError as error:
-        raise ValueError(
+        raise InputError(
             f"to download {corpus.title}, install pooch, requests and filelock ({error.name} is missing); "
             "or name a folder"
         ) from None

@@ -3,9 +3,8 @@
 import re
 from pathlib import Path
 
-from ser_gpu.corpora.clip import Clip
+from ser_gpu.corpora.clip import Clip, canonical
 from ser_gpu.corpora.corpus import Corpus, name_fields
-from ser_gpu.corpora.labels import canonical
 
 WOMEN = ("08", "09", "13", "14", "16")
 ALIASES = {  # first letters of Wut, Langeweile, Ekel, Angst, Freude, Trauer

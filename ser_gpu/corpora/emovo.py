@@ -3,9 +3,8 @@
 import re
 from pathlib import Path
 
-from ser_gpu.corpora.clip import Clip
+from ser_gpu.corpora.clip import Clip, canonical, gender
 from ser_gpu.corpora.corpus import Corpus, name_fields
-from ser_gpu.corpora.labels import canonical, gender
 
 ALIASES = {  # disgusto, gioia, paura, rabbia, sorpresa, tristezza, neutro
     "dis": "disgust",

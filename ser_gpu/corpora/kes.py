@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.corpus import Corpus, name_fields
+from ser_gpu.errors import InputError
 
 EMOTIONS = ("neutral", "happy", "angry", "sad")
 GENDERS = {
@@ -28,7 +29,7 @@ def parse(path: str | Path) -> Clip:
     name = name_fields(_NAME, path, "KES", CORPUS.example)
     speaker, number = name["speaker"], name["number"]
     if int(number) == 0:
-        raise ValueError(f"{path}: not a name of KES, such as {CORPUS.example}")
+        raise InputError(f"{path}: not a name of KES, such as {CORPUS.example}")
     emotion, sentence = divmod(int(number) - 1, _SENTENCES)
     return Clip(
         id=Path(path).stem,

@@ -21,9 +21,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ser_gpu.corpora import registered_name
-from ser_gpu.corpora.clip import OWN, Clip, by_id
+from ser_gpu.corpora.clip import OWN, Clip, by_id, canonical, gender
 from ser_gpu.corpora.corpus import Scan, counted, media_files, preferred, unreadable
-from ser_gpu.corpora.labels import canonical, gender
+from ser_gpu.errors import InputError
 
 COLUMNS = {
     "file": ("file", "path"),
@@ -73,7 +73,7 @@ def folder_per_emotion(folder: str | Path) -> Scan:
     left_out += Counter()
     if not found:
         instead = f"; left out: {counted(left_out)}" if left_out else ""
-        raise ValueError(
+        raise InputError(
             f"{folder}: neither a folder per emotion (such as happy/a.wav) nor official names of a corpus{instead}"
         )
     return Scan(tuple(sorted(found.values(), key=by_id)), dict(left_out))
@@ -88,19 +88,19 @@ def read(path: str | Path) -> Scan:
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{path}: neither a folder nor a list of files in CSV or TSV")
+        raise InputError(f"{path}: neither a folder nor a list of files in CSV or TSV")
     clips: dict[str, Clip] = {}
     line_of: dict[str, int] = {}
     for line, row in _rows(path):
         try:
             clip = _clip(row, path.parent)
             if clip.id in line_of:
-                raise ValueError(f"{clip.id} is already in line {line_of[clip.id]}")
+                raise InputError(f"{clip.id} is already in line {line_of[clip.id]}")
         except ValueError as error:
-            raise ValueError(f"{path}, line {line}: {error}") from None
+            raise InputError(f"{path}, line {line}: {error}") from None
         clips[clip.id], line_of[clip.id] = clip, line
     if not clips:
-        raise ValueError(f"{path}: no clip in it")
+        raise InputError(f"{path}: no clip in it")
     stems = Counter(_without_suffix(clip_id) for clip_id in clips)
     short = (
         replace(clip, id=stem) if stems[stem := _without_suffix(clip_id)] == 1 else clip
@@ -119,13 +119,13 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             names = _names(path, reader.fieldnames or [])
             for row in reader:
                 if any(row.pop(None, ())):
-                    raise ValueError(f"{path}, line {reader.line_num}: more fields than columns")
+                    raise InputError(f"{path}, line {reader.line_num}: more fields than columns")
                 if any(row.values()):
                     yield reader.line_num, {name: row[column].strip() for column, name in names.items()}
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: not text in UTF-8") from None
+        raise InputError(f"{path}: not text in UTF-8") from None
     except csv.Error as error:
-        raise ValueError(f"{path}: not a CSV file: {error}") from None
+        raise InputError(f"{path}: not a CSV file: {error}") from None
 
 
 def _names(path: Path, columns: list[str]) -> dict[str, str]:
@@ -138,27 +138,27 @@ def _names(path: Path, columns: list[str]) -> dict[str, str]:
             names[column] = name
         elif name in ("file", "emotion"):
             shown = ", ".join(columns[:_SHOWN_COLUMNS]) + (", ..." if len(columns) > _SHOWN_COLUMNS else "")
-            raise ValueError(f"{path}, line 1: no column {' or '.join(aliases)}; there are: {shown or 'none'}")
+            raise InputError(f"{path}, line 1: no column {' or '.join(aliases)}; there are: {shown or 'none'}")
     return names
 
 
 def _clip(row: dict[str, str], folder: Path) -> Clip:
     known = {name: row.get(name, "") for name in COLUMNS}
     if not known["file"]:
-        raise ValueError("no file is named")
+        raise InputError("no file is named")
     if not known["emotion"]:
-        raise ValueError(f"no emotion for {known['file']}")
+        raise InputError(f"no emotion for {known['file']}")
     part = known["part"].lower()
     if part and part not in PART_ALIASES:
-        raise ValueError(f"part must be train, validation or test, got {known['part']!r}")
+        raise InputError(f"part must be train, validation or test, got {known['part']!r}")
     name = known["file"]
     if "\\" in name and not (folder / name).is_file():
         name = name.replace("\\", "/")
     path = folder / name
     if not path.is_file():
-        raise ValueError(f"no such file: {known['file']}")
+        raise InputError(f"no such file: {known['file']}")
     if reason := unreadable(path):
-        raise ValueError(f"{known['file']}: {reason}")
+        raise InputError(f"{known['file']}: {reason}")
     return Clip(
         id=Path(name).as_posix(),
         path=path,

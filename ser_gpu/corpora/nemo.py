@@ -3,9 +3,8 @@
 import re
 from pathlib import Path
 
-from ser_gpu.corpora.clip import Clip
+from ser_gpu.corpora.clip import Clip, canonical
 from ser_gpu.corpora.corpus import Corpus, name_fields
-from ser_gpu.corpora.labels import canonical
 
 GENDERS = {
     **dict.fromkeys(("EB0", "IC0", "KD0", "MK0"), "female"),

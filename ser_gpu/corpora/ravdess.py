@@ -20,9 +20,9 @@ import zipfile
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
-from ser_gpu.corpora.clip import Clip
+from ser_gpu.corpora.clip import EMOTIONS, Clip
 from ser_gpu.corpora.corpus import Corpus, Fold, LeftOutError
-from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.errors import InputError
 
 ACTORS = tuple(f"{actor:02}" for actor in range(1, 25))
 CLIPS = 1_440
@@ -62,10 +62,10 @@ def parse(path: str | Path) -> Clip:
     """
     path = Path(path)
     if not _NAME.fullmatch(path.stem):
-        raise ValueError(f"{path}: not a RAVDESS name, such as 03-01-06-01-02-01-12.wav")
+        raise InputError(f"{path}: not a RAVDESS name, such as 03-01-06-01-02-01-12.wav")
     fields = path.stem.split("-")
     if any(int(field) > limit for field, limit in zip(fields, _LIMITS, strict=True)):
-        raise ValueError(f"{path}: a RAVDESS name with a field out of range")
+        raise InputError(f"{path}: a RAVDESS name with a field out of range")
     modality, channel, emotion, intensity, statement, repetition, actor = fields
     if modality != _AUDIO_ONLY:
         raise LeftOutError("video")

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from ser_gpu.corpora.clip import Clip
+from ser_gpu.corpora.clip import Clip, canonical
 from ser_gpu.corpora.corpus import Corpus, name_fields
-from ser_gpu.corpora.labels import canonical
+from ser_gpu.errors import InputError
 
 SPEAKERS = ("DC", "JE", "JK", "KL")
 ALIASES = {
@@ -30,7 +30,7 @@ def parse(path: str | Path) -> Clip:
     name = name_fields(_NAME, path, "SAVEE", CORPUS.example)
     speaker = name["speaker"] or path.parent.name
     if speaker not in SPEAKERS:
-        raise ValueError(f"{path}: not a name of SAVEE, such as {CORPUS.example}")
+        raise InputError(f"{path}: not a name of SAVEE, such as {CORPUS.example}")
     sentence = name["emotion"] + name["number"]
     return Clip(
         id=f"{speaker}_{sentence}",

@@ -23,9 +23,9 @@ from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 
 from ser_gpu import corpora
-from ser_gpu.corpora.clip import PARTS, Clip, by_id
+from ser_gpu.corpora.clip import PARTS, Clip, by_id, ordered
 from ser_gpu.corpora.corpus import Fold
-from ser_gpu.corpora.labels import ordered
+from ser_gpu.errors import InputError
 
 RANDOM_PROTOCOLS = ("stratified", "grouped")
 ALIASES = {"twin-safe": "grouped", "actors": "test-speakers"}
@@ -110,23 +110,23 @@ class Protocol:
         name = ALIASES.get(self.name, self.name)
         of_corpus = published(name)
         if name not in _OWN_PROTOCOLS and of_corpus is None:
-            raise ValueError(f"protocol must be one of {', '.join(protocol_names())}, got {self.name!r}")
+            raise InputError(f"protocol must be one of {', '.join(protocol_names())}, got {self.name!r}")
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "test_speakers", tuple(str(speaker) for speaker in self.test_speakers))
         if of_corpus and self.corpus is None:
             object.__setattr__(self, "corpus", of_corpus[0])
         if isinstance(self.fold, bool) or not isinstance(self.fold, int):
-            raise ValueError(f"fold must be a whole number, got {self.fold!r}")
+            raise InputError(f"fold must be a whole number, got {self.fold!r}")
         most = _SEEDS if name in ("loso", "loco", *RANDOM_PROTOCOLS) else folds(name)
         if not 0 <= self.fold < most:
-            raise ValueError(f"fold of {name} must be 0 to {most - 1}, got {self.fold}")
+            raise InputError(f"fold of {name} must be 0 to {most - 1}, got {self.fold}")
         if (name == "test-speakers") != bool(self.test_speakers):
-            raise ValueError(
+            raise InputError(
                 f"test speakers go with the protocol 'test-speakers' alone, got {list(self.test_speakers)} and {name!r}"
             )
         object.__setattr__(self, "test_corpora", tuple(self.test_corpora))
         if (name == "test-corpora") != bool(self.test_corpora):
-            raise ValueError(
+            raise InputError(
                 f"test corpora go with the protocol 'test-corpora' alone, got {list(self.test_corpora)} and {name!r}"
             )
 
@@ -143,9 +143,9 @@ class Protocol:
         """
         clips = sorted(clips, key=by_id)
         if not clips:
-            raise ValueError("there is no clip to split")
+            raise InputError("there is no clip to split")
         if twice := [clip.id for clip, after in pairwise(clips) if clip.id == after.id]:
-            raise ValueError(f"two clips have the id {twice[0]}")
+            raise InputError(f"two clips have the id {twice[0]}")
         if self.name == "listed":
             return Split(_listed(clips))
         if self.name == "all":
@@ -184,19 +184,19 @@ class Protocol:
         """
         stored = _from_numbered_speakers(dict(stored))
         if unknown := stored.keys() - {field.name for field in fields(cls)}:
-            raise ValueError(f"a protocol has no {', '.join(sorted(unknown))}")
+            raise InputError(f"a protocol has no {', '.join(sorted(unknown))}")
         return cls(**stored | {key: tuple(stored.get(key, ())) for key in ("test_speakers", "test_corpora")})
 
     def _by_speaker(self, clips: Sequence[Clip]) -> dict[str, str]:
         of_corpus = published(self.name)
         of_folds = clips if of_corpus is None else [clip for clip in clips if clip.corpus == of_corpus[0]]
         if not of_folds:
-            raise ValueError(
+            raise InputError(
                 f"{self.name} is a protocol of {corpora.get(of_corpus[0]).title}: there is no clip of that corpus"
             )
         voices = _voices(of_folds, self.name)
         if len(voices) < 2:
-            raise ValueError(f"{self.name} needs two speakers and more, there is only {_shown(voices)}")
+            raise InputError(f"{self.name} needs two speakers and more, there is only {_shown(voices)}")
         if of_corpus is None:
             test, validation = self._test_speakers(voices), set()
         else:
@@ -204,12 +204,12 @@ class Protocol:
             test = set(_present(fold.test, voices).values())
             validation = set(_present(fold.validation or (), voices).values())
             if not test:
-                raise ValueError(
+                raise InputError(
                     f"fold {self.fold} of {self.name} tests {_shown(fold.test)}: none is there, only {_shown(voices)}"
                 )
         left = {speaker: gender for speaker, gender in voices.items() if speaker not in test}
         if not left:
-            raise ValueError(f"the test speakers leave nobody to train on; there are {_shown(voices)}")
+            raise InputError(f"the test speakers leave nobody to train on; there are {_shown(voices)}")
         if not validation or validation >= left.keys():
             validation = _validation_speakers(left, self.fold)
         part_of = dict.fromkeys(left, "train") | dict.fromkeys(validation, "validation") | dict.fromkeys(test, "test")
@@ -219,15 +219,15 @@ class Protocol:
     def _by_corpus(self, clips: Sequence[Clip]) -> dict[str, str]:
         names = sorted({clip.corpus for clip in clips})
         if len(names) < 2:
-            raise ValueError(f"{self.name} needs two corpora and more, there is only {_shown(names)}")
+            raise InputError(f"{self.name} needs two corpora and more, there is only {_shown(names)}")
         if self.name == "loco" and self.fold >= len(names):
-            raise ValueError(f"fold of loco must be 0 to {len(names) - 1} with {len(names)} corpora, got {self.fold}")
+            raise InputError(f"fold of loco must be 0 to {len(names) - 1} with {len(names)} corpora, got {self.fold}")
         test = {names[self.fold]} if self.name == "loco" else {*self.test_corpora}
         if missing := sorted(test.difference(names)):
-            raise ValueError(f"no such corpus: {_shown(missing)}; there are {_shown(names)}")
+            raise InputError(f"no such corpus: {_shown(missing)}; there are {_shown(names)}")
         left = [clip for clip in clips if clip.corpus not in test]
         if not left:
-            raise ValueError(f"the test corpora leave nothing to train on; there are {_shown(names)}")
+            raise InputError(f"the test corpora leave nothing to train on; there are {_shown(names)}")
         known = [clip for clip in left if clip.speaker is not None]
         validation = _validation_speakers(_voices(known, self.name), self.fold)
         where = {clip.id: "validation" if clip.speaker in validation else "train" for clip in left}
@@ -237,11 +237,11 @@ class Protocol:
         if self.name == "test-speakers":
             found = _present(self.test_speakers, voices)
             if missing := [speaker for speaker in self.test_speakers if speaker not in found]:
-                raise ValueError(f"no such speaker: {_shown(missing)}; there are {_shown(voices)}")
+                raise InputError(f"no such speaker: {_shown(missing)}; there are {_shown(voices)}")
             return set(found.values())
         choices = [[speaker] for speaker in sorted(voices)] if self.name == "loso" else _speaker_folds(voices)
         if self.fold >= len(choices):
-            raise ValueError(
+            raise InputError(
                 f"fold of {self.name} must be 0 to {len(choices) - 1} with {len(voices)} speakers, got {self.fold}"
             )
         return set(choices[self.fold])
@@ -269,7 +269,7 @@ def folds(protocol: str, clips: Sequence[Clip] | None = None) -> int:
     if name in ("speakers", "loso") and clips is not None:
         speakers = len(_voices(clips, name))
         return min(SPEAKER_FOLDS, speakers) if name == "speakers" else speakers
-    raise ValueError(
+    raise InputError(
         f"the number of folds of {protocol} is not known" + (" without clips" if name in ("loso", "loco") else "")
     )
 
@@ -286,9 +286,9 @@ def _from_numbered_speakers(stored: dict) -> dict:
 def _listed(clips: Sequence[Clip]) -> dict[str, str]:
     without = [clip.id for clip in clips if clip.part is None]
     if len(without) == len(clips):
-        raise ValueError("no clip has a part: 'listed' needs a CSV with a column part")
+        raise InputError("no clip has a part: 'listed' needs a CSV with a column part")
     if without:
-        raise ValueError(f"{len(without):,} clips have no part, the first is {without[0]}")
+        raise InputError(f"{len(without):,} clips have no part, the first is {without[0]}")
     return {clip.id: clip.part for clip in clips}
 
 
@@ -305,7 +305,7 @@ def _deal(clips: Sequence[Clip], key: Callable[[Clip], Hashable], seed: int) -> 
     emotion_of = {k: names.index(votes[k].most_common(1)[0][0]) for k in votes}
     few = [f"{names[e]} has {n}" for e, n in sorted(Counter(emotion_of.values()).items()) if n < _FEWEST]
     if few:
-        raise ValueError(f"too few clips for train, validation and test: {_shown(few)}; each emotion needs {_FEWEST}")
+        raise InputError(f"too few clips for train, validation and test: {_shown(few)}; each emotion needs {_FEWEST}")
     part_of_key = _dealt_together(emotion_of, seed) or _dealt_one_by_one(emotion_of, seed)
     return {clip.id: part_of_key[key(clip)] for clip in clips}
 
@@ -344,7 +344,7 @@ def _voices(clips: Sequence[Clip], protocol: str) -> dict[str, str | None]:
     """Gender of each speaker, where it is known; speakers sorted."""
     without = [clip.id for clip in clips if clip.speaker is None]
     if without:
-        raise ValueError(
+        raise InputError(
             f"{protocol} needs the speakers: without them no split is speaker-independent. "
             f"{len(without):,} of {len(clips):,} clips have none, the first is {without[0]}"
         )
@@ -364,7 +364,7 @@ def _present(wanted: Collection[str], voices: Collection[str]) -> dict[str, str]
         for same in (_is, _is_bare, _is_number):
             matches = [speaker for speaker in voices if same(speaker, name)]
             if len(matches) > 1:
-                raise ValueError(f"speaker {name} can be {_shown(matches)}: give the whole name")
+                raise InputError(f"speaker {name} can be {_shown(matches)}: give the whole name")
             if matches:
                 found[name] = matches[0]
                 break

@@ -3,9 +3,8 @@
 import re
 from pathlib import Path
 
-from ser_gpu.corpora.clip import Clip
+from ser_gpu.corpora.clip import Clip, canonical
 from ser_gpu.corpora.corpus import Corpus, name_fields
-from ser_gpu.corpora.labels import canonical
 
 ALIASES = {"kz": "angry", "hl": "sad", "sk": "calm", "mt": "happy"}
 _NAME = re.compile(rf"(?P<speaker>\d{{4}})_(?P<emotion>{'|'.join(ALIASES)})_(?P<sentence>(?P<word>[a-z]+)\d?)")

@@ -6,9 +6,8 @@
 import re
 from pathlib import Path
 
-from ser_gpu.corpora.clip import Clip
+from ser_gpu.corpora.clip import Clip, canonical, gender
 from ser_gpu.corpora.corpus import Corpus, name_fields
-from ser_gpu.corpora.labels import canonical, gender
 
 ALIASES = {"a": "angry", "h": "happy", "n": "neutral", "s": "sad"}
 _NAME = re.compile(r"((angry|happy|neutral|sad)_)?(?P<speaker>S(?P<gender>[MF])\d+)_F\d+_(?P<emotion>[AHNS])\d+")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
+from ser_gpu.errors import InputError
 from ser_gpu.training.config import completed
 
 METRICS = ("accuracy", "uar", "macro_f1", "ece")
@@ -31,7 +32,7 @@ def table(name: str, protocol: str, results: Sequence[dict], planned: int) -> di
         ValueError: trainings that differ in more than fold and seed.
     """
     if difference := _first_difference([_settings(result) for result in results]):
-        raise ValueError(f"{name}: not trainings of one recipe, they differ in {difference}; use another --name")
+        raise InputError(f"{name}: not trainings of one recipe, they differ in {difference}; use another --name")
     rows = [row(result) for result in results]
     parts = [part for part in PARTS if all(part in row for row in rows)]
     return {

@@ -14,6 +14,7 @@ import torch
 from ser_gpu import adapt
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.corpora.clip import Clip
+from ser_gpu.errors import InputError
 from ser_gpu.evaluation import metrics
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages.fast_cnn import fast_copy
@@ -53,7 +54,7 @@ def answers(
     model = in_evaluation(model)
     rows_of = speakers(clips)
     if not rows_of:
-        raise ValueError("no speaker is known, so nobody can be enrolled")
+        raise InputError("no speaker is known, so nobody can be enrolled")
     without = torch.zeros(len(clips), len(model.labels))
     found: dict[tuple[str, int, int], list[tuple[list[int], torch.Tensor]]] = {}
     for rows in rows_of.values():
@@ -74,7 +75,7 @@ def answers(
         entry = {"kind": kind, "count": count, "draw": draw}
         entries.append(entry | {"rows": torch.tensor(scored), "probabilities": answered})
     if len(entries) == 1 and any(counts):
-        raise ValueError(f"nobody has {min(filter(None, counts))} clips to enrol and one more to score")
+        raise InputError(f"nobody has {min(filter(None, counts))} clips to enrol and one more to score")
     index = {label: i for i, label in enumerate(model.labels)}
     return {
         "labels": list(model.labels),
@@ -210,7 +211,7 @@ def together(contents: Sequence[dict]) -> dict:
     """
     first = contents[0]
     if any(each["clips"] != first["clips"] or each["labels"] != first["labels"] for each in contents):
-        raise ValueError("trainings of one fold that answered other clips")
+        raise InputError("trainings of one fold that answered other clips")
     entries = [
         {**entry, "probabilities": torch.stack([each["entries"][i]["probabilities"] for each in contents]).mean(dim=0)}
         for i, entry in enumerate(first["entries"])

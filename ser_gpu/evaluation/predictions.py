@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ser_gpu.corpora.clip import Clip
+from ser_gpu.errors import InputError
 from ser_gpu.evaluation import migrations
 from ser_gpu.evaluation.report import Answers
 from ser_gpu.files import replacing
@@ -61,9 +62,9 @@ def read_rows(path: str | Path) -> list[dict[str, str]]:
         text = (gzip.decompress(content) if Path(path).suffix == ".gz" else content).decode()
         found = [migrations.speaker_was_a_number(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
     except (gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError, csv.Error):
-        raise ValueError(f"{path}: damaged, or not a CSV file") from None
+        raise InputError(f"{path}: damaged, or not a CSV file") from None
     if missing := {"part", "clip", "emotion", "predicted"} - set(found[0] if found else ()):
-        raise ValueError(f"{path}: not a table of predictions, it has no column {min(missing)}")
+        raise InputError(f"{path}: not a table of predictions, it has no column {min(missing)}")
     return found
 
 
@@ -76,7 +77,7 @@ def read(path: str | Path, part: str = "test") -> Answers:
     """
     found = [row for row in read_rows(path) if row["part"] == part]
     if not found:
-        raise ValueError(f"{path}: no answers to the {part} part")
+        raise InputError(f"{path}: no answers to the {part} part")
     labels = tuple(column for column in found[0] if column not in FIELDS)
     probabilities = np.array([[float(row[label]) for label in labels] for row in found])
     return Answers(

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from ser_gpu.extras import require
+from ser_gpu.errors import InputError, require
 
 OBJECT_STORE_BYTES = 2**29
 _STARTS = 3
@@ -42,7 +42,7 @@ def _start(address: str | None, cores: int | None) -> None:
         try:
             ray.init(address=address, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ValueError(f"--address {address}: no Ray cluster there ({first_line(error)})") from None
+            raise InputError(f"--address {address}: no Ray cluster there ({first_line(error)})") from None
         return
     size = {"num_cpus": cores, "object_store_memory": OBJECT_STORE_BYTES}
     for attempt in range(_STARTS):
@@ -52,7 +52,7 @@ def _start(address: str | None, cores: int | None) -> None:
         except Exception as error:  # Ray gives its processes 15 s to start, which a busy machine may not have
             ray.shutdown()
             if attempt == _STARTS - 1:
-                raise ValueError(f"Ray does not start on this machine ({first_line(error)})") from None
+                raise InputError(f"Ray does not start on this machine ({first_line(error)})") from None
 
 
 def gpus_of_each(asked: float | None) -> float:
@@ -104,7 +104,7 @@ def one_line(what: str) -> Iterator[None]:
             raise type(cause)(first_line(cause)) from None  # below it Ray may give advice
         said = str(error).strip().splitlines() or [type(error).__name__]
         last = said[-1] if isinstance(error, ray.exceptions.RayTaskError) else said[0]  # below the worker's traceback
-        raise ValueError(f"{what}: not finished, the same command goes on; Ray says: {last}") from None
+        raise InputError(f"{what}: not finished, the same command goes on; Ray says: {last}") from None
 
 
 def _cause(error: BaseException | None) -> OSError | ValueError | None:

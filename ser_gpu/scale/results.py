@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ser_gpu.errors import InputError
 from ser_gpu.prediction import Prediction
 from ser_gpu.scale import storage
 from ser_gpu.timeline.segment import Segment, Timeline
@@ -87,12 +88,12 @@ def done(out: str, settings: dict) -> set[str]:
             with storage.open_file(place) as file, ParquetFile(file) as parquet:
                 stored = (parquet.schema_arrow.metadata or {}).get(_SETTINGS)
                 if stored is None:
-                    raise ValueError(f"{place}: is no result of ser-gpu score; name another folder with --out")
+                    raise InputError(f"{place}: is no result of ser-gpu score; name another folder with --out")
                 if difference := _difference(json.loads(stored), settings):
-                    raise ValueError(f"{out}: holds answers of {difference}; name another folder with --out")
+                    raise InputError(f"{out}: holds answers of {difference}; name another folder with --out")
                 found.update(parquet.read(["path"]).column(0).to_pylist())
         except pa.ArrowInvalid:
-            raise ValueError(f"{place}: is not a Parquet file; name another folder with --out") from None
+            raise InputError(f"{place}: is not a Parquet file; name another folder with --out") from None
     return found
 
 

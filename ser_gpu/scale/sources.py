@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ser_gpu.audio.folder import audio_files
 from ser_gpu.audio.formats import SUFFIXES
+from ser_gpu.errors import InputError
 from ser_gpu.scale import storage
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _of_folder(place: str) -> list[str]:
     else:
         found = [str(path) for path in audio_files(place).paths]
     if not found:
-        raise ValueError(f"{place}: no audio file in this folder; Parquet files are named as {place}/*.parquet")
+        raise InputError(f"{place}: no audio file in this folder; Parquet files are named as {place}/*.parquet")
     return found
 
 
@@ -103,7 +104,7 @@ def _rows_of_csv(place: str, delimiter: str) -> tuple[list[str], Iterator[dict[s
         reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig")), delimiter=delimiter)
         return list(reader.fieldnames or ()), reader
     except UnicodeDecodeError:
-        raise ValueError(f"{place}: not text in UTF-8") from None
+        raise InputError(f"{place}: not text in UTF-8") from None
 
 
 def _listed(place: str, table: tuple[list[str], Iterator[dict[str, str]]]) -> list[str]:
@@ -124,7 +125,7 @@ def _resolved(name: str, folder: str) -> str:
 def _column(place: str, columns: Sequence[str]) -> str:
     column = next((name for name in PATH_COLUMNS if name in columns), None)
     if column is None:
-        raise ValueError(f"{place}: no column {' or '.join(PATH_COLUMNS)}; there are: {', '.join(columns) or 'none'}")
+        raise InputError(f"{place}: no column {' or '.join(PATH_COLUMNS)}; there are: {', '.join(columns) or 'none'}")
     return column
 
 
@@ -147,7 +148,7 @@ def _add_parquet(place: str, files: list[str], groups: list[RowGroup]) -> None:
                 groups.append(RowGroup(place, number, audio, tuple(range(len(names))), names))
                 first += len(names)
     except pa.ArrowInvalid:
-        raise ValueError(f"{place}: is not a Parquet file") from None
+        raise InputError(f"{place}: is not a Parquet file") from None
 
 
 def audio_column(schema: "pa.Schema") -> str | None:
@@ -183,5 +184,5 @@ def _require_distinct(files: Sequence[str], groups: Sequence[RowGroup]) -> None:
     for group in groups:
         for name in group.names:
             if name in seen:
-                raise ValueError(f"{group.place}: the path {name!r} is there twice, so an answer would not tell which")
+                raise InputError(f"{group.place}: the path {name!r} is there twice, so an answer would not tell which")
             seen.add(name)

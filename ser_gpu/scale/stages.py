@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from ser_gpu.audio.error import AudioError, reason
-from ser_gpu.audio.mono import natural_blocks, resampled
-from ser_gpu.prediction import NoSpeechError, Prediction, UnexpectedError
+from ser_gpu.audio.samples import natural_blocks, resampled
+from ser_gpu.errors import AudioError, NoSpeechError, UnexpectedError, reason
+from ser_gpu.prediction import Prediction
 from ser_gpu.scale import results, storage
 
 if TYPE_CHECKING:

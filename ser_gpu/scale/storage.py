@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ser_gpu.audio.error import reason
+from ser_gpu.errors import InputError, reason
 from ser_gpu.files import replacing
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def expand(pattern: str) -> list[str]:
         return [pattern]
     found = _matches(pattern) if is_address(pattern) else _local_matches(Path(pattern))
     if not found:
-        raise ValueError(f"{pattern}: nothing has such a name")
+        raise InputError(f"{pattern}: nothing has such a name")
     return found
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ser_gpu.config import CnnConfig
+from ser_gpu.errors import InputError
 from ser_gpu.stages.residual_cnn import ResidualCnn
 
 # Name -> a class that is made from (CnnConfig, bands M, frames F, classes C) and maps [B, 1, M, F] to [B, C] logits
@@ -38,7 +39,7 @@ class EmotionCnn(nn.Module):
     def __init__(self, config: CnnConfig, bands: int, frames: int, classes: int):
         super().__init__()
         if config.network not in NETWORKS:
-            raise ValueError(f"CnnConfig.network must be one of {', '.join(NETWORKS)}, got {config.network!r}")
+            raise InputError(f"CnnConfig.network must be one of {', '.join(NETWORKS)}, got {config.network!r}")
         make = NETWORKS[config.network]
         self.members = nn.ModuleList(make(config, bands, frames, classes) for _ in range(config.members))
         self.to(memory_format=torch.channels_last)  # faster on GPUs and CPUs alike

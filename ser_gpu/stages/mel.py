@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ser_gpu.config import MelConfig
+from ser_gpu.errors import InputError
 from ser_gpu.stages.float32 import Float32Module
 from ser_gpu.stages.map_chunks import map_chunks
 
@@ -95,7 +96,7 @@ class FftMelPower(nn.Module):
             ("mel_basis", mel_basis, (config.n_mels, config.n_fft // 2 + 1)),
         ):
             if tuple(kernel.shape) != shape:
-                raise ValueError(f"the {name} must be {list(shape)}, got {list(kernel.shape)}")
+                raise InputError(f"the {name} must be {list(shape)}, got {list(kernel.shape)}")
             self.register_buffer(name, kernel.clone())
 
     def forward(self, waveform: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ser_gpu.config import CnnConfig
+from ser_gpu.errors import InputError
 from ser_gpu.stages.speaker_head import SpeakerLinear
 from ser_gpu.stages.speaker_norm import SpeakerNorm2d
 
@@ -68,7 +69,7 @@ class ResidualCnn(nn.Module):
         height = (bands + 1) // 2 // 2**config.depth
         width = (frames + 1) // 2 // 2 ** (config.depth - 1)
         if height == 0 or width == 0:
-            raise ValueError(f"{bands} bands and {frames} frames are too few for {config.depth} blocks")
+            raise InputError(f"{bands} bands and {frames} frames are too few for {config.depth} blocks")
         self.pool = GlobalAveragePooling() if config.head == "gap" else nn.Flatten()
         self.dropout = nn.Dropout(config.head_dropout)
         cells = 1 if config.head == "gap" else height * width

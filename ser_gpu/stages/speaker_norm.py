@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ser_gpu.errors import InputError
 from ser_gpu.stages import speaker_head
 from ser_gpu.stages.speaker_head import SpeakerLinear
 from ser_gpu.stages.speaker_task import current, doing
@@ -225,7 +226,7 @@ class _Use:
         self.of_layer: dict[SpeakerNorm2d, tuple[Tensor, Tensor]] = {}
         known = [voice for voice in distinct if voice is not None]
         if not own or any(voice.mean.shape != (sum(sizes),) for voice in known):
-            raise ValueError(f"the voice is of another network: this one normalises {sum(sizes)} channels")
+            raise InputError(f"the voice is of another network: this one normalises {sum(sizes)} channels")
         means = [None if voice is None else voice.mean.to(device).split(sizes) for voice in distinct]
         variances = [None if voice is None else voice.variance.to(device).split(sizes) for voice in distinct]
         for i, layer in enumerate(own):
@@ -244,7 +245,7 @@ class _Use:
             return {}
         shape = (last[0].out_features, sum(layer.in_features for layer in last) + 1) if last else ()
         if any(head is not None and head.shape != shape for head in heads):
-            raise ValueError("the voice is of another network: its head does not fit")
+            raise InputError("the voice is of another network: its head does not fit")
         stacked = torch.stack([torch.zeros(shape) if head is None else head for head in heads]).to(device)
         return dict(zip(last, speaker_head.parts(last, stacked), strict=True))
 

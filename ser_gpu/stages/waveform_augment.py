@@ -8,6 +8,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from ser_gpu.config import AugmentConfig
+from ser_gpu.errors import InputError
 
 
 class WaveformAugment(nn.Module):
@@ -44,7 +45,7 @@ def build_chain(config: AugmentConfig, sample_rate: int) -> nn.Module:
 
     names = [name.strip() for name in config.chain.split(",") if name.strip()]
     if unknown := [name for name in names if name not in TRANSFORMS]:
-        raise ValueError(f"AugmentConfig.chain must be some of {', '.join(TRANSFORMS)}, got {', '.join(unknown)}")
+        raise InputError(f"AugmentConfig.chain must be some of {', '.join(TRANSFORMS)}, got {', '.join(unknown)}")
     transforms = [TRANSFORMS[name](config, sample_rate) for name in names]
     return Compose([each for each in transforms if each is not None], output_type="dict")
 

@@ -27,7 +27,7 @@ def timeline(
 
     Args:
         answers: of a model; `SpeechEmotionModel.timeline` makes them.
-        recording: as in `ser_gpu.audio.mono.recording`.
+        recording: as in `ser_gpu.audio.samples.recording`.
         sample_rate: Hz of an array; left out, it is at the model's own rate.
         speakers: who speaks when, where that is known.
         step_seconds: of the regular grid.
@@ -51,7 +51,7 @@ def stretches(
     Raises:
         AudioError: some when the recording is opened and some while it is read.
     """
-    from ser_gpu.audio.mono import natural_blocks
+    from ser_gpu.audio.samples import natural_blocks
 
     name, blocks = natural_blocks(recording, sample_rate, answers.sample_rate)
     return name, _stretches(answers, name, blocks, speakers)
@@ -60,7 +60,7 @@ def stretches(
 def _stretches(
     answers: "Answers", name: str, blocks: Iterator, speakers: "Speakers | None"
 ) -> Iterator[tuple[float, list[Segment]]]:
-    from ser_gpu.audio.error import AudioError
+    from ser_gpu.errors import AudioError
     from ser_gpu.timeline.stream import Stream
 
     stream = None

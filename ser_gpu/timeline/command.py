@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from ser_gpu.audio.error import AudioError
-from ser_gpu.cli import common, console
-from ser_gpu.extras import extra
+from ser_gpu.cli import console, options
+from ser_gpu.errors import AudioError, InputError, extra
 from ser_gpu.timeline import formats, stretches
 from ser_gpu.timeline.answers import Answers, answers_of
 from ser_gpu.timeline.plot import clock
@@ -31,7 +30,7 @@ _BAR = 30
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and write timelines."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: _run(args))
+    return options.run(lambda: _run(args))
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -40,15 +39,15 @@ def _run(args: argparse.Namespace) -> int:
         extra("matplotlib", "figures")  # before an hour of work, not after it
     speakers_of = {name: read_rttm(args.speakers, name) if args.speakers else None for name in args.files}
     voice_files = _voice_files(args, speakers_of.values())
-    model = common.model(args.weights, args.device)
-    voices = {speaker: common.voice(path, model) for speaker, path in voice_files.items()}
+    model = options.model(args.weights, args.device)
+    voices = {speaker: options.voice(path, model) for speaker, path in voice_files.items()}
     streams = args.format == ("jsonl",) and args.out is None
     failed = False
     for name in args.files:
         speakers = speakers_of[name]
         voice = voices.get(None) or voices or None
         try:
-            with common.quiet_decoders():
+            with options.quiet_decoders():
                 if args.own_voice:
                     voice = _own_voice(model, name, speakers)
                 timeline, whole = _listen(answers_of(model, voice), name, args.step, streams, speakers)
@@ -59,8 +58,8 @@ def _run(args: argparse.Namespace) -> int:
         _write(args, timeline, targets[name], streams)
         if not whole:
             print(f"interrupted: {name}: kept the first {clock(timeline.seconds)}", file=sys.stderr)
-            return common.INTERRUPTED
-    return common.SOME_FAILED if failed else common.DONE
+            return options.INTERRUPTED
+    return options.SOME_FAILED if failed else options.DONE
 
 
 def _own_voice(
@@ -70,7 +69,7 @@ def _own_voice(
     from ser_gpu.timeline.own_voice import own_voice
 
     if not isinstance(model, SpeechEmotionModel):
-        raise ValueError("--own-voice: an .onnx file enrols nobody here, name a .pth checkpoint")
+        raise InputError("--own-voice: an .onnx file enrols nobody here, name a .pth checkpoint")
     with console.err.status(f"Enrolling {_short(name)}"):
         voice = own_voice(model, name, speakers=speakers)
     for speaker, each in voice.items() if speakers else [(None, voice)]:
@@ -191,13 +190,13 @@ def _targets(args: argparse.Namespace, name: str) -> list[tuple[str, Path | None
     if args.out is None:
         several = len(args.format) > 1 or (len(args.files) > 1 and args.format not in ((), ("jsonl",)))
         if several:
-            raise ValueError("several files or formats need --out: a folder, or for one recording a name")
+            raise InputError("several files or formats need --out: a folder, or for one recording a name")
         return [(format, None) for format in args.format]
     if len(args.files) > 1:
         folder = Path(args.out)
         stems = [Path(each).stem for each in args.files]
         if len(set(stems)) < len(stems):
-            raise ValueError("--out: two recordings would be written under one name; run them one by one")
+            raise InputError("--out: two recordings would be written under one name; run them one by one")
         return [
             (format, folder / f"{Path(name).stem}{formats.SUFFIXES[format]}") for format in args.format or ("json",)
         ]
@@ -216,19 +215,19 @@ def _plot_path(args: argparse.Namespace, name: str) -> Path:
 def _voice_files(args: argparse.Namespace, speakers: Iterable[Speakers | None]) -> dict[str | None, str]:
     """The file of each speaker whom --voice names; of None, where it names one file and no speaker."""
     if args.own_voice and STANDARD_INPUT in args.files:
-        raise ValueError("--own-voice: standard input cannot be read twice, save it as a file")
+        raise InputError("--own-voice: standard input cannot be read twice, save it as a file")
     texts = args.voice or []
     if len(texts) == 1 and "=" not in texts[0]:
         return {None: texts[0]}
     pairs = [text.partition("=")[::2] for text in texts]
     names = [name for name, path in pairs]
     if texts and not args.speakers:
-        raise ValueError("--voice NAME=FILE says who is who in --speakers, and there is none; name one FILE")
+        raise InputError("--voice NAME=FILE says who is who in --speakers, and there is none; name one FILE")
     if not all(name and path for name, path in pairs) or len(set(names)) < len(names):
-        raise ValueError("--voice: of several speakers, name each once, as NAME=FILE")
+        raise InputError("--voice: of several speakers, name each once, as NAME=FILE")
     known = dict.fromkeys(name for each in speakers if each for name in each.names)
     if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"--voice {unknown[0]}: {args.speakers} has only {', '.join(known)}")
+        raise InputError(f"--voice {unknown[0]}: {args.speakers} has only {', '.join(known)}")
     return dict(pairs)
 
 

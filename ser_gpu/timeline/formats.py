@@ -22,6 +22,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ser_gpu.errors import InputError
 from ser_gpu.files import replacing
 from ser_gpu.timeline.segment import Segment, Timeline
 
@@ -35,7 +36,7 @@ def save(timeline: Timeline, path: str | Path, format: str | None = None) -> Non
     """
     name = of_suffix(path) if format is None else format
     if name not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {name!r}")
+        raise InputError(f"format must be one of {', '.join(FORMATS)}, got {name!r}")
     with replacing(path) as temporary:
         temporary.write_text(FORMATS[name](timeline), encoding="utf-8", newline="")
 
@@ -53,7 +54,7 @@ def of_suffix(path: str | Path) -> str:
     for name, known in SUFFIXES.items():
         if known.lower() == suffix:
             return name
-    raise ValueError(f"{path}: no format has the suffix {suffix!r}; name one of {', '.join(FORMATS)}")
+    raise InputError(f"{path}: no format has the suffix {suffix!r}; name one of {', '.join(FORMATS)}")
 
 
 def as_json(timeline: Timeline) -> str:

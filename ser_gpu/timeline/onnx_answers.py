@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_gpu.audio.mono import level, resampled
+from ser_gpu.audio.samples import level, resampled
 from ser_gpu.audio.silero import SpeechProbability
-from ser_gpu.prediction import NoSpeechError
+from ser_gpu.errors import NoSpeechError
 from ser_gpu.voice import Voice
 
 if TYPE_CHECKING:

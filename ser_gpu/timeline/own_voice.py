@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 
 from ser_gpu import adapt
-from ser_gpu.audio.mono import level
+from ser_gpu.audio.samples import level
 from ser_gpu.enrolment import MOST_WINDOWS
+from ser_gpu.errors import NoSpeechError
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.prediction import NoSpeechError
 from ser_gpu.timeline import stretches
 from ser_gpu.timeline.speakers import Speakers
 from ser_gpu.timeline.torch_answers import TorchAnswers

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from ser_gpu.errors import InputError
+
 JOINED_SECONDS = 0.5
 
 
@@ -128,7 +130,7 @@ class Timeline:
 
     def __post_init__(self):
         if not self.step_seconds > 0:
-            raise ValueError(f"step_seconds must be positive, got {self.step_seconds!r}")
+            raise InputError(f"step_seconds must be positive, got {self.step_seconds!r}")
 
     @cached_property
     def speakers(self) -> tuple[str, ...]:

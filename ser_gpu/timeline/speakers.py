@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser_gpu.audio.error import printable, reason
+from ser_gpu.errors import InputError, printable, reason
 
 NEAR_SECONDS = 0.5
 LEAST_SECONDS = 0.25
@@ -103,27 +103,27 @@ def read_rttm(path: str | Path, recording: str | None = None) -> Speakers:
         if fields and fields[0] == "SPEAKER":
             turn = _turn(fields)
             if turn is None:
-                raise ValueError(f"{path}, line {number}: is no RTTM: {printable(line[:60])}")
+                raise InputError(f"{path}, line {number}: is no RTTM: {printable(line[:60])}")
             turns.setdefault(fields[1], []).append(turn)
     if not turns:
-        raise ValueError(f"{path}: no line of it begins with SPEAKER, is it RTTM?")
+        raise InputError(f"{path}: no line of it begins with SPEAKER, is it RTTM?")
     stem = "_".join(Path(recording).stem.split()) if recording else None
     if stem in turns:
         return Speakers(turns[stem])
     if len(turns) > 1:
-        raise ValueError(f"{path}: is of {len(turns)} recordings, and none of them is {stem}")
+        raise InputError(f"{path}: is of {len(turns)} recordings, and none of them is {stem}")
     return Speakers(*turns.values())
 
 
 def _lines(path: Path) -> list[str]:
     try:
         if path.stat().st_size > LARGEST_BYTES:
-            raise ValueError(f"{path}: too large for RTTM")
+            raise InputError(f"{path}: too large for RTTM")
         return path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise ValueError(f"{path}: {reason(error).lower()}") from None
+        raise InputError(f"{path}: {reason(error).lower()}") from None
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: is no text, so no RTTM") from None
+        raise InputError(f"{path}: is no text, so no RTTM") from None
 
 
 def _turn(fields: list[str]) -> Turn | None:

@@ -6,10 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ser_gpu.audio.error import AudioError
-from ser_gpu.audio.mono import mix, resampled
-from ser_gpu.audio.samples import MOST_CHANNELS, array_of, blocks, checked_rate
+from ser_gpu.audio.samples import MOST_CHANNELS, array_of, blocks, checked_rate, mix, resampled
 from ser_gpu.audio.silero import SpeechProbability
+from ser_gpu.errors import AudioError, InputError
 from ser_gpu.prediction import Prediction
 from ser_gpu.timeline.answers import Answers
 from ser_gpu.timeline.cuts import SpeechCuts, Stretch
@@ -94,7 +93,7 @@ class Stream:
             ValueError: the stream is closed.
         """
         if self._is_closed:
-            raise ValueError("the stream is closed")
+            raise InputError("the stream is closed")
         return list(self._heard(self._resampler.take(_mono(samples, self.name))))
 
     def close(self) -> list[Segment]:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ser_gpu.audio.mono import level, resampled
+from ser_gpu.audio.samples import level, resampled
 from ser_gpu.audio.silero import SpeechProbability
+from ser_gpu.errors import NoSpeechError
 from ser_gpu.inference import predict
-from ser_gpu.prediction import NoSpeechError
 from ser_gpu.voice import Voice, require_model
 from ser_gpu.windows import fast
 

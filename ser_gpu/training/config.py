@@ -10,6 +10,7 @@ from ser_gpu.config import (
     require_positive,
     require_probabilities,
 )
+from ser_gpu.errors import InputError
 
 OPTIMIZERS = ("adamw", "muon")
 EPOCHS_SPEAKER_INDEPENDENT = 60
@@ -93,10 +94,10 @@ def with_settings(
         name, _, text = setting.partition("=")
         part, _, key = name.partition(".")
         if part not in parts:
-            raise ValueError(f"no such setting: {name!r}; a setting is PART.NAME, with PART one of {', '.join(parts)}")
+            raise InputError(f"no such setting: {name!r}; a setting is PART.NAME, with PART one of {', '.join(parts)}")
         known = [each.name for each in fields(parts[part])]
         if key not in known:
-            raise ValueError(f"no such setting: {name!r}; {part} has {_some(known, key)}")
+            raise InputError(f"no such setting: {name!r}; {part} has {_some(known, key)}")
         parts[part] = replace(parts[part], **{key: _parsed(setting, text, getattr(parts[part], key))})
     return parts.pop("training"), ModelConfig(**parts)
 
@@ -117,4 +118,4 @@ def _parsed(setting: str, text: str, before: bool | int | float | str) -> bool |
         return {"true": True, "false": False}[text] if isinstance(before, bool) else type(before)(text)
     except (KeyError, ValueError):
         kind = {bool: "true or false", int: "a whole number", float: "a number"}[type(before)]
-        raise ValueError(f"{setting}: the value must be {kind}") from None
+        raise InputError(f"{setting}: the value must be {kind}") from None

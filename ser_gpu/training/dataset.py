@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ser_gpu.audio.clip_bank import ClipBank
-from ser_gpu.corpora.clip import PARTS, Clip
-from ser_gpu.corpora.labels import ordered
+from ser_gpu.corpora.clip import PARTS, Clip, ordered
 from ser_gpu.corpora.splits import Split
+from ser_gpu.errors import InputError
 
 
 class Dataset:
@@ -54,9 +54,9 @@ class Dataset:
         known = [[(corpus, label) in has for label in self.labels] for corpus in self.corpora]
         self.known = None if all(map(all, known)) else torch.tensor(known, device=device)
         if len(self.rows["train"]) == 0:
-            raise ValueError(f"no clip in the training part: {len(clips)} clips are too few for this split")
+            raise InputError(f"no clip in the training part: {len(clips)} clips are too few for this split")
         if len(self.labels) < 2:
-            raise ValueError(f"all clips are {self.labels[0]}: a model needs two emotions or more")
+            raise InputError(f"all clips are {self.labels[0]}: a model needs two emotions or more")
 
     @property
     def device(self) -> torch.device:

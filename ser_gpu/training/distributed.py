@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ser_gpu.errors import InputError
 from ser_gpu.stages.speaker_norm import SpeakerNorm2d
 from ser_gpu.training.sampler import Batch
 
@@ -105,7 +106,7 @@ class Ranks:
     def check(self, batch_size: int) -> None:
         """Raise ValueError where a batch does not fall into equal parts."""
         if batch_size % self.count:
-            raise ValueError(f"a batch of {batch_size} clips does not fall into {self.count} equal parts: --batch-size")
+            raise InputError(f"a batch of {batch_size} clips does not fall into {self.count} equal parts: --batch-size")
 
     def wrap(self, network: nn.Module) -> nn.Module:
         """The network, with gradients that are averaged over the ranks and, on GPUs, common batch normalisation."""
@@ -137,7 +138,7 @@ class Ranks:
 
     def _part(self, batch: Batch) -> Batch:
         if batch.groups > 1 and batch.groups % self.count:
-            raise ValueError(
+            raise InputError(
                 f"a batch of {batch.groups} groups does not fall into {self.count} equal parts: --batch-size, or --set "
                 "training.corpus_groups"
             )

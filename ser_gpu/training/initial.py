@@ -9,6 +9,7 @@ from ser_gpu import checkpoint
 from ser_gpu.config import ModelConfig
 from ser_gpu.corpora.clip import OWN
 from ser_gpu.corpora.splits import Protocol
+from ser_gpu.errors import InputError
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages.cnn import EmotionCnn
 
@@ -20,7 +21,7 @@ def sha256(path: str | Path) -> str:
         ValueError: there is no such file.
     """
     if not Path(path).is_file():
-        raise ValueError(f"{path}: no such checkpoint")
+        raise InputError(f"{path}: no such checkpoint")
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -51,7 +52,7 @@ def take_weights(model: SpeechEmotionModel, source: SpeechEmotionModel, name: st
     for key, value in source.cnn.state_dict().items():
         value = value.to(model.device)
         if own[key].shape[key in head :] != value.shape[key in head :]:
-            raise ValueError(f"{name}: its network has {key} of {list(value.shape)}, this one {list(own[key].shape)}")
+            raise InputError(f"{name}: its network has {key} of {list(value.shape)}, this one {list(own[key].shape)}")
         if key in head:
             own[key][here] = value[there]
         else:
@@ -95,4 +96,4 @@ def _require_same(own: ModelConfig, other: ModelConfig, name: str | Path) -> Non
         for key, value in here[part].items():
             setting = f"{part}.{key}"
             if setting not in spared and there[part][key] != value:
-                raise ValueError(f"{name}: {setting} is {there[part][key]!r} there and {value!r} here")
+                raise InputError(f"{name}: {setting} is {there[part][key]!r} there and {value!r} here")

@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from ser_gpu import windows
 from ser_gpu.config import ModelConfig
+from ser_gpu.errors import InputError
 from ser_gpu.evaluation import metrics, report
 from ser_gpu.evaluation.report import Answers
 from ser_gpu.model import SpeechEmotionModel
@@ -36,7 +37,7 @@ from ser_gpu.training.optimizers import build_optimizers
 DIVERGED_GUESSES = 10.0
 
 
-class DivergedError(ValueError):
+class DivergedError(InputError):
     """A training whose loss is not a number, or far above that of a guess."""
 
 
@@ -75,7 +76,7 @@ class Trainer:
         if source is not None:
             initial.take_weights(self.model, source, init)
         if config.grouped_share > 0 and not speaker_norm.layers(self.model.cnn):
-            raise ValueError(f"training.grouped_share: the network {model_config.cnn.network!r} has no SpeakerNorm2d")
+            raise InputError(f"training.grouped_share: the network {model_config.cnn.network!r} has no SpeakerNorm2d")
         self.ema = MovingAverage(self.model, config.ema_decay)
         self.ema.eval()
         self.mixup = Mixup(model_config.augment, len(dataset.labels))
@@ -236,17 +237,17 @@ class Trainer:
         """
         own = self.state()
         if (ranks := state.get("ranks", 1)) != self.ranks.count:
-            raise ValueError(
+            raise InputError(
                 f"the resume file is of a training on {ranks} ranks, not {self.ranks.count}: what is random differs"
             )
         if missing := [name for name in own if name not in state]:
-            raise ValueError(f"the resume file has no {missing[0]}: another version wrote it, name another --out")
+            raise InputError(f"the resume file has no {missing[0]}: another version wrote it, name another --out")
         for name in ("config", "model_config", "bfloat16"):
             stored = completed(state[name]) if name == "config" else state[name]
             if difference := first_difference(stored, own[name], name):
-                raise ValueError(f"the resume file is of another training: {difference}")
+                raise InputError(f"the resume file is of another training: {difference}")
         if difference := split_difference(state["split"], own["split"]):
-            raise ValueError(f"the resume file is of a training on other clips: {difference}")
+            raise InputError(f"the resume file is of a training on other clips: {difference}")
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         for own, saved in zip(self.optimizers, state["optimizers"], strict=True):

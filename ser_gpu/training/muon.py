@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ser_gpu.errors import InputError
+
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _ITERATIONS = 5
 _SMALLEST_NORM = 1e-7
@@ -34,7 +36,7 @@ class Muon(Optimizer):
         super().__init__(kernels, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         for kernel in (each for group in self.param_groups for each in group["params"]):
             if kernel.ndim < 2:
-                raise ValueError(f"Muon's parameters must have two axes or more, got {list(kernel.shape)}")
+                raise InputError(f"Muon's parameters must have two axes or more, got {list(kernel.shape)}")
 
     @torch.no_grad()
     def step(self) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ser_gpu.config import ModelConfig
 from ser_gpu.corpora.splits import Protocol
+from ser_gpu.errors import InputError
 from ser_gpu.files import write_json
 from ser_gpu.training.config import TrainConfig, completed
 
@@ -70,7 +71,7 @@ class Plan:
             stored = json.loads((folder / FILE).read_text(encoding="utf-8"))
             stored = _LATER | stored
             if stored.keys() != {field.name for field in fields(cls)}:
-                raise ValueError("other keys")
+                raise InputError("other keys")
             training = TrainConfig(**completed(stored.pop("training")))
             model = ModelConfig.from_dict(stored.pop("model"))
             lists = {key: tuple(stored[key]) for key in ("test_speakers", "test_corpora", "init_corpora")}
@@ -78,6 +79,6 @@ class Plan:
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, AttributeError):
-            raise ValueError(
+            raise InputError(
                 f"{folder / FILE}: damaged, or of another version; name another folder with --out"
             ) from None

@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ser_gpu.errors import InputError
 from ser_gpu.training.config import TrainConfig
 from ser_gpu.training.dataset import Dataset
 
@@ -228,4 +229,4 @@ def _speakers(dataset: Dataset, rows: Tensor) -> dict[str, list[int]]:
 
 def _require_pools(pools: Sequence[Sequence[int]], size: int) -> None:
     if not pools:
-        raise ValueError(f"training.speaker_group={size}: no known speaker has {size} clips in the training part")
+        raise InputError(f"training.speaker_group={size}: no known speaker has {size} clips in the training part")

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 import torch
 
-from ser_gpu.audio.error import AudioError
 from ser_gpu.audio.waveform import level
+from ser_gpu.errors import AudioError
 from tests.conftest import SAMPLE_RATE, synthetic_voice
 
 

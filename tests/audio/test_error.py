@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis.strategies import text
 
-from ser_gpu.audio.error import LONGEST_MESSAGE, AudioError, reason
+from ser_gpu.errors import LONGEST_MESSAGE, AudioError, reason
 
 
 @given(name=text(max_size=400), problem=text(max_size=400))

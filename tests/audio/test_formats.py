@@ -9,9 +9,9 @@ import soundfile
 from hypothesis import given
 from hypothesis.strategies import binary
 
-from ser_gpu.audio.error import AudioError
 from ser_gpu.audio.formats import HEAD_BYTES, LIBSNDFILE_SUFFIXES, kind_of
 from ser_gpu.audio.waveform import load
+from ser_gpu.errors import AudioError
 from tests.conftest import SAMPLE_RATE
 
 

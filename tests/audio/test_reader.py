@@ -18,9 +18,9 @@ import soundfile
 import torch
 
 from ser_gpu.audio import reader
-from ser_gpu.audio.error import AudioError
 from ser_gpu.audio.reader import name_of, open_audio
 from ser_gpu.audio.waveform import level, load, segments
+from ser_gpu.errors import AudioError
 from tests.audio.conftest import or_one_line
 from tests.conftest import SAMPLE_RATE
 

@@ -28,8 +28,8 @@ from hypothesis.strategies import (
     tuples,
 )
 
-from ser_gpu.audio.error import AudioError
 from ser_gpu.audio.waveform import load, recording
+from ser_gpu.errors import AudioError
 from tests.audio.conftest import or_one_line
 from tests.conftest import SAMPLE_RATE
 

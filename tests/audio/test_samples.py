@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis.extra.numpy import array_shapes, arrays, floating_dtypes, integer_dtypes, unsigned_integer_dtypes
 from hypothesis.strategies import complex_numbers, dates, floats, from_type, integers, just, none, one_of, text
 
-from ser_gpu.audio.error import AudioError
 from ser_gpu.audio.reader import HIGHEST_RATE, LOWEST_RATE
 from ser_gpu.audio.samples import MOST_CHANNELS, blocks, channels_of, checked_rate
+from ser_gpu.errors import AudioError
 from tests.audio.conftest import or_one_line
 
 

@@ -8,15 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis.strategies import integers, just, lists, sampled_from
 
-from ser_gpu.audio import mono, reader
-from ser_gpu.audio.error import AudioError
+from ser_gpu.audio import reader, samples
 from ser_gpu.audio.waveform import level, load, recording, resample, segments
+from ser_gpu.errors import AudioError
 from tests.conftest import SAMPLE_RATE
 
 
 @given(blocks=lists(lists(integers(0, 9), max_size=9), max_size=9), size=integers(1, 12) | just(math.inf))
 def test_regrouping_keeps_every_sample_in_order(blocks, size):
-    pieces = list(mono.regroup(iter([np.array(block) for block in blocks]), size))
+    pieces = list(samples.regroup(iter([np.array(block) for block in blocks]), size))
     assert [sample for piece in pieces for sample in piece.tolist()] == list(itertools.chain(*blocks))
     assert all(len(piece) == size for piece in pieces[:-1])
     assert all(0 < len(piece) <= size for piece in pieces)

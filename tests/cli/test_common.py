@@ -6,13 +6,13 @@ from argparse import ArgumentParser, ArgumentTypeError
 import pytest
 import torch
 
-from ser_gpu.cli import common
+from ser_gpu.cli import options
 
 
 def test_a_device_is_found_or_named(monkeypatch):
-    assert common.device("cpu") == torch.device("cpu")
+    assert options.device("cpu") == torch.device("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert common.device(None) == torch.device("cpu")
+    assert options.device(None) == torch.device("cpu")
     for name, why in (
         ("quantum", "no such device"),
         ("mps", "mps is not available here"),
@@ -20,14 +20,14 @@ def test_a_device_is_found_or_named(monkeypatch):
         ("cpu:x", "no such device"),
     ):
         with pytest.raises(ValueError, match=f"--device {name}: {why}") as caught:
-            common.device(name)
+            options.device(name)
         assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "many", ""])
 def test_a_count_is_above_zero(text):
     with pytest.raises(ArgumentTypeError, match="whole number above zero"):
-        common.positive_int(text)
+        options.positive_int(text)
 
 
 def raises(error):
@@ -52,15 +52,16 @@ def raises(error):
     ],
 )
 def test_an_error_is_one_line_and_a_code(error, code, said, capsys):
-    assert common.run(raises(error)) == code
+    assert options.run(raises(error)) == code
     assert capsys.readouterr().err == said
 
 
 def test_what_decoders_write_is_hidden_and_what_we_write_is_not():
     script = """
 import os, sys
-from ser_gpu.cli import common, console
-with common.quiet_decoders():
+from ser_gpu.cli import console
+from ser_gpu.cli import options
+with options.quiet_decoders():
     os.write(2, b"doubts of a decoder\\n")
     print("ours", file=sys.stderr)
     console.err.print("rich")
@@ -71,13 +72,13 @@ os.write(2, b"after\\n")
 
 
 def test_a_closed_stderr_is_no_error():
-    script = "from ser_gpu.cli import common\nwith common.quiet_decoders(): print('done')"
+    script = "from ser_gpu.cli import options\nwith options.quiet_decoders(): print('done')"
     done = subprocess.run(["sh", "-c", f'{sys.executable} -c "{script}" 2>&-'], stdout=subprocess.PIPE, text=True)
     assert done.stdout == "done\n"
 
 
 def test_stderr_that_is_captured_is_left_alone(capsys):
-    with common.quiet_decoders():
+    with options.quiet_decoders():
         print("ours", file=sys.stderr)
     assert capsys.readouterr().err == "ours\n"
 
@@ -85,7 +86,7 @@ def test_stderr_that_is_captured_is_left_alone(capsys):
 def test_what_was_found_is_said(tiny_ravdess, tmp_path, capsys):
     data = shutil.copytree(tiny_ravdess, tmp_path / "data")
     (data / "notes.mp3").touch()
-    clips = common.find_clips(str(data))
+    clips = options.find_clips(str(data))
     found, left_out, notice = capsys.readouterr().err.splitlines()
     assert len(clips) == 192
     assert found == "RAVDESS speech: 192 clips, 6 speakers, 8 emotions"
@@ -95,5 +96,5 @@ def test_what_was_found_is_said(tiny_ravdess, tmp_path, capsys):
 
 def test_test_speakers_have_an_old_name():
     parser = ArgumentParser()
-    common.add_protocol_options(parser, "")
+    options.add_protocol_options(parser, "")
     assert parser.parse_args(["--test-actors", "3", "Ann"]).test_speakers == ["3", "Ann"]

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ser_gpu.cli import common, interrupts
+from ser_gpu.cli import interrupts, options
 from tests import forks
 
 
@@ -22,14 +22,14 @@ def test_ctrl_c_in_a_destructor_is_not_lost(capsys):
         time.sleep(20)
 
     hook, begun = sys.unraisablehook, time.monotonic()
-    assert common.run(command) == common.INTERRUPTED
+    assert options.run(command) == options.INTERRUPTED
     assert time.monotonic() - begun < 10
     assert capsys.readouterr().err == "interrupted\n"
     assert sys.unraisablehook is hook
 
 
 def test_ctrl_c_in_a_destructor_at_the_very_end_spares_what_comes_next():
-    assert common.run(lambda: _Interrupted() and common.DONE) == common.DONE
+    assert options.run(lambda: _Interrupted() and options.DONE) == options.DONE
     time.sleep(5 * interrupts.AGAIN_SECONDS)
 
 
@@ -41,13 +41,13 @@ def test_ctrl_c_while_the_command_ends_is_ignored(capsys):
             signal.raise_signal(signal.SIGINT)
             print("how to go on")
 
-    assert common.run(command) == common.INTERRUPTED
+    assert options.run(command) == options.INTERRUPTED
     assert capsys.readouterr() == ("how to go on\n", "interrupted\n")
 
 
 def test_the_next_command_can_be_interrupted_at_once():
     for _ in range(2):
-        assert common.run(lambda: signal.raise_signal(signal.SIGINT) or common.DONE) == common.INTERRUPTED
+        assert options.run(lambda: signal.raise_signal(signal.SIGINT) or options.DONE) == options.INTERRUPTED
 
 
 def test_ctrl_c_a_while_later_ends_what_takes_too_long(monkeypatch):
@@ -61,7 +61,7 @@ def test_ctrl_c_a_while_later_ends_what_takes_too_long(monkeypatch):
             signal.raise_signal(signal.SIGINT)
             pytest.fail("the second one was lost")
 
-    assert common.run(command) == common.INTERRUPTED
+    assert options.run(command) == options.INTERRUPTED
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.1])
@@ -77,7 +77,7 @@ def test_ctrl_c_twice_says_how_to_go_on_and_nothing_else(pause, tiny_ravdess, tm
         process.send_signal(signal.SIGINT)
         said = process.communicate()[1]
     # at the very end Python has no handler, and the second one is what ends it
-    assert process.returncode in (common.INTERRUPTED, -signal.SIGINT)
+    assert process.returncode in (options.INTERRUPTED, -signal.SIGINT)
     assert said.count("--resume --out") == 1
     assert said.endswith("\ninterrupted\n")
     assert "Traceback" not in said

@@ -1,6 +1,6 @@
 import pytest
 
-from ser_gpu.corpora import emo_db, emovo, labels
+from ser_gpu.corpora import clip, emo_db, emovo
 
 
 @pytest.mark.parametrize(
@@ -25,16 +25,16 @@ from ser_gpu.corpora import emo_db, emovo, labels
     ],
 )
 def test_aliases(name, emotion):
-    assert labels.canonical(name) == emotion
+    assert clip.canonical(name) == emotion
 
 
 def test_every_alias_leads_to_a_name_that_stays():
-    assert all(labels.canonical(emotion) == emotion for emotion in labels.EMOTIONS)
-    assert all(labels.canonical(name) == labels.canonical(labels.canonical(name)) for name in labels.ALIASES)
+    assert all(clip.canonical(emotion) == emotion for emotion in clip.EMOTIONS)
+    assert all(clip.canonical(name) == clip.canonical(clip.canonical(name)) for name in clip.ALIASES)
 
 
 def test_a_corpus_has_its_own_letters():
-    assert [labels.canonical(letter, emo_db.ALIASES) for letter in "WLEAFTN"] == [
+    assert [clip.canonical(letter, emo_db.ALIASES) for letter in "WLEAFTN"] == [
         "angry",
         "bored",
         "disgust",
@@ -43,24 +43,24 @@ def test_a_corpus_has_its_own_letters():
         "sad",
         "neutral",
     ]
-    assert labels.canonical("gio", emovo.ALIASES) == "happy"
-    assert labels.canonical("A") == "a", "anger or Angst: not for everybody to say"
+    assert clip.canonical("gio", emovo.ALIASES) == "happy"
+    assert clip.canonical("A") == "a", "anger or Angst: not for everybody to say"
 
 
 @pytest.mark.parametrize("name", ["", "  ", "_"])
 def test_an_empty_name_is_refused(name):
     with pytest.raises(ValueError, match="an emotion needs a name"):
-        labels.canonical(name)
+        clip.canonical(name)
 
 
 def test_a_subset_keeps_the_order_and_names_what_is_not_there():
-    assert labels.subset(["surprise", "neu"], ("neutral", "sad", "surprised")) == ("neutral", "surprised")
+    assert clip.subset(["surprise", "neu"], ("neutral", "sad", "surprised")) == ("neutral", "surprised")
     with pytest.raises(ValueError, match="no such emotion: bored; there are neutral, sad"):
-        labels.subset(["boredom", "sad"], ("neutral", "sad"))
+        clip.subset(["boredom", "sad"], ("neutral", "sad"))
 
 
 @pytest.mark.parametrize(
     ("text", "gender"), [("F", "female"), ("male", "male"), ("Woman", "female"), (" ", None), ("unknown", None)]
 )
 def test_genders(text, gender):
-    assert labels.gender(text) == gender
+    assert clip.gender(text) == gender

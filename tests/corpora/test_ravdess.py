@@ -10,8 +10,8 @@ import pytest
 
 from ser_gpu import corpora
 from ser_gpu.corpora import ravdess
+from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.corpora.corpus import LeftOutError, scan
-from ser_gpu.corpora.labels import EMOTIONS
 from tests.corpora.conftest import official_names, touch
 
 

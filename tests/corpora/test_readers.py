@@ -182,7 +182,7 @@ from pathlib import Path
 
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.corpus import Corpus, Fold, name_fields
-from ser_gpu.corpora.labels import canonical
+from ser_gpu.corpora.clip import canonical
 
 _NAME = re.compile(r"(?P<speaker>x[0-9]+)_(?P<sentence>[A-Z]{3})_(?P<emotion>[A-Z]{3})")
 

@@ -11,8 +11,7 @@ from hypothesis.strategies import booleans, integers, lists, none, permutations,
 
 from ser_gpu import corpora
 from ser_gpu.corpora import ravdess
-from ser_gpu.corpora.clip import Clip
-from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.corpora.clip import EMOTIONS, Clip
 from ser_gpu.corpora.splits import ALIASES, PARTS, PROTOCOL_NAMES, RANDOM_PROTOCOLS, Protocol, folds
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.evaluation import migrations, predictions
 from ser_gpu.evaluation.report import Answers
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from experiments import arousal_valence
-from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.corpora.clip import EMOTIONS
 
 
 def test_errors_that_keep_a_side_are_counted():

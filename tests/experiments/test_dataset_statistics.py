@@ -6,8 +6,7 @@ import soundfile
 
 from experiments import dataset_statistics
 from ser_gpu import corpora
-from ser_gpu.corpora.clip import Clip
-from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.corpora.clip import EMOTIONS, Clip
 from ser_gpu.corpora.splits import Protocol, Split
 from ser_gpu.evaluation.report import Answers
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from experiments import acoustics, figures
 from experiments.acoustics import Interval
-from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.evaluation.figures import save
 
 HERTZ = acoustics.band_centres(64, 20.0, 8_000.0)

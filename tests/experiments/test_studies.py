@@ -9,7 +9,7 @@ from experiments import pitch, pitch_bias, pitch_counterfactual, robustness, sou
 from experiments.pitch_bias import Answers
 from ser_gpu import checkpoint, corpora
 from ser_gpu.checkpoint import Provenance
-from ser_gpu.corpora.labels import EMOTIONS
+from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.evaluation import predictions
 from ser_gpu.files import write_csv

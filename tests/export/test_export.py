@@ -17,15 +17,13 @@ import torch
 
 import ser_gpu
 from ser_gpu import ModelConfig, SpeechEmotionModel, checkpoint, export, hub
-from ser_gpu.audio.error import AudioError
 from ser_gpu.audio.waveform import load
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli.main import main
 from ser_gpu.config import CnnConfig, TtaConfig
-from ser_gpu.corpora.labels import EMOTIONS
-from ser_gpu.extras import MissingExtraError
+from ser_gpu.corpora.clip import EMOTIONS
+from ser_gpu.errors import AudioError, MissingExtraError, NoSpeechError
 from ser_gpu.onnx import OnnxModel
-from ser_gpu.prediction import NoSpeechError
 from ser_gpu.stages import cnn, fast_cnn, speaker_norm
 from ser_gpu.voice import Voice, VoiceError
 from tests.conftest import SAMPLE_RATE, PlainHead, synthetic_voice

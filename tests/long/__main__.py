@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from ser_gpu.cli import common, console
+from ser_gpu.cli import console, options
 from ser_gpu.evaluation import environment
 from ser_gpu.files import write_json
 from tests.conftest import synthetic_ravdess, synthetic_voice
@@ -22,7 +22,7 @@ SEED = 0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run one check."""
     args = _parser().parse_args(arguments)
-    return common.run(lambda: _check(args))
+    return options.run(lambda: _check(args))
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -36,7 +36,7 @@ def _check(args: argparse.Namespace) -> int:
     write_json(report.RESULTS / f"{subject}.json", measured)
     report.update()
     print(json.dumps(measured, indent=2))
-    return common.DONE
+    return options.DONE
 
 
 def _fuzz(args: argparse.Namespace) -> dict:
@@ -78,8 +78,8 @@ def _timeline(args: argparse.Namespace) -> dict:
 
 
 def _speech(args: argparse.Namespace) -> dict:
-    clips = common.find_clips(args.data, args.corpus)
-    bank = common.read_clips(clips, 16_000, torch.device("cpu"))
+    clips = options.find_clips(args.data, args.corpus)
+    bank = options.read_clips(clips, 16_000, torch.device("cpu"))
     return speech.detect(bank, args.count, SEED)
 
 
@@ -111,8 +111,8 @@ def _parser() -> argparse.ArgumentParser:
         ("speech", 200, "noises of each colour in which to look for speech"),
     ):
         subject = subjects.add_parser(name)
-        subject.add_argument("--count", type=common.positive_int, default=count, help=f"{what} ({count:,})")
-    common.add_data_options(subjects.choices["speech"])
+        subject.add_argument("--count", type=options.positive_int, default=count, help=f"{what} ({count:,})")
+    options.add_data_options(subjects.choices["speech"])
     subjects.add_parser("logits")
     watched = subjects.add_parser("memory")
     watched.add_argument("of", choices=("prediction", "training"))

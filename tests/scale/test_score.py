@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from ser_gpu import checkpoint, score
-from ser_gpu.cli import common
-from ser_gpu.prediction import NoSpeechError
+from ser_gpu.cli import options
+from ser_gpu.errors import NoSpeechError
 from ser_gpu.scale import results
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -34,7 +34,7 @@ def table(out):
 @pytest.fixture(scope="module")
 def scored(calls, command, tmp_path_factory):
     out = tmp_path_factory.mktemp("scored") / "out"
-    assert score.main(command(calls, "--out", out)) == common.SOME_FAILED
+    assert score.main(command(calls, "--out", out)) == options.SOME_FAILED
     return out
 
 
@@ -158,10 +158,10 @@ def test_a_full_disk_is_one_line_and_what_is_written_stays(calls, command, tmp_p
     before = sorted(out.iterdir())
     with monkeypatch.context() as patch:
         patch.setattr(score.results, "write", _on_a_full_disk)
-        assert score.main(command(calls, "--out", out)) == common.WRONG_USE
+        assert score.main(command(calls, "--out", out)) == options.WRONG_USE
     said = capsys.readouterr().err
     assert "Traceback" not in said
     assert re.fullmatch(rf"error: {out}/part-\w+.parquet: cannot be written: file too large", said.splitlines()[-1])
     assert sorted(out.iterdir()) == before
-    assert score.main(command(calls, "--out", out)) == common.SOME_FAILED
+    assert score.main(command(calls, "--out", out)) == options.SOME_FAILED
     assert len(table(out)) == 44

@@ -7,8 +7,8 @@ import torch
 
 from ser_gpu import adapt
 from ser_gpu import timeline as package
-from ser_gpu.cli import common
-from ser_gpu.extras import MissingExtraError
+from ser_gpu.cli import options
+from ser_gpu.errors import MissingExtraError
 from ser_gpu.timeline import command
 from ser_gpu.timeline.own_voice import own_voice
 from tests.timeline.conftest import RATE, speech_like
@@ -16,7 +16,7 @@ from tests.timeline.conftest import RATE, speech_like
 
 @pytest.fixture
 def talk(tmp_path, small_model, loud_is_speech, monkeypatch):
-    monkeypatch.setattr(common, "model", lambda *_: small_model)
+    monkeypatch.setattr(options, "model", lambda *_: small_model)
     soundfile.write(tmp_path / "talk.wav", speech_like(9.0), RATE)
     return tmp_path / "talk.wav"
 

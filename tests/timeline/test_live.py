@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from ser_gpu import adapt, live
-from ser_gpu.cli import common
+from ser_gpu.cli import options
 from tests.timeline.conftest import RATE, speech_like
 
 
 @pytest.fixture
 def pcm(small_model, loud_is_speech, monkeypatch):
-    monkeypatch.setattr(common, "model", lambda *_: small_model)
+    monkeypatch.setattr(options, "model", lambda *_: small_model)
 
     def give(content: bytes):
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))

@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_gpu.audio.error import printable
 from ser_gpu.cli import console, interrupts
+from ser_gpu.errors import InputError, printable
 
 if TYPE_CHECKING:
     import torch
@@ -41,11 +41,11 @@ def device(name: str | None) -> "torch.device":
     try:
         chosen = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"--device {name}: no such device; there are cpu, cuda, cuda:1, ...") from None
+        raise InputError(f"--device {name}: no such device; there are cpu, cuda, cuda:1, ...") from None
     try:
         torch.zeros(1, device=chosen).cpu()
     except Exception:  # each backend fails in its own way
-        raise ValueError(f"--device {name}: {name} is not available here; cpu always is") from None
+        raise InputError(f"--device {name}: {name} is not available here; cpu always is") from None
     return chosen
 
 
@@ -60,7 +60,7 @@ def model(weights: str | None, device_name: str | None) -> "SpeechEmotionModel |
             from ser_gpu.onnx import OnnxModel
 
             if device_name not in (None, "cpu"):
-                raise ValueError(f"--device {device_name}: an .onnx file runs on the cpu here")
+                raise InputError(f"--device {device_name}: an .onnx file runs on the cpu here")
             return OnnxModel(weights)
         from ser_gpu.checkpoint import load_model
 
@@ -133,7 +133,7 @@ def run(command: Callable[[], int]) -> int:
         if type(error).__name__ != "OutOfMemoryError":  # torch's
             raise
         return _refuse("the device has too little memory for this; a smaller --batch-size, or --device cpu, takes less")
-    except (ValueError, OSError) as error:
+    except (InputError, OSError) as error:
         return _refuse(str(error))
     except ModuleNotFoundError as error:
         if (error.name or "ser_gpu").startswith("ser_gpu"):
@@ -216,9 +216,9 @@ def corpora_of(texts: "Sequence[str] | None") -> dict[str, str | None] | None:
         name, _, folder = text.partition("=")
         if not folder and registered_name(name) is None:
             known = ", ".join(names())
-            raise ValueError(f"--corpora {text}: no such corpus, so name its folder: {name}=DIR; known are {known}")
+            raise InputError(f"--corpora {text}: no such corpus, so name its folder: {name}=DIR; known are {known}")
         if name in folders:
-            raise ValueError(f"--corpora {text}: {name} is named twice")
+            raise InputError(f"--corpora {text}: {name} is named twice")
         folders[name] = str(Path(folder).resolve()) if folder else None
     return folders
 
@@ -250,7 +250,7 @@ def find_clips(
     from ser_gpu import corpora
 
     if several and (data or corpus):
-        raise ValueError("--corpora goes without --data and --corpus: add NAME=DIR to it")
+        raise InputError("--corpora goes without --data and --corpus: add NAME=DIR to it")
     if several:
         found = corpora.load_many(several)
     else:
