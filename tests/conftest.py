@@ -18,7 +18,6 @@ from ser_gpu.corpora import ravdess
 from ser_gpu.corpora.clip import EMOTIONS, Clip, by_id
 from ser_gpu.evaluation import figures
 from ser_gpu.stages.speaker_norm import SpeakerNorm2d
-from tests import forks
 
 # Several tests run at once, and so do the commands that they start: one thread each.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -35,7 +34,6 @@ gc.set_threshold(50_000, 20, 100)
 LONG_FILES = (
     "test_benchmarks.py",
     "test_notebook.py",
-    "test_long.py",
     "test_distributed.py",
     "test_export.py",
     "test_crossvalidate.py",
@@ -57,12 +55,6 @@ def official_names(actors=range(1, 25), intensities=(1, 2)) -> list[str]:
         )
         if not (emotion == 1 and intensity == 2)
     ]
-
-
-def pytest_configure(config):
-    """Several workers share one server of forked processes; a run without them starts one where a test asks for it."""
-    if getattr(config.option, "numprocesses", None):
-        forks.start()
 
 
 def pytest_xdist_auto_num_workers():

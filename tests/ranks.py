@@ -2,11 +2,10 @@
 
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import TextIO
-
-from tests import forks
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -17,7 +16,7 @@ def python(module: str, *arguments: object, ranks: int | None = None) -> list[st
     return [sys.executable, *launch, "-m", module, *map(str, arguments)]
 
 
-def started(count: int, command: list[str], log: TextIO) -> list[forks.Popen]:
+def started(count: int, command: list[str], log: TextIO) -> list[subprocess.Popen]:
     """So many processes with what torchrun gives each, but forked; they print to a file."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -25,7 +24,7 @@ def started(count: int, command: list[str], log: TextIO) -> list[forks.Popen]:
     sizes = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
     own = ({"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count))
     environments = [{**os.environ, **each, **sizes, **rendezvous} for each in own]
-    return [forks.Popen(command, cwd=ROOT, env=each, stdout=log, stderr=log) for each in environments]
+    return [subprocess.Popen(command, cwd=ROOT, env=each, stdout=log, stderr=log) for each in environments]
 
 
 def run(count: int, command: list[str], log: Path) -> tuple[list[int], str]:

@@ -14,7 +14,6 @@ import torch
 from ser_gpu import corpora, train
 from ser_gpu.files import only_one
 from ser_gpu.training.loop import Trainer
-from tests import forks
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 ROOT = Path(__file__).parent.parent
@@ -44,7 +43,7 @@ print(json.dumps(kills.kill(Path(sys.argv[1]), Path(sys.argv[2]), count=20, seed
     once = shutil.ignore_patterns("*-02-??.wav")  # without repetitions: what counts is when it is killed
     data = shutil.copytree(tiny_ravdess, tmp_path / "data", ignore=once)
     command = [sys.executable, "-c", script, str(data), str(tmp_path)]
-    outcome = json.loads(forks.run(command, cwd=ROOT, capture_output=True, check=True).stdout)
+    outcome = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout)
     assert outcome["kills"] == 20
     assert outcome["kills_while_writing"] >= 5
     assert outcome["same_weights"]
@@ -66,7 +65,7 @@ def fill_after_two(trainer, *rest):
 Trainer.train_steps = fill_after_two
 sys.exit(train.main({command(tiny_ravdess, out, *BY_SPEAKERS)!r}))
 """
-    done = forks.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert one_line(done.stderr) == f"error: {out}/resume.pth: cannot be written: file too large"
     state = torch.load(out / "resume.pth", weights_only=True)
@@ -101,7 +100,7 @@ with only_one(Path({str(tmp_path)!r})):
     sys.stdin.read()
 """
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with forks.Popen([sys.executable, "-c", script], cwd=ROOT, **pipes) as holder:
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, **pipes) as holder:
         assert holder.stdout.readline() == b"held\n"
         assert train.main(command(tiny_ravdess, tmp_path)) == 2
         assert one_line(capsys.readouterr().err).startswith(f"error: {tmp_path}: another process writes there")
@@ -214,6 +213,6 @@ def test_another_process_trains_the_same_weights(tiny_ravdess, tmp_path):
         command(tiny_ravdess, tmp_path / name, "training.epochs=1", *BY_SPEAKERS) for name in ("here", "there")
     )
     assert train.main(here) == 0
-    forks.run([sys.executable, "-m", "ser_gpu.train", *there], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "ser_gpu.train", *there], cwd=ROOT, check=True, capture_output=True)
     first, second = (tmp_path / name / "last.pth" for name in ("here", "there"))
     assert first.read_bytes() == second.read_bytes()

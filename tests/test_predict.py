@@ -18,7 +18,6 @@ from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.prediction import Prediction
-from tests import forks
 from tests.conftest import SAMPLE_RATE, synthetic_voice
 
 ROOT = Path(__file__).parent.parent
@@ -243,10 +242,10 @@ def test_an_empty_folder_is_wrong_use(tmp_path, weights, capsys):
 def test_a_dash_reads_standard_input(source, voice, weights):
     command = [sys.executable, "predict.py", "-", "--weights", weights, "--json"]
     if source == "a pipe":
-        done = forks.run(command, cwd=ROOT, input=voice.read_bytes(), capture_output=True, check=True)
+        done = subprocess.run(command, cwd=ROOT, input=voice.read_bytes(), capture_output=True, check=True)
     else:
         with voice.open("rb") as stdin:
-            done = forks.run(command, cwd=ROOT, stdin=stdin, capture_output=True, check=True)
+            done = subprocess.run(command, cwd=ROOT, stdin=stdin, capture_output=True, check=True)
     row = json.loads(done.stdout)
     expected = checkpoint.load(weights)[0].predict(voice)
     said = {"emotion": expected.emotion, "confidence": expected.confidence, "probabilities": expected.probabilities}
@@ -263,7 +262,7 @@ def test_an_answer_comes_before_the_next_file_is_read(voice, weights):
     command = [sys.executable, "predict.py", str(voice), "-", "--weights", weights, "--json"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    with forks.Popen(command, cwd=ROOT, env=buffered, **pipes) as process:
+    with subprocess.Popen(command, cwd=ROOT, env=buffered, **pipes) as process:
         assert json.loads(process.stdout.readline())["file"] == str(voice), "standard input is still open and empty"
         process.stdin.write(voice.read_bytes())
         process.stdin.close()
@@ -313,7 +312,7 @@ def test_doubts_of_a_decoder_are_kept_from_the_terminal(voice, tmp_path, weights
     (tmp_path / "voice.mp3").write_bytes(content)
     heard = f"import soundfile; soundfile.read({str(tmp_path / 'voice.mp3')!r})"
     assert subprocess.run([sys.executable, "-c", heard], capture_output=True).stderr, "there are doubts"
-    done = forks.run(
+    done = subprocess.run(
         [sys.executable, "predict.py", str(tmp_path / "voice.mp3"), "absent.wav", "--weights", weights],
         cwd=ROOT,
         capture_output=True,

@@ -19,7 +19,6 @@ from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.training import initial
 from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, TrainConfig
 from ser_gpu.training.loop import Trainer
-from tests import forks
 from tests.conftest import SAMPLE_RATE
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -214,7 +213,7 @@ def stopped(tiny_ravdess, tmp_path_factory):
 
 def test_killed_and_resumed_it_ends_with_the_same_weights(finished, tiny_ravdess, tmp_path, capsys):
     out = tmp_path / "run"
-    process = forks.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "ser_gpu.train", *command(tiny_ravdess, out)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

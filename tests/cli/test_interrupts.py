@@ -4,11 +4,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from ser_gpu.cli import interrupts, options
-from tests import forks
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class _Interrupted:
@@ -69,7 +71,7 @@ def test_ctrl_c_twice_says_how_to_go_on_and_nothing_else(pause, tiny_ravdess, tm
     options = ["--data", str(tiny_ravdess), "--out", str(tmp_path / "run"), "--device", "cpu", "--epochs", "10000"]
     small = ["--batch-size", "64", "--protocol", "speakers", "--set", "cnn.width=2", "audio.clip_seconds=1"]
     command = [sys.executable, "-m", "ser_gpu.train", *options, *small]
-    with forks.Popen(command, cwd=forks.ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         while not (tmp_path / "run" / "resume.pth").exists():
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)

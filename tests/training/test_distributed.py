@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ser_gpu import train
 from ser_gpu.training.distributed import Ranks
 from ser_gpu.training.loop import Trainer
 from ser_gpu.training.sampler import Batch
-from tests import forks, ranks
+from tests import ranks
 from tests.training.conftest import make_trainer
 from tests.training.ten_steps import ten_steps
 
@@ -117,7 +118,7 @@ def endless(data, out, **launch):
 def test_ctrl_c_ends_what_torchrun_started_in_one_line(tiny_ravdess, tmp_path):
     """torchrun adds its own report of which process ended."""
     with (tmp_path / "err").open("w") as err:
-        launcher = forks.Popen(
+        launcher = subprocess.Popen(
             endless(tiny_ravdess, tmp_path, ranks=2), cwd=ROOT, stdout=err, stderr=err, start_new_session=True
         )
         try:
