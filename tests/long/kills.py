@@ -3,18 +3,20 @@
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
-from importlib import import_module
 from pathlib import Path
 
-_OF_A_TRAINING = (
-    "ser_gpu.train",
-    "torch_audiomentations",
-    "torch._dynamo",  # which torch's optimizers load
-    "sklearn.model_selection",
-    "matplotlib.figure",
-    "matplotlib.backends.backend_agg",
-)
+_TRAINING = """
+import sys
+from tests.long import kills
+kills.die_in_write(int(sys.argv.pop(1)))
+from ser_gpu import train
+sys.exit(train.main(sys.argv[1:]))
+"""
+_SETTINGS = ("cnn.width=2", "cnn.depth=2", "cnn.members=1", "audio.clip_seconds=1.0")
+_LONGEST_SECONDS = 300
 
 
 def kill(data: Path, folder: Path, count: int, seed: int) -> dict:
@@ -25,16 +27,11 @@ def kill(data: Path, folder: Path, count: int, seed: int) -> dict:
         folder: for both trainings.
         count: kills, every fourth of them in the middle of writing a file.
         seed: of the moments.
-
-    This process is forked: it must have no threads.
     """
-    for name in _OF_A_TRAINING:
-        import_module(name)  # once, for all forks
-
     whole, killed = folder / "whole", folder / "killed"
     start = time.monotonic()
     assert _train(data, whole, count, kill_after=None, kill_at_write=None) == 0, (folder / "log.txt").read_text()
-    duration = time.monotonic() - start
+    duration = time.monotonic() - start  # with the time that Python takes to begin
     generator = random.Random(seed)
     kills = {"moment": 0, "writing": 0}
     while sum(kills.values()) < count:
@@ -63,36 +60,39 @@ def kill(data: Path, folder: Path, count: int, seed: int) -> dict:
 
 
 def _train(data: Path, out: Path, epochs: int, kill_after: float | None, kill_at_write: int | None) -> int:
-    """Fork a training and kill it after some seconds, or in the middle of its nth write; its exit code, or -9."""
-    from ser_gpu import train
+    """A training that is killed some seconds after it began to speak, or in the middle of its nth write; its exit code,
+    or -9.
+    """
+    arguments = ["--data", str(data), "--protocol", "actors5", "--out", str(out), "--batch-size", "64", "--resume"]
+    arguments += ["--epochs", str(epochs), "--device", "cpu", "--set", *_SETTINGS]
+    path = out.parent / "log.txt"
+    with path.open("ab") as log:
+        before = log.tell()
+        command = [sys.executable, "-c", _TRAINING, str(kill_at_write or 0), *arguments]
+        with subprocess.Popen(command, stdout=log, stderr=log) as training:
+            until = time.monotonic() + _LONGEST_SECONDS
+            if kill_after is not None:
+                while training.poll() is None and path.stat().st_size == before and time.monotonic() < until:
+                    time.sleep(0.01)
+                time.sleep(kill_after)
+                training.kill()
+            try:
+                return training.wait(until - time.monotonic())
+            finally:
+                training.kill()
 
-    child = os.fork()
-    if child == 0:
-        log = os.open(out.parent / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        if kill_at_write is not None:
-            _die_in_write(kill_at_write)
-        settings = ["cnn.width=2", "cnn.depth=2", "cnn.members=1", "audio.clip_seconds=1.0"]
-        arguments = ["--data", str(data), "--protocol", "actors5", "--out", str(out), "--batch-size", "64"]
-        more = ["--epochs", str(epochs), "--device", "cpu", "--resume", "--set", *settings]
-        os._exit(train.main([*arguments, *more]))
-    if kill_after is not None:
-        time.sleep(kill_after)
-        os.kill(child, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
-
-def _die_in_write(number: int) -> None:
-    """Kill this process when half of the `number`th state is written."""
+def die_in_write(number: int) -> None:
+    """Kill this process when half of the `number`th state is written; 0: never."""
     count = 0
+    write_whole = Path.write_bytes
 
-    def write_half(path: Path, content: bytes) -> None:
+    def write_half(path: Path, content: bytes) -> int:
         nonlocal count
         count += 1
-        with path.open("wb") as file:
-            file.write(content if count < number else content[: len(content) // 2])
-        if count == number:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if count != number:
+            return write_whole(path, content)
+        write_whole(path, content[: len(content) // 2])
+        return os.kill(os.getpid(), signal.SIGKILL)
 
     Path.write_bytes = write_half
