@@ -99,7 +99,7 @@ class Ranks:
         for rank, problem in enumerate(errors):
             if problem is not None:
                 raise (
-                    ValueError(problem if rank == 0 else f"rank {rank}: {problem}") if self.is_first else SystemExit(2)
+                    InputError(problem if rank == 0 else f"rank {rank}: {problem}") if self.is_first else SystemExit(2)
                 )
         return prepared
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ser_gpu.cli import options
+from ser_gpu.errors import InputError
 
 
 def test_a_device_is_found_or_named(monkeypatch):
@@ -40,7 +41,7 @@ def raises(error):
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (ValueError("lr must be positive,\ngot -1"), 2, "error: lr must be positive,\\ngot -1\n"),
+        (InputError("lr must be positive,\ngot -1"), 2, "error: lr must be positive,\\ngot -1\n"),
         (OSError(13, "Permission denied", "a.wav"), 2, "error: [Errno 13] Permission denied: 'a.wav'\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
         (ModuleNotFoundError(name="sklearn"), 2, "error: sklearn is not installed: pip install 'ser_gpu[train]'\n"),

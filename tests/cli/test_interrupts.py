@@ -68,9 +68,9 @@ def test_ctrl_c_a_while_later_ends_what_takes_too_long(monkeypatch):
 
 @pytest.mark.parametrize("pause", [0.0, 0.1])
 def test_ctrl_c_twice_says_how_to_go_on_and_nothing_else(pause, tiny_ravdess, tmp_path):
-    options = ["--data", str(tiny_ravdess), "--out", str(tmp_path / "run"), "--device", "cpu", "--epochs", "10000"]
+    arguments = ["--data", str(tiny_ravdess), "--out", str(tmp_path / "run"), "--device", "cpu", "--epochs", "10000"]
     small = ["--batch-size", "64", "--protocol", "speakers", "--set", "cnn.width=2", "audio.clip_seconds=1"]
-    command = [sys.executable, "-m", "ser_gpu.train", *options, *small]
+    command = [sys.executable, "-m", "ser_gpu.train", *arguments, *small]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         while not (tmp_path / "run" / "resume.pth").exists():
             time.sleep(0.02)
