@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from ser_gpu.voice import Voice, VoiceError, model_hash
 
 from ser_gpu import enrolment, windows
 from ser_gpu.config import AudioConfig, CnnConfig, ModelConfig
@@ -13,7 +14,6 @@ from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.errors import AudioError
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages import cnn, fast_cnn, speaker_head, speaker_norm
-from ser_gpu.voice import Voice, VoiceError, model_hash
 from tests.conftest import PlainHead, synthetic_voice
 
 

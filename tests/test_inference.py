@@ -12,6 +12,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, scalar_dtypes
+from ser_gpu.inference import predict_many
 
 import ser_gpu
 from ser_gpu import inference, windows
@@ -19,7 +20,6 @@ from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.audio.reader import AudioError
 from ser_gpu.audio.waveform import level
 from ser_gpu.errors import NoSpeechError, UnexpectedError
-from ser_gpu.inference import predict_many
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.prediction import Prediction
 from ser_gpu.windows import clip_logits

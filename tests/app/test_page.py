@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from ser_gpu.voice import Voice
 
 import ser_gpu
 from ser_gpu import app
 from ser_gpu.audio.waveform import load
 from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.stages import fast_cnn
-from ser_gpu.voice import Voice
 from tests.conftest import synthetic_voice
 
 ROOT = Path(__file__).resolve().parent.parent.parent

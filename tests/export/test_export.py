@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from ser_gpu.voice import Voice, VoiceError
 
 import ser_gpu
 from ser_gpu import ModelConfig, SpeechEmotionModel, checkpoint, export, hub
@@ -25,7 +26,6 @@ from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.errors import AudioError, MissingExtraError, NoSpeechError
 from ser_gpu.onnx import OnnxModel
 from ser_gpu.stages import cnn, fast_cnn, speaker_norm
-from ser_gpu.voice import Voice, VoiceError
 from tests.conftest import SAMPLE_RATE, PlainHead, synthetic_voice
 
 ROOT = Path(__file__).resolve().parent.parent.parent

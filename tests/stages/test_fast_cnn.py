@@ -2,13 +2,13 @@ import copy
 
 import pytest
 import torch
+from ser_gpu.stages.fast_cnn import fast_copy
 from torch import nn
 
 import ser_gpu
 from ser_gpu.config import CnnConfig
 from ser_gpu.stages import fast_cnn, speaker_head, speaker_norm
 from ser_gpu.stages.cnn import NETWORKS, EmotionCnn
-from ser_gpu.stages.fast_cnn import fast_copy
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from ser_gpu.timeline.own_voice import own_voice
 
 from ser_gpu import adapt
 from ser_gpu import timeline as package
 from ser_gpu.cli import options
 from ser_gpu.errors import MissingExtraError
 from ser_gpu.timeline import command
-from ser_gpu.timeline.own_voice import own_voice
 from tests.timeline.conftest import RATE, speech_like
 
 

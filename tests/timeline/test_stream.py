@@ -8,13 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ser_gpu.timeline.own_voice import _Thinned, own_voice
+from ser_gpu.voice import VoiceError
 
 from ser_gpu import adapt
 from ser_gpu.errors import AudioError, NoSpeechError
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.timeline.own_voice import _Thinned, own_voice
 from ser_gpu.timeline.speakers import Speakers, Turn
-from ser_gpu.voice import VoiceError
 from tests.timeline.conftest import RATE, LoudIsSpeech, speech_like
 
 
