@@ -220,7 +220,7 @@ class Recognizer:
         Raises:
             AudioError: as in `predict`, some when the recording is opened and some while it is read.
         """
-        name, pieces = samples.recording(recording, sample_rate, self.sample_rate)
+        name, pieces = samples.recording(recording, sample_rate, self.sample_rate, samples.PIECE_SECONDS)
         return name, self._speech_of_pieces(name, pieces)
 
     def _speech_of_pieces(self, name: str, pieces: Iterator[np.ndarray]) -> Iterator[Windows]:
