@@ -10,7 +10,7 @@ const LARGEST_BYTES = 2 ** 24;
 const MOST_WINDOWS = 32; // all views of all of them are in memory at once
 const MOST_FLOAT = 3.4028234663852886e38;
 
-/** Learn a voice from recordings of one speaker, as ser_gpu/enrolment.py does; throws where one holds no speech. */
+/** Learn a voice from recordings of one speaker, as ser_gpu/voices/plan.py does; throws where one holds no speech. */
 export async function enrol(recordings, model) {
   const { speaker, window_samples, sample_rate } = model.about;
   const heard = [];
@@ -49,7 +49,7 @@ export async function enrol(recordings, model) {
   };
 }
 
-/** By what the logits of this speaker are multiplied, as ser_gpu/enrolment.py says. */
+/** By what the logits of this speaker are multiplied, as ser_gpu/voices/plan.py says. */
 export function sharpness({ windows, emotions }, speaker) {
   const population = emotions.length === 1 ? speaker.population_windows_one_emotion : speaker.population_windows;
   return 1 + (speaker.sharpening * windows) / (windows + population);

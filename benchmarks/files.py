@@ -21,7 +21,6 @@ import ser_gpu
 from benchmarks.signals import SAMPLE_RATE, recordings
 from benchmarks.tables import TableForm
 from benchmarks.timing import RATE_COLUMNS, rates
-from ser_gpu import windows
 from ser_gpu.audio.reader import open_audio
 from ser_gpu.audio.waveform import resample
 from ser_gpu.model import SpeechEmotionModel
@@ -144,8 +143,8 @@ def _read(path: Path) -> Tensor:
 
 
 def _windows(model: SpeechEmotionModel, waveform: Tensor) -> Tensor:
-    _, pieces = windows.speech(model, waveform)
-    return torch.cat([piece.samples for piece in pieces])
+    _, pieces = model.speech(waveform)
+    return torch.from_numpy(np.concatenate([piece.samples for piece in pieces]))
 
 
 @torch.inference_mode()

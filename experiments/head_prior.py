@@ -1,6 +1,6 @@
 """python -m experiments.head_prior CHECKPOINTS: how close the head of a voice should stay to the network's.
 
-Validation speakers are enrolled with labelled clips, of all emotions alike, and `ser_gpu.enrolment.HEAD_PRIOR` is
+Validation speakers are enrolled with labelled clips, of all emotions alike, and `ser_gpu.voices.plan.HEAD_PRIOR` is
 varied.
 """
 
@@ -13,10 +13,10 @@ from statistics import fmean
 
 from experiments import study
 from experiments.shrinkage import scored
-from ser_gpu import enrolment
 from ser_gpu.cli import console, options
 from ser_gpu.evaluation import environment
 from ser_gpu.evaluation.enrolment import SpeakerClips, speakers
+from ser_gpu.voices import plan
 
 PRIORS = (None, 20.0, 10.0, 5.0)  # None: no head
 COUNTS = (2, 4, 8, 16)
@@ -52,12 +52,12 @@ def _measure(args: argparse.Namespace) -> int:
 @contextmanager
 def keeping(prior: float | None) -> Iterator[None]:
     """Enrolment with another prior, or without a head."""
-    before = enrolment.HEAD_PRIOR
-    enrolment.HEAD_PRIOR = math.inf if prior is None else prior
+    before = plan.HEAD_PRIOR
+    plan.HEAD_PRIOR = math.inf if prior is None else prior
     try:
         yield
     finally:
-        enrolment.HEAD_PRIOR = before
+        plan.HEAD_PRIOR = before
 
 
 def show(result: dict) -> None:

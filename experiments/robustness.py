@@ -18,7 +18,6 @@ from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.errors import NoSpeechError
 from ser_gpu.evaluation import metrics
-from ser_gpu.inference import predict_many
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.prediction import Prediction
 
@@ -53,7 +52,7 @@ def scores(model: SpeechEmotionModel, clips: Sequence[Clip], seed: int) -> dict[
         for name, change in CONDITIONS.items():
             progress.update(task, condition=name)
             predicted = np.array([no_speech] * len(clips))
-            for row, answer in enumerate(predict_many(model, _changed(recordings, change, seed))):
+            for row, answer in enumerate(model.predict_many(_changed(recordings, change, seed))):
                 if isinstance(answer, Prediction):
                     predicted[row] = model.labels.index(answer.emotion)
                 elif not isinstance(answer, NoSpeechError):

@@ -1,7 +1,7 @@
 """python -m experiments.shrinkage CHECKPOINTS: how many windows of a speaker should weigh as much as the population.
 
-Validation speakers are enrolled with unlabelled clips, and `ser_gpu.enrolment.POPULATION_WINDOWS` is varied. Beside the
-scores stands by what the logits should be multiplied, for `ser_gpu.enrolment.SHARPENING`.
+Validation speakers are enrolled with unlabelled clips, and `POPULATION_WINDOWS` of `ser_gpu.voices.plan` is varied.
+Beside the scores stands by what the logits should be multiplied, for its `SHARPENING`.
 """
 
 import argparse
@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from experiments import study
-from ser_gpu import enrolment
 from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.evaluation import environment, metrics
 from ser_gpu.evaluation.enrolment import SpeakerClips, chosen, speakers
+from ser_gpu.voices import plan
 
 POPULATIONS = (0.0, 4.0, 8.0, 16.0, 32.0)
 COUNTS = (2, 4, 8, 16)
@@ -56,12 +56,12 @@ def _measure(args: argparse.Namespace) -> int:
 @contextmanager
 def weighing(population: float) -> Iterator[None]:
     """Enrolment with another weight of the population, and answers that are as sure as they are without a voice."""
-    before = enrolment.POPULATION_WINDOWS, enrolment.SHARPENING
-    enrolment.POPULATION_WINDOWS, enrolment.SHARPENING = population, 0.0
+    before = plan.POPULATION_WINDOWS, plan.SHARPENING
+    plan.POPULATION_WINDOWS, plan.SHARPENING = population, 0.0
     try:
         yield
     finally:
-        enrolment.POPULATION_WINDOWS, enrolment.SHARPENING = before
+        plan.POPULATION_WINDOWS, plan.SHARPENING = before
 
 
 def scored(

@@ -28,10 +28,10 @@ from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.evaluation import figures
 from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.recognizer import Answers
 from ser_gpu.timeline.segment import Segment, merged
 from ser_gpu.timeline.settings import TimelineSettings
 from ser_gpu.timeline.stream import Stream
-from ser_gpu.timeline.torch_answers import TorchAnswers
 
 RATE = 16_000
 FRAME_SECONDS = 0.01
@@ -146,7 +146,7 @@ def timeline_of(model: SpeechEmotionModel, waveform: Tensor, settings: TimelineS
     return stream.push(waveform) + stream.close()
 
 
-class _Remembering(TorchAnswers):
+class _Remembering(Answers):
     """Asks the network once for each stretch, so that settings are compared quickly."""
 
     known: ClassVar[dict[bytes, np.ndarray]] = {}

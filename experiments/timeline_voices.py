@@ -16,13 +16,11 @@ from torch import Tensor
 
 from experiments import study
 from experiments.timeline import RATE, SETTINGS, Part, drawn, joined, scores, sounds_of
-from ser_gpu import adapt
 from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.timeline.own_voice import own_voice
 from ser_gpu.timeline.speakers import Speakers, Turn
-from ser_gpu.windows import windows_to_answer
+from ser_gpu.voices.enrol import of_windows, own_voice
 
 SCORES = ("accuracy", "uar", "eder")
 ROWS = ("nobody in particular", "voice of other clips", "own voice")
@@ -59,8 +57,8 @@ def _measure(args: argparse.Namespace) -> int:
 def _of_speaker(model: SpeechEmotionModel, clips: Sequence[Clip], args: argparse.Namespace) -> dict[str, dict]:
     """The scores of a recording of varied clips and of one of angry ones, by who is said to speak."""
     enrolled, others = clips[: args.enrolled], clips[args.enrolled :]
-    windows = [windows_to_answer(model, sound) for sound in sounds_of(model, enrolled)]
-    voice = adapt.of_windows(model, windows)
+    windows = [model.clip_windows(sound.numpy()) for sound in sounds_of(model, enrolled)]
+    voice = of_windows(model, windows)
     chosen = {"varied speech": others[: args.clips], "anger alone": [c for c in others if c.emotion == "angry"]}
     found = {}
     for name, each in chosen.items():

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ser_gpu import checkpoint, enrolment, export
+from ser_gpu import checkpoint, export
 from ser_gpu.audio import silero
 from ser_gpu.cli import console, options
 from ser_gpu.errors import InputError, extra
@@ -25,7 +25,7 @@ from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages import speaker_norm
 from ser_gpu.timeline.settings import TimelineSettings
 from ser_gpu.version import __version__
-from ser_gpu.voice import model_hash
+from ser_gpu.voices import plan
 
 PACKAGE = Path(__file__).resolve().parent
 IS_INSTALLED = (PACKAGE / "page").is_dir()
@@ -129,15 +129,15 @@ def _speaker(model: SpeechEmotionModel) -> dict | None:
     if not speaker_norm.layers(model.cnn):
         return None
     return {
-        "network": model_hash(model),
+        "network": model.network_hash,
         "population": export.population(model),
         "head": list(export.no_head(model).shape),
-        "population_windows": enrolment.POPULATION_WINDOWS,
-        "population_windows_one_emotion": enrolment.POPULATION_WINDOWS_ONE_EMOTION,
-        "sharpening": enrolment.SHARPENING,
-        "helpful_windows": enrolment.HELPFUL_WINDOWS,
-        "alike_share": enrolment.ALIKE_SHARE,
-        "fewest_alike": enrolment.FEWEST_ALIKE,
+        "population_windows": plan.POPULATION_WINDOWS,
+        "population_windows_one_emotion": plan.POPULATION_WINDOWS_ONE_EMOTION,
+        "sharpening": plan.SHARPENING,
+        "helpful_windows": plan.HELPFUL_WINDOWS,
+        "alike_share": plan.ALIKE_SHARE,
+        "fewest_alike": plan.FEWEST_ALIKE,
     }
 
 

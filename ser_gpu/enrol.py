@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ser_gpu.audio.folder import audio_files
 from ser_gpu.cli import console, options
-from ser_gpu.enrolment import HELPFUL_WINDOWS
 from ser_gpu.errors import InputError
+from ser_gpu.voices.plan import HELPFUL_WINDOWS
 
 SUFFIX = ".voice"
 

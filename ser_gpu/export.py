@@ -26,12 +26,12 @@ from ser_gpu.cli import console, options
 from ser_gpu.errors import InputError, extra
 from ser_gpu.files import replacing
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.stages import speaker_head, speaker_norm
+from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.exportable import ConvolutionMelPower, ExportableVoiceActivity, StftMelPower
 from ser_gpu.stages.mel import FftMelPower
 from ser_gpu.stages.speaker_norm import Statistics
 from ser_gpu.version import __version__
-from ser_gpu.voice import model_hash, numbers
+from ser_gpu.voices.voice import numbers
 
 OPSET = 18
 DFTS = {"stft": StftMelPower, "conv": ConvolutionMelPower}
@@ -74,8 +74,8 @@ class ExportedSpeakerModel(ExportedModel):
     """The same for one speaker at a time, whose statistics come in and go out.
 
     With a weight of zero for each clip, the clips are answered with the statistics that are given: those of a `Voice`.
-    With weights that sum to the share of `ser_gpu.enrolment.Plan`, the clips are measured, and what goes out is their
-    speaker's voice: layer by layer as in `ser_gpu.adapt`, by the same code. The features are what a head is made of.
+    With weights that sum to the share of `ser_gpu.voices.plan.Plan`, the clips are measured, and what goes out is their
+    speaker's voice: layer by layer as in `Recognizer.enrol`, by the same code. The features are what a head is made of.
 
     Raises:
         ValueError: as in `ExportedModel`; a network without batch normalisation.
@@ -188,7 +188,7 @@ def to_onnx(
     _forget_sources(proto)
     about = {"tta": tta, "dft": dft, "licence": licence, "sha256": sha256}
     if speaker:
-        about |= {"network": model_hash(model), "population": json.dumps(population(model))}
+        about |= {"network": model.network_hash, "population": json.dumps(population(model))}
         about |= {"temperature": float(model.temperature)}
     proto.producer_name, proto.producer_version = "ser_gpu", __version__
     proto.doc_string = "Speech emotion recognition: waveform in, probabilities of emotions and presence of speech out."
@@ -231,7 +231,7 @@ def no_head(model: SpeechEmotionModel) -> Tensor:
 
     Shape: -> [C, inputs + 1].
     """
-    return torch.zeros(len(model.labels), speaker_head.inputs(model.cnn) + 1)
+    return torch.zeros(len(model.labels), speaker_norm.head_inputs(model.cnn) + 1)
 
 
 def licence_of(path: Path, provenance: Provenance) -> str | None:

@@ -11,7 +11,7 @@ import numpy as np
 from ser_gpu.cli import console, options
 from ser_gpu.errors import AudioError, InputError, extra
 from ser_gpu.prediction import Prediction
-from ser_gpu.timeline.answers import answers_of
+from ser_gpu.recognizer import Answers
 from ser_gpu.timeline.stream import Stream
 
 STEP_SECONDS = 0.5
@@ -33,7 +33,7 @@ def _run(args: argparse.Namespace) -> int:
     voice = options.voice(args.voice, model) if args.voice else None
     show = _Shown(in_place=sys.stdout.isatty() and not args.json)
     try:
-        listen(Stream(answers_of(model, voice), listener.rate, listener.name), listener, show)
+        listen(Stream(Answers(model, voice), listener.rate, listener.name), listener, show)
     except KeyboardInterrupt:  # the way to end it
         pass
     finally:

@@ -1,34 +1,54 @@
 """SpeechEmotionModel: every stage in one forward pass, from a raw waveform to logits and probabilities."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+import copy
+import hashlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ser_gpu.config import ModelConfig
+from ser_gpu.audio.clip_bank import INT16_SCALE, ClipBank, as_int16
+from ser_gpu.config import ModelConfig, TrimConfig
 from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.errors import InputError
+from ser_gpu.recognizer import Recognizer
 from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.cnn import EmotionCnn
 from ser_gpu.stages.mel import LogMel, normalised
+from ser_gpu.stages.prepared import prepared, sharing
+from ser_gpu.stages.speaker_norm import Statistics
 from ser_gpu.stages.spectrogram_augment import BandGain, SpectrogramMask, SpectrogramWarp
 from ser_gpu.stages.trim import TrimSilence
 from ser_gpu.stages.tta import TestTimeAugmentation
 from ser_gpu.stages.vad import VoiceActivity
 from ser_gpu.stages.waveform_augment import WaveformAugment
+from ser_gpu.voices.plan import Measured, Plan
+from ser_gpu.voices.voice import Voice
 
-if TYPE_CHECKING:
-    from ser_gpu.prediction import Prediction
-    from ser_gpu.timeline import Timeline
-    from ser_gpu.timeline.speakers import Speakers
-    from ser_gpu.timeline.stream import Stream
-    from ser_gpu.voice import Voice
-
+_WINDOWS_AT_ONCE, _WINDOWS_AT_ONCE_ON_GPU = 4, 256  # fastest of 1 to 12, with nine copies of each and a worker a core
+_CLIPS_AT_ONCE = 64
+_MOST_COPIES = 16
 _SMALLEST_PEAK = torch.finfo(torch.float32).tiny
+_COPYING = threading.RLock()
 
 
-class SpeechEmotionModel(nn.Module):
+@dataclass(eq=False)
+class _Known:
+    """What was made of a network: its hash, and the copies for voices, the last one used at the end."""
+
+    state: list
+    digest: str | None = None
+    copies: dict[Voice | None, "SpeechEmotionModel"] = field(default_factory=dict)
+
+
+_KNOWN: "WeakKeyDictionary[SpeechEmotionModel, _Known]" = WeakKeyDictionary()  # not in a model's state or its copies
+
+
+class SpeechEmotionModel(nn.Module, Recognizer):
     """Raw waveform in, logits out: trim, augment, log-mel and mask in float32, then the CNN.
 
     Under `torch.autocast`, or after `half()` or `bfloat16()`, the CNN alone is in 16 bits. Augmentation and masks act
@@ -42,19 +62,20 @@ class SpeechEmotionModel(nn.Module):
 
     Shape:
         - waveform: [B, T] floating point at `sample_rate`; lengths: [B] integers, samples of each clip, or None where
-          every clip fills its row; without `tta` the answer is of the clip alone, in a ninth of the time of the CNN;
-          `voice` is of all clips, or one for each (None: nobody in particular), and acts in `eval()` only
+          every clip fills its row; without `tta` the answer is of the clip alone, in a ninth of the time of the CNN
         - output: [B, C] logits
 
     Raises:
         ValueError: a waveform that is not [B, T], not floating point, or empty; lengths of another shape or kind, or,
-            where they are on the CPU, beyond the waveform; a voice that was enrolled with another model.
+            where they are on the CPU, beyond the waveform.
 
     Example:
         >>> model = SpeechEmotionModel().eval()
         >>> model(torch.zeros(4, 48_000)).shape
         torch.Size([4, 8])
     """
+
+    _is_prepared = False
 
     def __init__(
         self,
@@ -84,6 +105,21 @@ class SpeechEmotionModel(nn.Module):
         return self.config.audio.sample_rate
 
     @property
+    def window_samples(self) -> int:
+        """L."""
+        return self.trim.clip_samples
+
+    @property
+    def trim_config(self) -> TrimConfig:
+        """What is silent."""
+        return self.trim.config
+
+    @property
+    def windows_at_once(self) -> int:
+        """Windows in a batch that are answered fastest on the model's device."""
+        return _WINDOWS_AT_ONCE if self.device.type == "cpu" else _WINDOWS_AT_ONCE_ON_GPU
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.temperature.device
@@ -94,14 +130,8 @@ class SpeechEmotionModel(nn.Module):
         self.temperature = temperature.to(self.temperature.device)  # it stays float32, as the front end does
         return self
 
-    def forward(
-        self,
-        waveform: Tensor,
-        lengths: Tensor | None = None,
-        tta: bool = True,
-        voice: "Voice | Sequence[Voice | None] | None" = None,
-    ) -> Tensor:
-        return self.classify(self.spectrogram(waveform, lengths, tta), waveform.shape[0], voice)
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None, tta: bool = True) -> Tensor:
+        return self.classify(self.spectrogram(waveform, lengths, tta), waveform.shape[0])
 
     def spectrogram(self, waveform: Tensor, lengths: Tensor | None = None, tta: bool = True) -> Tensor:
         """What the CNN sees of each clip; in evaluation, and unless it is without `tta`, of all its copies.
@@ -132,6 +162,8 @@ class SpeechEmotionModel(nn.Module):
         Shape: [B, L] -> [B, 1, M, F] float32.
         """
         with torch.autocast(window.device.type, enabled=False):
+            if not self.training:
+                return self.mel.decibels(window)
             return self.gain(self.warp(self.mel.decibels(self.augment(window))))
 
     def spectrogram_of_window(self, window: Tensor, tta: bool = True) -> Tensor:
@@ -143,27 +175,16 @@ class SpeechEmotionModel(nn.Module):
             decibels = self.decibels(window)
             return self.mask(normalised(self.tta(decibels) if tta else decibels))
 
-    def classify(
-        self, spectrogram: Tensor, clips: int, voice: "Voice | Sequence[Voice | None] | None" = None
-    ) -> Tensor:
+    def classify(self, spectrogram: Tensor, clips: int) -> Tensor:
         """The mean logits of the CNN's members, over all copies of each clip.
 
         Args:
             clips: B, how many the spectrogram is of.
-            voice: who speaks, as in `forward`.
 
         Shape: [V B, 1, M, F] -> [B, C].
         """
         dtype = next(self.cnn.parameters()).dtype
-        if voice is None:
-            return self.cnn(spectrogram.to(dtype)).mean(dim=0).unflatten(0, (-1, clips)).mean(dim=0)
-        from ser_gpu.voice import of_clips  # as below: who asks for a voice has loaded it
-
-        voices = of_clips(self, voice, clips)
-        with speaker_norm.using(self.cnn, [each and each.statistics for each in voices]):
-            logits = self.cnn(spectrogram.to(dtype)).mean(dim=0).unflatten(0, (-1, clips)).mean(dim=0)
-        sharpness = [1.0 if each is None else each.sharpness for each in voices]
-        return logits * torch.tensor(sharpness, device=logits.device, dtype=logits.dtype)[:, None]
+        return self.cnn(spectrogram.to(dtype)).mean(dim=0).unflatten(0, (-1, clips)).mean(dim=0)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Softmax after the temperature that was fitted on validation clips.
@@ -174,63 +195,169 @@ class SpeechEmotionModel(nn.Module):
         """
         return (logits.float() / self.temperature.float()).softmax(dim=1)
 
-    def predict(self, recording: object, sample_rate: int | None = None, voice: "Voice | None" = None) -> "Prediction":
-        """Name the emotion of one recording: `ser_gpu.inference.predict`, which says what it takes and raises."""
-        from ser_gpu.inference import predict  # the one import against the direction of the layers, for convenience
+    @property
+    def network_hash(self) -> str:
+        """SHA-256 of what a voice depends on: the labels, and the network with its weights; in hexadecimal.
 
-        return predict(self, recording, sample_rate, voice)
+        It is computed once, and again when a weight has changed.
+        """
+        known = self._known()
+        if known.digest is None:
+            digest = hashlib.sha256(repr(self.labels).encode())
+            for each in self.cnn.state_dict().values():
+                digest.update(f"{each.dtype}{list(each.shape)}".encode())
+                digest.update(each.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            known.digest = digest.hexdigest()
+        return known.digest
 
-    def predict_many(
-        self,
-        recordings: Iterable,
-        sample_rate: int | None = None,
-        voice: "Voice | Iterable[Voice | None] | None" = None,
-        workers: int = 1,
-    ) -> Iterator["Prediction | Exception"]:
-        """Name the emotion of many recordings, in batches: `ser_gpu.inference.predict_many`."""
-        from ser_gpu.inference import predict_many
+    def with_voice(self, voice: Voice | None = None) -> "SpeechEmotionModel":
+        """A copy in evaluation mode that answers for this speaker, or for nobody in particular; on a processor its
+        network is made for that, see `ser_gpu.stages.prepared`.
 
-        return predict_many(self, recordings, sample_rate, voice, workers)
+        It shares tensors with the model, whose weights must not change as long as it answers. The last 16 are kept,
+        until a weight of the network changes.
 
-    def require(self, voice: "Voice | None") -> None:
-        """Raise unless the voice, if there is one, was enrolled with this model: `ser_gpu.voice.require_model`."""
-        from ser_gpu.voice import require_model
+        Raises:
+            VoiceError: the voice was enrolled with another model.
+        """
+        if self._is_prepared and voice is None:
+            return self
+        self.require(voice)
+        if any(module.training for module in self.modules()):  # another thread may be training it
+            return self.snapshot().with_voice(voice)
+        if voice is None and self.device.type != "cpu":
+            return self
+        known = self._known()
+        with _COPYING:
+            found = known.copies.pop(voice, None) or self._prepared(voice)
+            known.copies[voice] = found
+            if len(known.copies) > _MOST_COPIES:
+                del known.copies[next(iter(known.copies))]
+        return found
 
-        require_model(voice, self)
+    def snapshot(self) -> "SpeechEmotionModel":
+        """A copy in evaluation mode, with tensors of its own."""
+        return copy.deepcopy(self).eval()
 
-    def enrol(
-        self, recordings: Iterable, emotions: Iterable[str] | None = None, sample_rate: int | None = None
-    ) -> "Voice":
-        """Learn a speaker's voice from some recordings, without a change of the model: `ser_gpu.adapt.enrol`."""
-        from ser_gpu.adapt import enrol
+    def _prepared(self, voice: Voice | None) -> "SpeechEmotionModel":
+        statistics = None
+        if voice is not None:
+            arrays = (voice.mean, voice.variance, voice.head)
+            statistics = Statistics(
+                *(None if each is None else torch.from_numpy(each).to(self.device) for each in arrays)
+            )
+        found = copy.copy(self)
+        found._is_prepared = True
+        found._modules = {**self._modules, "cnn": prepared(self.cnn, statistics)}
+        if voice is not None:
+            found._buffers = {**self._buffers, "temperature": self.temperature / voice.sharpness}
+        return found
 
-        return enrol(self, recordings, emotions, sample_rate)
+    def _known(self) -> "_Known":
+        """What was made of the network as it is now."""
+        modules = [self, *self.cnn.modules()]
+        tensors = (
+            each for m in modules for each in (*m._parameters.values(), *m._buffers.values()) if each is not None
+        )
+        state = [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in tensors]
+        state += map(id, self._modules.values())
+        with _COPYING:
+            if self not in _KNOWN or _KNOWN[self].state != state:
+                _KNOWN[self] = _Known(state)
+            return _KNOWN[self]
 
-    def timeline(
-        self,
-        recording: object,
-        sample_rate: int | None = None,
-        voice: "Voice | Mapping[str, Voice] | None" = None,
-        speakers: "Speakers | None" = None,
-        step_seconds: float = 0.5,
-    ) -> "Timeline":
-        """The emotions of one recording over time, however long it is: `ser_gpu.timeline.timeline`.
+    @torch.inference_mode()
+    def speaks(self, windows: np.ndarray) -> np.ndarray:
+        """On the model's device, as all that the model does.
+
+        Shape: [V, L'] float32 -> [V] bool.
+        """
+        parts = torch.from_numpy(windows).split(_CLIPS_AT_ONCE)
+        return torch.cat([self.vad(part.to(self.device)).cpu() for part in parts]).numpy()
+
+    @torch.inference_mode()
+    def answer(self, windows: np.ndarray) -> np.ndarray:
+        """Shape: [V, L'] float32 -> [V, C] float32."""
+        return self.probabilities(self(torch.from_numpy(windows).to(self.device))).cpu().numpy()
+
+    @torch.inference_mode()
+    def measure(self, windows: np.ndarray, plan: Plan) -> tuple[Measured, np.ndarray]:
+        """Shape: [K, L] -> [K] int64.
+
+        Raises:
+            ValueError: a network without batch normalisation.
+        """
+        if any(module.training for module in self.modules()):
+            return self.snapshot().measure(windows, plan)
+        spectrogram = self.spectrogram(torch.from_numpy(windows).to(self.device))
+        measured = self.measured(spectrogram, plan)
+        return measured, self.classify(spectrogram[: len(windows)], len(windows)).argmax(dim=1).cpu().numpy()
+
+    @torch.inference_mode()
+    def measured(self, spectrogram: Tensor, plan: Plan) -> Measured:
+        """What the network hears in a speaker's windows, in evaluation mode. Of all views together: with the clips' own
+        statistics the views of a clip are answered worse.
 
         Args:
-            voice: who speaks, as `enrol` gives it; with `speakers`, the voice of each by their name.
-            speakers: who speaks when: `ser_gpu.timeline.speakers.read_rttm`.
+            spectrogram: of the windows that the plan keeps, as `spectrogram` gives it.
+
+        Raises:
+            ValueError: a network without batch normalisation.
+
+        Shape: [V K, 1, M, F].
         """
-        from ser_gpu.timeline import timeline
-        from ser_gpu.timeline.torch_answers import TorchAnswers
+        if not speaker_norm.layers(self.cnn):
+            network = self.config.cnn.network
+            raise InputError(f"the network {network!r} has no batch normalisation that could be adapted")
+        views = len(spectrogram) // len(plan.kept)
+        weight = torch.from_numpy(plan.weight).to(self.device).repeat(views) / views
+        network = sharing(self.cnn)
+        with speaker_norm.measuring(network, weight, plan.share) as found:
+            logits = network(spectrogram.to(next(self.cnn.parameters()).dtype)).mean(dim=0)
+        statistics, features = found()
+        logits, features = (each.float().cpu().unflatten(0, (views, -1)).mean(dim=0) for each in (logits, features))
+        arrays = (statistics.mean, statistics.variance, features, (logits / self.temperature.cpu()).log_softmax(dim=1))
+        return Measured(*(each.cpu().numpy() for each in arrays))
 
-        return timeline(TorchAnswers(self, voice), recording, sample_rate, speakers, step_seconds)
 
-    def stream(self, sample_rate: int | None = None, voice: "Voice | None" = None) -> "Stream":
-        """Answer speech while it is spoken: `ser_gpu.timeline.stream.Stream`."""
-        from ser_gpu.timeline.stream import Stream
-        from ser_gpu.timeline.torch_answers import TorchAnswers
+@torch.inference_mode()
+def clip_logits(model: SpeechEmotionModel, bank: ClipBank, rows: Tensor, tta: bool = True) -> Tensor:
+    """What `predict` answers to some clips of a bank, in evaluation mode, as logits: the temperature times the log of
+    the mean probabilities over the windows with speech; over all windows where none has any.
 
-        return Stream(TorchAnswers(self, voice), sample_rate)
+    Args:
+        tta: test-time augmentation.
+
+    Shape: [N] int64 -> [N, C] float32.
+    """
+    if any(module.training for module in model.modules()):
+        model = model.snapshot()
+    if len(rows) == 0:
+        return torch.zeros(0, len(model.labels), device=model.device)
+    parts = (bank_windows(model, bank, part) for part in rows.split(_CLIPS_AT_ONCE))
+    return torch.cat([windows_logits(model, part, tta) for part in parts])
+
+
+def bank_windows(model: SpeechEmotionModel, bank: ClipBank, rows: Tensor) -> list[Tensor]:
+    """The windows of some clips, as the bank keeps them, on its device. They do not depend on the network, so a
+    training asks for those of its validation part once.
+
+    Shape: [N] int64 -> N times [V, L] int16.
+    """
+    heard = (torch.from_numpy(model.clip_windows(bank.waveform(row).cpu().numpy())) for row in rows.tolist())
+    return [as_int16(each).to(bank.samples.device) for each in heard]
+
+
+@torch.inference_mode()
+def windows_logits(model: SpeechEmotionModel, windows: Sequence[Tensor], tta: bool = True) -> Tensor:
+    """As `clip_logits`, of the windows of each clip, N of them, 1 or more, by a model in evaluation mode.
+
+    Shape: [V, L] each, int16 -> [N, C] float32.
+    """
+    parts = (torch.cat(list(windows)) / INT16_SCALE).split(model.windows_at_once if tta else _CLIPS_AT_ONCE)
+    answers = torch.cat([model.probabilities(model(part.to(model.device), tta=tta)) for part in parts])
+    mean = torch.stack([each.mean(dim=0) for each in answers.split([len(each) for each in windows])])
+    return mean.clamp(min=torch.finfo(mean.dtype).tiny).log() * model.temperature
 
 
 def _check_waveform(waveform: Tensor) -> None:

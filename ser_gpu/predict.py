@@ -17,7 +17,7 @@ from ser_gpu.prediction import Prediction
 if TYPE_CHECKING:
     from ser_gpu.model import SpeechEmotionModel
     from ser_gpu.onnx import OnnxModel
-    from ser_gpu.voice import Voice
+    from ser_gpu.voices.voice import Voice
 
 STANDARD_INPUT = Path("-")
 UNSURE = "unsure"

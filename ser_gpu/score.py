@@ -36,11 +36,10 @@ def run(args: argparse.Namespace) -> int:
     """Score what is not in the result yet."""
     require("ray", "ray", "pyarrow")
     from ser_gpu.checkpoint import load_model
-    from ser_gpu.voice import model_hash
 
     model = load_model(args.weights, "cpu")
     out = storage.absolute(args.out)
-    settings = {"model": f"{model_hash(model)} {float(model.temperature)}", "timeline": args.timeline}
+    settings = {"model": f"{model.network_hash} {float(model.temperature)}", "timeline": args.timeline}
     with _held(out):
         found = sources.find(args.sources)
         left = found.without(results.done(out, settings))

@@ -8,14 +8,13 @@ from ser_gpu import corpora, predict, train
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.config import AugmentConfig, CnnConfig, MelConfig, ModelConfig
 from ser_gpu.corpora.splits import Protocol
-from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.model import SpeechEmotionModel, clip_logits
 from ser_gpu.stages.mel import LogMel
 from ser_gpu.stages.stretch import change_pitch_and_tempo, change_speed
 from ser_gpu.stages.trim import TrimSilence
 from ser_gpu.training.config import TrainConfig
 from ser_gpu.training.dataset import Dataset
 from ser_gpu.training.loop import Trainer
-from ser_gpu.windows import clip_logits
 
 pytestmark = pytest.mark.cuda
 

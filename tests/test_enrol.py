@@ -11,7 +11,7 @@ from ser_gpu.config import AudioConfig, CnnConfig, ModelConfig, TtaConfig
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.evaluation import enrolment
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.voice import Voice
+from ser_gpu.voices.voice import Voice
 
 
 def save(path, seed=0, protocol=None, manifest_hash=""):

@@ -14,7 +14,7 @@ from ser_gpu import corpora, predict
 from ser_gpu.cli.main import COMMANDS
 from ser_gpu.config import AugmentConfig, CnnConfig, ModelConfig
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.stages import cnn, fast_cnn, waveform_augment
+from ser_gpu.stages import cnn, prepared, waveform_augment
 from ser_gpu.training.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,7 +80,7 @@ def test_the_readme_is_short():
 def test_the_readme_shows_what_predict_prints(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     # as a processor shows it that does not multiply in bfloat16; another one's percents differ by some tenths
-    monkeypatch.setattr(fast_cnn, "multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr(prepared, "multiplies_bfloat16", lambda: False)
     (block,) = (block for block in blocks(ROOT / "README.md", "") if block.startswith("$ ser-gpu predict examples"))
     command, shown = block.split("\n", 1)
     assert predict.main([*command.split()[3:], "--device", "cpu"]) == 0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ser_gpu.corpora.clip import Clip
     from ser_gpu.model import SpeechEmotionModel
     from ser_gpu.onnx import OnnxModel
-    from ser_gpu.voice import Voice
+    from ser_gpu.voices.voice import Voice
 
 DONE, SOME_FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
@@ -89,7 +89,7 @@ def voice(path: str, model: "SpeechEmotionModel | OnnxModel") -> "Voice":
     Raises:
         VoiceError: the file is no voice, or one of another model, or the model takes none; names the file.
     """
-    from ser_gpu.voice import Voice, VoiceError
+    from ser_gpu.voices.voice import Voice, VoiceError
 
     loaded = Voice.load(path)
     try:

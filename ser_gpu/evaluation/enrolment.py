@@ -11,15 +11,14 @@ from statistics import fmean, stdev
 import numpy as np
 import torch
 
-from ser_gpu import adapt
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.errors import InputError
 from ser_gpu.evaluation import metrics
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.stages.fast_cnn import fast_copy
-from ser_gpu.voice import Voice, model_hash
-from ser_gpu.windows import at_once, in_evaluation, windows_to_answer
+from ser_gpu.voices import enrol
+from ser_gpu.voices import plan as plans
+from ser_gpu.voices.voice import Voice
 
 ALL = "all"
 KINDS = ("unlabelled", "neutral", "labelled", ALL)
@@ -51,7 +50,7 @@ def answers(
     Raises:
         ValueError: no speaker is known, or nobody has as many clips and one more.
     """
-    model = in_evaluation(model)
+    model = model.snapshot()
     rows_of = speakers(clips)
     if not rows_of:
         raise InputError("no speaker is known, so nobody can be enrolled")
@@ -101,7 +100,7 @@ class SpeakerClips:
 
     def __init__(self, model: SpeechEmotionModel, bank: ClipBank, clips: Sequence[Clip], rows: list[int], tta: bool):
         self.model = model
-        windows = [windows_to_answer(model, bank.waveform(row).cpu()) for row in rows]
+        windows = [torch.from_numpy(model.clip_windows(bank.waveform(row).cpu().numpy())) for row in rows]
         self.windows_of, at = {}, 0
         for row, its in zip(rows, windows, strict=True):
             self.windows_of[row] = range(at, at + len(its))
@@ -116,28 +115,26 @@ class SpeakerClips:
         """The voice that those clips give."""
         chosen = [i for row in rows for i in self.windows_of[row]]
         said = [self.emotions[i] for i in chosen] if is_labelled else None
-        found = adapt.statistics(self.model, self.spectrogram[:, chosen], said)
-        mean, variance = found.mean.numpy(), found.variance.numpy()
-        head = None if found.head is None else found.head.numpy()
-        hashed, emotions = model_hash(self.model), tuple(sorted({*(said or ())}))
-        return Voice(mean, variance, hashed, len(rows), len(chosen), float(len(chosen)), emotions, head=head)
+        plan = plans.plan([1] * len(chosen), said, self.model.labels)
+        kept = self.spectrogram[:, chosen][:, torch.from_numpy(plan.kept)]
+        measured = self.model.measured(kept.flatten(0, 1), plan)
+        return enrol.of_measured(self.model, plan, measured, len(rows), float(len(chosen)))
 
     @torch.inference_mode()
     def probabilities(self, rows: Sequence[int], voice: Voice | None = None) -> torch.Tensor:
-        """The mean over the windows of each clip, as `ser_gpu.inference.predict` answers it.
+        """The mean over the windows of each clip, as `Recognizer.predict` answers it.
 
         Shape: -> [N, C] on the CPU.
         """
         chosen = [i for row in rows for i in self.windows_of[row]]
-        together = at_once(self.model)
+        model, together = self.model.with_voice(voice), self.model.windows_at_once
         parts = [chosen[at : at + together] for at in range(0, len(chosen), together)]
-        network = fast_copy(self.model.cnn, voice and voice.statistics)
         seen = [self.spectrogram[:, part].flatten(0, 1) for part in parts]
         of_copies = (
-            network(each).mean(dim=0).unflatten(0, (-1, len(part))) for each, part in zip(seen, parts, strict=True)
+            model.cnn(each).mean(dim=0).unflatten(0, (-1, len(part))) for each, part in zip(seen, parts, strict=True)
         )
-        logits = torch.cat([each.mean(dim=0) for each in of_copies]) * (voice.sharpness if voice else 1.0)
-        answers = self.model.probabilities(logits).split([len(self.windows_of[row]) for row in rows])
+        logits = torch.cat([each.mean(dim=0) for each in of_copies])
+        answers = model.probabilities(logits).split([len(self.windows_of[row]) for row in rows])
         return torch.stack([each.mean(dim=0) for each in answers]).cpu()
 
 

@@ -10,8 +10,7 @@ from torch import Tensor
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.evaluation import metrics
-from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.windows import clip_logits
+from ser_gpu.model import SpeechEmotionModel, clip_logits
 
 FACETS = ("gender", "intensity", "corpus")
 _ORDER = ("male", "female", "normal", "low", "medium", "high", "strong")

@@ -5,8 +5,7 @@ from torch import Tensor, nn
 
 from ser_gpu.config import CnnConfig
 from ser_gpu.errors import InputError
-from ser_gpu.stages.speaker_head import SpeakerLinear
-from ser_gpu.stages.speaker_norm import SpeakerNorm2d
+from ser_gpu.stages.speaker_norm import SpeakerLinear, SpeakerNorm2d
 
 
 class ResidualBlock(nn.Module):

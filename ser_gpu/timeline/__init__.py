@@ -6,11 +6,16 @@ Also the command `ser-gpu timeline`, which is `python -m ser_gpu.timeline`.
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from ser_gpu.audio.samples import natural_blocks
+from ser_gpu.errors import AudioError
 from ser_gpu.timeline.segment import Segment, Timeline, merged
+from ser_gpu.timeline.speakers import Speakers
+from ser_gpu.timeline.stream import Stream
 
 if TYPE_CHECKING:
-    from ser_gpu.timeline.answers import Answers
-    from ser_gpu.timeline.speakers import Speakers
+    from ser_gpu.recognizer import Answers
 
 __all__ = ["Segment", "Timeline", "main", "merged", "stretches", "timeline"]
 
@@ -19,14 +24,14 @@ def timeline(
     answers: "Answers",
     recording: object,
     sample_rate: int | None = None,
-    speakers: "Speakers | None" = None,
+    speakers: Speakers | None = None,
     step_seconds: float = 0.5,
 ) -> Timeline:
     """The emotions of one recording over time. It is read once, and memory does not grow with its length but for the
     answers.
 
     Args:
-        answers: of a model; `SpeechEmotionModel.timeline` makes them.
+        answers: of a model; `Recognizer.timeline` makes them.
         recording: as in `ser_gpu.audio.samples.recording`.
         sample_rate: Hz of an array; left out, it is at the model's own rate.
         speakers: who speaks when, where that is known.
@@ -44,29 +49,23 @@ def timeline(
 
 
 def stretches(
-    answers: "Answers", recording: object, sample_rate: int | None = None, speakers: "Speakers | None" = None
+    answers: "Answers", recording: object, sample_rate: int | None = None, speakers: Speakers | None = None
 ) -> tuple[str, Iterator[tuple[float, list[Segment]]]]:
     """What to call a recording, and while it is read: the seconds heard so far, and the segments that are finished.
 
     Raises:
         AudioError: some when the recording is opened and some while it is read.
     """
-    from ser_gpu.audio.samples import natural_blocks
-
     name, blocks = natural_blocks(recording, sample_rate, answers.sample_rate)
     return name, _stretches(answers, name, blocks, speakers)
 
 
 def _stretches(
-    answers: "Answers", name: str, blocks: Iterator, speakers: "Speakers | None"
+    answers: "Answers", name: str, blocks: Iterator[tuple[int, np.ndarray]], speakers: Speakers | None
 ) -> Iterator[tuple[float, list[Segment]]]:
-    from ser_gpu.errors import AudioError
-    from ser_gpu.timeline.stream import Stream
-
     stream = None
     for rate, block in blocks:
-        if stream is None:
-            stream = Stream(answers, rate, name, speakers=speakers)
+        stream = stream or Stream(answers, rate, name, speakers=speakers)
         for at in range(0, len(block), rate):
             yield stream.seconds, stream.push(block[at : at + rate])
     if stream is None:

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from ser_gpu.cli import console, options
 from ser_gpu.errors import AudioError, InputError, extra
+from ser_gpu.recognizer import Answers
 from ser_gpu.timeline import formats, stretches
-from ser_gpu.timeline.answers import Answers, answers_of
 from ser_gpu.timeline.plot import clock
 from ser_gpu.timeline.segment import Segment, Timeline, merged
 from ser_gpu.timeline.speakers import Speakers, read_rttm
@@ -21,7 +21,7 @@ from ser_gpu.timeline.speakers import Speakers, read_rttm
 if TYPE_CHECKING:
     from ser_gpu.model import SpeechEmotionModel
     from ser_gpu.onnx import OnnxModel
-    from ser_gpu.voice import Voice
+    from ser_gpu.voices.voice import Voice
 
 STANDARD_INPUT = "-"
 _BAR = 30
@@ -50,7 +50,7 @@ def _run(args: argparse.Namespace) -> int:
             with options.quiet_decoders():
                 if args.own_voice:
                     voice = _own_voice(model, name, speakers)
-                timeline, whole = _listen(answers_of(model, voice), name, args.step, streams, speakers)
+                timeline, whole = _listen(Answers(model, voice), name, args.step, streams, speakers)
         except AudioError as error:
             failed = True
             print(f"error: {error}", file=sys.stderr, flush=True)
@@ -66,7 +66,7 @@ def _own_voice(
     model: "SpeechEmotionModel | OnnxModel", name: str, speakers: Speakers | None
 ) -> "Voice | dict[str, Voice]":
     from ser_gpu.model import SpeechEmotionModel
-    from ser_gpu.timeline.own_voice import own_voice
+    from ser_gpu.voices.enrol import own_voice
 
     if not isinstance(model, SpeechEmotionModel):
         raise InputError("--own-voice: an .onnx file enrols nobody here, name a .pth checkpoint")

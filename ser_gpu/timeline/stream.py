@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -10,12 +10,14 @@ from ser_gpu.audio.samples import MOST_CHANNELS, array_of, blocks, checked_rate,
 from ser_gpu.audio.silero import SpeechProbability
 from ser_gpu.errors import AudioError, InputError
 from ser_gpu.prediction import Prediction
-from ser_gpu.timeline.answers import Answers
 from ser_gpu.timeline.cuts import SpeechCuts, Stretch
 from ser_gpu.timeline.segment import Segment, silent, spoken
 from ser_gpu.timeline.settings import TimelineSettings
 from ser_gpu.timeline.smoothing import EmotionSmoother
 from ser_gpu.timeline.speakers import Speakers
+
+if TYPE_CHECKING:
+    from ser_gpu.recognizer import Answers
 
 SHORT_SECONDS = 6.0
 LAG_SECONDS = 1.0
@@ -53,7 +55,7 @@ class Stream:
 
     def __init__(
         self,
-        answers: Answers,
+        answers: "Answers",
         sample_rate: int | None = None,
         name: str = "stream",
         settings: TimelineSettings | None = None,

@@ -17,12 +17,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
-from ser_gpu import windows
 from ser_gpu.config import ModelConfig
 from ser_gpu.errors import InputError
 from ser_gpu.evaluation import metrics, report
 from ser_gpu.evaluation.report import Answers
-from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.model import SpeechEmotionModel, bank_windows, windows_logits
 from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.spectrogram_augment import Mixup
 from ser_gpu.training import initial, sampler
@@ -200,9 +199,9 @@ class Trainer:
         """What the moving average answers on clips that are asked for after every epoch, without test-time
         augmentation; their windows are found once."""
         if name not in self._windows:
-            self._windows[name] = windows.bank_windows(self.ema.module, self.dataset.bank, rows)
+            self._windows[name] = bank_windows(self.ema.module, self.dataset.bank, rows)
         model = self.ema.module.eval()
-        logits = windows.windows_logits(model, self._windows[name], tta=False)
+        logits = windows_logits(model, self._windows[name], tta=False)
         return report.of_logits(model, logits, [self.dataset.clips[row] for row in rows.tolist()])
 
     def finish(self, temperature: float | None = None) -> SpeechEmotionModel:

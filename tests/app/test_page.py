@@ -17,8 +17,8 @@ import ser_gpu
 from ser_gpu import app
 from ser_gpu.audio.waveform import load
 from ser_gpu.corpora.clip import EMOTIONS
-from ser_gpu.stages import fast_cnn
-from ser_gpu.voice import Voice
+from ser_gpu.stages import prepared
+from ser_gpu.voices.voice import Voice
 from tests.conftest import synthetic_voice
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -82,7 +82,7 @@ def recordings(folder: Path) -> tuple[dict[str, Path], list[str]]:
 
 
 def test_the_page(browser, address, tmp_path, monkeypatch):
-    monkeypatch.setattr(fast_cnn, "multiplies_bfloat16", lambda: False)  # the page answers in float32
+    monkeypatch.setattr(prepared, "multiplies_bfloat16", lambda: False)  # the page answers in float32
     files, compressed = recordings(tmp_path)
     model = ser_gpu.load_model(device="cpu")
     voice = model.enrol([files[name] for name in ENROLLED])

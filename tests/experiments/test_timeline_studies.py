@@ -3,7 +3,8 @@
 import json
 
 from experiments import timeline_voices, vad
-from ser_gpu.timeline import own_voice, stream
+from ser_gpu.timeline import stream
+from ser_gpu.voices import enrol
 from tests.timeline.conftest import LoudIsSpeech
 
 
@@ -27,7 +28,7 @@ def test_detectors_are_compared_on_voices_and_other_sounds(tiny_ravdess, tmp_pat
 
 def test_a_voice_and_who_speaks_when_are_compared(tiny_checkpoint, tiny_ravdess, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(stream, "SpeechProbability", LoudIsSpeech)
-    monkeypatch.setattr(own_voice, "SHORTEST_SECONDS", 0.2)
+    monkeypatch.setattr(enrol, "SHORTEST_SECONDS", 0.2)
     out = tmp_path / "voices"
     arguments = [tiny_checkpoint, "--data", str(tiny_ravdess), "--device", "cpu", "--out", str(out)]
     assert timeline_voices.main([*arguments, "--speakers", "2", "--clips", "2", "--enrolled", "1"]) == 0

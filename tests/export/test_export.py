@@ -24,8 +24,8 @@ from ser_gpu.config import CnnConfig, TtaConfig
 from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.errors import AudioError, MissingExtraError, NoSpeechError
 from ser_gpu.onnx import OnnxModel
-from ser_gpu.stages import cnn, fast_cnn, speaker_norm
-from ser_gpu.voice import Voice, VoiceError
+from ser_gpu.stages import cnn, prepared, speaker_norm
+from ser_gpu.voices.voice import Voice, VoiceError
 from tests.conftest import SAMPLE_RATE, PlainHead, synthetic_voice
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -40,7 +40,7 @@ pytest.importorskip("onnxscript", reason="pip install 'ser_gpu[export]'")
 def _in_float32():
     """As the exported files are; `predict` of torch is in bfloat16 where the processor multiplies in it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fast_cnn, "multiplies_bfloat16", lambda: False)
+        patch.setattr(prepared, "multiplies_bfloat16", lambda: False)
         yield
 
 
@@ -174,8 +174,7 @@ def test_the_file_says_what_it_is(exported, onnx_model, shipped):
 
 @pytest.mark.parametrize("seconds", [0.3, 1.9, 7.5, 9.02])
 def test_onnx_predicts_as_torch_does(shipped, onnx_model, tmp_path, monkeypatch, seconds):
-    for pieces in ("ser_gpu.onnx.PIECE_SECONDS", "ser_gpu.windows.SEGMENT_SECONDS"):
-        monkeypatch.setattr(pieces, 9.0)
+    monkeypatch.setattr("ser_gpu.audio.samples.PIECE_SECONDS", 9.0)
     voices = [synthetic_voice(emotion, 2, seed=emotion, seconds=1.7) for emotion in (1, 4, 6)]
     sound = np.resize(np.concatenate(voices), round(seconds * SAMPLE_RATE))
     soundfile.write(tmp_path / "a.flac", np.stack([sound, 0.5 * sound], axis=1), SAMPLE_RATE)
@@ -271,7 +270,7 @@ def test_a_speaker_file_answers_any_batch_and_length(adaptable, speaker_model, c
     waveform, voice = sounds(clips, samples), adaptable.enrol(speakers_clips(1))
     for known in (None, voice):
         probabilities, _ = speaker_model.probabilities(waveform.numpy(), known)
-        wanted = adaptable.probabilities(adaptable(waveform, voice=known))
+        wanted = torch.from_numpy(adaptable.with_voice(known).answer(waveform.numpy()))
         np.testing.assert_allclose(probabilities, wanted, atol=TOLERANCE)
 
 

@@ -172,7 +172,7 @@ class _Reader:
 
     def _start(self) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["ser_gpu.inference", "ser_gpu.audio.formats"])
+        context.set_forkserver_preload(["ser_gpu.model", "ser_gpu.audio.formats"])
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self.process.start()

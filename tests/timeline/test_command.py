@@ -5,12 +5,11 @@ import pytest
 import soundfile
 import torch
 
-from ser_gpu import adapt
 from ser_gpu import timeline as package
 from ser_gpu.cli import options
 from ser_gpu.errors import MissingExtraError
 from ser_gpu.timeline import command
-from ser_gpu.timeline.own_voice import own_voice
+from ser_gpu.voices.enrol import of_windows, own_voice
 from tests.timeline.conftest import RATE, speech_like
 
 
@@ -134,8 +133,8 @@ def rttm(tmp_path):
 
 @pytest.fixture
 def alice(tmp_path, small_model):
-    windows = 0.1 * torch.randn(20, 48_000, generator=torch.Generator().manual_seed(0))
-    adapt.of_windows(small_model, [windows]).save(tmp_path / "alice.voice")
+    windows = 0.1 * torch.randn(20, 48_000, generator=torch.Generator().manual_seed(0)).numpy()
+    of_windows(small_model, [windows]).save(tmp_path / "alice.voice")
     return str(tmp_path / "alice.voice")
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from ser_gpu import adapt, live
+from ser_gpu import live
 from ser_gpu.cli import options
+from ser_gpu.voices.enrol import of_windows
 from tests.timeline.conftest import RATE, speech_like
 
 
@@ -58,8 +59,8 @@ def test_a_dash_is_standard_input_of_16_bits(pcm, capsys):
 
 
 def test_a_voice_changes_the_answer(pcm, small_model, tmp_path, capsys):
-    windows = 0.1 * torch.randn(20, 48_000, generator=torch.Generator().manual_seed(0))
-    adapt.of_windows(small_model, [windows]).save(tmp_path / "alice.voice")
+    windows = 0.1 * torch.randn(20, 48_000, generator=torch.Generator().manual_seed(0)).numpy()
+    of_windows(small_model, [windows]).save(tmp_path / "alice.voice")
     said = []
     for arguments in ([], ["--voice", str(tmp_path / "alice.voice")]):
         pcm((speech_like(2.0) * 20_000).astype("<i2").tobytes())

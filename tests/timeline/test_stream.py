@@ -9,12 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser_gpu import adapt
 from ser_gpu.errors import AudioError, NoSpeechError
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.timeline.own_voice import _Thinned, own_voice
 from ser_gpu.timeline.speakers import Speakers, Turn
-from ser_gpu.voice import VoiceError
+from ser_gpu.voices.enrol import _Thinned, of_windows, own_voice
+from ser_gpu.voices.voice import VoiceError
 from tests.timeline.conftest import RATE, LoudIsSpeech, speech_like
 
 
@@ -54,8 +53,8 @@ def test_chunks_of_any_size_give_the_same_segments(small_model, seed, seconds, s
 
 @pytest.fixture(scope="module")
 def voice(small_model):
-    windows = 0.1 * torch.randn(20, 48_000, generator=torch.Generator().manual_seed(0))
-    return adapt.of_windows(small_model, [windows])
+    windows = 0.1 * torch.randn(20, 48_000, generator=torch.Generator().manual_seed(0)).numpy()
+    return of_windows(small_model, [windows])
 
 
 @pytest.mark.usefixtures("_loud")

@@ -14,15 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, scalar_dtypes
 
 import ser_gpu
-from ser_gpu import inference, windows
+from ser_gpu import recognizer, windows
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.audio.reader import AudioError
 from ser_gpu.audio.waveform import level
 from ser_gpu.errors import NoSpeechError, UnexpectedError
-from ser_gpu.inference import predict_many
-from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.model import SpeechEmotionModel, clip_logits
 from ser_gpu.prediction import Prediction
-from ser_gpu.windows import clip_logits
 from tests.conftest import synthetic_voice
 
 
@@ -30,6 +28,10 @@ from tests.conftest import synthetic_voice
 def model():
     torch.manual_seed(0)
     return SpeechEmotionModel().eval()
+
+
+def cut(model, waveform):
+    return windows.cut(waveform.astype(np.float32), model.window_samples, model.trim_config)
 
 
 def assert_sound(prediction):
@@ -63,27 +65,28 @@ def test_predict_takes_any_length_from_50_ms(model, seconds):
 
 
 def test_long_speech_is_read_in_overlapping_windows_to_its_end(model):
-    starts, found = windows._windows(model, torch.randn(100_001))
+    starts, found = cut(model, np.random.default_rng(0).normal(size=100_001))
     assert starts.tolist() == [0, 24_000, 48_000, 52_001]
     assert found.shape == (4, 48_000)
-    assert torch.equal(found[0, 24_000:], found[1, :24_000])
+    assert np.array_equal(found[0, 24_000:], found[1, :24_000])
 
 
 def test_windows_know_where_they_are(model):
     silence, voice = np.zeros(32_000, np.float32), synthetic_voice(3, 1, 0, seconds=9.0)
-    _, pieces = windows.speech(model, np.concatenate([silence, voice, silence]))
-    (piece,) = pieces
-    assert piece.last
-    assert piece.samples.shape == (len(piece.starts), 48_000)
-    assert 32_000 <= piece.starts[0] <= 36_000
-    assert piece.starts[-1] <= 32_000 + len(voice) - 48_000
+    recording = np.concatenate([silence, voice, silence])
+    starts, found = cut(model, recording)
+    assert found.shape == (len(starts), 48_000)
+    assert 32_000 <= starts[0] <= 36_000
+    assert starts[-1] <= 32_000 + len(voice) - 48_000
+    first, end = windows.bounds(recording, model.trim_config)
+    assert [first, end] == [int(bound) for bound in model.trim.bounds(torch.from_numpy(recording)[None])]
 
 
 def test_an_answer_says_of_how_many_seconds_of_speech_it_is(model):
     silence, voice = np.zeros(160_000, np.float32), synthetic_voice(3, 1, 0, seconds=9.0)
     assert model.predict(voice).speech_seconds == pytest.approx(9.0, abs=0.2)
     twice = np.concatenate([silence, voice, silence, voice])
-    (prediction,) = predict_many(model, [twice])
+    (prediction,) = model.predict_many([twice])
     assert prediction.speech_seconds == model.predict(twice).speech_seconds
     # at each edge of the pause a window of 3 s may reach into it
     assert 18.0 < prediction.speech_seconds < 18.0 + 2 * 3.0
@@ -92,9 +95,8 @@ def test_an_answer_says_of_how_many_seconds_of_speech_it_is(model):
 
 
 def test_silent_windows_do_not_vote(model):
-    speech = torch.randn(48_000)
-    with_pause = torch.cat([speech, torch.zeros(160_000), speech])
-    _, found = windows._windows(model, with_pause)
+    speech = np.random.default_rng(0).normal(size=48_000)
+    _, found = cut(model, np.concatenate([speech, np.zeros(160_000), speech]))
     assert len(found) == 5, "of ten, the five that touch speech"
     assert all(window.any() for window in found)
 
@@ -104,7 +106,7 @@ def test_the_probability_of_a_long_clip_is_the_mean_of_its_windows_that_hold_spe
     knocks = torch.zeros(160_000)
     knocks[::8_000] = 0.5
     clip = level(torch.cat([voice, knocks, voice]))
-    _, found = windows._windows(model, clip)
+    found = torch.from_numpy(cut(model, clip.numpy())[1])
     spoken = found[model.vad(found)]
     assert 0 < len(spoken) < len(found)
     expected = model.probabilities(model.classify(model.spectrogram_of_window(spoken), len(spoken))).mean(dim=0)
@@ -143,7 +145,7 @@ def test_level_and_offset_do_not_matter(model, change):
 def test_a_recording_longer_than_a_segment_is_the_mean_over_its_windows(model, monkeypatch):
     voice = synthetic_voice(3, 1, 0, seconds=9.0)
     whole = model.predict(voice)
-    monkeypatch.setattr("ser_gpu.windows.SEGMENT_SECONDS", 4.0)
+    monkeypatch.setattr("ser_gpu.audio.samples.PIECE_SECONDS", 4.0)
     assert_sound(model.predict(voice))
     assert model.predict(voice).emotion == whole.emotion
 
@@ -188,7 +190,7 @@ def recordings():
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_many_recordings_are_answered_in_order_as_each_alone(workers, model, recordings):
-    answers = list(predict_many(model, recordings, workers=workers))
+    answers = list(model.predict_many(recordings, workers=workers))
     assert [type(answer).__name__ for answer in answers] == [
         *["Prediction"] * 3,
         "NoSpeechError",
@@ -204,7 +206,8 @@ def test_many_recordings_are_answered_in_order_as_each_alone(workers, model, rec
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_many_are_read_as_they_are_needed(workers, model):
+def test_many_are_read_as_they_are_needed(workers, model, monkeypatch):
+    monkeypatch.setattr(recognizer, "_UNTAKEN", 24)
     asked = []
 
     def endless():
@@ -212,24 +215,21 @@ def test_many_are_read_as_they_are_needed(workers, model):
             asked.append(len(asked))
             yield synthetic_voice(3, 1, 0)
 
-    answers = predict_many(model, endless(), workers=workers)
+    answers = model.predict_many(endless(), workers=workers)
     for _ in range(40):
         next(answers)
     answers.close()
-    in_batches = windows.at_once(model) * (2 * workers + 1)  # two for each worker, and one to be filled
-    assert len(asked) <= 40 + inference._READ_AHEAD + in_batches
+    assert len(asked) <= 40 + 24
 
 
 def test_an_unforeseen_error_costs_one_recording(model, recordings, monkeypatch):
-    real = windows._windows
-
-    def broken(model, waveform):
+    def broken(waveform, *settings):
         if len(waveform) == len(recordings[1]):
             raise RuntimeError("a bug\nof two lines")
-        return real(model, waveform)
+        return windows.cut(waveform, *settings)
 
-    monkeypatch.setattr(windows, "_windows", broken)
-    answers = list(predict_many(model, recordings[:3]))
+    monkeypatch.setattr(recognizer, "cut", broken)
+    answers = list(model.predict_many(recordings[:3]))
     assert isinstance(answers[1], UnexpectedError)
     assert str(answers[1]) == "audio: unexpected error, please report it (RuntimeError: a bug of two lines)"
     assert isinstance(answers[0], Prediction)
@@ -237,35 +237,35 @@ def test_an_unforeseen_error_costs_one_recording(model, recordings, monkeypatch)
 
 
 def test_a_batch_that_fails_is_answered_one_by_one(model, recordings, monkeypatch):
-    real = windows.probabilities
+    real = SpeechEmotionModel.answer
 
-    def broken(model, batch, *args, **settings):
+    def broken(model, batch):
         if len(batch) > 1:
             raise RuntimeError("too large")
-        return real(model, batch, *args, **settings)
+        return real(model, batch)
 
-    monkeypatch.setattr(windows, "probabilities", broken)
-    assert all(isinstance(answer, Prediction) for answer in predict_many(model, recordings[:3], workers=2))
+    monkeypatch.setattr(SpeechEmotionModel, "answer", broken)
+    assert all(isinstance(answer, Prediction) for answer in model.predict_many(recordings[:3], workers=2))
 
 
 def test_several_workers_answer_at_a_time(model, monkeypatch):
-    real, calls, second = windows.probabilities, itertools.count(), threading.Event()
+    real, calls, second = SpeechEmotionModel.answer, itertools.count(), threading.Event()
 
-    def wait_for_the_second(*args, **settings):
+    def wait_for_the_second(*given):
         if next(calls) == 0:
             assert second.wait(timeout=60)
         else:
             second.set()
-        return real(*args, **settings)
+        return real(*given)
 
-    monkeypatch.setattr(windows, "probabilities", wait_for_the_second)
+    monkeypatch.setattr(SpeechEmotionModel, "answer", wait_for_the_second)
     voices = [synthetic_voice(n, n, n, seconds=1.0) for n in range(8)]
-    monkeypatch.setattr(windows, "at_once", lambda model: 2)
-    assert all(isinstance(answer, Prediction) for answer in predict_many(model, voices, workers=2))
+    monkeypatch.setattr(SpeechEmotionModel, "windows_at_once", 2)
+    assert all(isinstance(answer, Prediction) for answer in model.predict_many(voices, workers=2))
 
 
 def test_no_recordings_give_no_answers(model):
-    assert list(predict_many(model, [])) == []
+    assert list(model.predict_many([])) == []
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
@@ -314,7 +314,7 @@ def test_a_bank_needs_no_rows(model):
 
 def test_zeros_beyond_a_window_are_silence_and_cost_no_other_file(model, tmp_path):
     soundfile.write(tmp_path / "zeros.wav", np.zeros(80_000), 16_000)
-    answers = list(predict_many(model, [tmp_path / "zeros.wav", synthetic_voice(3, 1, 0)]))
+    answers = list(model.predict_many([tmp_path / "zeros.wav", synthetic_voice(3, 1, 0)]))
     assert isinstance(answers[0], NoSpeechError)
     assert isinstance(answers[1], Prediction)
 

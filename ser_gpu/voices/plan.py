@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -48,6 +49,19 @@ class Plan:
     effective: float
     emotions: tuple[str, ...]
     named: tuple[str, ...]
+
+
+class Measured(NamedTuple):
+    """What a network hears in a speaker's windows, adapted to them, layer by layer.
+
+    Shape: mean and variance of what comes into its normalisations, shrunk towards the population's, [N]; features, the
+    inputs of its last layer, [K, inputs], inputs 0 where that takes no head; log_probabilities [K, C]; all float32.
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+    features: np.ndarray
+    log_probabilities: np.ndarray
 
 
 def plan(windows: Sequence[int], emotions: Iterable[str] | None, labels: Sequence[str]) -> Plan:
@@ -99,40 +113,37 @@ def _share(windows: float, emotions: Sequence[str]) -> float:
     return windows / (windows + population)
 
 
-def head(
-    plan: Plan, features: np.ndarray, log_probabilities: np.ndarray, labels: Sequence[str], temperature: float
-) -> np.ndarray | None:
+def head(plan: Plan, measured: Measured, labels: Sequence[str], temperature: float) -> np.ndarray | None:
     """What the named emotions of a speaker's windows change of the network's last layer: its maximum a posteriori.
 
     The prior is a normal distribution around the network's own last layer. An answer is only compared with the other
     emotions that were named, so that what a user does not record is not unlearnt.
 
     Args:
-        features: inputs of the last layer for each kept window.
-        log_probabilities: of the network without a head, for each kept window.
+        measured: on the kept windows.
         labels: of the model.
         temperature: of the model.
 
     Returns:
         What is added to the weights and, last, to the bias of each emotion; None where fewer than two were named that
-        the model knows, and where its last layer takes no head, so that N is 0.
+        the model knows, and where its last layer takes no head.
 
-    Shape: [K, N], [K, C] -> [C, N + 1] float32.
+    Shape: -> [C, inputs + 1] float32.
 
     Source: Gauvain and Lee, Maximum a Posteriori Estimation for Multivariate Gaussian Mixture Observations of Markov
     Chains, IEEE Trans. Speech and Audio Processing, 1994, for speaker adaptation by a prior.
     """
     known = [label for label in labels if label in plan.emotions]
-    if len(known) < 2 or features.shape[1] == 0:
+    if len(known) < 2 or measured.features.shape[1] == 0:
         return None
     is_known = np.array([name in known for name in plan.named])
-    features = np.hstack([features, np.ones((len(features), 1))])[is_known].astype(np.float64)
+    features = np.pad(measured.features, ((0, 0), (0, 1)), constant_values=1.0)[is_known].astype(np.float64)
     of_known = [labels.index(name) for name in known]
     truth = np.eye(len(known))[[known.index(name) for name in plan.named if name in known]]
     scale = sharpness(plan.count, plan.emotions) / temperature
     weight = plan.weight[is_known, None] * plan.effective
     prior = (HEAD_PRIOR / min(plan.effective, MOST_HEAD_WINDOWS)) ** 2
-    logits = sharpness(plan.count, plan.emotions) * log_probabilities[is_known][:, of_known].astype(np.float64)
+    logits = sharpness(plan.count, plan.emotions) * measured.log_probabilities[is_known][:, of_known].astype(np.float64)
     found = np.zeros((len(labels), features.shape[1]))
     found[of_known] = _posterior(features @ features.T, logits, truth, scale * weight / (2 * prior), scale).T @ features
     return np.array([[float(f"{value:.4g}") for value in row] for row in found], np.float32)  # short in a file

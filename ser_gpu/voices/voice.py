@@ -1,25 +1,14 @@
-"""Voice: what a model learnt of one speaker, and its `.voice` file, which is JSON. NumPy alone but for the hash of a
-model of torch.
-"""
+"""Voice: what a model learnt of one speaker, and its `.voice` file, which is JSON."""
 
-import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ser_gpu import enrolment
 from ser_gpu.errors import InputError, printable
 from ser_gpu.files import replacing
-
-if TYPE_CHECKING:
-    from ser_gpu.model import SpeechEmotionModel
-    from ser_gpu.stages.speaker_norm import Statistics
+from ser_gpu.voices import plan
 
 FORMAT_VERSION = 3  # 1 was an archive of torch, which nothing else could read
 LARGEST_BYTES = 2**24
@@ -28,8 +17,6 @@ _KEYS = (*_ABOUT, "mean", "variance", "head")
 _KIND = "ser_gpu voice"
 _ARCHIVE = b"PK"
 
-_hashes: "WeakKeyDictionary[SpeechEmotionModel, tuple[tuple, str]]" = WeakKeyDictionary()
-
 
 class VoiceError(InputError):
     """A voice that cannot be used; the message is one line."""
@@ -37,18 +24,18 @@ class VoiceError(InputError):
 
 @dataclass(frozen=True, eq=False)
 class Voice:
-    """A speaker as one model hears them; `ser_gpu.adapt.enrol` makes it, and nothing changes it.
+    """A speaker as one model hears them; `Recognizer.enrol` makes it, and nothing changes it.
 
     Attributes:
         mean, variance: with which the model's batch normalisation works for this speaker, one layer after the other,
             [N] float32 each.
-        model: hash of that model, see `model_hash`.
+        model: hash of that model, `Recognizer.network_hash`.
         recordings: how many were enrolled.
         windows: with speech in them.
         seconds: of speech.
         emotions: those that were named, each once; empty where none was.
         notes: one line each on what may be wrong with them.
-        head: what is added to the model's last layer, see `ser_gpu.enrolment.head`, [C, inputs + 1] float32; None
+        head: what is added to the model's last layer, see `ser_gpu.voices.plan.head`, [C, inputs + 1] float32; None
             where fewer than two emotions were named.
     """
 
@@ -62,20 +49,10 @@ class Voice:
     notes: tuple[str, ...] = ()
     head: np.ndarray | None = None
 
-    @cached_property
-    def statistics(self) -> "Statistics":
-        """Mean, variance and head as tensors."""
-        import torch
-
-        from ser_gpu.stages.speaker_norm import Statistics
-
-        head = None if self.head is None else torch.from_numpy(self.head)
-        return Statistics(torch.from_numpy(self.mean), torch.from_numpy(self.variance), head)
-
     @property
     def sharpness(self) -> float:
-        """By what the model's logits are multiplied for this speaker, see `ser_gpu.enrolment.sharpness`."""
-        return enrolment.sharpness(self.windows, self.emotions)
+        """By what the model's logits are multiplied for this speaker, see `ser_gpu.voices.plan.sharpness`."""
+        return plan.sharpness(self.windows, self.emotions)
 
     def save(self, path: str | Path) -> None:
         """Write the voice, some tens of kilobytes; the file appears whole or not at all.
@@ -179,58 +156,3 @@ def _matrix(name: str, rows: object) -> np.ndarray:
     if len({len(row) for row in found}) > 1:
         raise InputError(f"the rows of {name} have other lengths")
     return np.stack(found)
-
-
-def model_hash(model: "SpeechEmotionModel") -> str:
-    """SHA-256 of what a voice depends on: the labels, and the network with its weights; in hexadecimal.
-
-    It is computed once, and again when a weight has changed.
-    """
-    import torch
-
-    tensors = list(model.cnn.state_dict().values())
-    state = tuple((each.data_ptr(), None if each.is_inference() else each._version) for each in tensors)
-    known = _hashes.get(model)
-    if known is None or known[0] != state:
-        digest = hashlib.sha256(repr(model.labels).encode())
-        for each in tensors:
-            digest.update(f"{each.dtype}{list(each.shape)}".encode())
-            digest.update(each.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        known = _hashes[model] = state, digest.hexdigest()
-    return known[1]
-
-
-def require_model(voice: Voice | None, model: "SpeechEmotionModel") -> None:
-    """Raise unless the voice, if there is one, was enrolled with this model.
-
-    Raises:
-        VoiceError: it was another one.
-    """
-    if voice is not None:
-        require_hash(voice, model_hash(model))
-
-
-def require_hash(voice: Voice, hashed: str) -> None:
-    """As `require_model`, of a model whose hash is known.
-
-    Raises:
-        VoiceError: it was another one.
-    """
-    if not isinstance(voice, Voice):
-        raise VoiceError(f"voice must be what model.enrol gives, got {type(voice).__name__}")
-    if voice.model != hashed:
-        raise VoiceError("the voice was enrolled with another model; enrol it again with this one")
-
-
-def of_clips(model: "SpeechEmotionModel", voice: Voice | Sequence[Voice | None], clips: int) -> Sequence[Voice | None]:
-    """The voice of each clip of a batch.
-
-    Raises:
-        VoiceError: another number of voices than clips, or a voice of another model.
-    """
-    voices = [voice] * clips if isinstance(voice, Voice) else list(voice)
-    if len(voices) != clips:
-        raise VoiceError(f"{len(voices)} voices for {clips} clips")
-    for each in {id(each): each for each in voices}.values():
-        require_model(each, model)
-    return voices

@@ -6,9 +6,10 @@ from torch import nn
 
 import ser_gpu
 from ser_gpu.config import CnnConfig
-from ser_gpu.stages import fast_cnn, speaker_head, speaker_norm
+from ser_gpu.stages import prepared as module
+from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.cnn import NETWORKS, EmotionCnn
-from ser_gpu.stages.fast_cnn import fast_copy
+from ser_gpu.stages.prepared import prepared
 
 
 @pytest.fixture(scope="module")
@@ -24,27 +25,27 @@ def spectrogram(shipped):
 
 @pytest.fixture
 def in_float32(monkeypatch):
-    monkeypatch.setattr(fast_cnn, "multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr(module, "multiplies_bfloat16", lambda: False)
 
 
 @pytest.fixture
 def in_bfloat16(monkeypatch):
     """On every processor; those that cannot multiply in it do so slowly."""
-    monkeypatch.setattr(fast_cnn, "multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(module, "multiplies_bfloat16", lambda: True)
 
 
 @torch.inference_mode()
 def test_the_folded_network_answers_the_same(shipped, spectrogram, in_float32):
-    torch.testing.assert_close(fast_copy(shipped.cnn)(spectrogram), shipped.cnn(spectrogram), atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(prepared(shipped.cnn)(spectrogram), shipped.cnn(spectrogram), atol=1e-4, rtol=1e-5)
 
 
 @torch.inference_mode()
 def test_the_network_of_a_voice_is_folded_too(shipped, spectrogram, in_float32):
     weight = torch.full((len(spectrogram),), 1 / len(spectrogram))
-    voice = speaker_norm.measured(shipped.cnn, spectrogram, weight, share=0.5).statistics
-    with speaker_norm.using(shipped.cnn, [voice] * len(spectrogram)):
+    with speaker_norm.measuring(shipped.cnn, weight, 0.5) as found:
         expected = shipped.cnn(spectrogram)
-    torch.testing.assert_close(fast_copy(shipped.cnn, voice)(spectrogram), expected, atol=1e-4, rtol=1e-5)
+    voice, _ = found()
+    torch.testing.assert_close(prepared(shipped.cnn, voice)(spectrogram), expected, atol=1e-4, rtol=1e-5)
     assert not torch.allclose(expected, shipped.cnn(spectrogram), atol=1e-2)
 
 
@@ -52,14 +53,14 @@ def test_the_network_of_a_voice_is_folded_too(shipped, spectrogram, in_float32):
 def test_bfloat16_moves_no_probability_far(shipped, spectrogram, in_bfloat16):
     """The largest of 1,440 clips of acted speech, with test-time augmentation, is 0.006."""
     expected = shipped.probabilities(shipped.cnn(spectrogram).mean(dim=0))
-    heard = shipped.probabilities(fast_copy(shipped.cnn)(spectrogram).mean(dim=0))
+    heard = shipped.probabilities(prepared(shipped.cnn)(spectrogram).mean(dim=0))
     assert not torch.equal(heard, expected)
     torch.testing.assert_close(heard, expected, atol=0.02, rtol=0)  # one copy; the mean over nine is nearer
 
 
 @torch.inference_mode()
 def test_a_clip_alone_is_answered_as_in_a_batch(shipped, spectrogram, in_bfloat16):
-    network = fast_copy(shipped.cnn)
+    network = prepared(shipped.cnn)
     alone = torch.cat([network(clip) for clip in spectrogram.split(1)], dim=1)
     torch.testing.assert_close(alone, network(spectrogram), atol=1e-5, rtol=0)  # sums of float32 in another order
 
@@ -68,8 +69,8 @@ def test_a_clip_alone_is_answered_as_in_a_batch(shipped, spectrogram, in_bfloat1
 def test_the_network_itself_stays_as_it_is(shipped, in_bfloat16, of_a_voice):
     before = copy.deepcopy(shipped.cnn.state_dict())
     mean, variance = (torch.ones(sum(layer.num_features for layer in speaker_norm.layers(shipped.cnn))) for _ in "mv")
-    head = torch.ones(8, sum(layer.in_features for layer in speaker_head.layers(shipped.cnn)) + 1)
-    copied = fast_copy(shipped.cnn, speaker_norm.Statistics(mean, variance, head) if of_a_voice else None)
+    head = torch.ones(8, speaker_norm.head_inputs(shipped.cnn) + 1)
+    copied = prepared(shipped.cnn, speaker_norm.Statistics(mean, variance, head) if of_a_voice else None)
     assert not any(parameter.requires_grad for parameter in copied.parameters())
     after = shipped.cnn.state_dict()
     assert after.keys() == before.keys()
@@ -87,6 +88,11 @@ def test_other_networks_and_types_are_copied_as_they_are(shipped, spectrogram, m
 
     monkeypatch.setitem(NETWORKS, "other", Other)
     other = EmotionCnn(CnnConfig(network="other"), *spectrogram.shape[2:], 8).eval()
-    assert torch.equal(fast_copy(other)(spectrogram), other(spectrogram))
+    assert torch.equal(prepared(other)(spectrogram), other(spectrogram))
     half = copy.deepcopy(shipped.cnn).bfloat16()
-    assert torch.equal(fast_copy(half)(spectrogram.bfloat16()), half(spectrogram.bfloat16()))
+    assert torch.equal(prepared(half)(spectrogram.bfloat16()), half(spectrogram.bfloat16()))
+
+
+def test_statistics_of_another_network_are_refused(shipped):
+    with pytest.raises(ValueError, match="of another network"):
+        prepared(shipped.cnn, speaker_norm.Statistics(torch.zeros(3), torch.ones(3)))

@@ -1,0 +1,90 @@
+"""prepared: the copy of a network that answers for one voice, and as fast as the device can."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from ser_gpu.errors import InputError
+from ser_gpu.stages import speaker_norm
+from ser_gpu.stages.cnn import EmotionCnn
+from ser_gpu.stages.residual_cnn import ResidualCnn
+from ser_gpu.stages.speaker_norm import Statistics
+
+
+class _To(nn.Module):
+    """Shape: any -> the same, of another type."""
+
+    def __init__(self, dtype: torch.dtype):
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.to(self.dtype)
+
+
+@torch.no_grad()
+def prepared(cnn: EmotionCnn, voice: Statistics | None = None) -> EmotionCnn:
+    """A copy for evaluation, with the statistics and the head of a voice, or for nobody in particular.
+
+    On a processor batch normalisation is folded into the convolutions, and the blocks are in bfloat16 where it
+    multiplies in that. The stem, up to the first pooling, and the last layer stay in float32: a rounded spectrogram and
+    rounded logits cost most. Networks of other kinds, and other types than float32, are copied as they are. Tensors
+    that do not differ are those of the network itself, not copies.
+
+    Raises:
+        ValueError: the voice is of another network.
+    """
+    cnn = sharing(cnn)
+    if voice is not None:
+        _become(cnn, voice)
+    for member in cnn.members:
+        weight = next(member.parameters())
+        if isinstance(member, ResidualCnn) and weight.dtype == torch.float32 and weight.device.type == "cpu":
+            _fold(member)
+            if multiplies_bfloat16():
+                member.blocks.bfloat16()
+                member.blocks[0].pool = nn.Sequential(member.blocks[0].pool, _To(torch.bfloat16))
+                member.pool = nn.Sequential(_To(torch.float32), member.pool)
+    return cnn
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this processor does."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
+
+
+def sharing(module: nn.Module) -> nn.Module:
+    """A copy of the modules that has the same tensors, until a layer is given another one."""
+    copied = copy.copy(module)
+    copied._parameters = {
+        name: None if value is None else nn.Parameter(value.detach(), requires_grad=False)
+        for name, value in module._parameters.items()
+    }
+    copied._buffers = dict(module._buffers)
+    copied._forward_hooks = copy.copy(module._forward_hooks)
+    copied._modules = {name: None if child is None else sharing(child) for name, child in module._modules.items()}
+    return copied
+
+
+def _become(cnn: EmotionCnn, voice: Statistics) -> None:
+    channels, inputs = sum(layer.num_features for layer in speaker_norm.layers(cnn)), speaker_norm.head_inputs(cnn)
+    if voice.mean.shape != (channels,) or (voice.head is not None and voice.head.shape[1] != inputs + 1):
+        raise InputError(f"the voice is of another network: this one normalises {channels} channels")
+    for layer, (first, second) in speaker_norm.by_layer(cnn, voice).items():
+        if isinstance(layer, speaker_norm.SpeakerNorm2d):
+            layer.running_mean, layer.running_var = first.to(layer.running_mean), second.to(layer.running_var)
+        else:
+            layer.weight = nn.Parameter(layer.weight + first.to(layer.weight), requires_grad=False)
+            layer.bias = nn.Parameter(layer.bias + second.to(layer.bias), requires_grad=False)
+
+
+def _fold(member: ResidualCnn) -> None:
+    pairs = [(member.stem, "0", "1"), *((block, f"conv{n}", f"norm{n}") for block in member.blocks for n in (1, 2))]
+    for parent, convolution, normalisation in pairs:
+        conv, norm = getattr(parent, convolution), getattr(parent, normalisation)
+        statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+        conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, *statistics)
+        setattr(parent, normalisation, nn.Identity())

@@ -1,0 +1,1 @@
+"""Voices: what a model learns of one speaker from their own recordings."""

@@ -1,0 +1,133 @@
+"""Enrolment: a speaker's own recordings become a `Voice`, with which the same model answers that speaker better.
+
+What is learnt are the statistics of the network's batch normalisation on the speaker's speech, shrunk towards those of
+all the voices of the training. No label is needed. But that presumes varied speech: a speaker who is angry in every
+enrolled clip is made neutral. Where two emotions and more are named, the network's last layer is adapted to them too.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ser_gpu.audio.samples import level, resampled
+from ser_gpu.audio.silero import SpeechProbability
+from ser_gpu.errors import NoSpeechError
+from ser_gpu.timeline import stretches
+from ser_gpu.timeline.speakers import Speakers
+from ser_gpu.voices import plan as plans
+from ser_gpu.voices.plan import MOST_WINDOWS, Measured, Plan
+from ser_gpu.voices.voice import Voice
+
+if TYPE_CHECKING:
+    from ser_gpu.recognizer import Recognizer
+
+SHORTEST_SECONDS = 1.0
+
+
+def of_windows(
+    model: "Recognizer", windows: Sequence[np.ndarray], emotions: Iterable[str] | None = None, seconds: float = 0.0
+) -> Voice:
+    """The voice of a speaker by the windows with speech of each recording.
+
+    Args:
+        emotions: as in `Recognizer.enrol`.
+        seconds: of speech; left out, the windows'.
+
+    Raises:
+        ValueError: as in `Recognizer.enrol`.
+
+    Shape: [V, L] each.
+    """
+    plan = plans.plan([len(part) for part in windows], emotions, model.labels)
+    measured, answers = model.measure(np.concatenate(windows)[plan.kept], plan)
+    notes = plans.notes(plan, [model.labels[answer] for answer in answers])
+    seconds = seconds or len(plan.kept) * model.window_samples / model.sample_rate
+    return of_measured(model, plan, measured, len(windows), seconds, notes)
+
+
+def of_measured(
+    model: "Recognizer", plan: Plan, measured: Measured, recordings: int, seconds: float, notes: tuple[str, ...] = ()
+) -> Voice:
+    """The voice that was measured by a plan."""
+    head = plans.head(plan, measured, model.labels, float(model.temperature))
+    about = (model.network_hash, recordings, plan.count, seconds, plan.emotions, notes, head)
+    return Voice(measured.mean, measured.variance, *about)
+
+
+def own_voice(
+    model: "Recognizer", recording: object, sample_rate: int | None = None, speakers: Speakers | None = None
+) -> Voice | dict[str, Voice]:
+    """Enrol a recording's own speech, for its timeline; the recording is read once for it, in constant memory.
+
+    It presumes one speaker, whose speech is varied: who is angry all the time is made neutral, and two speakers become
+    one who does not exist. Where it is known who speaks when, each speaker is enrolled by themselves.
+
+    Args:
+        recording: as in `Recognizer.timeline`; what cannot be read twice is no use here.
+        sample_rate: as in `Recognizer.timeline`.
+        speakers: who speaks when.
+
+    Returns:
+        The voice; with `speakers` that of each speaker who speaks for a second and more without a pause.
+
+    Raises:
+        NoSpeechError: nobody speaks for a second.
+        AudioError: a recording that cannot be used.
+        ValueError: a network without batch normalisation.
+
+    Example:
+        >>> voice = own_voice(model, "talk.mp3")  # doctest: +SKIP
+        >>> model.timeline("talk.mp3", voice=voice)  # doctest: +SKIP
+    """
+    listener = _Listener(model)
+    name, parts = stretches(listener, recording, sample_rate, speakers)
+    for _ in parts:
+        pass
+    if not listener.heard:
+        raise NoSpeechError.of(name, "too little speech to enrol, nobody speaks for a second without a pause")
+    voices = {
+        speaker: of_windows(model, [np.stack(heard.kept)], None, heard.seconds)
+        for speaker, heard in listener.heard.items()
+    }
+    return voices[None] if speakers is None else {name: each for name, each in voices.items() if name is not None}
+
+
+class _Listener:
+    """Keeps what a timeline asks `ser_gpu.recognizer.Answers` for, instead of an answer."""
+
+    def __init__(self, model: "Recognizer"):
+        self.labels, self.sample_rate, self._size = model.labels, model.sample_rate, model.window_samples
+        self.window_seconds = self._size / self.sample_rate
+        self.heard: dict[str | None, _Thinned] = {}
+
+    def of_recording(self, recording: np.ndarray) -> None:
+        return None
+
+    def of_stretch(self, stretch: np.ndarray, speaker: str | None = None) -> np.ndarray:
+        blocks = resampled(iter([level(stretch)]), SpeechProbability.sample_rate, self.sample_rate)
+        waveform = np.concatenate(list(blocks))[: self._size]
+        seconds = len(waveform) / self.sample_rate
+        if seconds >= SHORTEST_SECONDS:
+            window = np.pad(waveform, (0, self._size - len(waveform)))
+            self.heard.setdefault(speaker, _Thinned()).take(window, seconds)
+        return np.full(len(self.labels), 1 / len(self.labels))
+
+
+class _Thinned:
+    """Every nth window, n as small as keeps them few; so they are spread over the recording."""
+
+    def __init__(self):
+        self.kept: list[np.ndarray] = []
+        self.seconds = 0.0
+        self._every = 1
+        self._count = 0
+
+    def take(self, window: np.ndarray, seconds: float) -> None:
+        self.seconds += seconds
+        if self._count % self._every == 0:
+            self.kept.append(window)
+        self._count += 1
+        if len(self.kept) == 2 * MOST_WINDOWS:
+            self.kept = self.kept[::2]
+            self._every *= 2
