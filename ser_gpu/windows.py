@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ser_gpu.audio.clip_bank import INT16_SCALE, ClipBank, as_int16
 from ser_gpu.audio.reader import AudioError
-from ser_gpu.audio.waveform import recording as read_recording
+from ser_gpu.audio.samples import recording as read_recording
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages.fast_cnn import fast_copy
 from ser_gpu.voice import Voice, require_model
@@ -52,7 +52,7 @@ def speech(
         AudioError: as in `predict`, some when the recording is opened and some while it is read.
     """
     name, pieces = read_recording(recording, sample_rate, model.sample_rate, SEGMENT_SECONDS)
-    return name, _speech_of_pieces(model, name, pieces)
+    return name, _speech_of_pieces(model, name, map(torch.from_numpy, pieces))
 
 
 @torch.inference_mode()

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ser_gpu import corpora
-from ser_gpu.audio.waveform import level
+from ser_gpu.audio.samples import level
 from ser_gpu.corpora import ravdess
 from ser_gpu.corpora.clip import EMOTIONS, Clip, by_id
 from ser_gpu.evaluation import figures
@@ -128,7 +128,7 @@ def ravdess_paths(ravdess_dir) -> list[Path]:
 @pytest.fixture
 def voices() -> torch.Tensor:
     """[8, 14640] synthetic voices, one an emotion, their peaks at 1 as `load` gives them."""
-    return torch.stack([level(torch.from_numpy(synthetic_voice(emotion, 0, seed=emotion))) for emotion in range(8)])
+    return torch.stack([torch.from_numpy(level(synthetic_voice(emotion, 0, seed=emotion))) for emotion in range(8)])
 
 
 @pytest.fixture

@@ -144,9 +144,9 @@ def resumed_plan(args: Namespace, stored: Plan, out: Path) -> Plan:
     return replace(stored, data=_absolute(args.data) or stored.data, corpora=corpora or stored.corpora)
 
 
-def _contradiction(flag: str, out: Path, there: object) -> ValueError:
+def _contradiction(flag: str, out: Path, there: object) -> InputError:
     there = "on" if there is True else "off" if there is False else "none" if there in (None, ()) else there
-    return ValueError(f"{flag} contradicts the run in {out} ({there}); leave it out, or name another --out")
+    return InputError(f"{flag} contradicts the run in {out} ({there}); leave it out, or name another --out")
 
 
 def _configs(args: Namespace) -> tuple[TrainConfig, ModelConfig]:
