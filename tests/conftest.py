@@ -4,6 +4,11 @@ import gc
 import itertools
 import os
 import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +47,7 @@ LONG_FILES = (
     "test_score.py",
     "test_tasks.py",
 )
+ROOT = Path(__file__).parent.parent
 SAMPLE_RATE = 16_000
 TINY_SPEAKERS = range(1, 7)
 
@@ -70,6 +76,20 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if "cuda" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@contextmanager
+def started(*arguments: object, seconds: float = 120.0, **settings) -> Iterator[subprocess.Popen]:
+    """A process of Python with pipes, which is killed when it takes too long, and in the end."""
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE) | {"text": True, "cwd": ROOT} | settings
+    with subprocess.Popen([sys.executable, *map(str, arguments)], **pipes) as process:
+        watchdog = threading.Timer(seconds, process.kill)
+        watchdog.start()
+        try:
+            yield process
+        finally:
+            watchdog.cancel()
+            process.kill()
 
 
 @pytest.fixture(scope="session")
