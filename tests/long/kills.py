@@ -68,6 +68,7 @@ def _train(data: Path, out: Path, epochs: int, kill_after: float | None, kill_at
 
     child = os.fork()
     if child == 0:
+        signal.alarm(300)  # ends it, should it hang
         log = os.open(out.parent / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)
