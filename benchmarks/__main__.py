@@ -12,7 +12,7 @@ from benchmarks import baselines, report
 from benchmarks.report import SUBJECTS
 from ser_gpu.cli import console, options
 from ser_gpu.evaluation import environment
-from ser_gpu.files import write_json
+from ser_gpu.files import read_json, write_json
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +64,7 @@ def _path(args: argparse.Namespace, device) -> Path | None:
 
 def _merge(path: Path, subjects: dict) -> None:
     """Each subject is written when it is done, beside those of other runs."""
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    before = read_json(path) if path.exists() else {}
     write_json(path, before | subjects)
 
 

@@ -22,7 +22,7 @@ from benchmarks.signals import SAMPLE_RATE, recordings
 from benchmarks.tables import TableForm
 from benchmarks.timing import RATE_COLUMNS, rates
 from ser_gpu.audio.reader import open_audio
-from ser_gpu.audio.waveform import resample
+from ser_gpu.audio.samples import resample
 from ser_gpu.model import SpeechEmotionModel
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,8 +75,8 @@ def _write_files(folder: Path, count: int) -> list[Path]:
     paths = []
     for row, (clip, length) in enumerate(zip(*recordings(count), strict=True)):
         paths.append(folder / f"{row:04}.wav")
-        samples = resample(clip[:length] / 32_768, SAMPLE_RATE, FILE_RATE)
-        soundfile.write(paths[-1], samples.numpy(), FILE_RATE)
+        samples = resample((clip[:length] / 32_768).numpy(), SAMPLE_RATE, FILE_RATE)
+        soundfile.write(paths[-1], samples, FILE_RATE)
     return paths
 
 
@@ -129,7 +129,8 @@ def _steps(paths: list[Path], device: torch.device) -> list[dict]:
         return result
 
     read = timed("read", lambda: [_read(path) for path in paths])
-    waveforms = timed("resample", lambda: [resample(clip, FILE_RATE, SAMPLE_RATE) for clip in read])
+    samples = timed("resample", lambda: [resample(clip.numpy(), FILE_RATE, SAMPLE_RATE) for clip in read])
+    waveforms = [torch.from_numpy(clip) for clip in samples]
     spoken = timed("find speech", lambda: [_windows(model, waveform) for waveform in waveforms])
     batches = torch.cat(spoken).to(device).split(_TOGETHER)
     timed("model, with test-time augmentation", lambda: [_answer(model, batch, tta=True) for batch in batches])

@@ -11,7 +11,7 @@ import torch
 
 import ser_gpu
 from benchmarks.tables import TableForm
-from ser_gpu.audio.waveform import load
+from ser_gpu.audio.samples import load
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "examples" / "sample.wav"

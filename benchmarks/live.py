@@ -9,7 +9,7 @@ import torch
 import ser_gpu
 from benchmarks.latency import SAMPLE
 from benchmarks.tables import TableForm
-from ser_gpu.audio.waveform import load
+from ser_gpu.audio.samples import load
 from ser_gpu.live import STEP_SECONDS
 
 TABLES = {

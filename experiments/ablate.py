@@ -61,7 +61,7 @@ def read_variants(path: Path) -> dict[str, list[str]]:
     """
     try:
         variants = tomllib.loads(path.read_text(encoding="utf-8"))["variants"]
-    except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: no table of variants ({error})") from None
     if not variants or any(not isinstance(settings, list) for settings in variants.values()):
         raise InputError(f'{path}: each variant must be a list of settings, such as ["cnn.width=48"]')

@@ -71,7 +71,7 @@ def answers(model: SpeechEmotionModel, bank: ClipBank, clips: Sequence[Clip], dr
     """With and without 8 enrolled clips; without alone where nobody has as many and one more."""
     try:
         return enrolment.answers(model, bank, clips, ["unlabelled"], [COUNT], draws)
-    except ValueError:
+    except InputError:
         return enrolment.answers(model, bank, clips, [], [], draws)
 
 

@@ -9,7 +9,7 @@ import torch
 
 import ser_gpu
 from experiments import figures
-from ser_gpu.audio.waveform import load
+from ser_gpu.audio.samples import load
 from ser_gpu.cli import console, options
 from ser_gpu.evaluation.figures import save
 from ser_gpu.stages.mel import normalised

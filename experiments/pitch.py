@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.study import RESULTS
-from ser_gpu.audio.waveform import load
+from ser_gpu.audio.samples import load
 from ser_gpu.cli import console, options
 from ser_gpu.errors import InputError
 from ser_gpu.files import write_csv
@@ -76,12 +76,15 @@ def read(path: str | Path) -> dict[str, Pitch]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no pitch table; python -m experiments.pitch writes it")
-    with path.open(newline="", encoding="utf-8") as file:
-        return {
-            row["clip"]: Pitch(float(row["median_hz"]), float(row.get("spread_semitones") or "nan"))
-            for row in csv.DictReader(file)
-            if row["median_hz"]
-        }
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {
+                row["clip"]: Pitch(float(row["median_hz"]), float(row.get("spread_semitones") or "nan"))
+                for row in csv.DictReader(file)
+                if row["median_hz"]
+            }
+    except (KeyError, ValueError):
+        raise InputError(f"{path}: damaged, or not a pitch table") from None
 
 
 def in_semitones(found: Mapping[str, Pitch], ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

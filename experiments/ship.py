@@ -5,7 +5,6 @@ The convolution kernels are stored in float16, half of the size. The checksums a
 
 import argparse
 import hashlib
-import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from experiments.page_tables import weights_file
 from ser_gpu import checkpoint
 from ser_gpu.cli import console, options
 from ser_gpu.errors import InputError
-from ser_gpu.files import replacing, write_json
+from ser_gpu.files import read_json, replacing, write_json
 
 _COPIED = {"metrics.csv": "metrics.csv", "curves.png": "curves.png"}
 
@@ -39,7 +38,7 @@ def _ship(run: Path, name: str) -> int:
     path = weights_file(f"{name}.pth")
     checkpoint.write(path, content)
     checkpoint.load(path, "cpu")  # it must be what the package loads
-    write_json(weights_file(f"{name}.training.json"), json.loads((run / "result.json").read_text(encoding="utf-8")))
+    write_json(weights_file(f"{name}.training.json"), read_json(run / "result.json"))
     for source, suffix in _COPIED.items():
         with replacing(weights_file(f"{name}.{suffix}")) as temporary:
             shutil.copy(run / source, temporary)

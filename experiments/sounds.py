@@ -10,7 +10,7 @@ import torchaudio.functional as audio
 from torch import Tensor
 from torch.nn.functional import avg_pool1d
 
-from ser_gpu.audio.waveform import resample
+from ser_gpu.audio.samples import resample
 from ser_gpu.stages.channel import room
 from ser_gpu.stages.noise import coloured_noise
 
@@ -25,7 +25,7 @@ def as_recorded(waveform: Tensor, rate: int, _: torch.Generator) -> Sound:
 
 def telephone(waveform: Tensor, rate: int, _: torch.Generator) -> Sound:
     """300 to 3,400 Hz, 8 kHz, mu-law of 8 bits."""
-    narrow = resample(waveform, rate, 8_000)
+    narrow = torch.from_numpy(resample(waveform.numpy(), rate, 8_000))
     narrow = audio.lowpass_biquad(audio.highpass_biquad(narrow, 8_000, 300.0), 8_000, 3_400.0)
     narrow = narrow / narrow.abs().max()
     return audio.mu_law_decoding(audio.mu_law_encoding(narrow, 256), 256), 8_000
@@ -33,7 +33,7 @@ def telephone(waveform: Tensor, rate: int, _: torch.Generator) -> Sound:
 
 def at_44_100_hz(waveform: Tensor, rate: int, _: torch.Generator) -> Sound:
     """Resampled to the rate of a compact disc."""
-    return resample(waveform, rate, 44_100), 44_100
+    return torch.from_numpy(resample(waveform.numpy(), rate, 44_100)), 44_100
 
 
 def in_noise(decay: float, snr_db: float) -> Condition:

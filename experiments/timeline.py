@@ -22,7 +22,7 @@ from torch import Tensor
 from experiments import study
 from experiments.sounds import in_noise, telephone
 from ser_gpu import checkpoint
-from ser_gpu.audio.waveform import load
+from ser_gpu.audio.samples import load, resample
 from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Protocol
@@ -74,10 +74,8 @@ def _noise(decay: float, snr_db: float) -> Callable[[Tensor, torch.Generator], T
 
 
 def _telephone(waveform: Tensor, generator: torch.Generator) -> Tensor:
-    from ser_gpu.audio.waveform import resample
-
     narrow, rate = telephone(waveform, RATE, generator)
-    return resample(narrow, rate, RATE)
+    return torch.from_numpy(resample(narrow.numpy(), rate, RATE))
 
 
 SETTINGS: dict[str, Setting] = {

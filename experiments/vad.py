@@ -24,8 +24,8 @@ from experiments.sounds import Condition, as_recorded, in_noise, quiet_after_a_c
 from experiments.synthetic_sounds import NO_VOICE, NO_WORDS, RATE
 from ser_gpu import checkpoint
 from ser_gpu.audio import silero
+from ser_gpu.audio.samples import level, load, resample
 from ser_gpu.audio.silero import SpeechProbability
-from ser_gpu.audio.waveform import level, load, resample
 from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Protocol
@@ -79,7 +79,7 @@ def _measure(args: argparse.Namespace) -> int:
         | ({"shouted (strong anger)": _found(detectors, iter(shouts))} if shouts else {}),
         **{
             group: {
-                name: _found(detectors, (level(make(generator)) for _ in range(args.sounds)))
+                name: _found(detectors, (_levelled(make(generator)) for _ in range(args.sounds)))
                 for name, make in sounds.items()
             }
             for group, sounds in (("no_words", NO_WORDS), ("other_sounds", NO_VOICE))
@@ -160,7 +160,11 @@ def _sure(waveform: Tensor) -> float:
 
 def _changed(waveform: Tensor, change: Condition, generator: torch.Generator) -> Tensor:
     changed, rate = change(waveform, RATE, generator)
-    return level(changed if rate == RATE else resample(changed, rate, RATE))
+    return _levelled(changed if rate == RATE else torch.from_numpy(resample(changed.numpy(), rate, RATE)))
+
+
+def _levelled(sound: Tensor) -> Tensor:
+    return torch.from_numpy(level(sound.numpy()))
 
 
 def _cold_milliseconds(waveform: Tensor) -> dict[str, float]:

@@ -54,7 +54,7 @@ import ser_gpu
 from experiments import acoustics, arousal_valence, dataset_statistics, figures, markdown, pitch
 from ser_gpu import checkpoint, corpora
 from ser_gpu.audio.clip_bank import ClipBank
-from ser_gpu.audio.waveform import load
+from ser_gpu.audio.samples import load
 from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.evaluation import figures as evaluation_figures

@@ -6,7 +6,6 @@ there.
 
 import argparse
 import hashlib
-import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from ser_gpu import checkpoint, export
 from ser_gpu.audio import silero
 from ser_gpu.cli import console, options
 from ser_gpu.errors import InputError, extra
-from ser_gpu.files import replacing, write_json
+from ser_gpu.files import read_json, replacing, write_json
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages import speaker_norm
 from ser_gpu.timeline.settings import TimelineSettings
@@ -88,7 +87,7 @@ def _write_model(folder: Path, weights: Path, tta: bool) -> None:
     }
     description = folder / "model.json"
     if (folder / "model.onnx").is_file() and description.is_file():
-        if json.loads(description.read_text(encoding="utf-8")) == about:
+        if read_json(description) == about:
             return
         description.unlink()
     with console.err.status("Exporting the model"), export.quiet_exporter():

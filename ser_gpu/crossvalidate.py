@@ -1,7 +1,6 @@
 """ser-gpu crossvalidate: a training for every fold and seed, resumable, and the table of all of them."""
 
 import argparse
-import json
 import os
 import re
 import sys
@@ -22,7 +21,7 @@ from ser_gpu.corpora.splits import folds as number_of_folds
 from ser_gpu.errors import InputError, require
 from ser_gpu.evaluation import crossvalidation, enrolment, predictions
 from ser_gpu.evaluation.migrations import scores_by_sex
-from ser_gpu.files import write_json
+from ser_gpu.files import read_json, write_json
 from ser_gpu.scale import cluster
 from ser_gpu.training import distributed, process
 from ser_gpu.training.distributed import Ranks
@@ -49,7 +48,7 @@ class Run:
 
     def result(self) -> dict:
         """What `ser-gpu train` wrote at its end."""
-        return scores_by_sex(json.loads((self.out / "result.json").read_text(encoding="utf-8")))
+        return scores_by_sex(read_json(self.out / "result.json"))
 
     def predictions(self) -> list[dict]:
         """Its answers, one row a clip, with fold and seed; none where it held nothing out."""
@@ -179,7 +178,7 @@ def _default_protocol(train_arguments: Sequence[str]) -> str:
 def hold_to_one_setting(folder: Path, arguments: list[str]) -> None:
     """Refuse to mix trainings of different settings under one name."""
     path = folder / "arguments.json"
-    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != arguments:
+    if path.exists() and read_json(path) != arguments:
         raise InputError(f"{folder}: holds trainings with other settings; give these another --name")
     write_json(path, arguments)
 

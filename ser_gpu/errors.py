@@ -5,7 +5,6 @@ from importlib.util import find_spec
 from types import ModuleType
 
 LONGEST_MESSAGE = 199
-_LONGEST_PROBLEM = 150
 
 
 class InputError(ValueError):
@@ -13,6 +12,9 @@ class InputError(ValueError):
 
     A command prints it and ends with exit code 2; any other `ValueError` is a bug and keeps its traceback.
     """
+
+    def __init__(self, message: str = ""):
+        super().__init__(printable(str(message)))  # the name of a file may have a line break
 
 
 class AudioError(InputError):
@@ -26,27 +28,17 @@ class AudioError(InputError):
             >>> AudioError.of("a\\nb.wav", "is empty")
             AudioError('a\\\\nb.wav: is empty')
         """
-        problem = _shortened(printable(problem), _LONGEST_PROBLEM)
+        problem = _shortened(printable(problem), 150)
         name, room = printable(name), LONGEST_MESSAGE - len(problem) - 2
         return cls(f"{name if len(name) <= room else '...' + name[3 - room :]}: {problem}")
 
 
-def printable(text: str) -> str:
-    """The same text on one line: what is no letter, mark or space is escaped, such as bytes that are no UTF-8."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
-    )
+class NoSpeechError(AudioError):
+    """A recording in which nobody speaks; the message is one line that names the file."""
 
 
-def reason(error: Exception) -> str:
-    """The first line of what another library says about its error."""
-    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
-    lines = str(text).strip().splitlines() or [type(error).__name__]
-    return _shortened(" ".join(lines[0].split()).rstrip("."), 80)
-
-
-def _shortened(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 3]}..."
+class UnexpectedError(AudioError):
+    """A recording on which this package failed in a way that it does not know: a bug; one line that names the file."""
 
 
 class MissingExtraError(ModuleNotFoundError, InputError):
@@ -83,9 +75,19 @@ def require(name: str, *modules: str) -> None:
             raise MissingExtraError(f"{module} is not installed: pip install 'ser_gpu[{name}]'")
 
 
-class NoSpeechError(AudioError):
-    """A recording in which nobody speaks; the message is one line that names the file."""
+def printable(text: str) -> str:
+    """The same text on one line: what is no letter, mark or space is escaped, such as bytes that are no UTF-8."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )
 
 
-class UnexpectedError(AudioError):
-    """A recording on which this package failed in a way that it does not know: a bug; one line that names the file."""
+def reason(error: Exception) -> str:
+    """The first line of what another library says about its error."""
+    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+    lines = str(text).strip().splitlines() or [type(error).__name__]
+    return _shortened(" ".join(lines[0].split()).rstrip("."), 80)
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 3]}..."

@@ -93,7 +93,7 @@ def _refuse_trained(path: str, provenance: Provenance, clips: Sequence[Clip], sp
     """Raise unless none of the clips to score was in the checkpoint's training or validation."""
     try:
         own = Protocol.from_dict(provenance.protocol).split(clips)
-    except ValueError:  # these clips cannot be those that it was trained on
+    except InputError:  # these clips cannot be those that it was trained on
         own = None
     if own is None or own.manifest_hash != provenance.manifest_hash:
         raise InputError(

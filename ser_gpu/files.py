@@ -16,7 +16,7 @@ def only_one(folder: Path) -> Iterator[None]:
     """Hold a folder, made if need be, for this process alone; the system lets go of it when the process ends, however.
 
     Raises:
-        ValueError: another process holds it.
+        InputError: another process holds it.
     """
     from filelock import FileLock, Timeout  # here, since a place without torch may not have it
 
@@ -58,32 +58,26 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def write_json(path: str | Path, content: object) -> None:
-    """Write `content` as JSON, two levels indented and a line for what is deeper, such as a row of a table.
+    """Write `content` as indented JSON.
 
     Raises:
         ValueError: a number that JSON has no word for (NaN).
     """
-    text = _indented(content, levels=2)
+    text = json.dumps(content, indent=2, allow_nan=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def _indented(content: object, levels: int, before: str = "") -> str:
-    if not content or not levels or not isinstance(content, dict | list | tuple):
-        return json.dumps(content, allow_nan=False)
-    inner = before + "  "
-    if isinstance(content, dict):
-        items = [f"{_key(key)}: {_indented(value, levels - 1, inner)}" for key, value in content.items()]
-        first, last = "{}"
-    else:
-        items = [_indented(value, levels - 1, inner) for value in content]
-        first, last = "[]"
-    return f"{first}\n" + ",\n".join(inner + item for item in items) + f"\n{before}{last}"
+def read_json(path: str | Path) -> object:
+    """What a JSON file holds.
 
-
-def _key(key: object) -> str:
-    """A key as JSON has it, of a number too."""
-    return json.dumps({key: None}, allow_nan=False)[1 : -len(": null}")]
+    Raises:
+        InputError: it is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError:  # of letters that are no UTF-8, too
+        raise InputError(f"{path}: is not JSON") from None
 
 
 def write_csv(path: str | Path, rows: Sequence[dict]) -> None:

@@ -25,7 +25,21 @@ UNSURE = "unsure"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and predict."""
-    args = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(
+        prog="ser-gpu predict",
+        description="Name the emotion in recordings of a voice, with a confidence for each emotion.",
+    )
+    add = parser.add_argument
+    add("files", nargs="+", metavar="FILE", help="audio of any rate and length, folders, or - for standard input")
+    add("--weights", help="checkpoint, or .onnx file of ser-gpu export (default: the shipped one)")
+    add("--voice", metavar="FILE", help="the speaker's voice, as ser-gpu enrol wrote it with the same checkpoint")
+    add("--emotions", metavar="A,B,...", help="answer among these emotions alone (default: all that the model knows)")
+    share = options.number(0.0, 1.0)
+    add("--least", type=share, default=0.0, metavar="P", help=f"answer {UNSURE!r} where no emotion reaches this share")
+    add("--top", type=options.positive_int, help="emotions to show (default: all)")
+    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    add("--json", action="store_true", help="one JSON object a file and line, with an error where there is no answer")
+    args = parser.parse_args(arguments)
     return options.run(lambda: run(args))
 
 
@@ -48,16 +62,53 @@ def run(args: argparse.Namespace) -> int:
     return options.SOME_FAILED if failed else options.DONE
 
 
+def _chosen(names: str | None, known: Sequence[str]) -> tuple[str, ...]:
+    """The emotions that --emotions names, in the order of the model's."""
+    if names is None:
+        return tuple(known)
+    try:
+        chosen = clip.subset([name for name in names.split(",") if name.strip()], known)
+    except InputError as error:
+        raise InputError(f"--emotions {names}: {error}") from None
+    if len(chosen) < 2:
+        raise InputError(f"--emotions {names}: name two or more of {', '.join(known)}")
+    return chosen
+
+
+def _files(names: Sequence[str], json: bool) -> Iterator[Path]:
+    """The files to answer, those of folders in order of their paths; what is skipped in a folder is said."""
+    for path in map(Path, names):
+        if path == STANDARD_INPUT or not _is_folder(path):
+            yield path
+            continue
+        inside = audio_files(path)
+        reasons = ", ".join(f"{count:,} ({reason})" for reason, count in inside.skipped_counts.items())
+        if not inside.paths:
+            raise InputError(f"{path}: no audio file in this folder{f'; skipped: {reasons}' if reasons else ''}")
+        if reasons:
+            console.say(f"note: {path}: skipped {reasons}")
+        for skipped, why in inside.skipped if json else ():
+            console.print_json({"file": str(skipped), "skipped": why}, indent=None)
+        yield from inside.paths
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # such as a name that is too long: reading it will say so
+        return False
+
+
 def _answers(
     model: "SpeechEmotionModel | OnnxModel", paths: Sequence[Path], voice: "Voice | None"
 ) -> Iterator[tuple[Path, Prediction | AudioError]]:
     """What the model answers, in order; standard input is read when all before it is answered."""
     with _side_by_side(model, len(paths)) as workers:
         for is_stream, group in groupby(paths, lambda path: path == STANDARD_INPUT):
+            files = list(group)
             if is_stream:
-                yield from ((path, _of_standard_input(model, voice)) for path in group)
+                yield from ((path, _of_standard_input(model, voice)) for path in files)
             else:
-                files = list(group)
                 yield from zip(files, model.predict_many(files, voice=voice, **workers), strict=True)
 
 
@@ -67,7 +118,7 @@ def _side_by_side(model: "SpeechEmotionModel | OnnxModel", files: int) -> Iterat
     if files < 2 or not hasattr(model, "device") or model.device.type != "cpu":
         yield {}
         return
-    import torch
+    import torch  # here, since an .onnx file does without
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -88,16 +139,6 @@ def _of_standard_input(model: "SpeechEmotionModel | OnnxModel", voice: "Voice | 
         return UnexpectedError.of("standard input", f"unexpected error, please report it ({reason(error)})")
 
 
-def _show(path: Path, answer: Prediction, args: argparse.Namespace) -> None:
-    ranked = sorted(answer.probabilities.items(), key=lambda item: -item[1])
-    shown = dict(ranked[: args.top])
-    if args.json:
-        said = {"emotion": answer.emotion, "confidence": answer.confidence, "probabilities": shown}
-        console.print_json({"file": str(path), **said}, indent=None)
-    else:
-        console.show_prediction(str(path), answer.emotion, answer.confidence, shown)
-
-
 def _among(answer: Prediction, emotions: Sequence[str], least: float) -> Prediction:
     """The answer among some emotions alone; "unsure" where the likeliest has less than `least`."""
     if len(emotions) == len(answer.probabilities) and answer.confidence >= least:
@@ -108,70 +149,14 @@ def _among(answer: Prediction, emotions: Sequence[str], least: float) -> Predict
     return Prediction(best if shares[best] >= least else UNSURE, shares[best], shares)
 
 
-def _chosen(names: str | None, known: Sequence[str]) -> tuple[str, ...]:
-    """The emotions that --emotions names, in the order of the model's."""
-    if names is None:
-        return tuple(known)
-    try:
-        chosen = clip.subset([name for name in names.split(",") if name.strip()], known)
-    except ValueError as error:
-        raise InputError(f"--emotions {names}: {error}") from None
-    if len(chosen) < 2:
-        raise InputError(f"--emotions {names}: name two or more of {', '.join(known)}")
-    return chosen
-
-
-def _files(names: Sequence[str], json: bool) -> Iterator[Path]:
-    """The files to answer, those of folders in order of their paths; what is skipped in a folder is said."""
-    for path in map(Path, names):
-        if path == STANDARD_INPUT or not _is_folder(path):
-            yield path
-            continue
-        inside = audio_files(path)
-        reasons = ", ".join(f"{count:,} ({reason})" for reason, count in inside.skipped_counts.items())
-        if not inside.paths:
-            raise InputError(f"{path}: no audio file in this folder{f'; skipped: {reasons}' if reasons else ''}")
-        if reasons:
-            console.err.print(f"note: {path}: skipped {reasons}")
-        if json:
-            for skipped, reason in inside.skipped:
-                console.print_json({"file": str(skipped), "skipped": reason}, indent=None)
-        yield from inside.paths
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):  # such as a name that is too long: reading it will say so
-        return False
-
-
-def _share(text: str) -> float:
-    """An argparse type: a share from 0 to 1."""
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0.0 <= share <= 1.0:
-        raise argparse.ArgumentTypeError(f"must be between 0 and 1, got {text!r}")
-    return share
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ser-gpu predict",
-        description="Name the emotion in recordings of a voice, with a confidence for each emotion.",
-    )
-    add = parser.add_argument
-    add("files", nargs="+", metavar="FILE", help="audio of any rate and length, folders, or - for standard input")
-    add("--weights", help="checkpoint, or .onnx file of ser-gpu export (default: the shipped one)")
-    add("--voice", metavar="FILE", help="the speaker's voice, as ser-gpu enrol wrote it with the same checkpoint")
-    add("--emotions", metavar="A,B,...", help="answer among these emotions alone (default: all that the model knows)")
-    add("--least", type=_share, default=0.0, metavar="P", help=f"answer {UNSURE!r} where no emotion reaches this share")
-    add("--top", type=options.positive_int, help="emotions to show (default: all)")
-    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
-    add("--json", action="store_true", help="one JSON object a file and line, with an error where there is no answer")
-    return parser
+def _show(path: Path, answer: Prediction, args: argparse.Namespace) -> None:
+    ranked = sorted(answer.probabilities.items(), key=lambda item: -item[1])
+    shown = dict(ranked[: args.top])
+    if args.json:
+        said = {"emotion": answer.emotion, "confidence": answer.confidence, "probabilities": shown}
+        console.print_json({"file": str(path), **said}, indent=None)
+    else:
+        console.show_prediction(str(path), answer.emotion, answer.confidence, shown)
 
 
 if __name__ == "__main__":

@@ -44,8 +44,7 @@ def run(args: argparse.Namespace) -> int:
         console.be_quiet()
     device = _device(args.device, ranks)
     with ranks.joined("nccl" if device.type == "cuda" else "gloo"), ExitStack() as held:
-        with options.uncollected():
-            trainer, plan, out, temperature = ranks.agree(lambda: _prepared(args, device, ranks, held))
+        trainer, plan, out, temperature = ranks.agree(lambda: _prepared(args, device, ranks, held))
         with trainer.distributed(ranks):
             if args.compile:
                 trainer.model.cnn.compile()
@@ -173,6 +172,7 @@ def _fit(trainer: Trainer, out: Path) -> None:
         except KeyboardInterrupt:  # outside, since the end of another rank may come first
             if not trainer.ranks.is_first:
                 raise SystemExit(options.INTERRUPTED) from None
+            options.ignore_ctrl_c()
             console.err.print(f"stopped {_how_it_goes_on(trainer, out)}")
             raise
 

@@ -4,6 +4,11 @@ import gc
 import itertools
 import os
 import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +18,7 @@ import torch
 from torch import nn
 
 from ser_gpu import corpora
-from ser_gpu.audio.waveform import level
+from ser_gpu.audio.samples import level
 from ser_gpu.corpora import ravdess
 from ser_gpu.corpora.clip import EMOTIONS, Clip, by_id
 from ser_gpu.evaluation import figures
@@ -42,6 +47,7 @@ LONG_FILES = (
     "test_score.py",
     "test_tasks.py",
 )
+ROOT = Path(__file__).parent.parent
 SAMPLE_RATE = 16_000
 TINY_SPEAKERS = range(1, 7)
 
@@ -70,6 +76,20 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if "cuda" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@contextmanager
+def started(*arguments: object, seconds: float = 120.0, **settings) -> Iterator[subprocess.Popen]:
+    """A process of Python with pipes, which is killed when it takes too long, and in the end."""
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE) | {"text": True, "cwd": ROOT} | settings
+    with subprocess.Popen([sys.executable, *map(str, arguments)], **pipes) as process:
+        watchdog = threading.Timer(seconds, process.kill)
+        watchdog.start()
+        try:
+            yield process
+        finally:
+            watchdog.cancel()
+            process.kill()
 
 
 @pytest.fixture(scope="session")
@@ -128,7 +148,7 @@ def ravdess_paths(ravdess_dir) -> list[Path]:
 @pytest.fixture
 def voices() -> torch.Tensor:
     """[8, 14640] synthetic voices, one an emotion, their peaks at 1 as `load` gives them."""
-    return torch.stack([level(torch.from_numpy(synthetic_voice(emotion, 0, seed=emotion))) for emotion in range(8)])
+    return torch.stack([torch.from_numpy(level(synthetic_voice(emotion, 0, seed=emotion))) for emotion in range(8)])
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import stat
 
 import pytest
 
-from ser_gpu.files import write_json
+from ser_gpu.errors import InputError
+from ser_gpu.files import read_json, write_json
 
 CONTENTS = (
     {},
@@ -21,14 +22,14 @@ CONTENTS = (
 @pytest.mark.parametrize("content", CONTENTS, ids=repr)
 def test_json_is_what_it_was(content, tmp_path):
     write_json(tmp_path / "it.json", content)
-    assert json.loads((tmp_path / "it.json").read_text()) == json.loads(json.dumps(content))
+    assert read_json(tmp_path / "it.json") == json.loads(json.dumps(content))
 
 
-def test_a_row_of_a_table_is_a_line(tmp_path):
-    write_json(tmp_path / "table.json", {"name": "x", "rows": [{"uar": 0.5, "by": {"a": [1, 2]}}, {"uar": 0.25}]})
-    assert (tmp_path / "table.json").read_text() == (
-        '{\n  "name": "x",\n  "rows": [\n    {"uar": 0.5, "by": {"a": [1, 2]}},\n    {"uar": 0.25}\n  ]\n}\n'
-    )
+def test_what_is_not_json_is_named(tmp_path):
+    for content in (b"{", b"\xff"):
+        (tmp_path / "it.json").write_bytes(content)
+        with pytest.raises(InputError, match=r"it\.json: is not JSON"):
+            read_json(tmp_path / "it.json")
 
 
 def test_what_json_has_no_word_for_is_refused_and_writes_nothing(tmp_path):

@@ -1,9 +1,12 @@
 """Nothing is lost: a training that is killed, or that finds the disk full, the folder forbidden or the data gone."""
 
 import json
+import resource
 import shutil
+import signal
 import subprocess
-import sys
+import time
+from concurrent import futures
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +15,12 @@ import soundfile
 import torch
 
 from ser_gpu import corpora, train
+from ser_gpu.audio import clip_bank
 from ser_gpu.files import only_one
 from ser_gpu.training.loop import Trainer
+from tests.conftest import started
 
 pytestmark = pytest.mark.usefixtures("no_figures")
-ROOT = Path(__file__).parent.parent
 BY_SPEAKERS = ("--protocol", "speakers")  # without scikit-learn, which a process takes two seconds to load
 
 
@@ -42,35 +46,49 @@ print(json.dumps(kills.kill(Path(sys.argv[1]), Path(sys.argv[2]), count=6, seed=
 """
     once = shutil.ignore_patterns("*-02-??.wav")  # without repetitions: what counts is when it is killed
     data = shutil.copytree(tiny_ravdess, tmp_path / "data", ignore=once)
-    command = [sys.executable, "-c", script, str(data), str(tmp_path)]
-    outcome = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout)
+    with started("-c", script, data, tmp_path, seconds=600) as process:
+        outcome = json.loads(process.communicate()[0])
     assert outcome["kills"] == 6
     assert outcome["kills_while_writing"] >= 1
     assert outcome["same_weights"]
     assert outcome["same_predictions"]
 
 
-def test_a_full_disk_is_one_line_and_leaves_the_last_state(tiny_ravdess, tmp_path):
+def test_ctrl_c_twice_says_how_to_go_on_and_nothing_else(tiny_ravdess, tmp_path):
+    arguments = [*command(tiny_ravdess, tmp_path / "run"), *BY_SPEAKERS, "--epochs", "10000"]
+    with started("-m", "ser_gpu.train", *arguments, stdout=subprocess.DEVNULL) as process:
+        while not (tmp_path / "run" / "resume.pth").exists():
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate()[1]
+    assert process.returncode == 130
+    assert said.count("--resume --out") == 1
+    assert said.endswith("\ninterrupted\n")
+    assert "Traceback" not in said
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_last_state(tiny_ravdess, tmp_path, capsys, monkeypatch):
     """A limit on the size of files stands for the full disk: the same refusal of the system, for one process."""
-    out = tmp_path / "run"
-    script = f"""
-import resource, sys
-from ser_gpu import train
-from ser_gpu.training.loop import Trainer
-epoch = Trainer.train_steps
-def fill_after_two(trainer, *rest):
-    if len(trainer.history) == 2:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
-    return epoch(trainer, *rest)
-Trainer.train_steps = fill_after_two
-sys.exit(train.main({command(tiny_ravdess, out, *BY_SPEAKERS)!r}))
-"""
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert one_line(done.stderr) == f"error: {out}/resume.pth: cannot be written: file too large"
+    out, epoch, limit = tmp_path / "run", Trainer.train_steps, resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill_after_two(trainer, *rest):
+        if len(trainer.history) == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, limit[1]))
+        return epoch(trainer, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_steps", fill_after_two)
+        try:
+            assert train.main([*command(tiny_ravdess, out), *BY_SPEAKERS]) == 2
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert one_line(capsys.readouterr().err) == f"error: {out}/resume.pth: cannot be written: file too large"
     state = torch.load(out / "resume.pth", weights_only=True)
     assert len(state["history"]) == 2
-    assert train.main([*command(tiny_ravdess, out, *BY_SPEAKERS), "--resume"]) == 0
+    assert train.main([*command(tiny_ravdess, out), *BY_SPEAKERS, "--resume"]) == 0
 
 
 @pytest.mark.parametrize("under", ["a file", "a forbidden folder"])
@@ -99,9 +117,8 @@ with only_one(Path({str(tmp_path)!r})):
     print("held", flush=True)
     sys.stdin.read()
 """
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, **pipes) as holder:
-        assert holder.stdout.readline() == b"held\n"
+    with started("-c", script) as holder:
+        assert holder.stdout.readline() == "held\n"
         assert train.main(command(tiny_ravdess, tmp_path)) == 2
         assert one_line(capsys.readouterr().err).startswith(f"error: {tmp_path}: another process writes there")
         holder.kill()
@@ -195,10 +212,6 @@ def test_the_resume_file_is_checked_like_any_checkpoint(tiny_ravdess, tmp_path, 
 
 
 def test_any_number_of_reading_threads_gives_the_same_bank(tiny_ravdess, monkeypatch):
-    from concurrent import futures
-
-    from ser_gpu.audio import clip_bank
-
     paths = [clip.path for clip in corpora.load(tiny_ravdess).clips[:48]]
     banks = []
     for threads in (1, 2, 16):
@@ -209,10 +222,9 @@ def test_any_number_of_reading_threads_gives_the_same_bank(tiny_ravdess, monkeyp
 
 
 def test_another_process_trains_the_same_weights(tiny_ravdess, tmp_path):
-    here, there = (
-        command(tiny_ravdess, tmp_path / name, "training.epochs=1", *BY_SPEAKERS) for name in ("here", "there")
-    )
+    here, there = ([*command(tiny_ravdess, tmp_path / name, "training.epochs=1"), *BY_SPEAKERS] for name in "ab")
     assert train.main(here) == 0
-    subprocess.run([sys.executable, "-m", "ser_gpu.train", *there], cwd=ROOT, check=True, capture_output=True)
-    first, second = (tmp_path / name / "last.pth" for name in ("here", "there"))
+    with started("-m", "ser_gpu.train", *there) as process:
+        process.communicate()
+    first, second = (tmp_path / name / "last.pth" for name in "ab")
     assert first.read_bytes() == second.read_bytes()

@@ -2,9 +2,7 @@ import io
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +16,7 @@ from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.prediction import Prediction
-from tests.conftest import SAMPLE_RATE, synthetic_voice
-
-ROOT = Path(__file__).parent.parent
+from tests.conftest import SAMPLE_RATE, started, synthetic_voice
 
 
 @pytest.fixture(scope="module")
@@ -155,28 +151,14 @@ def test_shares_that_are_all_zero_are_shared_out():
 
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii", "cp437", "utf-8"])
 def test_every_encoding_of_a_terminal_can_be_written_to(encoding, voice, weights, monkeypatch):
-    strange = voice.with_name("größe 声.wav")
-    voice.rename(strange)
+    strange = voice.rename(voice.with_name("größe 声.wav"))
     terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     monkeypatch.setattr(sys, "stdout", terminal)
     assert predict.main([str(strange), str(strange), "--weights", weights]) == 0
     terminal.flush()
-    assert_shown(terminal.buffer.getvalue(), encoding, strange)
-
-
-def test_the_encoding_that_python_was_given_is_the_terminals(voice, weights):
-    strange = voice.with_name("größe 声.wav")
-    voice.rename(strange)
-    command = [sys.executable, "predict.py", str(strange), str(strange), "--weights", weights]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"})
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert_shown(done.stdout, "cp1252", strange)
-
-
-def assert_shown(written: bytes, encoding: str, file: Path):
-    printed = written.decode(encoding)
+    printed = terminal.buffer.getvalue().decode(encoding)
     assert len(printed.splitlines()) == 2 * 9
-    shown = str(file).encode(encoding, "backslashreplace").decode(encoding)
+    shown = str(strange).encode(encoding, "backslashreplace").decode(encoding)
     assert printed.startswith(f"{shown}: ")
     assert ("#" in printed) == (encoding != "utf-8")
 
@@ -227,9 +209,8 @@ def test_wrong_use_is_one_line_and_exit_code_2(arguments, message, voice, capsys
 
 @pytest.mark.parametrize("arguments", [["--least", "1.5"], ["--least", "much"], ["--top", "0"]])
 def test_a_wrong_value_of_a_flag_exits_with_2(arguments, voice, capsys):
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(SystemExit, match="2"):
         predict.main([str(voice), *arguments])
-    assert caught.value.code == 2
     assert arguments[0] in capsys.readouterr().err
 
 
@@ -238,18 +219,13 @@ def test_an_empty_folder_is_wrong_use(tmp_path, weights, capsys):
     assert "no audio file" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("source", ["a pipe", "a file"])
-def test_a_dash_reads_standard_input(source, voice, weights):
-    command = [sys.executable, "predict.py", "-", "--weights", weights, "--json"]
-    if source == "a pipe":
-        done = subprocess.run(command, cwd=ROOT, input=voice.read_bytes(), capture_output=True, check=True)
-    else:
-        with voice.open("rb") as stdin:
-            done = subprocess.run(command, cwd=ROOT, stdin=stdin, capture_output=True, check=True)
-    row = json.loads(done.stdout)
+def test_a_dash_reads_a_file_as_standard_input(voice, weights, capsys, monkeypatch):
+    with voice.open() as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert predict.main(["-", "--weights", weights, "--json"]) == 0
     expected = checkpoint.load(weights)[0].predict(voice)
     said = {"emotion": expected.emotion, "confidence": expected.confidence, "probabilities": expected.probabilities}
-    assert row == {"file": "-", **said}
+    assert rows(capsys.readouterr().out) == [{"file": "-", **said}]
 
 
 def test_a_closed_standard_input_is_said(weights, capsys, monkeypatch):
@@ -258,34 +234,30 @@ def test_a_closed_standard_input_is_said(weights, capsys, monkeypatch):
     assert capsys.readouterr().err == "error: standard input: is closed\n"
 
 
-def test_an_answer_comes_before_the_next_file_is_read(voice, weights):
-    command = [sys.executable, "predict.py", str(voice), "-", "--weights", weights, "--json"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+def test_an_answer_comes_before_the_next_file_is_read_and_a_pipe_is_read_to_its_end(voice, weights):
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    with subprocess.Popen(command, cwd=ROOT, env=buffered, **pipes) as process:
-        assert json.loads(process.stdout.readline())["file"] == str(voice), "standard input is still open and empty"
+    files = [voice, "-"]
+    with started("predict.py", *files, "--weights", weights, "--json", env=buffered, text=False) as process:
+        first = json.loads(process.stdout.readline())
+        assert first["file"] == str(voice), "standard input is still open and empty"
         process.stdin.write(voice.read_bytes())
         process.stdin.close()
-        assert json.loads(process.stdout.readline())["file"] == "-"
+        assert json.loads(process.stdout.readline()) == first | {"file": "-"}
 
 
 @pytest.mark.parametrize("files", [["-"], ["{voice}"] * 2_000], ids=["waiting for input", "many files"])
 def test_ctrl_c_ends_it_at_once(files, voice, weights):
     """The first answer, so that it is at work; then the signal of the key."""
-    files = [str(voice), *(file.format(voice=voice) for file in files)]
-    command = [sys.executable, "predict.py", *files, "--weights", weights, "--json"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
+    files = [voice, *(file.format(voice=voice) for file in files)]
+    with started("predict.py", *files, "--weights", weights, "--json") as process:
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 130
+        assert process.wait(timeout=60) == 130
         assert process.stderr.read() == "interrupted\n"
 
 
 def test_a_reader_that_has_enough_ends_it_quietly(voice, weights):
-    command = [sys.executable, "predict.py", *[str(voice)] * 2_000, "--weights", weights, "--json"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
+    with started("predict.py", *[voice] * 2_000, "--weights", weights, "--json") as process:
         assert json.loads(process.stdout.readline())["file"] == str(voice)
         process.stdout.close()
         assert process.stderr.read() == ""
@@ -303,41 +275,29 @@ def test_silence_is_said_to_be_no_speech(tmp_path, weights, capsys):
     }
 
 
-def test_doubts_of_a_decoder_are_kept_from_the_terminal(voice, tmp_path, weights):
-    """libsndfile's MP3 decoder writes to the descriptor of stderr itself."""
+def test_a_process_shows_no_doubts_of_a_decoder_in_its_encoding_and_loads_only_what_it_needs(voice, weights):
+    """libsndfile's MP3 decoder writes to the descriptor of stderr itself; training's libraries double the start."""
+    damaged = voice.with_name("größe 声.mp3")
     samples, rate = soundfile.read(voice)
-    soundfile.write(tmp_path / "voice.mp3", np.tile(samples, 4), rate)
-    content = bytearray((tmp_path / "voice.mp3").read_bytes())
+    soundfile.write(damaged, np.tile(samples, 4), rate, format="MP3")
+    content = bytearray(damaged.read_bytes())
     content[2_000:2_600] = bytes(600)
-    (tmp_path / "voice.mp3").write_bytes(content)
-    heard = f"import soundfile; soundfile.read({str(tmp_path / 'voice.mp3')!r})"
-    assert subprocess.run([sys.executable, "-c", heard], capture_output=True).stderr, "there are doubts"
-    done = subprocess.run(
-        [sys.executable, "predict.py", str(tmp_path / "voice.mp3"), "absent.wav", "--weights", weights],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.stderr == "error: absent.wav: no such file\n"
-    assert str(tmp_path / "voice.mp3") in done.stdout
-
-
-def python(*arguments):
-    start = time.perf_counter()
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
-    return time.perf_counter() - start, done
-
-
-def test_it_loads_nothing_that_prediction_does_not_need(voice, weights):
-    """Training's and reporting's libraries would double the start of the command."""
-    arguments = [str(voice), "--weights", weights]
-    watch = f"import sys; from ser_gpu import predict; predict.main({arguments!r}); print(*sys.modules)"
-    _, done = python("-c", watch)
-    loaded = set(done.stdout.splitlines()[-1].split())
-    assert "ser_gpu.stages.mel" in loaded
-    assert loaded.isdisjoint({"nnAudio", "scipy", "torch_audiomentations", "sklearn", "matplotlib", "pooch", "librosa"})
+    damaged.write_bytes(content)
+    with started("-c", f"import soundfile; soundfile.read({str(damaged)!r})") as process:
+        assert process.communicate()[1], "there are doubts"
+    arguments = [str(damaged), "absent.wav", "--weights", weights]
+    script = f"import sys; from ser_gpu import predict; predict.main({arguments!r}); print(*sys.modules)"
+    with started("-c", script, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, encoding="cp1252") as process:
+        printed, said = process.communicate()
+    assert said == "error: absent.wav: no such file\n"
+    first, *_, loaded = printed.splitlines()
+    assert first.startswith(str(damaged).encode("cp1252", "backslashreplace").decode("cp1252"))
+    assert "#" in printed
+    assert "ser_gpu.stages.mel" in loaded.split()
+    training = {"nnAudio", "scipy", "torch_audiomentations", "sklearn", "matplotlib", "pooch", "librosa"}
+    assert training.isdisjoint(loaded.split())
 
 
 def test_importing_the_package_prints_nothing():
-    _, done = python("-c", "import ser_gpu")
-    assert done.stdout == done.stderr == ""
+    with started("-c", "import ser_gpu") as process:
+        assert process.communicate() == ("", "")

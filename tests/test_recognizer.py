@@ -17,7 +17,7 @@ import ser_gpu
 from ser_gpu import recognizer, windows
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.audio.reader import AudioError
-from ser_gpu.audio.waveform import level
+from ser_gpu.audio.samples import level
 from ser_gpu.errors import NoSpeechError, UnexpectedError
 from ser_gpu.model import SpeechEmotionModel, clip_logits
 from ser_gpu.prediction import Prediction
@@ -105,7 +105,7 @@ def test_the_probability_of_a_long_clip_is_the_mean_of_its_windows_that_hold_spe
     voice = torch.from_numpy(synthetic_voice(3, 1, 0, seconds=3.0))
     knocks = torch.zeros(160_000)
     knocks[::8_000] = 0.5
-    clip = level(torch.cat([voice, knocks, voice]))
+    clip = torch.from_numpy(level(torch.cat([voice, knocks, voice]).numpy()))
     found = torch.from_numpy(cut(model, clip.numpy())[1])
     spoken = found[model.vad(found)]
     assert 0 < len(spoken) < len(found)
@@ -300,7 +300,7 @@ def test_the_default_dtype_does_not_matter(recordings):
 
 def test_clips_of_a_bank_are_answered_as_predict_answers_them(model, recordings):
     voices = [torch.from_numpy(each) for each in recordings if not isinstance(each, str) and each.any()]
-    bank = ClipBank.from_waveforms([level(voice) for voice in voices], model.sample_rate)
+    bank = ClipBank.from_waveforms([torch.from_numpy(level(voice.numpy())) for voice in voices], model.sample_rate)
     logits = clip_logits(model, bank, torch.arange(len(bank)))
     for row, voice in zip(model.probabilities(logits), voices, strict=True):
         expected = torch.tensor(list(model.predict(voice).probabilities.values()))

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ser_gpu.audio.waveform import load
+from ser_gpu.audio.samples import load
 
 INT16_SCALE = 32_768.0
 SHORTEST_SECONDS = 0.05  # a shorter clip holds no syllable

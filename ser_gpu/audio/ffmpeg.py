@@ -1,9 +1,7 @@
 """What libsndfile does not read, such as the m4a and webm of phones and browsers: decoded by the ffmpeg program.
 
-The program rather than PyAV, which is FFmpeg's libraries in this process. Measured: PyAV takes 2 to 4 ms a file after
-an import of 0.6 s, and 104 MB to install; the program takes 70 to 100 ms a file, and most machines have it. Of damaged
-files the program gave sound from two in three and PyAV, which stops at the first broken packet, from one in five. And a
-file that breaks a decoder, or never ends, costs that file alone, for a process can be killed.
+The program rather than PyAV, which is FFmpeg's libraries in this process: most machines have it, it gives sound from
+more damaged files, and a file that breaks a decoder, or never ends, costs that file alone, for a process can be killed.
 """
 
 import os
@@ -24,7 +22,6 @@ HOW_TO_GET_IT = "install ffmpeg to read it (apt, brew or conda install ffmpeg)"
 LONGEST_HOURS = 24
 STALL_SECONDS = 60.0
 _BLOCK_VALUES = 2**20
-_VALUE_BYTES = 4
 _COMMAND = (
     *("-nostdin", "-hide_banner", "-loglevel", "error", "-threads", "1", "-max_alloc", str(2**29)),
     # no address, and no second file: neither is in the lists, whatever a hostile file asks for
@@ -39,92 +36,8 @@ def program() -> str | None:
     return shutil.which("ffmpeg")
 
 
-class Decoder:
-    """The sound of a file, as it comes out of ffmpeg.
-
-    Attributes:
-        sample_rate: Hz.
-        channels: of each frame.
-    """
-
-    def __init__(self, process: subprocess.Popen, name: str):
-        self._process = process
-        self._name = name
-        self._errors: list[str] = []
-        self._stalled = False
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
-
-    def open(self) -> None:
-        """Wait for the first sound.
-
-        Raises:
-            AudioError: there is none.
-        """
-        header = self._read(24)
-        if len(header) < 24:
-            raise self._error("cannot be read as audio")
-        _, start, _, _, self.sample_rate, self.channels = struct.unpack(">6I", header)
-        self._read(start - 24)  # the title
-        self._frames_left = LONGEST_HOURS * 3_600 * self.sample_rate
-
-    def close(self) -> None:
-        """End ffmpeg, if it has not ended."""
-        self._process.kill()
-        self._process.wait()
-        self._listener.join()
-
-    def read(self) -> np.ndarray:
-        """The next frames, none at the end.
-
-        Shape: -> [frames, channels] float32.
-
-        Raises:
-            AudioError: the data breaks, takes too long, or gives more than a day of sound.
-        """
-        frame_bytes = _VALUE_BYTES * self.channels
-        content = self._read(frame_bytes * max(1, _BLOCK_VALUES // self.channels))
-        if not content and self._process.wait() != 0:
-            raise self._error("damaged")
-        frames = len(content) // frame_bytes
-        self._frames_left -= frames
-        if self._frames_left < 0:
-            raise AudioError.of(self._name, f"is longer than {LONGEST_HOURS} hours, cut it into parts")
-        values = np.frombuffer(content, ">f4", frames * self.channels).astype(np.float32)
-        return values.reshape(frames, self.channels)
-
-    def _read(self, size: int) -> bytes:
-        watchdog = threading.Timer(STALL_SECONDS, self._stop)
-        watchdog.start()
-        try:
-            return self._process.stdout.read(size)
-        finally:
-            watchdog.cancel()
-
-    def _stop(self) -> None:
-        self._stalled = True
-        self._process.kill()
-
-    def _listen(self) -> None:
-        """Keep the first complaints and drop the others, so that ffmpeg never waits for a reader."""
-        for line in self._process.stderr:
-            if len(self._errors) < 8:
-                self._errors.append(line[:400].decode(errors="replace").strip())
-
-    def _error(self, problem: str) -> AudioError:
-        self._process.wait()
-        self._listener.join()
-        if self._stalled:
-            return AudioError.of(self._name, f"{problem} (ffmpeg gave nothing for {STALL_SECONDS:.0f} s)")
-        if any("matches no streams" in line for line in self._errors):
-            return AudioError.of(self._name, "holds no sound")
-        first = (self._errors or [f"ffmpeg ended with {self._process.returncode}"])[0]
-        first = first.rpartition("] ")[2] if first.startswith("[") else first
-        return AudioError.of(self._name, f"{problem} (ffmpeg: {first.removeprefix('file:/dev/stdin: ')})")
-
-
 @contextmanager
-def decoding(file: BinaryIO, name: str, kind: str) -> Iterator[Decoder]:
+def decoding(file: BinaryIO, name: str, kind: str) -> Iterator["Decoder"]:
     """Start ffmpeg on an open file; it is ended with the block.
 
     Args:
@@ -147,4 +60,77 @@ def decoding(file: BinaryIO, name: str, kind: str) -> Iterator[Decoder]:
             decoder.open()
             yield decoder
         finally:
-            decoder.close()
+            process.kill()
+            process.wait()
+            decoder.listener.join()
+
+
+class Decoder:
+    """The sound of a file as it comes out of ffmpeg, at `sample_rate` Hz."""
+
+    def __init__(self, process: subprocess.Popen, name: str):
+        self._process = process
+        self._name = name
+        self._errors: list[str] = []
+        self._stalled = False
+        self.listener = threading.Thread(target=self._listen, daemon=True)
+        self.listener.start()
+
+    def open(self) -> None:
+        """Wait for the first sound.
+
+        Raises:
+            AudioError: there is none.
+        """
+        header = self._read(24)
+        if len(header) < 24:
+            raise self._error("cannot be read as audio")
+        _, start, _, _, self.sample_rate, self._channels = struct.unpack(">6I", header)
+        self._read(start - 24)  # the title
+        self._frames_left = LONGEST_HOURS * 3_600 * self.sample_rate
+
+    def read(self) -> np.ndarray:
+        """The next frames, none at the end.
+
+        Shape: -> [frames, channels] float32.
+
+        Raises:
+            AudioError: the data breaks, takes too long, or gives more than a day of sound.
+        """
+        content = self._read(4 * self._channels * max(1, _BLOCK_VALUES // self._channels))
+        if not content and self._process.wait() != 0:
+            raise self._error("damaged")
+        frames = len(content) // (4 * self._channels)
+        self._frames_left -= frames
+        if self._frames_left < 0:
+            raise AudioError.of(self._name, f"is longer than {LONGEST_HOURS} hours, cut it into parts")
+        values = np.frombuffer(content, ">f4", frames * self._channels).astype(np.float32)
+        return values.reshape(frames, self._channels)
+
+    def _read(self, size: int) -> bytes:
+        watchdog = threading.Timer(STALL_SECONDS, self._stop)
+        watchdog.start()
+        try:
+            return self._process.stdout.read(size)
+        finally:
+            watchdog.cancel()
+
+    def _stop(self) -> None:
+        self._stalled = True
+        self._process.kill()
+
+    def _listen(self) -> None:
+        for line in self._process.stderr:  # to its end, so that ffmpeg never waits for a reader
+            if len(self._errors) < 8:
+                self._errors.append(line[:400].decode(errors="replace").strip())
+
+    def _error(self, problem: str) -> AudioError:
+        self._process.wait()
+        self.listener.join()
+        if self._stalled:
+            return AudioError.of(self._name, f"{problem} (ffmpeg gave nothing for {STALL_SECONDS:.0f} s)")
+        if any("matches no streams" in line for line in self._errors):
+            return AudioError.of(self._name, "holds no sound")
+        first = (self._errors or [f"ffmpeg ended with {self._process.returncode}"])[0]
+        first = first.rpartition("] ")[2] if first.startswith("[") else first
+        return AudioError.of(self._name, f"{problem} (ffmpeg: {first.removeprefix('file:/dev/stdin: ')})")

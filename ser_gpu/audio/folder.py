@@ -11,12 +11,7 @@ from ser_gpu.audio.formats import FFMPEG_SUFFIXES, SUFFIXES, UNREADABLE_SUFFIXES
 
 @dataclass(frozen=True)
 class AudioFolder:
-    """What a folder holds.
-
-    Attributes:
-        paths: the audio files, in order of their paths.
-        skipped: files that look like audio and are left out, each with the reason, in order too.
-    """
+    """The audio files of a folder, and those that look like audio and are left out, each with the reason; by path."""
 
     paths: tuple[Path, ...]
     skipped: tuple[tuple[Path, str], ...]
@@ -32,34 +27,26 @@ def audio_files(folder: str | Path) -> AudioFolder:
 
     What libsndfile reads is taken always, and what ffmpeg reads where ffmpeg is installed.
     """
-    paths: list[Path] = []
-    skipped: list[tuple[Path, str]] = []
-    has_ffmpeg = ffmpeg.program() is not None
+    reasons: dict[Path, str] = {}
 
     def forbidden(error: OSError) -> None:
-        skipped.append((Path(error.filename or folder), "a folder that cannot be read"))
+        reasons[Path(error.filename or folder)] = "a folder that cannot be read"
 
-    for parent, _, names in os.walk(folder, onerror=forbidden):
-        for name in names:
-            path = Path(parent) / name
-            suffix = path.suffix.lower()
-            if suffix not in SUFFIXES and suffix not in UNREADABLE_SUFFIXES:
-                continue
-            problem = _problem(path, suffix, has_ffmpeg)
-            if problem is None:
-                paths.append(path)
-            else:
-                skipped.append((path, problem))
-    return AudioFolder(tuple(sorted(paths)), tuple(sorted(skipped)))
+    walk = os.walk(folder, onerror=forbidden)
+    paths = [path for parent, _, names in walk for path in (Path(parent, name) for name in names) if _is_audio(path)]
+    has_ffmpeg = ffmpeg.program() is not None
+    for path in paths:
+        suffix = path.suffix.lower()
+        if path.name.startswith("."):
+            reasons[path] = "a hidden file"
+        elif suffix in UNREADABLE_SUFFIXES:
+            reasons[path] = f"{suffix}: {UNREADABLE_SUFFIXES[suffix]}"
+        elif path.exists() and not path.is_file():  # a broken link is taken: reading it will say so
+            reasons[path] = "neither a file nor a folder"
+        elif suffix in FFMPEG_SUFFIXES and not has_ffmpeg:
+            reasons[path] = f"{suffix} needs ffmpeg"
+    return AudioFolder(tuple(sorted(set(paths) - reasons.keys())), tuple(sorted(reasons.items())))
 
 
-def _problem(path: Path, suffix: str, has_ffmpeg: bool) -> str | None:
-    if path.name.startswith("."):
-        return "a hidden file"
-    if suffix in UNREADABLE_SUFFIXES:
-        return f"{suffix}: {UNREADABLE_SUFFIXES[suffix]}"
-    if path.exists() and not path.is_file():  # a broken link is taken: reading it will say so
-        return "neither a file nor a folder"
-    if suffix in FFMPEG_SUFFIXES and not has_ffmpeg:
-        return f"{suffix} needs ffmpeg"
-    return None
+def _is_audio(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES or path.suffix.lower() in UNREADABLE_SUFFIXES

@@ -5,51 +5,34 @@ from typing import Literal
 
 HEAD_BYTES = 512
 
-# libsndfile's formats, as `soundfile.available_formats` names them, and their suffixes; two are left out: RAW has no
+
+def _suffixes(names: str) -> tuple[str, ...]:
+    return tuple(f".{name}" for name in names.split())
+
+
+# libsndfile's formats, as `soundfile.available_formats` names them, and their suffixes; some have none here: RAW has no
 # header that tells its rate, and MAT5 is any Matlab file.
+_LIBSNDFILE = """
+AIFF aif aifc aiff | AU au snd | AVR avr | CAF caf | FLAC flac | HTK htk | IRCAM ircam sf | MAT4 | MAT5
+| MP3 mp1 mp2 mp3 | MPC2K mpc | NIST nist sph | OGG oga ogg opus | PAF fap paf | PVF pvf | RAW | RF64 rf64 | SD2 sd2
+| SDS sds | SVX 8svx iff svx | VOC voc | W64 w64 | WAV wav wave | WAVEX bwf | WVE wve | XI xi
+"""
 LIBSNDFILE_SUFFIXES = {
-    "AIFF": (".aif", ".aifc", ".aiff"),
-    "AU": (".au", ".snd"),
-    "AVR": (".avr",),
-    "CAF": (".caf",),
-    "FLAC": (".flac",),
-    "HTK": (".htk",),
-    "IRCAM": (".ircam", ".sf"),
-    "MAT4": (),
-    "MAT5": (),
-    "MP3": (".mp1", ".mp2", ".mp3"),
-    "MPC2K": (".mpc",),
-    "NIST": (".nist", ".sph"),
-    "OGG": (".oga", ".ogg", ".opus"),
-    "PAF": (".fap", ".paf"),
-    "PVF": (".pvf",),
-    "RAW": (),
-    "RF64": (".rf64",),
-    "SD2": (".sd2",),
-    "SDS": (".sds",),
-    "SVX": (".8svx", ".iff", ".svx"),
-    "VOC": (".voc",),
-    "W64": (".w64",),
-    "WAV": (".wav", ".wave"),
-    "WAVEX": (".bwf",),
-    "WVE": (".wve",),
-    "XI": (".xi",),
+    format: _suffixes(names) for format, _, names in (each.strip().partition(" ") for each in _LIBSNDFILE.split("|"))
 }
 # of phones, browsers and cameras
 FFMPEG_SUFFIXES = frozenset(
-    {
-        *(".aac", ".ac3", ".amr", ".ape", ".awb", ".dsf", ".dts", ".eac3", ".m4a", ".m4b", ".m4r", ".mka", ".ra"),
-        *(".spx", ".tta", ".weba", ".wma", ".wv"),
-        *(".3g2", ".3gp", ".3gpp", ".asf", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv"),
-        *(".rm", ".webm", ".wmv"),
-    }
+    _suffixes(
+        "aac ac3 amr ape awb dsf dts eac3 m4a m4b m4r mka ra spx tta weba wma wv "
+        "3g2 3gp 3gpp asf avi flv m4v mkv mov mp4 mpeg mpg ogv rm webm wmv"
+    )
 )
 SUFFIXES = FFMPEG_SUFFIXES.union(*LIBSNDFILE_SUFFIXES.values())
 # sound that neither reads by itself, and why
 UNREADABLE_SUFFIXES = {
-    **dict.fromkeys((".g722", ".gsm", ".pcm", ".raw", ".sln", ".vox"), "no header tells its rate"),
-    **dict.fromkeys((".mid", ".midi"), "notes, not sound"),
-    **dict.fromkeys((".m3u", ".m3u8", ".pls"), "a playlist"),
+    **dict.fromkeys(_suffixes("g722 gsm pcm raw sln vox"), "no header tells its rate"),
+    **dict.fromkeys(_suffixes("mid midi"), "notes, not sound"),
+    **dict.fromkeys(_suffixes("m3u m3u8 pls"), "a playlist"),
     ".mat": "a Matlab file",
 }
 
@@ -62,128 +45,93 @@ DEMUXERS = (
 
 @dataclass(frozen=True)
 class Kind:
-    """What a file is.
-
-    Attributes:
-        name: as a message says it, after "is".
-        reader: which reads it; None for what holds no sound.
-    """
+    """What a file is: its name, as a message says it after "is", and which reads it; None for what holds no sound."""
 
     name: str
     reader: Literal["libsndfile", "ffmpeg"] | None = None
 
 
-_STARTS = (
-    (b"fLaC", Kind("a FLAC file", "libsndfile")),
-    (b"caff", Kind("a CAF file", "libsndfile")),
-    (b".snd", Kind("an AU file", "libsndfile")),
-    (b"RF64", Kind("an RF64 file", "libsndfile")),
-    (b"BW64", Kind("a BW64 file", "libsndfile")),
-    (b"riff\x2e\x91\xcf\x11", Kind("a W64 file", "libsndfile")),
-    (b"NIST_1A", Kind("a NIST SPHERE file", "libsndfile")),
-    (b"#!AMR", Kind("AMR", "ffmpeg")),
-    (b"\x1a\x45\xdf\xa3", Kind("WebM or Matroska", "ffmpeg")),
-    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", Kind("Windows Media (wma, asf)", "ffmpeg")),
-    (b"wvpk", Kind("WavPack", "ffmpeg")),
-    (b"MAC ", Kind("Monkey's Audio", "ffmpeg")),
-    (b"TTA1", Kind("True Audio", "ffmpeg")),
-    (b"MPCK", Kind("Musepack", "ffmpeg")),
-    (b"MP+", Kind("Musepack", "ffmpeg")),
-    (b"DSD ", Kind("DSF", "ffmpeg")),
-    (b"FLV\x01", Kind("Flash video", "ffmpeg")),
-    (b".RMF", Kind("RealMedia", "ffmpeg")),
-    (b".ra\xfd", Kind("RealAudio", "ffmpeg")),
-    (b"\x0b\x77", Kind("AC-3", "ffmpeg")),
-    (b"\x7f\xfe\x80\x01", Kind("DTS", "ffmpeg")),
-    (b"\x00\x00\x01\xba", Kind("an MPEG video", "ffmpeg")),
-    (b"%PDF", Kind("a PDF document")),
-    (b"\x89PNG", Kind("a PNG image")),
-    (b"\xff\xd8\xff", Kind("a JPEG image")),
-    (b"GIF8", Kind("a GIF image")),
-    (b"BM", Kind("a BMP image")),
-    (b"II*\x00", Kind("a TIFF image")),
-    (b"MM\x00*", Kind("a TIFF image")),
-    (b"PK\x03\x04", Kind("a zip archive")),
-    (b"PK\x05\x06", Kind("a zip archive")),
-    (b"\x1f\x8b", Kind("gzip-compressed")),
-    (b"BZh", Kind("bzip2-compressed")),
-    (b"\xfd7zXZ", Kind("xz-compressed")),
-    (b"\x28\xb5\x2f\xfd", Kind("zstd-compressed")),
-    (b"7z\xbc\xaf", Kind("a 7z archive")),
-    (b"Rar!", Kind("a rar archive")),
-    (b"\x93NUMPY", Kind("a NumPy array (load it and give the array)")),
-    (b"\x89HDF", Kind("an HDF5 file")),
-    (b"MATLAB", Kind("a Matlab file")),
-    (b"SQLite", Kind("an SQLite database")),
-    (b"PAR1", Kind("a Parquet table")),
-    (b"\x7fELF", Kind("a program")),
-    (b"MZ", Kind("a program")),
-    (b"\x80\x02", Kind("a pickle")),
-    (b"\x80\x04", Kind("a pickle")),
-    (b"\xd0\xcf\x11\xe0", Kind("an Office document")),
-    (b"MThd", Kind("a MIDI file (notes, not sound)")),
-    (b"#EXTM3U", Kind("a playlist")),
-    (b"version https://git-lfs", Kind("a Git LFS pointer (git lfs pull fetches the file)")),
-)
-_RIFF = {
-    b"WAVE": Kind("a WAV file", "libsndfile"),
-    b"AVI ": Kind("an AVI video", "ffmpeg"),
-    b"WEBP": Kind("a WebP image"),
+_STARTS = {
+    "libsndfile": {
+        b"fLaC": "a FLAC file",
+        b"caff": "a CAF file",
+        b".snd": "an AU file",
+        b"RF64": "an RF64 file",
+        b"BW64": "a BW64 file",
+        b"riff\x2e\x91\xcf\x11": "a W64 file",
+        b"NIST_1A": "a NIST SPHERE file",
+    },
+    "ffmpeg": {
+        b"#!AMR": "AMR",
+        b"\x1a\x45\xdf\xa3": "WebM or Matroska",
+        b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": "Windows Media (wma, asf)",
+        b"wvpk": "WavPack",
+        b"MAC ": "Monkey's Audio",
+        b"TTA1": "True Audio",
+        b"MPCK": "Musepack",
+        b"MP+": "Musepack",
+        b"DSD ": "DSF",
+        b"FLV\x01": "Flash video",
+        b".RMF": "RealMedia",
+        b".ra\xfd": "RealAudio",
+        b"\x0b\x77": "AC-3",
+        b"\x7f\xfe\x80\x01": "DTS",
+        b"\x00\x00\x01\xba": "an MPEG video",
+    },
+    None: {  # no sound
+        b"PK\x03\x04": "a zip archive",
+        b"PK\x05\x06": "a zip archive",
+        b"\x1f\x8b": "gzip-compressed",
+        b"BZh": "bzip2-compressed",
+        b"\xfd7zXZ": "xz-compressed",
+        b"\x28\xb5\x2f\xfd": "zstd-compressed",
+        b"7z\xbc\xaf": "a 7z archive",
+        b"Rar!": "a rar archive",
+        b"\x93NUMPY": "a NumPy array (load it and give the array)",
+        b"#EXTM3U": "a playlist",
+        b"version https://git-lfs": "a Git LFS pointer (git lfs pull fetches the file)",
+    },
 }
-_IFF = {
-    b"AIFF": Kind("an AIFF file", "libsndfile"),
-    b"AIFC": Kind("an AIFF-C file", "libsndfile"),
-    b"8SVX": Kind("an SVX file", "libsndfile"),
-}
-_OGG = Kind("an Ogg file", "libsndfile")
-_MPEG = Kind("an MP3 file", "libsndfile")
-_AAC = Kind("AAC", "ffmpeg")
+_RIFF = {b"WAVE": Kind("a WAV file", "libsndfile"), b"AVI ": Kind("an AVI video", "ffmpeg")}
+_IFF = {b"AIFF": "an AIFF file", b"AIFC": "an AIFF-C file", b"8SVX": "an SVX file"}
 
 
 def kind_of(head: bytes) -> Kind | None:
     """What a file is whose first bytes these are; None where nothing is known.
 
     Example:
-        >>> kind_of(b"%PDF-1.7")
-        Kind(name='a PDF document', reader=None)
+        >>> kind_of(b"fLaC")
+        Kind(name='a FLAC file', reader='libsndfile')
     """
     mark = head[8:12]
-    if head[:4] in (b"RIFF", b"RIFX", b"FORM"):
-        return (_IFF if head[:4] == b"FORM" else _RIFF).get(mark)
+    if head[:4] in (b"RIFF", b"RIFX"):
+        return _RIFF.get(mark)
+    if head[:4] == b"FORM":
+        return Kind(_IFF[mark], "libsndfile") if mark in _IFF else None
     if head[4:8] == b"ftyp":
-        return _of_brand(mark)
+        if mark.startswith((b"3gp", b"3g2")):
+            return Kind("3GP, a phone's recording", "ffmpeg")
+        return Kind("QuickTime" if mark == b"qt  " else "MP4 (m4a, mp4: mostly AAC)", "ffmpeg")
     if head[:4] == b"OggS":
-        return Kind("Ogg Speex", "ffmpeg") if b"Speex   " in head[:64] else _OGG
+        return Kind("Ogg Speex", "ffmpeg") if b"Speex   " in head[:64] else Kind("an Ogg file", "libsndfile")
+    mp3 = Kind("an MP3 file", "libsndfile")
     if head[:3] == b"ID3":
-        return kind_of(_behind_id3(head)) or _MPEG
+        size = sum(byte % 128 << 7 * place for place, byte in enumerate(reversed(head[6:10])))  # seven bits a byte
+        return kind_of(head[10 + size :]) or mp3
     if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:  # an MPEG frame; layer 0 is AAC
-        return _AAC if head[1] & 0xF6 == 0xF0 else _MPEG
+        return Kind("AAC", "ffmpeg") if head[1] & 0xF6 == 0xF0 else mp3
     if len(head) > 376 and head[0] == head[188] == head[376] == 0x47:
         return Kind("an MPEG transport stream", "ffmpeg")
-    return next((kind for start, kind in _STARTS if head.startswith(start)), None) or _text(head)
-
-
-def _of_brand(brand: bytes) -> Kind:
-    if brand in (b"avif", b"heic", b"heix", b"mif1", b"msf1"):
-        return Kind("a HEIF image")
-    if brand.startswith((b"3gp", b"3g2")):
-        return Kind("3GP, a phone's recording", "ffmpeg")
-    return Kind("QuickTime" if brand == b"qt  " else "MP4 (m4a, mp4: mostly AAC)", "ffmpeg")
-
-
-def _behind_id3(head: bytes) -> bytes:
-    """What follows the tag, as far as `head` reaches; its size has seven bits a byte."""
-    size = 0
-    for byte in head[6:10]:
-        size = size << 7 | byte & 0x7F
-    return head[10 + size :]
+    for reader, starts in _STARTS.items():
+        for start, name in starts.items():
+            if head.startswith(start):
+                return Kind(name, reader)
+    return _text(head)
 
 
 def _text(head: bytes) -> Kind | None:
-    if not head:
-        return None
     if not any(head):
-        return Kind("nothing but zeros")
+        return Kind("nothing but zeros") if head else None
     try:
         text = head.decode()
     except UnicodeDecodeError as error:
@@ -192,7 +140,5 @@ def _text(head: bytes) -> Kind | None:
         text = head[: error.start].decode()
     if not all(letter.isprintable() or letter.isspace() for letter in text):
         return None
-    start = text.lstrip().lower()
-    if start.startswith(("<!doctype html", "<html")):
-        return Kind("a web page (HTML)")
-    return Kind("text")
+    is_page = text.lstrip().lower().startswith(("<!doctype html", "<html"))
+    return Kind("a web page (HTML)" if is_page else "text")

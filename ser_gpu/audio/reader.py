@@ -6,7 +6,8 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -28,18 +29,19 @@ _UNKNOWN_FRAMES = 2**63 - 1
 Source = str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
 
 
+@dataclass(frozen=True)
 class AudioFile:
     """An open recording.
 
     Attributes:
         name: of the file, for messages.
         sample_rate: Hz.
+        read: gives the next frames, [frames, channels] float32, none at the end.
     """
 
-    def __init__(self, name: str, sample_rate: int, read: Callable[[], np.ndarray]):
-        self.name = name
-        self.sample_rate = sample_rate
-        self._read = read
+    name: str
+    sample_rate: int
+    read: Callable[[], np.ndarray]
 
     def blocks(self) -> Iterator[np.ndarray]:
         """The samples in order, about four megabytes at a time, as far as there are any, whatever the header promises.
@@ -49,7 +51,7 @@ class AudioFile:
         Raises:
             AudioError: the data ends or breaks where the decoder needs more.
         """
-        while len(block := self._read()):
+        while len(block := self.read()):
             yield block.T
 
 
@@ -88,68 +90,57 @@ def open_audio(source: Source) -> Iterator[AudioFile]:
     """
     name = name_of(source)
     try:
-        with _plain_file(source, name) as file, _decoder(file, name) as audio:
-            yield audio
+        with ExitStack() as held:
+            file = _plain_file(source, name, held)
+            os.lseek(file.fileno(), 0, os.SEEK_SET)
+            head = os.read(file.fileno(), HEAD_BYTES)
+            if not head:
+                raise AudioError.of(name, "is empty")
+            yield _decoder(held.enter_context(wav.mended(file, head)), kind_of(head), name, held)
     except OSError as error:
         raise AudioError.of(name, (error.strerror or str(error)).lower()) from None
 
 
-@contextmanager
-def _plain_file(source: Source, name: str) -> Iterator[BinaryIO]:
+def _plain_file(source: Source, name: str, held: ExitStack) -> BinaryIO:
     """The recording as an open file that has a descriptor and can seek."""
     if isinstance(source, str | os.PathLike):
-        with _opened(name) as file:
-            yield from _on_disk(file, name)
+        source = held.enter_context(_opened(name))
     elif isinstance(source, bytes | bytearray | memoryview):
-        yield from _copied(io.BytesIO(bytes(source)), name)
-    elif _is_plain(source):
-        source.flush()
-        yield from _on_disk(source, name)
-    else:
-        yield from _copied(source, name)
-
-
-def _is_plain(stream: BinaryIO) -> bool:
-    """Whether it is what `open` gives: the descriptor of another stream, such as gzip's, may hold something else."""
-    try:
-        return (
-            type(stream) in (io.BufferedReader, io.BufferedRandom)
-            and type(stream.raw) is io.FileIO
-            and not stream.closed
-        )
-    except ValueError:  # what was in it is detached
-        return False
+        source = io.BytesIO(bytes(source))
+    if _is_plain(source):
+        kind = os.fstat(source.fileno()).st_mode
+        if stat.S_ISREG(kind):
+            source.flush()
+            return source
+        if not stat.S_ISFIFO(kind) and not stat.S_ISSOCK(kind):
+            raise AudioError.of(name, "is neither a file nor a pipe")
+    copy = tempfile.TemporaryFile()  # noqa: SIM115
+    held.callback(copy.close)
+    for chunk in _chunks(source, name):
+        copy.write(chunk)
+    copy.flush()
+    return copy
 
 
 def _opened(name: str) -> BinaryIO:
     if "\0" in name or not name:
         raise AudioError.of(name or "''", "is no name of a file")
-    path = Path(name)
-    if path.is_dir():
+    if Path(name).is_dir():
         raise AudioError.of(name, "is a folder, not an audio file")
     try:
-        return path.open("rb")
+        return Path(name).open("rb")
     except FileNotFoundError:
         problem = "is an address, not a file: download it first" if "://" in name else "no such file"
         raise AudioError.of(name, problem) from None
 
 
-def _on_disk(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    kind = os.fstat(file.fileno()).st_mode
-    if stat.S_ISREG(kind):
-        yield file
-    elif stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind):
-        yield from _copied(file, name)
-    else:
-        raise AudioError.of(name, "is neither a file nor a pipe")
-
-
-def _copied(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    with tempfile.TemporaryFile() as file:
-        for chunk in _chunks(stream, name):
-            file.write(chunk)
-        file.flush()
-        yield file
+def _is_plain(stream: BinaryIO) -> bool:
+    """Whether it is what `open` gives: the descriptor of another stream, such as gzip's, may hold something else."""
+    try:
+        is_buffered = type(stream) in (io.BufferedReader, io.BufferedRandom)
+        return is_buffered and type(stream.raw) is io.FileIO and not stream.closed
+    except ValueError:  # what was in it is detached
+        return False
 
 
 def _chunks(stream: BinaryIO, name: str) -> Iterator[bytes]:
@@ -172,25 +163,18 @@ def _chunks(stream: BinaryIO, name: str) -> Iterator[bytes]:
         raise AudioError.of(name, f"cannot be read ({type(error).__name__}: {reason(error)})") from None
 
 
-@contextmanager
-def _decoder(file: BinaryIO, name: str) -> Iterator[AudioFile]:
-    head = _head(file)
-    if not head:
-        raise AudioError.of(name, "is empty")
-    kind = kind_of(head)
-    with wav.mended(file, head) as whole:
-        sound = None if kind is not None and kind.reader == "ffmpeg" else _libsndfile(whole, name, kind)
-        if sound is not None:
-            with sound:
-                yield AudioFile(name, _usual(sound.samplerate, name), lambda: _next_block(sound, name))
-            return
-        with ffmpeg.decoding(whole, name, kind.name) as decoder:
-            yield AudioFile(name, _usual(decoder.sample_rate, name), decoder.read)
-
-
-def _head(file: BinaryIO) -> bytes:
-    os.lseek(file.fileno(), 0, os.SEEK_SET)
-    return os.read(file.fileno(), HEAD_BYTES)
+def _decoder(file: BinaryIO, kind: Kind | None, name: str, held: ExitStack) -> AudioFile:
+    sound = None if kind is not None and kind.reader == "ffmpeg" else _libsndfile(file, name, kind)
+    if sound is not None:
+        held.enter_context(sound)
+        rate, read = sound.samplerate, lambda: _next_block(sound, name)
+    else:
+        decoder = held.enter_context(ffmpeg.decoding(file, name, kind.name))
+        rate, read = decoder.sample_rate, decoder.read
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        problem = f"the sample rate must be between {LOWEST_RATE:,} and {HIGHEST_RATE:,} Hz, it is {rate:,}"
+        raise AudioError.of(name, problem)
+    return AudioFile(name, rate, read)
 
 
 def _libsndfile(file: BinaryIO, name: str, kind: Kind | None) -> "SoundFile | None":
@@ -206,10 +190,8 @@ def _libsndfile(file: BinaryIO, name: str, kind: Kind | None) -> "SoundFile | No
             return None
         if kind is None:
             raise AudioError.of(name, f"cannot be read as audio ({reason(error)})") from None
-        if kind.reader is None:
-            raise AudioError.of(name, f"is {kind.name}, not audio") from None
-        problem = f"is {kind.name} that libsndfile cannot read; ffmpeg, where installed, may"
-        raise AudioError.of(name, problem) from None
+        unlike = ", not audio" if kind.reader is None else " that libsndfile cannot read; ffmpeg, where installed, may"
+        raise AudioError.of(name, f"is {kind.name}{unlike}") from None
     if sound.frames == _UNKNOWN_FRAMES and has_ffmpeg:  # FLAC from a pipe: libsndfile loses its end
         sound.close()
         return None
@@ -223,10 +205,3 @@ def _next_block(sound: "SoundFile", name: str) -> np.ndarray:
         return sound.read(max(1, _BLOCK_VALUES // sound.channels), dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, RuntimeError) as error:
         raise AudioError.of(name, f"damaged ({reason(error)})") from None
-
-
-def _usual(rate: int, name: str) -> int:
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        problem = f"the sample rate must be between {LOWEST_RATE:,} and {HIGHEST_RATE:,} Hz, it is {rate:,}"
-        raise AudioError.of(name, problem)
-    return rate

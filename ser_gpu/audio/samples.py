@@ -1,9 +1,10 @@
-"""Samples in memory, of any type and layout: checked, and as blocks of float32 at their natural scale."""
+"""From anything that can be a recording to mono float32 samples at the model's rate: channels, resampling, level."""
 
 import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,117 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MOST_CHANNELS = 8
+PIECE_SECONDS = 60.0
 _BLOCK_VALUES = 2**20
+_LARGEST_SAMPLE = 1e30
+_CANCELLED = 0.1  # a mix with less of its channels' mean power (-10 dB): eight channels of which one speaks keep 1/8
+_SMALLEST_PEAK = 1e-6  # of the largest sample: what float32 leaves of a constant
+
+
+def load(path: Source, sample_rate: int) -> "Tensor":
+    """Read a whole recording as mono at `sample_rate` Hz, without offset, its peak at 1.
+
+    Shape: -> [T] float32.
+
+    Raises:
+        AudioError: the file is no audio that can be read, or holds no or non-finite samples.
+    """
+    import torch  # here, since the rest of this module does without
+
+    return torch.from_numpy(next(segments(path, sample_rate)))
+
+
+def segments(source: Source, sample_rate: int, seconds: float = math.inf) -> Iterator[np.ndarray]:
+    """Read a recording in pieces of at most `seconds`, each as `load` gives a whole one, in constant memory.
+
+    Shape: -> [T] float32 each.
+
+    Raises:
+        AudioError: as in `load`, and as in `ser_gpu.audio.reader.open_audio`.
+    """
+    return _pieces(_blocks_of_file(source), sample_rate, seconds, name_of(source))
+
+
+def recording(
+    audio: object, sample_rate: object, model_rate: int, seconds: float = PIECE_SECONDS
+) -> tuple[str, Iterator[np.ndarray]]:
+    """What to call a recording, and its samples in pieces of at most `seconds`, each without offset, its peak at 1.
+
+    A file is a path, or its content as bytes, or a binary stream of it. Samples are an array or a tensor of integers or
+    floating point, [T], [T, C] or [C, T]: of two sides the shorter one is the channels, 8 at most, which are averaged.
+
+    Args:
+        audio: a file; samples; samples with their rate, as `(rate, samples)`, `(samples, rate)` or
+            `{"array": samples, "sampling_rate": rate}`.
+        sample_rate: Hz of samples that come without one; None, they are at `model_rate`. A file, a pair and a
+            dictionary bring their own, which counts.
+        model_rate: Hz of the pieces.
+        seconds: of a piece.
+
+    Shape: -> [T] float32 each.
+
+    Raises:
+        AudioError: at once, another type, shape or rate; while reading, as in `load`.
+    """
+    name, found = natural_blocks(audio, sample_rate, model_rate)
+    return name, _pieces(found, model_rate, seconds, name)
+
+
+def natural_blocks(audio: object, sample_rate: object, model_rate: int) -> tuple[str, Iterator[tuple[int, np.ndarray]]]:
+    """What to call a recording, and its samples as they come: the rate in Hz, and a mono block at its natural scale.
+
+    Arguments and errors are those of `recording`; `model_rate` is that of samples which come without a rate.
+
+    Shape: -> [T] float32 each.
+    """
+    given_rate = model_rate if sample_rate is None else checked_rate(sample_rate, "audio")
+    if isinstance(audio, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(audio, "read"):
+        return name_of(audio), _blocks_of_file(audio)
+    name, values, rate = _in_memory(audio, given_rate)
+    channels = channels_of(values, name)
+    return name, ((rate, mix(block, name)) for block in blocks(channels))
+
+
+def _blocks_of_file(source: Source) -> Iterator[tuple[int, np.ndarray]]:
+    with open_audio(source) as file:
+        for block in file.blocks():
+            yield file.sample_rate, mix(block, file.name)
+
+
+def _pieces(found: Iterator[tuple[int, np.ndarray]], to_rate: int, seconds: float, name: str) -> Iterator[np.ndarray]:
+    first = next(found, None)
+    if first is None:
+        raise AudioError.of(name, "holds no samples")
+    mono = (block for _, block in chain([first], found))
+    yield from map(level, regroup(resampled(mono, first[0], to_rate), seconds * to_rate))
+
+
+def _in_memory(audio: object, rate: int) -> tuple[str, object, int]:
+    """Name, samples and rate of what is no file."""
+    kind = type(audio).__name__
+    if isinstance(audio, np.ndarray):
+        return "audio", audio, rate
+    if isinstance(audio, tuple) and len(audio) == 2:
+        first, second = audio
+        if getattr(first, "ndim", 0) > 0 or isinstance(first, list):
+            first, second = second, first
+        return "audio", second, checked_rate(first, "audio")
+    if isinstance(audio, list | tuple):
+        problem = f"a {kind} is no recording: several are for predict_many, numbers belong in an array"
+        raise AudioError.of("audio", problem)
+    if hasattr(audio, "__array__"):
+        return "audio", audio, rate
+    is_mapping = isinstance(audio, Mapping)
+    try:  # a dictionary, or another object with these two fields
+        values, own_rate = audio["array"], audio["sampling_rate"]
+    except Exception:
+        problem = f"{kind} is no recording: give a path, bytes, a binary stream, an array or (rate, samples)"
+        if is_mapping:
+            problem = "a dictionary must have 'array' and 'sampling_rate'"
+        raise AudioError.of("audio", problem) from None
+    path = audio.get("path") if is_mapping else None
+    name = path if isinstance(path, str) and path else "audio"
+    return name, values, checked_rate(own_rate, name)
 
 
 def checked_rate(value: object, name: str) -> int:
@@ -24,18 +135,20 @@ def checked_rate(value: object, name: str) -> int:
     Raises:
         AudioError: anything else, or a rate that no recording has.
     """
+    try:
+        shown = repr(value)
+    except Exception:  # such as a whole number of five thousand digits
+        shown = type(value).__name__
+    shown = shown if len(shown) <= 40 else f"{shown[:37]}..."
     number = value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
     try:
-        if isinstance(number, str | bytes | bool):
-            raise TypeError
-        rate = int(number)
-        if rate != number:
-            raise ValueError
+        rate = None if isinstance(number, str | bytes | bool) or int(number) != number else int(number)
     except (TypeError, ValueError, ArithmeticError):
-        problem = f"the sample rate must be a whole number of Hz, got {_shown(value)}"
-        raise AudioError.of(name, problem) from None
+        rate = None
+    if rate is None:
+        raise AudioError.of(name, f"the sample rate must be a whole number of Hz, got {shown}")
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        problem = f"the sample rate must be between {LOWEST_RATE:,} and {HIGHEST_RATE:,} Hz, got {_shown(value)}"
+        problem = f"the sample rate must be between {LOWEST_RATE:,} and {HIGHEST_RATE:,} Hz, got {shown}"
         raise AudioError.of(name, problem)
     return rate
 
@@ -62,25 +175,6 @@ def channels_of(audio: object, name: str) -> np.ndarray:
         problem = f"{list(array.shape)} would be more than {MOST_CHANNELS} channels"
         raise AudioError.of(name, f"{problem}: several clips are for predict_many, one by one")
     return array if array.shape[0] <= array.shape[1] else array.T
-
-
-def blocks(channels: np.ndarray) -> Iterator[np.ndarray]:
-    """The samples in order, about four megabytes at a time: integers become -1 to 1, unsigned ones around their middle.
-
-    Shape: [C, T] -> [C, frames] float32 each.
-    """
-    frames = max(1, _BLOCK_VALUES // len(channels))
-    for start in range(0, channels.shape[1], frames):
-        yield _float(channels[:, start : start + frames])
-
-
-def _float(block: np.ndarray) -> np.ndarray:
-    if block.dtype.kind in "iu":
-        half = 2.0 ** (8 * block.dtype.itemsize - 1)
-        middle = half if block.dtype.kind == "u" else 0.0
-        return ((block.astype(np.float64) - middle) / half).astype(np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is infinite, and refused as such
-        return block.astype(np.float32)
 
 
 def array_of(audio: object, name: str) -> np.ndarray:
@@ -113,105 +207,39 @@ def _of_tensor(tensor: "Tensor") -> np.ndarray:
     return tensor.cpu().resolve_conj().resolve_neg().numpy()
 
 
-def _shown(value: object) -> str:
-    try:
-        text = repr(value)
-    except Exception:  # such as a whole number of five thousand digits
-        return type(value).__name__
-    return text if len(text) <= 40 else f"{text[:37]}..."
+def blocks(channels: np.ndarray) -> Iterator[np.ndarray]:
+    """The samples in order, about four megabytes at a time: integers become -1 to 1, unsigned ones around their middle.
+
+    Shape: [C, T] -> [C, frames] float32 each.
+    """
+    frames = max(1, _BLOCK_VALUES // len(channels))
+    for start in range(0, channels.shape[1], frames):
+        block = channels[:, start : start + frames]
+        if block.dtype.kind in "iu":
+            half = 2.0 ** (8 * block.dtype.itemsize - 1)
+            block = (block.astype(np.float64) - (half if block.dtype.kind == "u" else 0.0)) / half
+        with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is infinite, and refused as such
+            yield block.astype(np.float32)
 
 
-PIECE_SECONDS = 60.0
-_LARGEST_SAMPLE = 1e30
-_CANCELLED = 0.1  # a mix with less of its channels' mean power (-10 dB): eight channels of which one speaks keep 1/8
-_SMALLEST_PEAK = 1e-6  # of the largest sample: what float32 leaves of a constant
+def mix(channels: np.ndarray, name: str) -> np.ndarray:
+    """The mean of the channels, or the loudest of them where they cancel each other (one with its sign turned).
 
-
-def segments(source: Source, sample_rate: int, seconds: float = math.inf) -> Iterator[np.ndarray]:
-    """Read a recording as mono pieces of at most `seconds`, each without offset, its peak at 1, in constant memory.
-
-    Shape: -> [T] float32 each.
+    Shape: [C, T] -> [T] float32.
 
     Raises:
-        AudioError: as in `load`, and as in `ser_gpu.audio.reader.open_audio`.
+        AudioError: samples that are not finite.
     """
-    with open_audio(source) as file:
-        yield from pieces(file.blocks(), file.sample_rate, sample_rate, seconds, file.name)
-
-
-def recording(
-    audio: object, sample_rate: object, model_rate: int, seconds: float = PIECE_SECONDS
-) -> tuple[str, Iterator[np.ndarray]]:
-    """What to call a recording, and its samples in pieces of at most `seconds`, each without offset, its peak at 1.
-
-    A file is a path, or its content as bytes, or a binary stream of it. Samples are an array or a tensor of integers or
-    floating point, [T], [T, C] or [C, T]: of two sides the shorter one is the channels, 8 at most, which are averaged.
-
-    Args:
-        audio: a file; samples; samples with their rate, as `(rate, samples)`, `(samples, rate)` or
-            `{"array": samples, "sampling_rate": rate}`.
-        sample_rate: Hz of samples that come without one; None, they are at `model_rate`. A file, a pair and a
-            dictionary bring their own, which counts.
-        model_rate: Hz of the pieces.
-        seconds: of a piece.
-
-    Shape: -> [T] float32 each.
-
-    Raises:
-        AudioError: at once, another type, shape or rate; while reading, as in `load`.
-    """
-    given_rate = model_rate if sample_rate is None else checked_rate(sample_rate, "audio")
-    if isinstance(audio, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(audio, "read"):
-        return name_of(audio), segments(audio, model_rate, seconds)
-    name, values, rate = _in_memory(audio, given_rate)
-    channels = channels_of(values, name)
-    return name, pieces(blocks(channels), rate, model_rate, seconds, name)
-
-
-def natural_blocks(audio: object, sample_rate: object, model_rate: int) -> tuple[str, Iterator[tuple[int, np.ndarray]]]:
-    """What to call a recording, and its samples as they come: the rate in Hz, and a mono block at its natural scale.
-
-    Args:
-        audio: as in `recording`.
-        sample_rate: as in `recording`.
-        model_rate: Hz of samples that come without a rate.
-
-    Shape: -> [T] float32 each.
-
-    Raises:
-        AudioError: as in `recording`.
-    """
-    given_rate = model_rate if sample_rate is None else checked_rate(sample_rate, "audio")
-    if isinstance(audio, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(audio, "read"):
-        return name_of(audio), _natural_blocks_of_file(audio)
-    name, values, rate = _in_memory(audio, given_rate)
-    channels = channels_of(values, name)
-    return name, ((rate, mix(block, name)) for block in blocks(channels))
-
-
-def _natural_blocks_of_file(source: Source) -> Iterator[tuple[int, np.ndarray]]:
-    with open_audio(source) as file:
-        for block in file.blocks():
-            yield file.sample_rate, mix(block, file.name)
-
-
-def pieces(
-    blocks: Iterator[np.ndarray], from_rate: int, to_rate: int, seconds: float, name: str
-) -> Iterator[np.ndarray]:
-    """Blocks of channels as mono pieces of at most `seconds`, without offset, the peak of each at 1.
-
-    Shape: [C, frames] each -> [T] float32 each.
-
-    Raises:
-        AudioError: no sample, or one that is NaN or infinite.
-    """
-    empty = True
-    mono = (mix(block, name) for block in blocks)
-    for piece in regroup(resampled(mono, from_rate, to_rate), seconds * to_rate):
-        empty = False
-        yield level(piece)
-    if empty:
-        raise AudioError.of(name, "holds no samples")
+    with np.errstate(over="ignore", invalid="ignore"):
+        mono = channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float64)
+        if len(channels) > 1:
+            powers = channels.var(axis=1, dtype=np.float64)
+            if mono.var() < _CANCELLED * powers.mean():
+                mono = channels[powers.argmax()]
+        mono = mono.astype(np.float32)
+    if not np.abs(mono).max() < _LARGEST_SAMPLE:  # written so that NaN is caught too
+        raise AudioError.of(name, f"holds samples that are not finite or beyond {_LARGEST_SAMPLE:.0e}")
+    return mono
 
 
 def level(waveform: np.ndarray) -> np.ndarray:
@@ -227,8 +255,16 @@ def level(waveform: np.ndarray) -> np.ndarray:
     return centred / peak if peak > _SMALLEST_PEAK else np.zeros_like(centred)
 
 
+def resample(waveform: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
+    """Band-limited resampling by libsoxr in its very high quality, for any two rates.
+
+    Shape: [T] -> [T'] float32, T' = T * to_rate / from_rate, rounded up.
+    """
+    return np.concatenate(list(resampled(iter([waveform.astype(np.float32)]), from_rate, to_rate)))
+
+
 def resampled(blocks: Iterator[np.ndarray], from_rate: int, to_rate: int) -> Iterator[np.ndarray]:
-    """Mono blocks at another rate, by libsoxr in its very high quality; how they are cut changes no sample.
+    """Mono blocks at another rate, as `resample` gives the whole; how they are cut changes no sample.
 
     Shape: [T] float32 each -> [T'] float32 each; the sum of T' is that of T times the ratio, rounded up.
     """
@@ -263,51 +299,3 @@ def regroup(blocks: Iterator[np.ndarray], size: float) -> Iterator[np.ndarray]:
             count += len(block)
     if count:
         yield np.concatenate(pending)
-
-
-def _in_memory(audio: object, rate: int) -> tuple[str, object, int]:
-    """Name, samples and rate of what is no file."""
-    if isinstance(audio, np.ndarray):
-        return "audio", audio, rate
-    if isinstance(audio, tuple) and len(audio) == 2:
-        first, second = audio
-        if getattr(first, "ndim", 0) > 0 or isinstance(first, list):
-            first, second = second, first
-        return "audio", second, checked_rate(first, "audio")
-    if isinstance(audio, list | tuple):
-        kind = type(audio).__name__
-        problem = f"a {kind} is no recording: several are for predict_many, numbers belong in an array"
-        raise AudioError.of("audio", problem)
-    if hasattr(audio, "__array__"):
-        return "audio", audio, rate
-    try:  # a dictionary, or another object with these two fields
-        values, own_rate = audio["array"], audio["sampling_rate"]
-    except Exception:
-        if isinstance(audio, Mapping):
-            raise AudioError.of("audio", "a dictionary must have 'array' and 'sampling_rate'") from None
-        kind = type(audio).__name__
-        problem = f"{kind} is no recording: give a path, bytes, a binary stream, an array or (rate, samples)"
-        raise AudioError.of("audio", problem) from None
-    path = audio.get("path") if isinstance(audio, Mapping) else None
-    name = path if isinstance(path, str) and path else "audio"
-    return name, values, checked_rate(own_rate, name)
-
-
-def mix(channels: np.ndarray, name: str) -> np.ndarray:
-    """The mean of the channels, or the loudest of them where they cancel each other (one with its sign turned).
-
-    Shape: [C, T] -> [T] float32.
-
-    Raises:
-        AudioError: samples that are not finite.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        mono = channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float64)
-        if len(channels) > 1:
-            powers = channels.var(axis=1, dtype=np.float64)
-            if mono.var() < _CANCELLED * powers.mean():
-                mono = channels[powers.argmax()]
-        mono = mono.astype(np.float32)
-    if not np.abs(mono).max() < _LARGEST_SAMPLE:  # written so that NaN is caught too
-        raise AudioError.of(name, f"holds samples that are not finite or beyond {_LARGEST_SAMPLE:.0e}")
-    return mono

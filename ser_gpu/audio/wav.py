@@ -5,6 +5,7 @@ sample, or too few. Other writers forget the byte that fills up an odd chunk, af
 """
 
 import os
+import shutil
 import struct
 import tempfile
 from collections.abc import Iterator
@@ -13,9 +14,7 @@ from typing import BinaryIO
 
 _MOST_CHUNKS = 1_000
 _SEARCHED_BYTES = 2**16
-_COPIED_BYTES = 2**20
 _UNKNOWN = 0xFFFF_FFFF
-_BLOCK_BYTES = slice(12, 14)  # of the format: what one sample of every channel takes
 
 
 @contextmanager
@@ -29,7 +28,8 @@ def mended(file: BinaryIO, head: bytes) -> Iterator[BinaryIO]:
         file: that can seek and has a descriptor.
         head: its first twelve bytes or more.
     """
-    header = _Header(file.fileno()) if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE" else None
+    is_wav = head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE"
+    header = _Header(file.fileno()) if is_wav else None
     if header is None or not header.hides_samples():
         yield file
         return
@@ -38,8 +38,8 @@ def mended(file: BinaryIO, head: bytes) -> Iterator[BinaryIO]:
         parts = b"WAVE", b"fmt ", struct.pack("<I", len(header.format)), header.format, b"data\xff\xff\xff\xff"
         copy.write(b"RIFF\xff\xff\xff\xff" + b"".join(parts))
         os.lseek(file.fileno(), header.data_start, os.SEEK_SET)
-        while content := os.read(file.fileno(), _COPIED_BYTES):
-            copy.write(content)
+        with open(file.fileno(), "rb", buffering=0, closefd=False) as samples:
+            shutil.copyfileobj(samples, copy)
         copy.flush()
         yield copy
 
@@ -48,28 +48,11 @@ class _Header:
     """The chunks before the samples, as far as they can be found."""
 
     def __init__(self, descriptor: int):
-        self.descriptor = descriptor
-        self.file_size = os.fstat(descriptor).st_size
-        self.riff_size, self.data_size = self._number(4), 0
-        self.data_start: int | None = None
-        self.format = b""
-        self.was_repaired = False
-        self._walk()
-
-    def hides_samples(self) -> bool:
-        """Whether libsndfile would give less than there is."""
-        if self.data_start is None or len(self.format) < 16:
-            return False
-        if self.was_repaired:
-            return True
-        end = self.data_start + self.data_size
-        block = int.from_bytes(self.format[_BLOCK_BYTES], "little")
-        if self.file_size - end < max(block, 8) or self._is_chunk(end) or self._is_chunk(end + 1):
-            return False
-        agrees = self.riff_size + 8 in (end, end + 1)
-        return self.data_size < block or not agrees
-
-    def _walk(self) -> None:
+        self._descriptor = descriptor
+        self._file_size = os.fstat(descriptor).st_size
+        self.data_start, self.format = None, b""
+        self._riff_size, self._data_size = self._number(4), 0
+        self._was_repaired = False
         at, inside, long_size = 12, 12, _UNKNOWN
         for _ in range(_MOST_CHUNKS):
             if not self._is_chunk(at):
@@ -78,31 +61,43 @@ class _Header:
                     return
             name, size, inside = self._read(at, 4), self._number(at + 4), at + 8
             if name == b"data":
-                self.data_start, self.data_size = inside, long_size if size == _UNKNOWN else size
+                self.data_start, self._data_size = inside, long_size if size == _UNKNOWN else size
                 return
             if name == b"ds64":  # RF64 has its sizes here
-                self.riff_size, long_size = self._number(inside, 8), self._number(inside + 8, 8)
+                self._riff_size, long_size = self._number(inside, 8), self._number(inside + 8, 8)
             elif name == b"fmt ":
                 self.format = self._read(inside, min(size, _SEARCHED_BYTES))
             at = inside + size + size % 2
+
+    def hides_samples(self) -> bool:
+        """Whether libsndfile would give less than there is."""
+        if self.data_start is None or len(self.format) < 16:
+            return False
+        if self._was_repaired:
+            return True
+        end = self.data_start + self._data_size
+        block = int.from_bytes(self.format[12:14], "little")  # bytes of one sample of every channel
+        if self._file_size - end < max(block, 8) or self._is_chunk(end) or self._is_chunk(end + 1):
+            return False
+        return self._data_size < block or self._riff_size + 8 not in (end, end + 1)
 
     def _is_chunk(self, at: int) -> bool:
         """Whether four ASCII letters stand there, and a size that fits in the file, or any size of samples."""
         name = self._read(at, 4)
         if len(name) < 4 or not all(0x20 <= byte < 0x7F for byte in name):
             return False
-        return name == b"data" or at + 8 + self._number(at + 4) <= self.file_size
+        return name == b"data" or at + 8 + self._number(at + 4) <= self._file_size
 
     def _next_known(self, at: int) -> int | None:
         """The format or the samples, behind a chunk that is not where, or not as long as, it should be."""
         content = self._read(at, _SEARCHED_BYTES)
         places = [content.find(name) for name in (b"data", *([] if self.format else [b"fmt "]))]
-        self.was_repaired = True
+        self._was_repaired = True
         return min((at + place for place in places if place >= 0), default=None)
 
     def _number(self, at: int, size: int = 4) -> int:
         return int.from_bytes(self._read(at, size), "little")
 
     def _read(self, at: int, size: int) -> bytes:
-        os.lseek(self.descriptor, at, os.SEEK_SET)
-        return os.read(self.descriptor, size)
+        os.lseek(self._descriptor, at, os.SEEK_SET)
+        return os.read(self._descriptor, size)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from rich.bar import Bar
 from rich.console import Console
@@ -41,41 +42,34 @@ def progress(*fields: str) -> Progress:
 
 
 class DownloadBar:
-    """A rich progress bar in the form that pooch drives: `total`, `update`, `reset`, `close`."""
+    """A progress bar in bytes, in the form that pooch drives: `total`, which starts it, `update`, `reset`, `close`."""
 
     def __init__(self, description: str):
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), DownloadColumn())
         self._progress = Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=err)
         self._task = self._progress.add_task(description, total=None)
-        self._total: int | None = None
+        self.update = partial(self._progress.advance, self._task)
+        self.reset = partial(self._progress.update, self._task, completed=0)
+        self.close = self._progress.stop
 
     @property
-    def total(self) -> int | None:
-        """Bytes to come; setting it starts the bar."""
-        return self._total
+    def total(self) -> float | None:
+        return self._progress.tasks[0].total
 
     @total.setter
     def total(self, size: int) -> None:
-        self._total = size
         self._progress.start()
         self._progress.update(self._task, total=size or None)
-
-    def update(self, size: int) -> None:
-        """`size` more bytes came."""
-        self._progress.advance(self._task, size)
-
-    def reset(self) -> None:
-        """Back to zero, which pooch does before it fills the bar at the end."""
-        self._progress.update(self._task, completed=0)
-
-    def close(self) -> None:
-        """Leave the bar as it stands."""
-        self._progress.stop()
 
 
 def be_quiet() -> None:
     """Show nothing but errors: another process speaks for this one."""
     out.quiet = err.quiet = True
+
+
+def say(line: str) -> None:
+    """One line on stderr, whatever is in it."""
+    err.print(printable(line))
 
 
 def print_json(content: object, indent: int | None = 2) -> None:
@@ -87,10 +81,8 @@ def show_prediction(name: str, emotion: str, confidence: float, probabilities: M
     """One line with the answer and its probability, then the emotions that are given, as bars."""
     out.print(Text.assemble(f"{printable(name)}: ", (emotion, "bold"), f" {confidence:.1%}"))
     grid = Table.grid(padding=(0, 1))
-    grid.add_column(width=2)
-    grid.add_column(min_width=9)
-    grid.add_column(width=_BAR_WIDTH)
-    grid.add_column(justify="right")
+    for settings in ({"width": 2}, {"min_width": 9}, {"width": _BAR_WIDTH}, {"justify": "right"}):
+        grid.add_column(**settings)
     for label, share in probabilities.items():
         grid.add_row("", label, _bar(share), f"{share:.1%}")
     out.print(grid)
@@ -107,47 +99,37 @@ def _bar(share: float) -> Bar | Text:
 
 def show_report(title: str, report: dict, emotions: Sequence[str]) -> None:
     """The tables of an evaluation: headline, per emotion, confusion, and what is known of the clips side by side."""
-    headline = table(f"{title}, {report['clips']} clips", ("", "value", "95 % interval"))
-    for name, label in _SCORES:
-        low, high = report["interval95"][name]
-        headline.add_row(label, f"{report[name]:.3f}", f"{low:.3f} to {high:.3f}")
-    headline.add_row("ECE", f"{report['ece']:.3f}", "")
-    headline.add_row("  before temperature", f"{report['ece_before_temperature']:.3f}", "")
-    headline.add_row("log loss", f"{report['log_loss']:.3f}", "")
-    out.print(headline)
+    interval = {name: f"{low:.3f} to {high:.3f}" for name, (low, high) in report["interval95"].items()}
+    rows = [(label, f"{report[name]:.3f}", interval[name]) for name, label in _SCORES]
+    for label, name in (("ECE", "ece"), ("  before temperature", "ece_before_temperature"), ("log loss", "log_loss")):
+        rows.append((label, f"{report[name]:.3f}", ""))
+    out.print(table(f"{title}, {report['clips']} clips", ("", "value", "95 % interval"), rows))
 
     intensities = report["by"].get("intensity", {})
-    columns = ("emotion", "clips", "precision", "recall", "F1", *(f"recall, {each}" for each in intensities))
-    emotion_table = table("Per emotion", columns)
+    rows = []
     for emotion, row in report["per_emotion"].items():
         spoken = row["recall_by"].get("intensity", {})
         scores = [f"{row[name]:.3f}" for name in ("precision", "recall", "f1")]
         scores += [f"{spoken[each]:.3f}" if each in spoken else "" for each in intensities]
-        emotion_table.add_row(emotion, str(row["clips"]), *scores)
-    out.print(emotion_table)
+        rows.append((emotion, str(row["clips"]), *scores))
+    columns = ("emotion", "clips", "precision", "recall", "F1", *(f"recall, {each}" for each in intensities))
+    out.print(table("Per emotion", columns, rows))
 
-    confusion = table("Confusion (rows acted, columns predicted)", ("", *(name[:5] for name in emotions)))
-    for emotion, row in zip(emotions, report["confusion"], strict=True):
-        confusion.add_row(emotion, *("." if count == 0 else str(count) for count in row))
-    out.print(confusion)
+    counts = zip(emotions, report["confusion"], strict=True)
+    rows = [(emotion, *("." if count == 0 else str(count) for count in row)) for emotion, row in counts]
+    out.print(table("Confusion (rows acted, columns predicted)", ("", *(name[:5] for name in emotions)), rows))
     for pair in report["most_confused"]:
         out.print(f"{pair['share']:.0%} of {pair['acted']} was heard as {pair['predicted']}")
 
     for facet, values in report["by"].items():
-        facet_table = table(f"By {facet}", ("", *values))
-        facet_table.add_row("clips", *(str(scores["clips"]) for scores in values.values()))
-        for name, label in _SCORES:
-            facet_table.add_row(label, *(f"{scores[name]:.3f}" for scores in values.values()))
-        out.print(facet_table)
+        rows = [(label, *(f"{scores[name]:.3f}" for scores in values.values())) for name, label in _SCORES]
+        rows.insert(0, ("clips", *(str(scores["clips"]) for scores in values.values())))
+        out.print(table(f"By {facet}", ("", *values), rows))
 
 
 def show_enrolment(title: str, rows: Iterable[Sequence[str]]) -> None:
     """What enrolled clips give, a row for each kind and number of them."""
-    columns = ("enrolled", "clips", "voices", "scored", "UAR", "ECE", "without")
-    shown = table(title, columns)
-    for row in rows:
-        shown.add_row(*row)
-    out.print(shown)
+    out.print(table(title, ("enrolled", "clips", "voices", "scored", "UAR", "ECE", "without"), rows))
 
 
 def show_crossvalidation(crossvalidation: dict) -> None:
@@ -176,9 +158,11 @@ def show_crossvalidation(crossvalidation: dict) -> None:
         )
 
 
-def table(title: str, columns: Iterable[str]) -> Table:
-    """An empty table, its first column to the left and the others to the right."""
-    empty = Table(title=title, title_justify="left", title_style="bold", header_style="")
+def table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]] = ()) -> Table:
+    """A table, its first column to the left and the others to the right."""
+    made = Table(title=title, title_justify="left", title_style="bold", header_style="")
     for i, column in enumerate(columns):
-        empty.add_column(column, justify="left" if i == 0 else "right")
-    return empty
+        made.add_column(column, justify="left" if i == 0 else "right")
+    for row in rows:
+        made.add_row(*row)
+    return made

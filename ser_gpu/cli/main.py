@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 
+from ser_gpu.cli import options
 from ser_gpu.version import __version__
 
 COMMANDS = {  # also python -m ser_gpu.NAME; a new command is its module and one line here
@@ -25,34 +26,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the subcommand that the first argument names; its exit code."""
     name, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
     if name in COMMANDS:
-        try:
-            command = import_module(f"ser_gpu.{name}")
-        except ModuleNotFoundError as error:
-            if (error.name or "ser_gpu").startswith("ser_gpu"):
-                raise
-            print(
-                f"error: {error.name.partition('.')[0]} is not installed: pip install 'ser_gpu[train]'", file=sys.stderr
-            )
-            return 2
-        return command.main(rest)
+        return options.run(lambda: import_module(f"ser_gpu.{name}").main(rest))
     if name in ("-h", "--help", "help"):
-        print(_usage())
-        return 0
+        width = max(map(len, COMMANDS))
+        print("usage: ser-gpu COMMAND ...\n\nSpeech emotion recognition: raw audio in, emotion out.\n")
+        print(*(f"  {each:{width}}  {what}" for each, what in COMMANDS.items()), sep="\n")
+        print("\nser-gpu COMMAND --help shows its arguments, ser-gpu --version the version.")
+        return options.DONE
     if name in ("-V", "--version"):
         print(f"ser-gpu {__version__}")
-        return 0
+        return options.DONE
     near = "".join(f"; did you mean {each}?" for each in get_close_matches(name, COMMANDS, n=1))
     print(f"error: no such command: {name!r}; there are {', '.join(COMMANDS)}{near}", file=sys.stderr)
-    return 2
-
-
-def _usage() -> str:
-    width = max(map(len, COMMANDS))
-    commands = "\n".join(f"  {name:{width}}  {what}" for name, what in COMMANDS.items())
-    return (
-        f"usage: ser-gpu COMMAND ...\n\nSpeech emotion recognition: raw audio in, emotion out.\n\n{commands}\n\n"
-        "ser-gpu COMMAND --help shows its arguments, ser-gpu --version the version."
-    )
+    return options.WRONG_USE
 
 
 if __name__ == "__main__":

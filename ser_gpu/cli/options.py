@@ -1,17 +1,18 @@
-"""What the commands share: data, device, one clear line and an exit code for an error."""
+"""What the commands share: data, device, model; one clear line and an exit code for an error."""
 
 import atexit
 import gc
 import os
+import signal
 import sys
+import threading
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_gpu.cli import console, interrupts
+from ser_gpu.cli import console
 from ser_gpu.errors import InputError, printable
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def device(name: str | None) -> "torch.device":
     """The torch device of that name; left out, cuda where there is one, else cpu.
 
     Raises:
-        ValueError: a device that torch does not know or that is not there.
+        InputError: a device that torch does not know or that is not there.
     """
     import torch  # here, since `predict` with an .onnx file does without
 
@@ -53,34 +54,19 @@ def model(weights: str | None, device_name: str | None) -> "SpeechEmotionModel |
     """The model of a checkpoint, or of an exported file, which needs no torch.
 
     Raises:
-        ValueError: no such device, or another than the cpu for an exported file; what the model raises.
+        InputError: no such device, or another than the cpu for an exported file; what the model raises.
     """
-    with uncollected():
-        if weights and Path(weights).suffix.lower() == ".onnx":
-            from ser_gpu.onnx import OnnxModel
+    if weights and Path(weights).suffix.lower() == ".onnx":
+        from ser_gpu.onnx import OnnxModel
 
-            if device_name not in (None, "cpu"):
-                raise InputError(f"--device {device_name}: an .onnx file runs on the cpu here")
-            return OnnxModel(weights)
-        from ser_gpu.checkpoint import load_model
+        if device_name not in (None, "cpu"):
+            raise InputError(f"--device {device_name}: an .onnx file runs on the cpu here")
+        return OnnxModel(weights)
+    from ser_gpu.checkpoint import load_model
 
-        return load_model(weights, device(device_name))
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Load libraries without garbage collection, which walks through torch's half a million objects many times while
-    they are made. They stay as long as the process, so this is done once.
-    """
-    if gc.get_freeze_count() or not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
+    loaded = load_model(weights, device(device_name))
+    gc.freeze()  # torch's half a million objects stay: a last walk through them took 0.5 of 2.5 s of `predict FILE`
+    return loaded
 
 
 def voice(path: str, model: "SpeechEmotionModel | OnnxModel") -> "Voice":
@@ -106,15 +92,23 @@ def positive_int(text: str) -> int:
     return int(text)
 
 
-def share_of_gpus(text: str) -> float:
-    """An argparse type: a number of GPUs, or a share of one."""
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0.0 <= share < float("inf"):
-        raise ArgumentTypeError(f"must be 0 or more, got {text!r}")
-    return share
+def number(low: float, high: float = float("inf")) -> Callable[[str], float]:
+    """An argparse type: a finite number of that range, its ends included."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high or value == float("inf"):
+            rule = f"{low:g} or more" if high == float("inf") else f"between {low:g} and {high:g}"
+            raise ArgumentTypeError(f"must be {rule}, got {text!r}")
+        return value
+
+    return parse
+
+
+share_of_gpus = number(0.0)  # or a number of them
 
 
 def run(command: Callable[[], int]) -> int:
@@ -122,32 +116,36 @@ def run(command: Callable[[], int]) -> int:
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is escaped
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    _leave_quickly()
+    on_ctrl_c = signal.getsignal(signal.SIGINT)
     try:
-        with interrupts.handled():
-            return command()
+        return command()
+    except KeyboardInterrupt:
+        ignore_ctrl_c()
+        atexit.register(ignore_ctrl_c)  # while Python ends, too
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has what it wanted, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SOME_FAILED
+    except (InputError, OSError) as error:
+        return _refuse(str(error))
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's
             raise
         return _refuse("the device has too little memory for this; a smaller --batch-size, or --device cpu, takes less")
-    except (InputError, OSError) as error:
-        return _refuse(str(error))
     except ModuleNotFoundError as error:
         if (error.name or "ser_gpu").startswith("ser_gpu"):
             raise
         return _refuse(f"{error.name.partition('.')[0]} is not installed: pip install 'ser_gpu[train]'")
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+    finally:  # for a host that goes on, such as a notebook
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            signal.signal(signal.SIGINT, on_ctrl_c)
 
 
-@cache
-def _leave_quickly() -> None:
-    """Spare the process a last garbage collection, which walks for a second through torch's half a million objects."""
-    atexit.register(gc.freeze)
+def ignore_ctrl_c() -> None:
+    """Let a second one, of an impatient hand or of torchrun, not strike where a command says its last line."""
+    if threading.current_thread() is threading.main_thread():  # no other can have a handler
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _refuse(message: str) -> int:
@@ -157,30 +155,21 @@ def _refuse(message: str) -> int:
 
 @contextmanager
 def quiet_decoders() -> Iterator[None]:
-    """Keep the terminal from what decoders in C write to the descriptor of stderr, their doubts about an MP3 file, line
-    after line. Python's `sys.stderr` still reaches it.
+    """Keep from the terminal what libsndfile's MP3 decoder writes to descriptor 2 itself, a line for each doubt about a
+    damaged file; it has no setting for that. Python's `sys.stderr` still reaches the terminal.
     """
     shown = sys.stderr
-    try:
-        is_descriptor = shown.fileno() == 2
-    except (AttributeError, ValueError, OSError):  # there is no stderr, or it is captured
-        is_descriptor = False
-    if not is_descriptor:
+    if shown is None or shown is not sys.__stderr__:  # it is closed, or captured
         yield
         return
-    shown.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    sys.stderr = os.fdopen(kept, "w", 1, encoding=shown.encoding, errors="backslashreplace", closefd=False)
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        sys.stderr = shown
-        os.dup2(kept, 2)
-        os.close(kept)
+    with Path(os.devnull).open("wb") as nowhere, os.fdopen(os.dup(2), "w", 1, shown.encoding, shown.errors) as terminal:
+        os.dup2(nowhere.fileno(), 2)
+        sys.stderr = terminal
+        try:
+            yield
+        finally:
+            sys.stderr = shown
+            os.dup2(terminal.fileno(), 2)
 
 
 def add_data_options(parser: ArgumentParser) -> None:
@@ -205,7 +194,7 @@ def corpora_of(texts: "Sequence[str] | None") -> dict[str, str | None] | None:
     """What --corpora names: the folder of each corpus, None where its variable says where it is.
 
     Raises:
-        ValueError: a corpus is named twice, or one that nobody knows has no folder.
+        InputError: a corpus is named twice, or one that nobody knows has no folder.
     """
     if not texts:
         return None
@@ -245,7 +234,7 @@ def find_clips(
     """The clips of `data`, of several corpora, or of the default one; stderr says what was found and left out.
 
     Raises:
-        ValueError: several corpora, and other data as well; or there are no clips.
+        InputError: several corpora, and other data as well; or there are no clips.
     """
     from ser_gpu import corpora
 
@@ -255,12 +244,11 @@ def find_clips(
         found = corpora.load_many(several)
     else:
         found = corpora.load(data, corpus, progress=console.DownloadBar("Download"))
-    console.err.print(found.description)
+    console.say(found.description)
     if found.left_out:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(found.left_out.items()))
-        console.err.print(f"left out: {reasons}")
+        console.say(f"left out: {', '.join(f'{count:,} {reason}' for reason, count in sorted(found.left_out.items()))}")
     if found.notice:
-        console.err.print(f"note: {found.notice}")
+        console.say(f"note: {found.notice}")
     return found.clips
 
 

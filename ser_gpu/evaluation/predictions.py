@@ -79,12 +79,16 @@ def read(path: str | Path, part: str = "test") -> Answers:
     if not found:
         raise InputError(f"{path}: no answers to the {part} part")
     labels = tuple(column for column in found[0] if column not in FIELDS)
-    probabilities = np.array([[float(row[label]) for label in labels] for row in found])
+    try:
+        probabilities = np.array([[float(row[label]) for label in labels] for row in found])
+        folds = np.array([int(row.get("fold", 0)) for row in found])
+    except (TypeError, ValueError):  # a field that is empty or no number
+        raise InputError(f"{path}: damaged, or not a table of predictions") from None
     return Answers(
         clips=tuple(map(_clip, found)),
         labels=labels,
         logits=np.log(np.maximum(probabilities, _SMALLEST_PROBABILITY)),
-        folds=np.array([int(row.get("fold", 0)) for row in found]),
+        folds=folds,
     )
 
 

@@ -147,7 +147,7 @@ def _add_parquet(place: str, files: list[str], groups: list[RowGroup]) -> None:
                 names = _names(place, parquet, number, audio.rpartition(".")[0], first)
                 groups.append(RowGroup(place, number, audio, tuple(range(len(names))), names))
                 first += len(names)
-    except pa.ArrowInvalid:
+    except (pa.ArrowInvalid, UnicodeDecodeError):
         raise InputError(f"{place}: is not a Parquet file") from None
 
 

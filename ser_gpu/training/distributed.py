@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ser_gpu.errors import InputError
+from ser_gpu.errors import InputError, reason
 from ser_gpu.stages.speaker_norm import SpeakerNorm2d
 from ser_gpu.training.sampler import Batch
 
@@ -89,13 +89,17 @@ class Ranks:
         """
         if self.count == 1:
             return prepare()
-        prepared, error = None, None
+        prepared, error, bug = None, None, None
         try:
             prepared = prepare()
-        except (ValueError, OSError) as problem:
+        except (InputError, OSError) as problem:
             error = str(problem)
+        except Exception as problem:  # the others need not wait for a rank that keeps its traceback
+            error, bug = f"unexpected error ({reason(problem)})", problem
         errors: list[str | None] = [None] * self.count
         dist.all_gather_object(errors, error)
+        if bug is not None:
+            raise bug
         for rank, problem in enumerate(errors):
             if problem is not None:
                 raise (

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ser_gpu import app, export
+from ser_gpu.audio.samples import load
 from ser_gpu.audio.silero import SpeechProbability
-from ser_gpu.audio.waveform import load
 
 PAGE_FILES = ("index.html", "style.css", "main.js", "worker.js")
 

@@ -15,7 +15,7 @@ import soundfile
 
 import ser_gpu
 from ser_gpu import app
-from ser_gpu.audio.waveform import load
+from ser_gpu.audio.samples import load
 from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.stages import prepared
 from ser_gpu.voices.voice import Voice

@@ -8,7 +8,7 @@ from hypothesis.strategies import booleans, integers, lists, none
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from ser_gpu.audio.clip_bank import INT16_SCALE, ClipBank
-from ser_gpu.audio.waveform import load
+from ser_gpu.audio.samples import load
 from ser_gpu.errors import AudioError
 from tests.conftest import SAMPLE_RATE
 

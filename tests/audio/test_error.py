@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis.strategies import text
 
-from ser_gpu.errors import LONGEST_MESSAGE, AudioError, reason
+from ser_gpu.errors import LONGEST_MESSAGE, AudioError, InputError, NoSpeechError, UnexpectedError, reason
 
 
 @given(name=text(max_size=400), problem=text(max_size=400))
@@ -15,6 +15,11 @@ def test_a_long_name_keeps_its_end_and_the_problem_stays_whole():
     message = str(AudioError.of("/folder" * 60 + "/clip.wav", "is empty"))
     assert message.startswith("...")
     assert message.endswith("/clip.wav: is empty")
+
+
+def test_a_line_break_in_a_name_makes_no_second_line():
+    for error in (InputError, AudioError, NoSpeechError, UnexpectedError):
+        assert str(error("a\nb.wav: no speech found")) == r"a\nb.wav: no speech found"
 
 
 def test_a_name_that_is_no_utf8_is_escaped():

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ser_gpu.audio import ffmpeg
-from ser_gpu.audio.waveform import load, segments
+from ser_gpu.audio.samples import load, segments
 from ser_gpu.errors import AudioError
 from tests.audio.test_reader import piped
 from tests.conftest import SAMPLE_RATE

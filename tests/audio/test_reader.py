@@ -15,13 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 
 from ser_gpu.audio import reader
 from ser_gpu.audio.reader import name_of, open_audio
-from ser_gpu.audio.waveform import level, load, segments
-from ser_gpu.errors import AudioError
-from tests.audio.conftest import or_one_line
+from ser_gpu.audio.samples import level, load, segments
+from tests.audio.conftest import or_one_line, refused, same
 from tests.conftest import SAMPLE_RATE
 
 ROOT = Path(__file__).parent.parent.parent
@@ -58,12 +56,12 @@ KINDS = [
 def test_every_coding_gives_the_samples(voice, tmp_path, container, subtype, tolerance):
     path = tmp_path / f"clip.{container.lower()}"
     soundfile.write(path, voice, SAMPLE_RATE, format=container, subtype=subtype)
-    heard, expected = load(path, SAMPLE_RATE), level(torch.from_numpy(voice))
+    heard, expected = load(path, SAMPLE_RATE).numpy(), level(voice)
     size = min(len(heard), len(expected))
     assert abs(len(heard) - len(expected)) <= (2_400 if subtype == "MPEG_LAYER_III" else 512), "a coder's padding"
-    offset = _lag(heard[:size].numpy(), expected[:size].numpy())
+    offset = _lag(heard[:size], expected[:size])
     both = slice(2_000, size - 2_000)
-    error = np.abs(np.roll(heard.numpy()[:size], -offset)[both] - expected.numpy()[both])
+    error = np.abs(np.roll(heard[:size], -offset)[both] - expected[both])
     assert error.max() < tolerance
 
 
@@ -78,9 +76,7 @@ def _lag(heard: np.ndarray, expected: np.ndarray) -> int:
 def test_channels_are_averaged(voice, tmp_path, channels):
     weights = np.arange(1, channels + 1) / channels
     soundfile.write(tmp_path / "clip.wav", voice[:, None] * weights, SAMPLE_RATE, subtype="FLOAT")
-    torch.testing.assert_close(
-        load(tmp_path / "clip.wav", SAMPLE_RATE), level(torch.from_numpy(voice)), atol=1e-5, rtol=0
-    )
+    np.testing.assert_allclose(load(tmp_path / "clip.wav", SAMPLE_RATE), level(voice), atol=1e-5)
 
 
 @pytest.mark.parametrize("suffix", [".raw", ".txt", "", ".mp3", ".m4a"])
@@ -109,14 +105,13 @@ def test_a_coder_that_did_not_know_the_length_gives_everything(encode, wav):
     content = bytearray(path.read_bytes())
     content[21] &= 0xF0
     content[22:26] = bytes(4)
-    assert torch.equal(load(content, SAMPLE_RATE), load(wav, SAMPLE_RATE))
+    assert same(load(content, SAMPLE_RATE), load(wav, SAMPLE_RATE))
 
 
 def test_denormal_samples_are_heard(voice, tmp_path):
     soundfile.write(tmp_path / "clip.wav", voice * 1e-39, SAMPLE_RATE, subtype="FLOAT")
-    heard = load(tmp_path / "clip.wav", SAMPLE_RATE)
     # steps of 1e-45 are left
-    torch.testing.assert_close(heard, level(torch.from_numpy(voice)), atol=1e-5, rtol=0)
+    np.testing.assert_allclose(load(tmp_path / "clip.wav", SAMPLE_RATE), level(voice), atol=1e-5)
 
 
 @pytest.mark.parametrize("rate", [0, 1, 999, 768_001, 2**31 - 1, 2**32 - 1])
@@ -124,19 +119,25 @@ def test_a_rate_that_no_recording_has_is_refused(wav, rate, no_ffmpeg):
     content = bytearray(wav.read_bytes())
     content[24:28] = rate.to_bytes(4, "little")
     wav.write_bytes(content)
-    with pytest.raises(AudioError, match=r"clip\.wav: (the sample rate must be between|is a WAV file that libsndfile)"):
+    with refused(r"clip\.wav: (the sample rate must be between|is a WAV file that libsndfile)"):
         load(wav, SAMPLE_RATE)
 
 
 def test_what_is_no_file_is_named_in_one_line(tmp_path):
     (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
     (tmp_path / "empty.wav").touch()
+    (tmp_path / "text.wav").write_text("these are words")
+    soundfile.write(tmp_path / "header.wav", np.zeros(0, np.float32), SAMPLE_RATE)
+    soundfile.write(tmp_path / "nan.wav", np.full(8_000, np.nan, np.float32), SAMPLE_RATE, subtype="FLOAT")
     cases = {
         tmp_path: "is a folder",
         tmp_path / "absent.wav": "no such file",
         tmp_path / "a\nb.wav": r"a\\nb.wav: no such file",
         tmp_path / "loop.wav": "too many levels of symbolic links|symbolic link loop",
-        tmp_path / "empty.wav": "is empty",
+        tmp_path / "empty.wav": r"empty\.wav: is empty",
+        tmp_path / "text.wav": r"text\.wav: is text, not audio",
+        tmp_path / "header.wav": r"header\.wav: holds no samples",
+        tmp_path / "nan.wav": r"nan\.wav: holds samples that are not finite",
         tmp_path / ("long" * 100): "file name too long",
         "/dev/null": "neither a file nor a pipe",
         "https://example.org/a.wav": "is an address",
@@ -144,16 +145,14 @@ def test_what_is_no_file_is_named_in_one_line(tmp_path):
         "a\0b.wav": "is no name of a file",
     }
     for path, message in cases.items():
-        with pytest.raises(AudioError, match=message) as caught, open_audio(path):
-            pass
-        assert str(caught.value).isprintable()
-        assert len(str(caught.value)) < 200
+        with refused(message):
+            load(path, SAMPLE_RATE)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
 def test_a_file_without_permission_is_named(wav):
     wav.chmod(0)
-    with pytest.raises(AudioError, match=r"clip\.wav: permission denied"):
+    with refused(r"clip\.wav: permission denied"):
         load(wav, SAMPLE_RATE)
 
 
@@ -162,7 +161,7 @@ def test_what_the_system_refuses_is_named(wav, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(AudioError, match=r"clip\.wav: permission denied"):
+    with refused(r"clip\.wav: permission denied"):
         load(wav, SAMPLE_RATE)
 
 
@@ -189,23 +188,23 @@ def test_a_pipe_is_read_like_a_file(voice, tmp_path, container):
     soundfile.write(path, voice, SAMPLE_RATE, format=container)
     stream, thread = piped(path.read_bytes())
     with stream:
-        heard = torch.cat(list(segments(stream, SAMPLE_RATE)))
+        heard = np.concatenate(list(segments(stream, SAMPLE_RATE)))
     thread.join()
-    assert torch.equal(heard, load(path, SAMPLE_RATE))
+    assert same(heard, load(path, SAMPLE_RATE))
 
 
 def test_a_named_pipe_is_read_like_a_file(wav, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     thread = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(wav.read_bytes(),))
     thread.start()
-    assert torch.equal(load(tmp_path / "pipe", SAMPLE_RATE), load(wav, SAMPLE_RATE))
+    assert same(load(tmp_path / "pipe", SAMPLE_RATE), load(wav, SAMPLE_RATE))
     thread.join()
 
 
 def test_a_stream_without_end_is_refused(monkeypatch):
     monkeypatch.setattr(reader, "STREAM_LIMIT_BYTES", 10_000)
     stream, thread = piped(bytes(200_000))
-    with stream, pytest.raises(AudioError, match="stream: more than"), open_audio(stream):
+    with stream, refused("stream: more than"), open_audio(stream):
         pass
     thread.join()
 
@@ -262,9 +261,9 @@ def test_any_binary_stream_is_read_from_its_start(wav, tmp_path, kind):
     stream = STREAMS[kind](wav.read_bytes(), tmp_path)
     if hasattr(stream, "seek"):
         stream.seek(3)
-    assert torch.equal(load(stream, SAMPLE_RATE), load(wav, SAMPLE_RATE))
+    assert same(load(stream, SAMPLE_RATE), load(wav, SAMPLE_RATE))
     if hasattr(stream, "seek"):
-        assert torch.equal(load(stream, SAMPLE_RATE), load(wav, SAMPLE_RATE)), "and once more"
+        assert same(load(stream, SAMPLE_RATE), load(wav, SAMPLE_RATE)), "and once more"
         stream.close()
 
 
@@ -311,10 +310,8 @@ BROKEN = {
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_stream_that_cannot_be_read_is_one_line(wav, kind):
     make, message = BROKEN[kind]
-    with pytest.raises(AudioError, match=message) as caught:
+    with refused(message):
         load(make(wav), SAMPLE_RATE)
-    assert str(caught.value).isprintable()
-    assert len(str(caught.value)) < 200
 
 
 def test_a_recording_is_called_by_its_name(wav, tmp_path):
@@ -349,7 +346,7 @@ def test_several_threads_decode_at_once(voice, tmp_path):
     with ThreadPoolExecutor(4) as pool:
         for _ in range(4):
             heard = pool.map(lambda path: load(path, SAMPLE_RATE), paths)
-            assert all(torch.equal(*pair) for pair in zip(heard, expected, strict=True))
+            assert all(same(*pair) for pair in zip(heard, expected, strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -357,10 +354,10 @@ def alone(tmp_path_factory) -> list[str]:
     """What a fresh process says: the modules that importing loads; megabytes that 40 more seconds of sound take."""
     path = tmp_path_factory.mktemp("alone") / "long.wav"
     script = f"""
-import sys, ser_gpu.audio.waveform, ser_gpu.audio.folder
+import sys, ser_gpu.audio.samples, ser_gpu.audio.folder
 print(*sys.modules)
 import resource, soundfile, numpy as np
-from ser_gpu.audio.waveform import segments
+from ser_gpu.audio.samples import segments
 second = (np.random.default_rng(0).normal(size=(48_000, 8)) * 3_000).astype(np.int16)
 with soundfile.SoundFile({str(path)!r}, "w", 48_000, 8, subtype="PCM_16") as file:
     for _ in range(10): file.write(second)
@@ -378,7 +375,7 @@ print(megabytes() - first)
 
 
 def test_importing_costs_nothing(alone):
-    assert {"torchaudio", "soundfile", "soxr", "scipy", "librosa"}.isdisjoint(alone[0].split())
+    assert {"torch", "torchaudio", "soundfile", "soxr", "scipy", "librosa"}.isdisjoint(alone[0].split())
 
 
 def test_reading_takes_the_same_memory_for_any_length(alone):

@@ -28,9 +28,8 @@ from hypothesis.strategies import (
     tuples,
 )
 
-from ser_gpu.audio.waveform import load, recording
-from ser_gpu.errors import AudioError
-from tests.audio.conftest import or_one_line
+from ser_gpu.audio.samples import load, recording
+from tests.audio.conftest import or_one_line, refused, same
 from tests.conftest import SAMPLE_RATE
 
 RATE = 48_000
@@ -48,9 +47,9 @@ def path(stereo, tmp_path):
     return tmp_path / "clip.wav"
 
 
-def heard(audio, sample_rate=None, seconds=60.0) -> tuple[str, torch.Tensor]:
+def heard(audio, sample_rate=None, seconds=60.0) -> tuple[str, np.ndarray]:
     name, pieces = recording(audio, sample_rate, SAMPLE_RATE, seconds)
-    return name, torch.cat(list(pieces))
+    return name, np.concatenate(list(pieces))
 
 
 class AudioDecoder:
@@ -101,7 +100,7 @@ KINDS = {
 def test_the_same_samples_are_the_same_recording(path, stereo, kind):
     audio, rate = KINDS[kind](path, stereo)
     # steps of float32, where the scale is another
-    torch.testing.assert_close(heard(audio, rate)[1], load(path, SAMPLE_RATE), atol=1e-6, rtol=0)
+    np.testing.assert_allclose(heard(audio, rate)[1], load(path, SAMPLE_RATE), atol=1e-6)
 
 
 def test_samples_are_cut_like_files(path, stereo):
@@ -109,8 +108,8 @@ def test_samples_are_cut_like_files(path, stereo):
     of_file = list(recording(path, None, SAMPLE_RATE, 0.2)[1])
     of_array = list(recording(stereo, RATE, SAMPLE_RATE, 0.2)[1])
     assert [len(piece) for piece in of_file] == [3_200, 3_200, 1_600]
-    assert all(torch.equal(*pair) for pair in zip(of_file, of_array, strict=True))
-    assert all(piece.abs().max() == 1 for piece in of_file)
+    assert all(same(*pair) for pair in zip(of_file, of_array, strict=True))
+    assert all(np.abs(piece).max() == 1 for piece in of_file)
 
 
 def test_samples_without_a_rate_are_at_the_rate_of_the_model(stereo):
@@ -152,7 +151,13 @@ REFUSED = [
     (np.zeros(9), 44_100.5, "the sample rate must be a whole number of Hz, got 44100.5"),
     (np.zeros(9), True, "the sample rate must be a whole number of Hz, got True"),
     ("a.wav", "fast", "the sample rate must be a whole number of Hz, got 'fast'"),
+    (np.zeros((2, 3, 4)), 16_000, "expected samples as"),
+    (torch.zeros(0), 16_000, "no samples"),
     (np.array([0.0, np.nan]), None, "not finite"),
+    (torch.tensor([0.0, float("inf")]), 16_000, "not finite"),
+    (np.array([0.0, 1e300]), 16_000, "not finite or beyond"),
+    (torch.zeros(100, dtype=torch.bool), 16_000, "integers or floating point"),
+    (torch.zeros(100), 0, "the sample rate must be between"),
     (np.zeros((20, 48_000)), None, "more than 8 channels"),
     (io.StringIO("a"), None, "open as text"),
 ]
@@ -160,14 +165,12 @@ REFUSED = [
 
 @pytest.mark.parametrize(("audio", "rate", "message"), REFUSED)
 def test_anything_else_is_one_line(audio, rate, message):
-    with pytest.raises(AudioError, match=f": .*{message}") as caught:
+    with refused(f": .*{message}"):
         heard(audio, rate)
-    assert str(caught.value).isprintable()
-    assert len(str(caught.value)) < 200
 
 
 def test_what_is_wrong_in_memory_is_said_at_once():
-    with pytest.raises(AudioError):
+    with refused():
         recording(np.zeros((2, 2, 2)), None, SAMPLE_RATE)
 
 
@@ -193,7 +196,7 @@ THINGS = recursive(
 def test_any_object_is_a_recording_or_one_line(audio, rate):
     answer = or_one_line(lambda: heard(audio, rate))
     if answer is not None:
-        assert answer[1].dtype == torch.float32
+        assert answer[1].dtype == np.float32
         assert answer[1].ndim == 1
         assert len(answer[1]) > 0
-        assert answer[1].abs().max() <= 1
+        assert np.abs(answer[1]).max() <= 1

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis.strategies import binary, integers, sampled_from
 
 from ser_gpu.audio import ffmpeg
-from ser_gpu.audio.waveform import load
+from ser_gpu.audio.samples import load
 from ser_gpu.errors import AudioError
 from tests.audio.conftest import or_one_line
 from tests.conftest import SAMPLE_RATE

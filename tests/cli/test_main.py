@@ -29,6 +29,15 @@ def test_every_command_has_its_own_help(name, capsys):
     assert callable(import_module(f"ser_gpu.{name}").main)
 
 
+def test_ctrl_c_while_a_command_is_loaded_is_one_line(capsys, monkeypatch):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "import_module", interrupted)
+    assert main.main(["train"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 def test_an_unknown_command_is_one_line(capsys):
     assert main.main(["trian"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -38,11 +47,13 @@ def test_an_unknown_command_is_one_line(capsys):
     assert "did you mean" not in capsys.readouterr().err
 
 
-def test_a_library_that_is_not_installed_is_named():
-    command = "from ser_gpu.cli.main import main; sys.exit(main(['evaluate', 'model.pth']))"
-    script = f"import sys; sys.modules['scipy'] = None; {command}"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (2, "error: scipy is not installed: pip install 'ser_gpu[train]'\n")
+def test_a_library_that_is_not_installed_is_named(capsys, monkeypatch):
+    def missing(name):
+        raise ModuleNotFoundError(name="scipy.stats")
+
+    monkeypatch.setattr(main, "import_module", missing)
+    assert main.main(["evaluate", "model.pth"]) == 2
+    assert capsys.readouterr().err == "error: scipy is not installed: pip install 'ser_gpu[train]'\n"
 
 
 def test_arguments_and_exit_code_are_the_commands(tmp_path, capsys):

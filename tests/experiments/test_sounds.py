@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from experiments.sounds import CONDITIONS, at_level, in_noise, telephone
-from ser_gpu.audio.waveform import level
+from ser_gpu.audio.samples import level
 from tests.conftest import synthetic_voice
 
 
 @pytest.fixture
 def voice():
-    return level(torch.from_numpy(synthetic_voice(3, 1, 0, seconds=1.0, sample_rate=48_000)))
+    return torch.from_numpy(level(synthetic_voice(3, 1, 0, seconds=1.0, sample_rate=48_000)))
 
 
 def generator():

@@ -17,7 +17,7 @@ import torch
 
 import ser_gpu
 from ser_gpu import ModelConfig, SpeechEmotionModel, checkpoint, export, hub
-from ser_gpu.audio.waveform import load
+from ser_gpu.audio.samples import load
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli.main import main
 from ser_gpu.config import CnnConfig, TtaConfig

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 import ser_gpu
-from ser_gpu.audio.waveform import level
+from ser_gpu.audio.samples import level
 from tests.conftest import synthetic_voice
 
 
@@ -21,6 +21,6 @@ def clips(seed: int) -> list[Tensor]:
     Shape: [T] each.
     """
     return [
-        level(torch.from_numpy(synthetic_voice(number, number, seed + number, seconds=0.4 + 0.6 * number)))
+        torch.from_numpy(level(synthetic_voice(number, number, seed + number, seconds=0.4 + 0.6 * number)))
         for number in range(8)
     ]

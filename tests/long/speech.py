@@ -7,7 +7,7 @@ import torch
 import torchaudio.functional as audio
 
 from ser_gpu.audio.clip_bank import ClipBank
-from ser_gpu.audio.waveform import level
+from ser_gpu.audio.samples import level
 from ser_gpu.model import SpeechEmotionModel
 
 SNR_DB = (20, 10, 5, 0)
@@ -25,7 +25,8 @@ def detect(bank: ClipBank, noises: int, seed: int) -> dict:
     """
     generator = torch.Generator().manual_seed(seed)
     model = SpeechEmotionModel()
-    windows = [_first_window(model, level(bank.waveform(row).cpu())) for row in range(len(bank))]
+    waveforms = (torch.from_numpy(level(bank.waveform(row).cpu().numpy())) for row in range(len(bank)))
+    windows = [_first_window(model, waveform) for waveform in waveforms]
 
     def found(sounds: list[torch.Tensor]) -> float:
         return float(np.mean([model.vad(sound).item() for sound in sounds]))

@@ -3,8 +3,8 @@ import threading
 import numpy as np
 import pytest
 
+from ser_gpu.audio.samples import load
 from ser_gpu.audio.silero import SpeechProbability
-from ser_gpu.audio.waveform import load
 
 RATE = 16_000
 
