@@ -240,26 +240,21 @@ class SpeechEmotionModel(nn.Module, Recognizer):
         return copy.deepcopy(self).eval()
 
     def _prepared(self, voice: Voice | None) -> "SpeechEmotionModel":
-        statistics = None
+        found, statistics = copy.copy(self), None
         if voice is not None:
-            arrays = (voice.mean, voice.variance, voice.head)
-            statistics = Statistics(
-                *(None if each is None else torch.from_numpy(each).to(self.device) for each in arrays)
-            )
-        found = copy.copy(self)
-        found._is_prepared = True
-        found._modules = {**self._modules, "cnn": prepared(self.cnn, statistics)}
-        if voice is not None:
+            arrays = (voice.mean, voice.variance) if voice.head is None else (voice.mean, voice.variance, voice.head)
+            statistics = Statistics(*(torch.from_numpy(each).to(self.device) for each in arrays))
             found._buffers = {**self._buffers, "temperature": self.temperature / voice.sharpness}
+        found._modules = {**self._modules, "cnn": prepared(self.cnn, statistics)}
+        found._is_prepared = True
         return found
 
     def _known(self) -> "_Known":
         """What was made of the network as it is now."""
         modules = [self, *self.cnn.modules()]
-        tensors = (
-            each for m in modules for each in (*m._parameters.values(), *m._buffers.values()) if each is not None
-        )
-        state = [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in tensors]
+        tensors = (each for m in modules for each in (*m._parameters.values(), *m._buffers.values()))
+        found = (each for each in tensors if each is not None)
+        state = [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in found]
         state += map(id, self._modules.values())
         with _COPYING:
             if self not in _KNOWN or _KNOWN[self].state != state:

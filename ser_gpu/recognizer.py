@@ -4,7 +4,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import lru_cache
 from itertools import islice, repeat
 from pathlib import Path
@@ -284,11 +284,9 @@ def _outcome(
 
 
 class _Asked(NamedTuple):
-    """A window, [L], the model that is to answer it, and what will hold the probabilities, [C]."""
-
     model: Recognizer
-    window: np.ndarray
-    answer: Future
+    window: np.ndarray  # [L]
+    answer: Future  # of [C]
 
 
 class _Batches:
@@ -318,35 +316,35 @@ class _Batches:
             for each in asked:
                 while not (each.answer.running() or each.answer.done()):
                     with self._answering:
-                        self._answer(self._next_batch())
+                        if batch := self._next_batch():
+                            self._answer(batch)
             if asked:
                 yield np.stack([each.answer.result() for each in asked]), piece.seconds
 
     def stop(self) -> None:
         """Answer nothing more."""
         self._stopped = True
-        for each in self._next_batch(every=True):
-            each.answer.set_exception(CancelledError())
-
-    def _next_batch(self, every: bool = False) -> list[_Asked]:
-        """Those that have waited longest, of one model, or all of them."""
         with self._lock:
-            batch = [each for each in self._asked if every or each.model is self._asked[0].model]
-            batch = batch if every else batch[: self._size]
+            for each in self._asked:
+                each.answer.cancel()
+
+    def _next_batch(self) -> list[_Asked]:
+        """Windows of one model, those that have waited longest."""
+        with self._lock:
+            waiting = [each for each in self._asked if not each.answer.cancelled()]
+            batch = [each for each in waiting if each.model is waiting[0].model][: self._size]
             for each in batch:
                 each.answer.set_running_or_notify_cancel()
-            self._asked = [each for each in self._asked if not each.answer.running()]
+            self._asked = [each for each in waiting if not each.answer.running()]
             return batch
 
     def _answer(self, batch: list[_Asked]) -> None:
-        if not batch:
-            return
         try:
             found = batch[0].model.answer(np.stack([each.window for each in batch]))
         except Exception as error:
             if len(batch) == 1:
-                batch[0].answer.set_exception(error)
-            for each in batch if len(batch) > 1 else []:  # each alone, to find out which one fails
+                return batch[0].answer.set_exception(error)
+            for each in batch:  # each alone, to find out which one fails
                 self._answer([each])
         else:
             for each, probabilities in zip(batch, found, strict=True):

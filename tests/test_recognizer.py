@@ -18,9 +18,11 @@ from ser_gpu import recognizer, windows
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.audio.reader import AudioError
 from ser_gpu.audio.samples import level
+from ser_gpu.config import TrimConfig
 from ser_gpu.errors import NoSpeechError, UnexpectedError
 from ser_gpu.model import SpeechEmotionModel, clip_logits
 from ser_gpu.prediction import Prediction
+from ser_gpu.recognizer import Recognizer
 from tests.conftest import synthetic_voice
 
 
@@ -234,6 +236,52 @@ def test_an_unforeseen_error_costs_one_recording(model, recordings, monkeypatch)
     assert str(answers[1]) == "audio: unexpected error, please report it (RuntimeError: a bug of two lines)"
     assert isinstance(answers[0], Prediction)
     assert isinstance(answers[2], Prediction)
+
+
+class Fragile(Recognizer):
+    """A backend without torch that hears a voice in every sound, and cannot answer what is loud at its end."""
+
+    labels, sample_rate, window_samples, network_hash = ("sad", "calm"), 16_000, 16_000, None
+    windows_at_once, trim_config = 4, TrimConfig()
+
+    def with_voice(self, voice=None):
+        return self
+
+    def speaks(self, windows):
+        return np.ones(len(windows), bool)
+
+    def answer(self, windows):
+        if (np.abs(windows[:, -1]) > 0.9).any():
+            raise KeyError("a bug")
+        return np.full((len(windows), 2), 0.5, np.float32)
+
+
+def test_an_unexpected_error_names_its_file_for_any_backend(tmp_path):
+    loud, quiet = tmp_path / "loud.wav", tmp_path / "quiet.wav"
+    for path, last in ((loud, 1.0), (quiet, 0.1)):
+        soundfile.write(path, np.append(np.tile([0.5, -0.5], 8_000)[1:], last), 16_000)
+    answers = list(Fragile().predict_many([quiet, loud, quiet, tmp_path / "none.wav"]))
+    assert [type(each).__name__ for each in answers] == ["Prediction", "UnexpectedError", "Prediction", "AudioError"]
+    assert str(answers[1]) == f"{loud}: unexpected error, please report it (KeyError: 'a bug')"
+
+
+@pytest.mark.parametrize(
+    ("ask", "samples"),
+    [
+        ("predict", np.zeros(320)),
+        ("predict", np.zeros(32_000)),
+        ("predict", np.full(32_000, np.nan)),
+        ("enrol", np.zeros(32_000)),
+        ("timeline", np.full(32_000, np.nan)),
+    ],
+)
+def test_a_newline_in_a_name_makes_no_second_line(model, ask, samples):
+    recording = {"array": samples.astype(np.float32), "sampling_rate": 16_000, "path": "a\nb.wav"}
+    with pytest.raises(AudioError, match=r"^a\\nb\.wav: [^\n]+$"):
+        getattr(model, ask)([recording] if ask == "enrol" else recording)
+    if ask == "predict":
+        (answer,) = model.predict_many([recording])
+        assert str(answer).startswith("a\\nb.wav: ")
 
 
 def test_a_batch_that_fails_is_answered_one_by_one(model, recordings, monkeypatch):

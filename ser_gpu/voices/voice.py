@@ -12,8 +12,8 @@ from ser_gpu.voices import plan
 
 FORMAT_VERSION = 3  # 1 was an archive of torch, which nothing else could read
 LARGEST_BYTES = 2**24
-_ABOUT = ("format_version", "kind", "model", "recordings", "windows", "seconds", "emotions", "notes")
-_KEYS = (*_ABOUT, "mean", "variance", "head")
+_ABOUT = ("model", "recordings", "windows", "seconds", "emotions", "notes")
+_KEYS = ("format_version", "kind", *_ABOUT, "mean", "variance", "head")
 _KIND = "ser_gpu voice"
 _ARCHIVE = b"PK"
 
@@ -60,19 +60,9 @@ class Voice:
         Raises:
             OSError: the file cannot be written; names `path`.
         """
-        content = {
-            "format_version": FORMAT_VERSION,
-            "kind": _KIND,
-            "model": self.model,
-            "recordings": self.recordings,
-            "windows": self.windows,
-            "seconds": self.seconds,
-            "emotions": list(self.emotions),
-            "notes": list(self.notes),
-            "mean": numbers(self.mean),
-            "variance": numbers(self.variance),
-            "head": None if self.head is None else [numbers(row) for row in self.head],
-        }
+        content = {"format_version": FORMAT_VERSION, "kind": _KIND, **{name: getattr(self, name) for name in _ABOUT}}
+        content |= {"mean": numbers(self.mean), "variance": numbers(self.variance)}
+        content["head"] = None if self.head is None else [numbers(row) for row in self.head]
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
@@ -104,7 +94,8 @@ class Voice:
         content = json.loads(file)
         if not isinstance(content, dict) or content.get("kind") != _KIND:
             raise InputError("it does not say that it is one")
-        content = without_head(content)
+        if content.get("format_version") == 2:  # which had no head
+            content |= {"format_version": 3, "head": None}
         if content.get("format_version") != FORMAT_VERSION:
             raise InputError(f"its format is not {FORMAT_VERSION}, which this version of ser_gpu reads")
         if content.keys() != set(_KEYS):
@@ -113,10 +104,9 @@ class Voice:
         if mean.shape != variance.shape or (variance < 0).any():
             raise InputError("the variance is not that of the mean")
         head = None if content["head"] is None else _matrix("head", content["head"])
-        counts = content["recordings"], content["windows"]
+        counts, seconds = (content["recordings"], content["windows"]), content["seconds"]
         if not all(type(count) is int and 0 < count < 2**53 for count in counts):
             raise InputError("the counts are no whole numbers")
-        seconds = content["seconds"]
         if type(seconds) not in (int, float) or not 0.0 < seconds < 1e9:
             raise InputError("the seconds are no positive number")
         if not isinstance(content["model"], str):
@@ -128,18 +118,12 @@ class Voice:
         return cls(mean, variance, content["model"], *counts, float(seconds), emotions, notes, head)
 
 
-def without_head(content: dict) -> dict:
-    """Migrate a voice of format 2, which had no head."""
-    return {**content, "format_version": 3, "head": None} if content.get("format_version") == 2 else content
-
-
 def numbers(values: np.ndarray) -> list[float]:
     """Numbers for JSON, with as many digits as tell each float32 from its neighbours."""
     return [float(str(value)) for value in values]
 
 
 def _vector(name: str, numbers: object) -> np.ndarray:
-    """Shape: -> [N] float32."""
     if not isinstance(numbers, list) or not all(type(number) in (int, float) for number in numbers):
         raise InputError(f"{name} is no list of numbers")
     largest = float(np.finfo(np.float32).max)
@@ -149,7 +133,6 @@ def _vector(name: str, numbers: object) -> np.ndarray:
 
 
 def _matrix(name: str, rows: object) -> np.ndarray:
-    """Shape: -> [C, N] float32."""
     if not isinstance(rows, list) or not rows:
         raise InputError(f"{name} is no list of rows")
     found = [_vector(name, row) for row in rows]
