@@ -2,7 +2,6 @@
 
 import sys
 
-from ser_gpu.timeline import main
+from ser_gpu.timeline.command import main
 
-if __name__ == "__main__":
-    sys.exit(main())
+sys.exit(main())

@@ -1,7 +1,9 @@
 import copy
+import gc
 import itertools
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -229,3 +231,17 @@ def test_push_takes_what_predict_takes(small_model):
     assert stream.push(torch.zeros(800, dtype=torch.bfloat16)) == []
     with pytest.raises(AudioError, match="a list of whole numbers has no scale"):
         stream.push([0, 1, 2])
+
+
+@pytest.mark.parametrize("rate", [RATE, 22_050])
+def test_a_stream_is_freed_without_garbage_collection(small_model, loud_is_speech, rate):
+    """A resampler that a circle kept alive was a page of warnings at the end of the process."""
+    gc.disable()
+    try:
+        stream = small_model.stream(rate)
+        stream.push(speech_like(7.0))
+        alive = weakref.ref(stream), weakref.ref(stream._resampled)
+        del stream
+        assert [each() for each in alive] == [None, None]
+    finally:
+        gc.enable()
