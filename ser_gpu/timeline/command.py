@@ -39,19 +39,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", metavar="FILE", help="where to; of several recordings a folder (default: standard output)")
     add("--plot", metavar="PNG", help="also draw it; of several recordings into this folder")
     add("--step", type=_step, default=0.5, metavar="SECONDS", help="of the picture's grid (default: %(default)s)")
-    voice = parser.add_mutually_exclusive_group()
-    voice.add_argument(
-        "--voice",
-        metavar="[NAME=]FILE",
-        action="append",
-        help="who speaks, as ser-gpu enrol wrote it with the same checkpoint; of --speakers, once for each NAME",
+    add_voice = parser.add_mutually_exclusive_group().add_argument
+    help = "who speaks, as ser-gpu enrol wrote it with the same checkpoint; of --speakers, once for each NAME"
+    add_voice("--voice", metavar="[NAME=]FILE", action="append", default=[], help=help)
+    help = (
+        "enrol the recording's own speech first, with --speakers that of each. Only where one speaker talks, or "
+        "--speakers says who does; and only varied speech: who is angry all the time is made neutral"
     )
-    voice.add_argument(
-        "--own-voice",
-        action="store_true",
-        help="enrol the recording's own speech first, with --speakers that of each. Only where one speaker talks, or "
-        "--speakers says who does; and only varied speech: who is angry all the time is made neutral",
-    )
+    add_voice("--own-voice", action="store_true", help=help)
     add("--speakers", metavar="RTTM", help="who speaks when, from any diarization tool; each speaker is answered apart")
     add("--weights", help="checkpoint, or .onnx file of ser-gpu export (default: the shipped one)")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
@@ -61,9 +56,8 @@ def _parser() -> argparse.ArgumentParser:
 def _formats(text: str) -> tuple[str, ...]:
     """An argparse type: names of formats, with commas between."""
     names = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",") if name.strip()))
-    for name in names:
-        if name not in formats.FORMATS:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(formats.FORMATS)}")
+    if unknown := [name for name in names if name not in formats.FORMATS]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(formats.FORMATS)}")
     return names
 
 
@@ -104,7 +98,7 @@ def _run(args: argparse.Namespace) -> int:
             continue
         for format, path in targets:
             if path is not None:
-                formats.save(timeline, path, format)
+                timeline.save(path, format)
             elif not streams:
                 print(formats.FORMATS[format](timeline), end="", flush=True)
         if args.plot:
@@ -142,13 +136,12 @@ def _voice_files(args: argparse.Namespace, speakers: Iterable[Speakers | None]) 
     """The file of each speaker whom --voice names; of None, where it names one file and no speaker."""
     if args.own_voice and STANDARD_INPUT in args.files:
         raise InputError("--own-voice: standard input cannot be read twice, save it as a file")
-    texts = args.voice or []
-    if len(texts) == 1 and "=" not in texts[0]:
-        return {None: texts[0]}
-    if texts and not args.speakers:
+    if len(args.voice) == 1 and "=" not in args.voice[0]:
+        return {None: args.voice[0]}
+    if args.voice and not args.speakers:
         raise InputError("--voice NAME=FILE says who is who in --speakers, and there is none; name one FILE")
-    files = dict(text.partition("=")[::2] for text in texts)
-    if not all(name and path for name, path in files.items()) or len(files) < len(texts):
+    files = dict(text.partition("=")[::2] for text in args.voice)
+    if not all(name and path for name, path in files.items()) or len(files) < len(args.voice):
         raise InputError("--voice: of several speakers, name each once, as NAME=FILE")
     known = dict.fromkeys(name for each in speakers if each for name in each.names)
     if unknown := [name for name in files if name not in known]:

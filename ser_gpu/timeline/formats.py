@@ -23,22 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ser_gpu.errors import InputError
-from ser_gpu.files import replacing
 from ser_gpu.timeline.segment import Segment, Timeline
-
-
-def save(timeline: Timeline, path: str | Path, format: str | None = None) -> None:
-    """Write a timeline whole or not at all.
-
-    Raises:
-        ValueError: an unknown format or, where none is given, an unknown suffix.
-        OSError: the file cannot be written.
-    """
-    name = of_suffix(path) if format is None else format
-    if name not in FORMATS:
-        raise InputError(f"format must be one of {', '.join(FORMATS)}, got {name!r}")
-    with replacing(path) as temporary:
-        temporary.write_text(FORMATS[name](timeline), encoding="utf-8", newline="")
 
 
 def of_suffix(path: str | Path) -> str:

@@ -1,12 +1,10 @@
 """The picture of a timeline: the emotions' probabilities, stacked over time, and where somebody speaks, or who."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_gpu.files import replacing
 from ser_gpu.timeline.segment import Segment, Timeline
 
 if TYPE_CHECKING:
@@ -86,17 +84,6 @@ def _name(axes: "Axes", timeline: Timeline) -> None:
         place = ((each.start + each.end) / 2, 1.01)
         turned = 90 if is_upright else 0
         axes.text(*place, each.emotion, ha="center", va="bottom", rotation=turned, fontsize=_NAME_POINTS)
-
-
-def save(drawn: "Figure", path: str | Path) -> None:
-    """Write a figure whole or not at all, in the format of the suffix.
-
-    Raises:
-        ValueError: matplotlib has no such format.
-        OSError: the file cannot be written.
-    """
-    with replacing(path) as temporary:
-        drawn.savefig(temporary, dpi=110)
 
 
 def columns(timeline: Timeline) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:

@@ -5,8 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ser_gpu.errors import InputError
+from ser_gpu.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 JOINED_SECONDS = 0.5
 
@@ -74,20 +79,16 @@ def merged(segments: Iterable[Segment]) -> Iterator[Segment]:
             pause = []
         else:
             yield from [*_joined(held), *pause]
-            held, pause = [], []
-            if segment.speech:
-                held = [segment]
-            else:
+            held, pause = [segment] if segment.speech else [], []
+            if not segment.speech:
                 yield segment
     yield from [*_joined(held), *pause]
 
 
-def _joined(parts: Sequence[Segment]) -> list[Segment]:
-    if not parts:
-        return []
-    # the emotion of all parts is the likeliest one of their mean, too
-    mean = _mean(parts, [part.seconds for part in parts])
-    return [spoken(parts[0].start, parts[-1].end, mean, parts[0].speaker)]
+def _joined(parts: Sequence[Segment]) -> Iterator[Segment]:
+    if parts:  # the emotion of all of them is the likeliest one of their mean, too
+        mean = _mean(parts, [part.seconds for part in parts])
+        yield spoken(parts[0].start, parts[-1].end, mean, parts[0].speaker)
 
 
 def _mean(parts: Sequence[Segment], weights: Sequence[float]) -> dict[str, float]:
@@ -154,18 +155,23 @@ class Timeline:
         """Write it whole or not at all, in a format of `ser_gpu.timeline.formats`; left out, the suffix tells it.
 
         Raises:
-            ValueError: an unknown format.
+            ValueError: an unknown format or suffix.
             OSError: the file cannot be written.
         """
-        from ser_gpu.timeline.formats import save
+        from ser_gpu.timeline.formats import FORMATS, of_suffix  # here, since they import this module
 
-        save(self, path, format)
+        name = of_suffix(path) if format is None else format
+        if name not in FORMATS:
+            raise InputError(f"format must be one of {', '.join(FORMATS)}, got {name!r}")
+        with replacing(path) as temporary:
+            temporary.write_text(FORMATS[name](self), encoding="utf-8", newline="")
 
-    def plot(self, path: str | Path | None = None):
-        """The picture as a matplotlib figure; with a path it is written there too."""
-        from ser_gpu.timeline.plot import figure, save
+    def plot(self, path: str | Path | None = None) -> "Figure":
+        """The picture as a matplotlib figure; with a path it is written there too, whole or not at all."""
+        from ser_gpu.timeline.plot import figure
 
         drawn = figure(self)
         if path is not None:
-            save(drawn, path)
+            with replacing(path) as temporary:
+                drawn.savefig(temporary, dpi=110)
         return drawn

@@ -113,11 +113,8 @@ class Stream:
         if len(self._pending):
             segments += self._block(self._pending)
         last = self._cuts.close()
-        if self._short is not None:
-            segments += self._as_one([*self._early, *last])
-        else:
-            segments += [*self._answered(last), *self._finished()]
-        return segments + self._gap(self._cuts.samples_seen)
+        segments += self._answered(last) if self._short is None else self._as_one(self._early + last)
+        return segments + self._finished() + self._gap(self._cuts.samples_seen)
 
     def now(self) -> Prediction | None:
         """The emotion of the last three seconds, unsmoothed; None where nobody speaks in them."""
@@ -172,16 +169,15 @@ class Stream:
                 yield Stretch(stretch.start + first, stretch.samples[first:end])
 
     def _as_one(self, stretches: list[Stretch]) -> list[Segment]:
-        """A short recording, answered as `predict` does."""
-        if not stretches:
-            return []
-        start, end = stretches[0].start, stretches[-1].end
-        recording = np.concatenate(self._short)
-        probabilities = self.answers.of_recording(recording)
-        if probabilities is None:  # the detector of `predict` hears no voice where that of the cuts does
-            probabilities = self.answers.of_stretch(recording[start:end])
-        self._waiting = _Answered(start, end, probabilities, None)
-        return self._finished()
+        """Take a short recording as one stretch, answered as `predict` does."""
+        if stretches:
+            start, end = stretches[0].start, stretches[-1].end
+            recording = np.concatenate(self._short)
+            probabilities = self.answers.of_recording(recording)
+            if probabilities is None:  # the detector of `predict` hears no voice where that of the cuts does
+                probabilities = self.answers.of_stretch(recording[start:end])
+            self._waiting = _Answered(start, end, probabilities, None)
+        return []
 
     def _finished(self) -> list[Segment]:
         """The stretch that waited for the next one, and what lies before it."""

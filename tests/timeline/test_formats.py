@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ser_gpu.timeline import formats
-from ser_gpu.timeline.formats import FORMATS, save
+from ser_gpu.timeline.formats import FORMATS
 
 
 def spoken(timeline):
@@ -63,7 +63,7 @@ def test_webvtt_reads_vtt_and_srt(timeline):
 
 def test_praatio_reads_textgrids(timeline, tmp_path):
     praatio = pytest.importorskip("praatio.textgrid")
-    save(timeline, tmp_path / "talk.TextGrid")
+    timeline.save(tmp_path / "talk.TextGrid")
     grid = praatio.openTextgrid(str(tmp_path / "talk.TextGrid"), includeEmptyIntervals=True)
     entries = grid.getTier("emotion").entries
     assert [(e.start, e.end, e.label) for e in entries] == [
@@ -85,9 +85,9 @@ def test_suffix_tells_the_format(timeline, tmp_path, name):
 
 def test_unknown_format_is_refused(timeline, tmp_path):
     with pytest.raises(ValueError, match=r"format must be one of json, .* got 'xml'"):
-        save(timeline, tmp_path / "talk", "xml")
+        timeline.save(tmp_path / "talk", "xml")
     with pytest.raises(ValueError, match=r"no format has the suffix '\.xml'"):
-        save(timeline, tmp_path / "talk.xml")
+        timeline.save(tmp_path / "talk.xml")
     assert not list(tmp_path.iterdir())
 
 
@@ -114,7 +114,7 @@ def test_webvtt_has_a_voice_for_each_speaker(call):
 
 def test_textgrid_has_a_tier_of_speakers(call, tmp_path):
     praatio = pytest.importorskip("praatio.textgrid")
-    save(call, tmp_path / "call.TextGrid")
+    call.save(tmp_path / "call.TextGrid")
     grid = praatio.openTextgrid(str(tmp_path / "call.TextGrid"), includeEmptyIntervals=True)
     assert grid.tierNames == ("emotion", "speaker")
     labels = [[entry.label for entry in grid.getTier(name).entries] for name in grid.tierNames]
