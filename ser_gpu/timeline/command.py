@@ -85,7 +85,7 @@ def _run(args: argparse.Namespace) -> int:
     voices = {speaker: options.voice(path, model) for speaker, path in voice_files.items()}
     streams = args.format == ("jsonl",) and args.out is None
     code = options.DONE
-    for name, targets in outputs.items():
+    for name in args.files:
         speakers, voice = speakers_of[name], voices.get(None) or voices or None
         try:
             with options.quiet_decoders():
@@ -96,7 +96,7 @@ def _run(args: argparse.Namespace) -> int:
             print(f"error: {error}", file=sys.stderr, flush=True)
             code = options.SOME_FAILED
             continue
-        for format, path in targets:
+        for format, path in outputs[name]:
             if path is not None:
                 timeline.save(path, format)
             elif not streams:
@@ -104,7 +104,7 @@ def _run(args: argparse.Namespace) -> int:
         if args.plot:
             plot = Path(args.plot)
             timeline.plot(plot if len(args.files) == 1 else plot / f"{Path(timeline.name).stem}.png")
-        if not targets:
+        if not outputs[name]:
             _show(timeline)
         if not whole:
             print(f"interrupted: {name}: kept the first {clock(timeline.seconds)}", file=sys.stderr)

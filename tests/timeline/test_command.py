@@ -49,9 +49,10 @@ def test_json_lines_come_as_it_goes(talk, capsys):
 
 
 def test_terminal_shows_a_bar_a_minute(talk, capsys):
-    assert main(["talk.wav"]) == 0
+    assert main(["talk.wav", "talk.wav"]) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert len(shown) == 2
+    assert len(shown) == 4
+    assert shown[:2] == shown[2:]
     assert "0:09" in shown[0]
     assert "#" in shown[1]
 
