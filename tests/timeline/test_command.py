@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_gpu import timeline as package
 from ser_gpu.errors import MissingExtraError
 from ser_gpu.timeline import command, main
 from ser_gpu.timeline.own_voice import own_voice
@@ -64,19 +63,12 @@ def test_several_files_go_into_a_folder(talk):
 
 
 def test_interruption_keeps_what_was_done(talk, monkeypatch, capsys):
-    def stopped(answers, recording, **options):
-        name, parts = package.stretches(answers, recording, **options)
-
-        def until():
-            for seconds, segments in parts:
-                yield seconds, segments
-                if segments:
-                    raise KeyboardInterrupt
-
-        return name, until()
+    def update(self, task, completed, **fields):
+        if completed > 12:
+            raise KeyboardInterrupt
 
     soundfile.write(talk, speech_like(20.0), RATE)
-    monkeypatch.setattr(command, "stretches", stopped)
+    monkeypatch.setattr(command.Progress, "update", update)
     assert main(["talk.wav", "--out", "talk.json"]) == 130
     kept = json.loads(talk.with_suffix(".json").read_text())
     assert 0 < kept["seconds"] < 20
