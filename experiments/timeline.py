@@ -29,8 +29,8 @@ from ser_gpu.corpora.splits import Protocol
 from ser_gpu.evaluation import figures
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.recognizer import Answers
+from ser_gpu.timeline.cuts import TimelineSettings
 from ser_gpu.timeline.segment import Segment, merged
-from ser_gpu.timeline.settings import TimelineSettings
 from ser_gpu.timeline.stream import Stream
 
 RATE = 16_000

@@ -30,8 +30,7 @@ from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.stages.vad import VoiceActivity
-from ser_gpu.timeline.cuts import SpeechCuts
-from ser_gpu.timeline.settings import TimelineSettings
+from ser_gpu.timeline.cuts import SpeechCuts, TimelineSettings
 
 DETECTORS = ("periodicity", "silero", "silero, TorchScript")
 GROUPS = {"voices": "voice: ", "no_words": "no words: ", "other_sounds": ""}

@@ -22,7 +22,7 @@ from ser_gpu.errors import InputError, extra
 from ser_gpu.files import read_json, replacing, write_json
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages import speaker_norm
-from ser_gpu.timeline.settings import TimelineSettings
+from ser_gpu.timeline.cuts import TimelineSettings
 from ser_gpu.version import __version__
 from ser_gpu.voices import plan
 

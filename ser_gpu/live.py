@@ -21,6 +21,24 @@ _HELD_SECONDS = 10.0
 _MICROPHONE_RATE = 16_000
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ser-gpu live",
+        description="Print the emotion of the last three seconds, twice a second: of a microphone, or of raw samples "
+        "on standard input. Ctrl-C ends it.",
+    )
+    add = parser.add_argument
+    add("source", nargs="?", choices=("-",), help="standard input (default: the microphone)")
+    add("--format", choices=FORMATS, help=f"of the raw samples on standard input (default: {DEFAULT_FORMAT})")
+    add("--rate", type=options.positive_int, default=16_000, help="Hz of standard input (default: %(default)s)")
+    add("--channels", type=int, choices=range(1, 9), default=1, help="of standard input (default: %(default)s)")
+    add("--json", action="store_true", help="an object a line on a terminal too")
+    add("--voice", metavar="FILE", help="the speaker's voice, as ser-gpu enrol wrote it with the same checkpoint")
+    add("--weights", help="checkpoint, or .onnx file of ser-gpu export (default: the shipped one)")
+    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    return parser
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and listen."""
     args = _parser().parse_args(arguments)
@@ -28,25 +46,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    """Answer every half second of what comes, until it ends; then say how fast that was."""
     listener = _Microphone() if args.source is None and args.format is None else _StandardInput(args)
     model = options.model(args.weights, args.device)
     voice = options.voice(args.voice, model) if args.voice else None
-    show = _Shown(in_place=sys.stdout.isatty() and not args.json)
+    stream = Stream(Answers(model, voice), listener.rate, listener.name)
+    in_place = sys.stdout.isatty() and not args.json
+    heard_seconds = 0.0
+    times: list[tuple[float, float]] = []  # of each answer, by the clock and by the processor
     try:
-        listen(Stream(Answers(model, voice), listener.rate, listener.name), listener, show)
+        for chunk in listener.chunks():
+            begin = time.perf_counter(), time.process_time()
+            stream.push(chunk)
+            _show(stream.seconds, stream.now(), in_place)
+            heard_seconds += len(chunk) / listener.rate
+            times.append((time.perf_counter() - begin[0], time.process_time() - begin[1]))
     except KeyboardInterrupt:  # the way to end it
         pass
     finally:
-        show.end(listener)
+        if in_place:
+            print(flush=True)
+        if times:
+            late, busy = 1_000 * np.quantile(times, 0.95, axis=0)
+            ratio = sum(clock for clock, _ in times) / max(heard_seconds, 1e-9)
+            console.err.print(
+                f"{heard_seconds:.1f} s heard, real-time ratio {ratio:.3f}, "
+                f"95 % of the answers within {late:.0f} ms ({busy:.0f} ms of processor time), "
+                f"dropped {listener.dropped_seconds:.1f} s"
+            )
     return options.DONE
 
 
-def listen(stream: Stream, listener: "_StandardInput | _Microphone", show: "_Shown") -> None:
-    """Answer every half second of what comes, until it ends."""
-    for chunk in listener.chunks():
-        begin = time.perf_counter(), time.process_time()
-        stream.push(chunk)
-        show.answer(stream.seconds, stream.now(), len(chunk) / listener.rate, begin)
+def _show(seconds: float, answer: Prediction | None, in_place: bool) -> None:
+    if in_place:
+        said = f"{answer.emotion} {answer.confidence:.0%}" if answer else "nobody speaks"
+        print(f"\r{seconds:8.1f} s  {said:24}", end="", flush=True)
+        return
+    said = {"emotion": None, "confidence": None, "probabilities": {}}
+    if answer:
+        said = {name: getattr(answer, name) for name in said}
+    console.print_json({"time": round(seconds, 3), "speech": answer is not None, **said}, indent=None)
 
 
 class _StandardInput:
@@ -66,26 +105,24 @@ class _StandardInput:
         if sys.stdin is None:
             raise AudioError.of(self.name, "is closed")
         frame_bytes = self.channels * self.type.itemsize
-        size = round(STEP_SECONDS * self.rate) * frame_bytes
-        while content := sys.stdin.buffer.read(size):
-            frames = len(content) // frame_bytes
+        while content := sys.stdin.buffer.read(round(STEP_SECONDS * self.rate) * frame_bytes):
+            frames, left = divmod(len(content), frame_bytes)
             yield np.frombuffer(content, self.type, frames * self.channels).reshape(frames, self.channels)
-            if len(content) % frame_bytes:
-                problem = f"ends inside a sample: {len(content) % frame_bytes} bytes of {frame_bytes} are left"
-                raise AudioError.of(self.name, problem)
+            if left:
+                raise AudioError.of(self.name, f"ends inside a sample: {left} bytes of {frame_bytes} are left")
 
 
 class _Microphone:
     """The system's microphone. Sound that waits for more than ten seconds is dropped and counted."""
 
     name = "microphone"
+    rate = _MICROPHONE_RATE
 
     def __init__(self):
         try:
             self._sounddevice = extra("sounddevice", "live")
         except OSError:  # it is there, the library that it loads is not
             raise InputError("a microphone needs PortAudio (apt install libportaudio2)") from None
-        self.rate = _MICROPHONE_RATE
         self.dropped_seconds = 0.0
         self._held: queue.Queue[np.ndarray] = queue.Queue(round(_HELD_SECONDS / STEP_SECONDS))
 
@@ -109,63 +146,6 @@ class _Microphone:
             self.dropped_seconds += frames / self.rate
         if getattr(status, "input_overflow", False):  # the system dropped some, it does not say how much
             self.dropped_seconds += frames / self.rate
-
-
-class _Shown:
-    """One line in place on a terminal, else an object a line; and at the end how fast it was."""
-
-    def __init__(self, in_place: bool):
-        self.in_place = in_place
-        self.seconds = self.busy = 0.0
-        self.latencies: list[float] = []
-        self.processor: list[float] = []
-
-    def answer(
-        self, time_seconds: float, answer: Prediction | None, heard_seconds: float, begin: tuple[float, float]
-    ) -> None:
-        if self.in_place:
-            said = "nobody speaks" if answer is None else f"{answer.emotion} {answer.confidence:.0%}"
-            print(f"\r{time_seconds:8.1f} s  {said:24}", end="", flush=True)
-        else:
-            said = {"time": round(time_seconds, 3), "speech": answer is not None}
-            said |= {"emotion": answer and answer.emotion, "confidence": answer and answer.confidence}
-            said["probabilities"] = answer.probabilities if answer else {}
-            console.print_json(said, indent=None)
-        took = time.perf_counter() - begin[0]
-        self.seconds += heard_seconds
-        self.busy += took
-        self.latencies.append(took)
-        self.processor.append(time.process_time() - begin[1])
-
-    def end(self, listener: "_StandardInput | _Microphone") -> None:
-        if self.in_place:
-            print(flush=True)
-        if not self.latencies:
-            return
-        late, busy = (1_000 * float(np.quantile(times, 0.95)) for times in (self.latencies, self.processor))
-        console.err.print(
-            f"{self.seconds:.1f} s heard, real-time ratio {self.busy / max(self.seconds, 1e-9):.3f}, "
-            f"95 % of the answers within {late:.0f} ms ({busy:.0f} ms of processor time), "
-            f"dropped {listener.dropped_seconds:.1f} s"
-        )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ser-gpu live",
-        description="Print the emotion of the last three seconds, twice a second: of a microphone, or of raw samples "
-        "on standard input. Ctrl-C ends it.",
-    )
-    add = parser.add_argument
-    add("source", nargs="?", choices=("-",), help="standard input (default: the microphone)")
-    add("--format", choices=FORMATS, help=f"of the raw samples on standard input (default: {DEFAULT_FORMAT})")
-    add("--rate", type=options.positive_int, default=16_000, help="Hz of standard input (default: %(default)s)")
-    add("--channels", type=int, choices=range(1, 9), default=1, help="of standard input (default: %(default)s)")
-    add("--json", action="store_true", help="an object a line on a terminal too")
-    add("--voice", metavar="FILE", help="the speaker's voice, as ser-gpu enrol wrote it with the same checkpoint")
-    add("--weights", help="checkpoint, or .onnx file of ser-gpu export (default: the shipped one)")
-    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
-    return parser
 
 
 if __name__ == "__main__":

@@ -1,8 +1,5 @@
 """python -m ser_gpu.timeline."""
 
-import sys
+from ser_gpu.timeline.command import main
 
-from ser_gpu.timeline import main
-
-if __name__ == "__main__":
-    sys.exit(main())
+raise SystemExit(main())

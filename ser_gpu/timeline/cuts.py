@@ -1,12 +1,11 @@
 """SpeechCuts: samples as they come -> the stretches of speech between pauses."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from ser_gpu.audio.silero import SpeechProbability, State
-from ser_gpu.timeline.settings import TimelineSettings
+from ser_gpu.config import require, require_positive, require_probabilities
 
 BLOCK_FRAMES = 16
 
@@ -17,13 +16,37 @@ _LOUD_SHARE, _LOUD_SHARE_OF_BLOCK = 0.9, 0.75
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """Speech without a pause.
+class TimelineSettings:
+    """How a recording is cut and smoothed. The values were chosen by `python -m experiments.timeline --fit`.
 
     Attributes:
-        start: sample of the recording at which it starts.
-        samples: [T] float32, as they came.
+        on: probability of speech at which speech starts.
+        off: probability below which it may end.
+        pause_frames: frames of 32 ms below `off` that end it.
+        margin_frames: frames on each side of a stretch that belong to it.
+        least_frames: frames of `on` or more without which a stretch is no speech.
+        stay: probability that an emotion outlasts a second.
+        full_seconds: a shorter stretch is weaker evidence, in proportion.
     """
+
+    on: float = 0.5
+    off: float = 0.2
+    pause_frames: int = 4
+    margin_frames: int = 3
+    least_frames: int = 3
+    stay: float = 0.3
+    full_seconds: float = 1.0
+
+    def __post_init__(self):
+        require_probabilities(self, "on", "off", "stay")
+        require_positive(self, "pause_frames", "least_frames", "full_seconds")
+        require(0 <= self.margin_frames <= self.pause_frames, self, "margin_frames", "between 0 and `pause_frames`")
+        require(self.off <= self.on, self, "off", "at most `on`")
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Speech without a pause: the sample of the recording at which it starts, and its samples, [T] float32."""
 
     start: int
     samples: np.ndarray
@@ -44,8 +67,6 @@ class SpeechCuts:
     The detector hears each block of half a second at one level: the loudest tenth of the frames of the last ten
     seconds, or a quarter of those of the block, counts as voice. A single click is neither.
 
-    Samples are taken in blocks of a fixed length, so that no number depends on how they arrive.
-
     Args:
         detector: at its own sample rate, which is that of the samples.
         most_seconds: of a stretch.
@@ -59,26 +80,22 @@ class SpeechCuts:
         self.block = BLOCK_FRAMES * self.frame
         self.most_frames = max(4, int(most_seconds * detector.sample_rate / self.frame))
         self.samples_seen = 0
-        self.in_speech = False
         self.frames_since_speech = 10**9
         self._state: State | None = None
-        self._levels = np.zeros(0, np.float32)
-        self._kept = np.zeros(0, np.float32)
-        self._kept_start = 0
-        self._frame = 0
-        self._start = 0
-        self._last_end = 0
-        self._speech: list[float] = []
-        self._voiced = 0
-        self._quiet = 0
+        self._levels = np.zeros(0, np.float32)  # of the last frames
+        self._kept, self._kept_start = np.zeros(0, np.float32), 0  # the samples that a stretch may still need
+        self._frame = 0  # the next one
+        self._speech: list[float] = []  # probabilities of the frames from `_start` on, none outside of speech
+        self._start = self._last_end = 0
+        self._quiet = 0  # of the last frames are below `off`
 
     @property
-    def is_quiet(self) -> bool:
-        """True where the last frames are no speech, and none has begun."""
-        return not self.in_speech
+    def in_speech(self) -> bool:
+        """True where a stretch has begun."""
+        return bool(self._speech)
 
-    def take(self, block: np.ndarray) -> Iterator[Stretch]:
-        """The stretches that end in the next block.
+    def take(self, block: np.ndarray) -> list[Stretch]:
+        """The stretches that end in the next block. Each has the same length, so no number depends on how they arrive.
 
         Shape: [T] float32, T = `block`, or less in the last one.
         """
@@ -86,15 +103,18 @@ class SpeechCuts:
         speech, self._state = self.detector(whole * self._gain(whole), self._state)
         self._kept = np.concatenate([self._kept, block])
         self.samples_seen += len(block)
+        found = []
         for probability in speech.tolist():
-            yield from self._next_frame(probability)
+            found += self._next_frame(probability)
             self._frame += 1
-        self._forget()
+        needed = (self._start if self.in_speech else self._frame - self.settings.margin_frames) * self.frame
+        if needed > self._kept_start:
+            self._kept, self._kept_start = self._kept[needed - self._kept_start :], needed
+        return found
 
-    def close(self) -> Iterator[Stretch]:
+    def close(self) -> list[Stretch]:
         """The stretch that the end of the recording ends."""
-        if self.in_speech:
-            yield from self._ended(self._frame - self._quiet + self.settings.margin_frames)
+        return self._end(self._frame - self._quiet + self.settings.margin_frames, []) if self.in_speech else []
 
     def _gain(self, block: np.ndarray) -> np.float32:
         levels = np.sqrt(np.square(block.reshape(-1, self.frame)).mean(axis=1))
@@ -102,40 +122,31 @@ class SpeechCuts:
         level = max(np.quantile(self._levels, _LOUD_SHARE), np.quantile(levels, _LOUD_SHARE_OF_BLOCK))
         return np.float32(_LEVEL / max(level, _SMALLEST_LEVEL))
 
-    def _next_frame(self, probability: float) -> Iterator[Stretch]:
-        self.frames_since_speech = 0 if probability >= self.settings.on else self.frames_since_speech + 1
+    def _next_frame(self, probability: float) -> list[Stretch]:
+        settings = self.settings
+        is_voice = probability >= settings.on
+        self.frames_since_speech = 0 if is_voice else self.frames_since_speech + 1
         if not self.in_speech:
-            if probability >= self.settings.on:
-                self.in_speech = True
-                self._start = max(self._frame - self.settings.margin_frames, self._last_end)
-                self._speech, self._voiced, self._quiet = [0.0] * (self._frame - self._start), 0, 0
-            else:
-                return
+            if not is_voice:
+                return []
+            self._start = max(self._frame - settings.margin_frames, self._last_end)
+            self._speech, self._quiet = [0.0] * (self._frame - self._start), 0
         self._speech.append(probability)
-        self._voiced += probability >= self.settings.on
-        self._quiet = self._quiet + 1 if probability < self.settings.off else 0
-        if self._quiet == self.settings.pause_frames:
-            yield from self._ended(self._frame + 1 - self.settings.pause_frames + self.settings.margin_frames)
-            self.in_speech = False
-        elif len(self._speech) >= self.most_frames:
+        self._quiet = self._quiet + 1 if probability < settings.off else 0
+        if self._quiet == settings.pause_frames:
+            return self._end(self._frame + 1 - settings.pause_frames + settings.margin_frames, [])
+        if len(self._speech) >= self.most_frames:
             half = len(self._speech) // 2
-            cut = half + min(range(len(self._speech) - half), key=lambda at: self._speech[half + at])
-            later = self._speech[cut:]
-            yield from self._ended(self._start + cut)
-            self._start, self._speech = self._start + cut, later
-            self._voiced = sum(each >= self.settings.on for each in later)
+            cut = half + int(np.argmin(self._speech[half:]))
+            return self._end(self._start + cut, self._speech[cut:])
+        return []
 
-    def _ended(self, end: int) -> Iterator[Stretch]:
-        enough = self._voiced >= self.settings.least_frames
-        if enough:
-            first = self._start * self.frame
-            last = min(end * self.frame, self.samples_seen)
-            yield Stretch(first, self._kept[first - self._kept_start : last - self._kept_start].copy())
-            self._last_end = end
-
-    def _forget(self) -> None:
-        """Samples that no stretch can need any more."""
-        needed = (self._start if self.in_speech else self._frame - self.settings.margin_frames) * self.frame
-        drop = needed - self._kept_start
-        if drop > 0:
-            self._kept, self._kept_start = self._kept[drop:], needed
+    def _end(self, end: int, later: list[float]) -> list[Stretch]:
+        """The stretch up to the frame `end`, none if it has too little voice; what is `later` begins the next one."""
+        voiced = sum(each >= self.settings.on for each in self._speech)
+        first, last = self._start * self.frame, min(end * self.frame, self.samples_seen)
+        self._start, self._speech = end, later
+        if voiced < self.settings.least_frames:
+            return []
+        self._last_end = end
+        return [Stretch(first, self._kept[first - self._kept_start : last - self._kept_start].copy())]

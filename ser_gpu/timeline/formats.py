@@ -23,22 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ser_gpu.errors import InputError
-from ser_gpu.files import replacing
 from ser_gpu.timeline.segment import Segment, Timeline
-
-
-def save(timeline: Timeline, path: str | Path, format: str | None = None) -> None:
-    """Write a timeline whole or not at all.
-
-    Raises:
-        ValueError: an unknown format or, where none is given, an unknown suffix.
-        OSError: the file cannot be written.
-    """
-    name = of_suffix(path) if format is None else format
-    if name not in FORMATS:
-        raise InputError(f"format must be one of {', '.join(FORMATS)}, got {name!r}")
-    with replacing(path) as temporary:
-        temporary.write_text(FORMATS[name](timeline), encoding="utf-8", newline="")
 
 
 def of_suffix(path: str | Path) -> str:
@@ -79,78 +64,67 @@ def as_csv(timeline: Timeline) -> str:
     writer = csv.writer(text, lineterminator="\n")
     who = ["speaker"] if timeline.speakers else []
     writer.writerow(["start", "end", "speech", *who, "emotion", "confidence", *timeline.labels])
-    for segment in timeline.segments:
-        shares = [segment.confidence, *segment.probabilities.values()] if segment.speech else []
+    for each in timeline.segments:
+        row = [f"{each.start:.3f}", f"{each.end:.3f}", int(each.speech), *([each.speaker] * len(who)), each.emotion]
+        shares = [each.confidence, *each.probabilities.values()] if each.speech else []
         empty = [""] * (1 + len(timeline.labels) - len(shares))
-        numbers = [f"{share:.4f}" for share in shares]
-        times = [f"{segment.start:.3f}", f"{segment.end:.3f}"]
-        speaker = [segment.speaker or ""] * len(who)
-        writer.writerow([*times, int(segment.speech), *speaker, segment.emotion or "", *numbers, *empty])
+        writer.writerow([*row, *(f"{share:.4f}" for share in shares), *empty])
     return text.getvalue()
 
 
 def as_rttm(timeline: Timeline) -> str:
     """A line a segment with speech. It is of the emotion, or of "speaker_emotion"; names have no spaces there."""
-    name = re.sub(r"\s+", "_", Path(timeline.name).stem) or "recording"
+    name = _one_word(Path(timeline.name).stem) or "recording"
     return "".join(
-        f"SPEAKER {name} 1 {segment.start:.3f} {segment.seconds:.3f} <NA> <NA> "
-        f"{_in_one_word(segment)} {segment.confidence:.3f} <NA>\n"
-        for segment in _spoken(timeline)
+        f"SPEAKER {name} 1 {each.start:.3f} {each.seconds:.3f} <NA> <NA> "
+        f"{_one_word('_'.join(filter(None, (each.speaker, each.emotion))))} {each.confidence:.3f} <NA>\n"
+        for each in _spoken(timeline)
     )
 
 
 def as_vtt(timeline: Timeline) -> str:
     """WebVTT subtitles; who speaks is their voice, <v NAME>."""
-    cues = (f"{_clock(s.start, '.')} --> {_clock(s.end, '.')}\n{_voiced(s)}\n" for s in _spoken(timeline))
-    return "\n".join(["WEBVTT\n", *cues])
+    cues = ["WEBVTT\n"]
+    for each in _spoken(timeline):
+        said = f"{each.emotion} {each.confidence:.0%}"
+        if each.speaker is not None:
+            name = re.sub(r"[<>&\s]+", " ", each.speaker).strip()
+            said = f"<v {name}>{said}"
+        cues.append(f"{_clock(each.start, '.')} --> {_clock(each.end, '.')}\n{said}\n")
+    return "\n".join(cues)
 
 
 def as_srt(timeline: Timeline) -> str:
     """SubRip subtitles."""
-    cues = (
-        f"{number}\n{_clock(segment.start, ',')} --> {_clock(segment.end, ',')}\n{_said(segment)}\n"
-        for number, segment in enumerate(_spoken(timeline), 1)
+    return "\n".join(
+        f"{number}\n{_clock(each.start, ',')} --> {_clock(each.end, ',')}\n{_said(each)}\n"
+        for number, each in enumerate(_spoken(timeline), 1)
     )
-    return "\n".join(cues)
 
 
 def as_textgrid(timeline: Timeline) -> str:
     """A TextGrid with one tier, `emotion`, and where it is known `speaker`; a pause is an interval without text."""
-    end = f"{timeline.seconds:.3f}"
     tiers = ["emotion", "speaker"] if timeline.speakers else ["emotion"]
-    lines = [
-        *('File type = "ooTextFile"', 'Object class = "TextGrid"', ""),
-        *("xmin = 0", f"xmax = {end}", "tiers? <exists>", f"size = {len(tiers)}", "item []:"),
-    ]
+    end, count = f"{timeline.seconds:.3f}", len(timeline.segments)
+    text = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n'
+    text += f"xmin = 0\nxmax = {end}\ntiers? <exists>\nsize = {len(tiers)}\nitem []:\n"
     for place, tier in enumerate(tiers, 1):
-        lines += [
-            *(f"    item [{place}]:", '        class = "IntervalTier"', f'        name = "{tier}"'),
-            *("        xmin = 0", f"        xmax = {end}", f"        intervals: size = {len(timeline.segments)}"),
-        ]
-        for number, segment in enumerate(timeline.segments, 1):
-            text = (getattr(segment, tier) or "").replace('"', '""')
-            lines += [
-                *(f"        intervals [{number}]:", f"            xmin = {segment.start:.3f}"),
-                *(f"            xmax = {segment.end:.3f}", f'            text = "{text}"'),
-            ]
-    return "\n".join(lines) + "\n"
+        text += f'    item [{place}]:\n        class = "IntervalTier"\n        name = "{tier}"\n'
+        text += f"        xmin = 0\n        xmax = {end}\n        intervals: size = {count}\n"
+        for number, each in enumerate(timeline.segments, 1):
+            said = (getattr(each, tier) or "").replace('"', '""')
+            text += f"        intervals [{number}]:\n            xmin = {each.start:.3f}\n"
+            text += f'            xmax = {each.end:.3f}\n            text = "{said}"\n'
+    return text
 
 
 def as_audacity(timeline: Timeline) -> str:
     """A label track."""
-    return "".join(f"{s.start:.3f}\t{s.end:.3f}\t{_said(s)}\n" for s in _spoken(timeline))
+    return "".join(f"{each.start:.3f}\t{each.end:.3f}\t{_said(each)}\n" for each in _spoken(timeline))
 
 
-FORMATS: dict[str, Callable[[Timeline], str]] = {
-    "json": as_json,
-    "jsonl": as_jsonl,
-    "csv": as_csv,
-    "rttm": as_rttm,
-    "vtt": as_vtt,
-    "srt": as_srt,
-    "textgrid": as_textgrid,
-    "audacity": as_audacity,
-}
+_WRITERS = (as_json, as_jsonl, as_csv, as_rttm, as_vtt, as_srt, as_textgrid, as_audacity)
+FORMATS: dict[str, Callable[[Timeline], str]] = {each.__name__.removeprefix("as_"): each for each in _WRITERS}
 SUFFIXES = {name: f".{name}" for name in FORMATS} | {"textgrid": ".TextGrid", "audacity": ".txt"}
 
 
@@ -159,20 +133,12 @@ def _spoken(timeline: Timeline) -> Iterator[Segment]:
 
 
 def _said(segment: Segment) -> str:
-    who = "" if segment.speaker is None else f"{segment.speaker}: "
-    return f"{who}{segment.emotion} {segment.confidence:.0%}"
+    said = f"{segment.emotion} {segment.confidence:.0%}"
+    return said if segment.speaker is None else f"{segment.speaker}: {said}"
 
 
-def _voiced(segment: Segment) -> str:
-    if segment.speaker is None:
-        return _said(segment)
-    name = re.sub(r"[<>&\s]+", " ", segment.speaker).strip()
-    return f"<v {name}>{segment.emotion} {segment.confidence:.0%}"
-
-
-def _in_one_word(segment: Segment) -> str:
-    names = [name for name in (segment.speaker, segment.emotion) if name is not None]
-    return re.sub(r"\s+", "_", "_".join(names))
+def _one_word(text: str) -> str:
+    return re.sub(r"\s+", "_", text)
 
 
 def _clock(seconds: float, point: str) -> str:

@@ -1,19 +1,17 @@
 """The picture of a timeline: the emotions' probabilities, stacked over time, and where somebody speaks, or who."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_gpu.files import replacing
 from ser_gpu.timeline.segment import Segment, Timeline
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_COLUMNS = 480
-NAMED = 8
 # Okabe and Ito, and a darker red for anger
 COLOURS = {
     "neutral": "#BBBBBB",
@@ -27,10 +25,11 @@ COLOURS = {
 }
 _OTHERS = ("#7F3C8D", "#11A579", "#3969AC", "#F2B701", "#E73F74", "#80BA5A", "#008695", "#CF1C90")
 _SPEECH = "#333333"
+_NAME_POINTS = 9
 
 
 def figure(timeline: Timeline, width_inches: float = 12.0) -> "Figure":
-    """Draw it: whatever its length, at most 480 columns, and the longest stretches of up to eight emotions by name.
+    """Draw it: whatever its length, at most 480 columns, and the sure segments that are wide enough by name.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
@@ -38,21 +37,17 @@ def figure(timeline: Timeline, width_inches: float = 12.0) -> "Figure":
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    edges, shares, speech = columns(timeline)
-    rows = turns(timeline) or {"speech": speech}
+    edges, shares, rows = columns(timeline)
     drawn = Figure(figsize=(width_inches, 3.6 + 0.3 * len(rows)), layout="constrained")
     above, below = drawn.subplots(2, 1, sharex=True, height_ratios=(12, len(rows)))
-    bottom = np.zeros(len(speech))
+    bottom = np.zeros(len(shares))
     for number, label in enumerate(timeline.labels):
         colour = COLOURS.get(label, _OTHERS[number % len(_OTHERS)])
         top = bottom + shares[:, number]
         above.stairs(top, edges, baseline=bottom, fill=True, color=colour, label=label)
         bottom = top
-    for segment in _named(timeline):
-        middle = (segment.start + segment.end) / 2
-        side = "left" if middle < 0.05 * timeline.seconds else "right" if middle > 0.95 * timeline.seconds else "center"
-        above.annotate(segment.emotion, (middle, 1.02), ha=side, fontsize=13, fontweight="bold", annotation_clip=False)
-    above.set(ylim=(0, 1.12), ylabel="probability", yticks=(0, 0.5, 1))
+    above.set(ylim=(0, 1), yticks=(0, 0.5, 1))
+    above.set_ylabel("probability", fontsize=12)
     for row, share in enumerate(rows.values()):
         below.stairs(row + share, edges, baseline=row, fill=True, color=_SPEECH)
     below.set(ylim=(0, len(rows)), xlim=(0, max(timeline.seconds, 1e-3)))
@@ -63,56 +58,54 @@ def figure(timeline: Timeline, width_inches: float = 12.0) -> "Figure":
     for axes in (above, below):
         axes.tick_params(labelsize=12)
         axes.spines[["top", "right"]].set_visible(False)
-    above.yaxis.label.set_fontsize(12)
     drawn.legend(loc="outside right center", frameon=False, fontsize=12, reverse=True)
+    _name(above, timeline)
     return drawn
 
 
-def save(drawn: "Figure", path: str | Path) -> None:
-    """Write a figure whole or not at all, in the format of the suffix.
-
-    Raises:
-        ValueError: matplotlib has no such format.
-        OSError: the file cannot be written.
+def _name(axes: "Axes", timeline: Timeline) -> None:
+    """Write its emotion over each segment that is sure and as wide as the name, which stands upright if most are not
+    that wide.
     """
-    with replacing(path) as temporary:
-        drawn.savefig(temporary, dpi=110)
+    axes.figure.draw_without_rendering()  # only then it is known how wide a second is
+    second = axes.get_window_extent().width / max(timeline.seconds, 1e-3)
+    sizes = {}
+    for label in timeline.labels:
+        text = axes.text(0, 0, label, fontsize=_NAME_POINTS)
+        sizes[label] = np.add(text.get_window_extent().size, (6, 0))  # pixels: width with a gap, height
+        text.remove()
+    sure = [each for each in timeline.segments if each.speech and each.confidence >= 0.5]
+    lying, upright = ([each for each in sure if sizes[each.emotion][side] <= each.seconds * second] for side in (0, 1))
+    is_upright = 2 * len(lying) < len(sure)
+    named = upright if is_upright else lying
+    room = max((sizes[each.emotion][0 if is_upright else 1] + 4 for each in named), default=0)
+    axes.set_ylim(0, 1 / (1 - room / axes.get_window_extent().height))
+    for each in named:
+        place = ((each.start + each.end) / 2, 1.01)
+        turned = 90 if is_upright else 0
+        axes.text(*place, each.emotion, ha="center", va="bottom", rotation=turned, fontsize=_NAME_POINTS)
 
 
-def columns(timeline: Timeline) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def columns(timeline: Timeline) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """The grid, as many cells together as keep it within `MOST_COLUMNS`.
 
-    Shape: -> edges in seconds [N + 1]; probability of each emotion, zero where nobody speaks [N, C]; share of speech
-    [N].
+    Shape: -> edges in seconds [N + 1]; probability of each emotion, zero where nobody speaks [N, C]; the share of
+    "speech", or where it is known of each speaker, [N] each.
     """
-    groups = _groups(timeline)
-    edges = [group[0].start for group in groups] + [groups[-1][-1].end]
-    shares = np.zeros((len(groups), len(timeline.labels)))
-    speech = np.zeros(len(groups))
-    for row, group in enumerate(groups):
-        spoken = [list(cell.probabilities.values()) for cell in group if cell.speech]
-        speech[row] = len(spoken) / len(group)
-        if spoken:
-            shares[row] = np.mean(spoken, axis=0)
-    return np.array(edges), shares, speech
-
-
-def turns(timeline: Timeline) -> dict[str, np.ndarray]:
-    """The share of each column in which each speaker speaks; empty where nobody said who speaks.
-
-    Shape: -> [N] each.
-    """
-    groups = _groups(timeline)
-    return {
-        name: np.array([sum(cell.speaker == name for cell in group) / len(group) for group in groups])
-        for name in timeline.speakers
-    }
-
-
-def _groups(timeline: Timeline) -> list[Sequence[Segment]]:
     cells = timeline.grid
     together = -(-len(cells) // MOST_COLUMNS)
-    return [cells[at : at + together] for at in range(0, len(cells), together)]
+    groups = [cells[at : at + together] for at in range(0, len(cells), together)]
+    edges = [group[0].start for group in groups] + [timeline.seconds]
+    shares = np.zeros((len(groups), len(timeline.labels)))
+    for row, group in enumerate(groups):
+        if spoken := [list(cell.probabilities.values()) for cell in group if cell.speech]:
+            shares[row] = np.mean(spoken, axis=0)
+
+    def share(holds: Callable[[Segment], bool]) -> np.ndarray:
+        return np.array([np.mean([holds(cell) for cell in group]) for group in groups])
+
+    turns = {name: share(lambda cell, name=name: cell.speaker == name) for name in timeline.speakers}
+    return np.array(edges), shares, turns or {"speech": share(lambda cell: cell.speech)}
 
 
 def clock(seconds: float) -> str:
@@ -121,18 +114,5 @@ def clock(seconds: float) -> str:
     ('1:15', '1:02:05')
     """
     whole = round(seconds)
-    minutes = f"{whole // 60 % 60:02}" if whole >= 3_600 else str(whole // 60)
-    return (f"{whole // 3_600}:" if whole >= 3_600 else "") + f"{minutes}:{whole % 60:02}"
-
-
-def _named(timeline: Timeline) -> list[Segment]:
-    """The segments whose name is written: the longest ones that are sure, each away from the others."""
-    visible = timeline.seconds / MOST_COLUMNS
-    spoken = [each for each in timeline.segments if each.speech and each.confidence >= 0.5 and each.seconds >= visible]
-    chosen: list[Segment] = []
-    room = timeline.seconds / NAMED
-    for segment in sorted(spoken, key=lambda each: -each.seconds * each.confidence):
-        middle = (segment.start + segment.end) / 2
-        if all(abs(middle - (other.start + other.end) / 2) >= room for other in chosen):
-            chosen.append(segment)
-    return chosen[:NAMED]
+    hours, minutes = divmod(whole // 60, 60)
+    return (f"{hours}:{minutes:02}" if hours else f"{minutes}") + f":{whole % 60:02}"

@@ -1,11 +1,17 @@
 """Segment and Timeline: what is said when, stretch by stretch, on a regular grid, and merged."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ser_gpu.errors import InputError
+from ser_gpu.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 JOINED_SECONDS = 0.5
 
@@ -39,15 +45,8 @@ class Segment:
 
     def as_dict(self) -> dict:
         """Plain data for JSON, with a speaker where one is known; times to a millisecond."""
-        return {
-            "start": round(self.start, 3),
-            "end": round(self.end, 3),
-            "speech": self.speech,
-            "emotion": self.emotion,
-            "confidence": self.confidence,
-            "probabilities": self.probabilities,
-            **({} if self.speaker is None else {"speaker": self.speaker}),
-        }
+        content = vars(self) | {"start": round(self.start, 3), "end": round(self.end, 3)}
+        return {name: value for name, value in content.items() if name != "speaker" or value is not None}
 
 
 def spoken(start: float, end: float, probabilities: dict[str, float], speaker: str | None = None) -> Segment:
@@ -71,31 +70,23 @@ def merged(segments: Iterable[Segment]) -> Iterator[Segment]:
     A pause between two emotions stays a segment of its own. Probabilities are the mean, weighted by seconds of speech.
     """
     held: list[Segment] = []
-    pause: Segment | None = None
+    pause: list[Segment] = []  # the short one behind them, if any
     for segment in segments:
-        if not segment.speech:
-            if held and segment.seconds <= JOINED_SECONDS:
-                pause = segment
-                continue
-            yield from _joined(held)
-            held = []
-            yield segment
+        if held and not segment.speech and segment.seconds <= JOINED_SECONDS:
+            pause = [segment]
         elif held and (segment.emotion, segment.speaker) == (held[0].emotion, held[0].speaker):
             held.append(segment)
-            pause = None
+            pause = []
         else:
-            yield from _joined(held)
-            if pause is not None:
-                yield pause
-            held, pause = [segment], None
-    yield from _joined(held)
-    if pause is not None:
-        yield pause
+            yield from [*_joined(held), *pause]
+            held, pause = [segment] if segment.speech else [], []
+            if not segment.speech:
+                yield segment
+    yield from [*_joined(held), *pause]
 
 
 def _joined(parts: Sequence[Segment]) -> Iterator[Segment]:
-    if parts:
-        # the emotion of all parts is the likeliest one of their mean, too
+    if parts:  # the emotion of all of them is the likeliest one of their mean, too
         mean = _mean(parts, [part.seconds for part in parts])
         yield spoken(parts[0].start, parts[-1].end, mean, parts[0].speaker)
 
@@ -147,44 +138,40 @@ class Timeline:
         """A cell every `step_seconds`, the last one shorter. A cell speaks if half of it does; its probabilities are
         the mean over its speech, its speaker is who has most of it.
         """
-        return tuple(self._cells())
+        step, count = self.step_seconds, max(1, -int(-(self.seconds - 1e-9) // self.step_seconds))
+        return tuple(self._cell(at * step, min((at + 1) * step, self.seconds)) for at in range(count))
 
-    def _cells(self) -> Iterator[Segment]:
-        count = max(1, -int(-(self.seconds - 1e-9) // self.step_seconds))
-        first = 0
-        for at in range(count):
-            start, end = at * self.step_seconds, min((at + 1) * self.step_seconds, self.seconds)
-            while first < len(self.stretches) and self.stretches[first].end <= start:
-                first += 1
-            parts, weights = [], []
-            for stretch in self.stretches[first:]:
-                if stretch.start >= end:
-                    break
-                if stretch.speech:
-                    parts.append(stretch)
-                    weights.append(min(end, stretch.end) - max(start, stretch.start))
-            if weights and sum(weights) >= (end - start) / 2:
-                most = max(range(len(parts)), key=weights.__getitem__)
-                yield spoken(start, end, _mean(parts, weights), parts[most].speaker)
-            else:
-                yield silent(start, end)
+    def _cell(self, start: float, end: float) -> Segment:
+        first = bisect_right(self.stretches, start, key=lambda each: each.end)
+        last = bisect_left(self.stretches, end, key=lambda each: each.start)
+        parts = [each for each in self.stretches[first:last] if each.speech]
+        seconds = [min(end, each.end) - max(start, each.start) for each in parts]
+        if not parts or sum(seconds) < (end - start) / 2:
+            return silent(start, end)
+        longest = parts[max(range(len(parts)), key=seconds.__getitem__)]
+        return spoken(start, end, _mean(parts, seconds), longest.speaker)
 
     def save(self, path: str | Path, format: str | None = None) -> None:
         """Write it whole or not at all, in a format of `ser_gpu.timeline.formats`; left out, the suffix tells it.
 
         Raises:
-            ValueError: an unknown format.
+            ValueError: an unknown format or suffix.
             OSError: the file cannot be written.
         """
-        from ser_gpu.timeline.formats import save
+        from ser_gpu.timeline.formats import FORMATS, of_suffix  # here, since they import this module
 
-        save(self, path, format)
+        name = of_suffix(path) if format is None else format
+        if name not in FORMATS:
+            raise InputError(f"format must be one of {', '.join(FORMATS)}, got {name!r}")
+        with replacing(path) as temporary:
+            temporary.write_text(FORMATS[name](self), encoding="utf-8", newline="")
 
-    def plot(self, path: str | Path | None = None):
-        """The picture as a matplotlib figure; with a path it is written there too."""
-        from ser_gpu.timeline.plot import figure, save
+    def plot(self, path: str | Path | None = None) -> "Figure":
+        """The picture as a matplotlib figure; with a path it is written there too, whole or not at all."""
+        from ser_gpu.timeline.plot import figure
 
         drawn = figure(self)
         if path is not None:
-            save(drawn, path)
+            with replacing(path) as temporary:
+                drawn.savefig(temporary, dpi=110)
         return drawn

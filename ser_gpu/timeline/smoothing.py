@@ -15,44 +15,39 @@ class EmotionSmoother:
     lag of one), so that a stream is answered as a file is.
 
     Args:
-        labels: C, the number of emotions.
         stay: probability that an emotion outlasts a second.
         full_seconds: of speech that count in full.
 
     Source: Rabiner, A Tutorial on Hidden Markov Models, Proc. IEEE 77(2), 1989.
     """
 
-    def __init__(self, labels: int, stay: float, full_seconds: float):
-        self.labels = labels
+    def __init__(self, stay: float, full_seconds: float):
         self.stay = stay
         self.full_seconds = full_seconds
-        self._state: np.ndarray | None = None
+        self._state: np.ndarray | None = None  # [C]
         self._middle = 0.0
 
     def take(self, probabilities: np.ndarray, start: float, end: float) -> tuple[np.ndarray | None, np.ndarray]:
-        """The answer to the stretch before this one, in the light of it, and the answer to this one so far.
+        """The answer to the stretch before this one in its light, None for the first; and the one to this so far.
 
         Args:
-            probabilities: [C] of this stretch alone.
+            probabilities: of this stretch alone.
             start: seconds.
             end: seconds.
 
-        Shape: [C] -> [C] or None where there is no stretch before it, [C]; float64.
+        Shape: [C] -> [C] or None, [C]; float64.
         """
         weight = min(1.0, (end - start) / self.full_seconds)
         evidence = np.maximum(probabilities.astype(np.float64), _SMALLEST) ** weight
-        before = None
-        prior = np.full_like(evidence, 1 / self.labels)
+        before, middle = None, (start + end) / 2
+        prior = np.full_like(evidence, 1 / len(evidence))
         if self._state is not None:
             # the emotion has half of each stretch and the pause between them to change
-            kept = self.stay ** max(0.0, (start + end) / 2 - self._middle)
-            fresh = (1 - kept) / self.labels
-            before = _normalised(self._state * (kept * evidence + fresh * evidence.sum()))
+            kept = self.stay ** max(0.0, middle - self._middle)
+            fresh = (1 - kept) / len(evidence)
+            before = self._state * (kept * evidence + fresh * evidence.sum())
+            before /= before.sum()
             prior = kept * self._state + fresh
-        self._state = _normalised(prior * evidence)
-        self._middle = (start + end) / 2
+        state = prior * evidence
+        self._state, self._middle = state / state.sum(), middle
         return before, self._state
-
-
-def _normalised(values: np.ndarray) -> np.ndarray:
-    return values / values.sum()

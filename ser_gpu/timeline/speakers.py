@@ -4,19 +4,17 @@ import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ser_gpu.errors import InputError, printable, reason
 
 NEAR_SECONDS = 0.5
 LEAST_SECONDS = 0.25
 LARGEST_BYTES = 2**26
-_FEWEST_FIELDS = 8
 
 
-@dataclass(frozen=True)
-class Turn:
+class Turn(NamedTuple):
     """A speaker speaks from `start` to `end`, in seconds."""
 
     start: float
@@ -42,49 +40,47 @@ class Speakers:
     """
 
     def __init__(self, turns: Iterable[Turn]):
-        self._starts: list[float] = [-math.inf]  # of each part of the time axis, which has one speaker
+        # the time axis in parts, each with one speaker or nobody: where it starts
+        self._starts: list[float] = [-math.inf]
         self._speakers: list[str | None] = [None]
         end = -math.inf
         for turn in sorted(turns, key=lambda each: (each.start, each.end)):
             start = max(turn.start, end)
             if turn.end <= start:
                 continue
-            pause = start - end
-            if pause > 2 * NEAR_SECONDS:
-                if math.isfinite(end):
-                    self._begin(end + NEAR_SECONDS, None)
+            if start - end > 2 * NEAR_SECONDS:
+                self._begin(end + NEAR_SECONDS, None)
                 self._begin(start - NEAR_SECONDS, turn.speaker)
             else:
-                self._begin(end + pause / 2, turn.speaker)
+                self._begin(end + (start - end) / 2, turn.speaker)
             end = turn.end
-        if math.isfinite(end):
-            self._begin(end + NEAR_SECONDS, None)
+        self._begin(end + NEAR_SECONDS, None)
+        self._starts.append(math.inf)
         self.names = tuple(dict.fromkeys(name for name in self._speakers if name is not None))
+
+    def _begin(self, start: float, speaker: str | None) -> None:
+        if speaker != self._speakers[-1]:
+            self._starts.append(start)
+            self._speakers.append(speaker)
 
     def of(self, start: float, end: float) -> str | None:
         """Who has most of the time from `start` to `end`; None where nobody has any."""
         seconds: Counter[str] = Counter()
         at = bisect_right(self._starts, start) - 1
-        while at < len(self._starts) and self._starts[at] < end:
-            after = self._starts[at + 1] if at + 1 < len(self._starts) else math.inf
+        while self._starts[at] < end:
             if self._speakers[at] is not None:
-                seconds[self._speakers[at]] += min(end, after) - max(start, self._starts[at])
+                seconds[self._speakers[at]] += min(end, self._starts[at + 1]) - max(start, self._starts[at])
             at += 1
         return seconds.most_common(1)[0][0] if seconds else None
 
     def changes(self, start: float, end: float) -> list[float]:
         """Where to cut from `start` to `end` so that each part has one speaker; no part is under a quarter second."""
         found, last = [], start
-        for at in range(bisect_right(self._starts, start), bisect_right(self._starts, end)):
-            if self._starts[at] - last >= LEAST_SECONDS and end - self._starts[at] >= LEAST_SECONDS:
-                last = self._starts[at]
-                found.append(last)
+        for at in self._starts[bisect_right(self._starts, start) : bisect_right(self._starts, end)]:
+            if at - last >= LEAST_SECONDS and end - at >= LEAST_SECONDS:
+                last = at
+                found.append(at)
         return found
-
-    def _begin(self, start: float, speaker: str | None) -> None:
-        if speaker != self._speakers[-1]:
-            self._starts.append(start)
-            self._speakers.append(speaker)
 
 
 def read_rttm(path: str | Path, recording: str | None = None) -> Speakers:
@@ -99,12 +95,17 @@ def read_rttm(path: str | Path, recording: str | None = None) -> Speakers:
     """
     turns: dict[str, list[Turn]] = {}
     for number, line in enumerate(_lines(Path(path)), 1):
-        fields = line.split()
-        if fields and fields[0] == "SPEAKER":
-            turn = _turn(fields)
-            if turn is None:
-                raise InputError(f"{path}, line {number}: is no RTTM: {printable(line[:60])}")
-            turns.setdefault(fields[1], []).append(turn)
+        fields = line.split()  # SPEAKER file channel start seconds <NA> <NA> name ...
+        if fields[:1] != ["SPEAKER"]:
+            continue
+        try:
+            start, seconds, speaker = float(fields[3]), float(fields[4]), fields[7]
+            is_time = 0 <= start < math.inf and 0 <= seconds < math.inf
+        except (ValueError, IndexError):
+            is_time = False
+        if not is_time:
+            raise InputError(f"{path}, line {number}: is no RTTM: {printable(line[:60])}")
+        turns.setdefault(fields[1], []).append(Turn(start, start + seconds, printable(speaker)))
     if not turns:
         raise InputError(f"{path}: no line of it begins with SPEAKER, is it RTTM?")
     stem = "_".join(Path(recording).stem.split()) if recording else None
@@ -124,16 +125,3 @@ def _lines(path: Path) -> list[str]:
         raise InputError(f"{path}: {reason(error).lower()}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: is no text, so no RTTM") from None
-
-
-def _turn(fields: list[str]) -> Turn | None:
-    """SPEAKER file channel start seconds <NA> <NA> name ..."""
-    if len(fields) < _FEWEST_FIELDS:
-        return None
-    try:
-        start, seconds = float(fields[3]), float(fields[4])
-    except ValueError:
-        return None
-    if not (0 <= start < math.inf and 0 <= seconds < math.inf):
-        return None
-    return Turn(start, start + seconds, printable(fields[7]))

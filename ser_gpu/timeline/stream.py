@@ -1,6 +1,8 @@
 """Stream: samples as they come -> segments. A file is answered by the same code, block after block."""
 
+from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,9 +12,8 @@ from ser_gpu.audio.samples import MOST_CHANNELS, array_of, blocks, checked_rate,
 from ser_gpu.audio.silero import SpeechProbability
 from ser_gpu.errors import AudioError, InputError
 from ser_gpu.prediction import Prediction
-from ser_gpu.timeline.cuts import SpeechCuts, Stretch
+from ser_gpu.timeline.cuts import SpeechCuts, Stretch, TimelineSettings
 from ser_gpu.timeline.segment import Segment, silent, spoken
-from ser_gpu.timeline.settings import TimelineSettings
 from ser_gpu.timeline.smoothing import EmotionSmoother
 from ser_gpu.timeline.speakers import Speakers
 
@@ -68,15 +69,18 @@ class Stream:
         self._detector = SpeechProbability()
         self.rate = self._detector.sample_rate
         rate = answers.sample_rate if sample_rate is None else checked_rate(sample_rate, name)
-        self._resampler = _Resampler(rate, self.rate)
+        self._pushed: list[np.ndarray] = []
+        self._resampled = resampled(_taken(self._pushed), rate, self.rate)
         self._cuts = SpeechCuts(self._detector, answers.window_seconds, self.settings)
-        self._smoothers: dict[str | None, EmotionSmoother] = {}
-        self._pending = np.zeros(0, np.float32)
+        self._smoothers: defaultdict[str | None, EmotionSmoother] = defaultdict(
+            partial(EmotionSmoother, self.settings.stay, self.settings.full_seconds)
+        )
+        self._pending = np.zeros(0, np.float32)  # less than a block
         self._short: list[np.ndarray] | None = [] if speakers is None else None  # while it may be a short recording
-        self._early: list[Stretch] = []
-        self._recent = np.zeros(0, np.float32)
-        self._waiting: _Answered | None = None
-        self._given = 0
+        self._early: list[Stretch] = []  # of that short recording
+        self._recent = np.zeros(0, np.float32)  # the last window
+        self._waiting: _Answered | None = None  # for the next stretch
+        self._given = 0  # up to this sample there are segments
         self._is_closed = False
 
     @property
@@ -96,25 +100,23 @@ class Stream:
         """
         if self._is_closed:
             raise InputError("the stream is closed")
-        return list(self._heard(self._resampler.take(_mono(samples, self.name))))
+        mono = _mono(samples, self.name)
+        if not len(mono):
+            return []
+        self._pushed.append(mono)
+        return self._heard(next(self._resampled))
 
     def close(self) -> list[Segment]:
         """End it, and give the segments that are left; they end with the recording."""
         if self._is_closed:
             return []
-        segments = list(self._heard(self._resampler.end()))
         self._is_closed = True
+        segments = self._heard(next(self._resampled, np.zeros(0, np.float32)))  # what the resampler held back
         if len(self._pending):
             segments += self._block(self._pending)
-        total = self._cuts.samples_seen
-        last = list(self._cuts.close())
-        if self._short is not None:
-            segments += self._as_one([*self._early, *last])
-        else:
-            for stretch in last:
-                segments += self._answer(stretch)
-            segments += self._finished()
-        return segments + self._gap(total)
+        last = self._cuts.close()
+        segments += self._answered(last) if self._short is None else self._as_one(self._early + last)
+        return segments + self._finished() + self._gap(self._cuts.samples_seen)
 
     def now(self) -> Prediction | None:
         """The emotion of the last three seconds, unsmoothed; None where nobody speaks in them."""
@@ -123,15 +125,16 @@ class Stream:
             return None
         return Prediction.of(self.answers.labels, self.answers.of_stretch(self._recent).tolist())
 
-    def _heard(self, samples: np.ndarray) -> Iterator[Segment]:
+    def _heard(self, samples: np.ndarray) -> list[Segment]:
         self._pending = np.concatenate([self._pending, samples])
-        size = self._cuts.block
-        while len(self._pending) >= size:
-            block, self._pending = self._pending[:size], self._pending[size:]
-            yield from self._block(block)
+        segments = []
+        while len(self._pending) >= self._cuts.block:
+            block, self._pending = np.split(self._pending, [self._cuts.block])
+            segments += self._block(block)
+        return segments
 
     def _block(self, block: np.ndarray) -> list[Segment]:
-        stretches = list(self._cuts.take(block))
+        stretches = self._cuts.take(block)
         self._recent = np.concatenate([self._recent, block])[-round(self.answers.window_seconds * self.rate) :]
         if self._short is not None:
             self._short.append(block)
@@ -139,69 +142,56 @@ class Stream:
             if self.seconds <= SHORT_SECONDS:
                 return []
             stretches, self._early, self._short = self._early, [], None
-        segments = []
-        for stretch in stretches:
-            segments += self._answer(stretch)
-        quiet = self._cuts.samples_seen - (self._waiting.end if self._waiting else 0)
-        if self._waiting and self._cuts.is_quiet and quiet > LAG_SECONDS * self.rate:
-            segments += self._finished()
+        segments = self._answered(stretches)
+        if self._waiting and not self._cuts.in_speech:
+            quiet = self._cuts.samples_seen - self._waiting.end
+            if quiet > LAG_SECONDS * self.rate:
+                segments += self._finished()
         return segments
 
-    def _answer(self, stretch: Stretch) -> list[Segment]:
-        """Take a stretch; the one before it is finished by that."""
+    def _answered(self, stretches: list[Stretch]) -> list[Segment]:
+        """Take stretches; each finishes the one before it."""
         segments = []
-        for part in self._by_speaker(stretch):
+        for part in self._by_speaker(stretches):
             start, end = part.start / self.rate, part.end / self.rate
             speaker = self.speakers and self.speakers.of(start, end)
             answer = self.answers.of_stretch(part.samples, speaker)
-            before, so_far = self._smoother(speaker).take(answer, start, end)
+            before, so_far = self._smoothers[speaker].take(answer, start, end)
             if self._waiting is not None and self._waiting.speaker == speaker:
                 self._waiting = self._waiting._replace(probabilities=before)
             segments += self._finished()
             self._waiting = _Answered(part.start, part.end, so_far, speaker)
         return segments
 
-    def _by_speaker(self, stretch: Stretch) -> Iterator[Stretch]:
-        if self.speakers is None:
-            yield stretch
-            return
-        cuts = self.speakers.changes(stretch.start / self.rate, stretch.end / self.rate)
-        bounds = [0, *(round(cut * self.rate) - stretch.start for cut in cuts), len(stretch.samples)]
-        for first, end in pairwise(bounds):
-            yield Stretch(stretch.start + first, stretch.samples[first:end])
+    def _by_speaker(self, stretches: list[Stretch]) -> Iterator[Stretch]:
+        for stretch in stretches:
+            cuts = self.speakers.changes(stretch.start / self.rate, stretch.end / self.rate) if self.speakers else []
+            bounds = [0, *(round(cut * self.rate) - stretch.start for cut in cuts), len(stretch.samples)]
+            for first, end in pairwise(bounds):
+                yield Stretch(stretch.start + first, stretch.samples[first:end])
 
-    def _smoother(self, speaker: str | None) -> EmotionSmoother:
-        if speaker not in self._smoothers:
-            labels, settings = len(self.answers.labels), self.settings
-            self._smoothers[speaker] = EmotionSmoother(labels, settings.stay, settings.full_seconds)
-        return self._smoothers[speaker]
+    def _as_one(self, stretches: list[Stretch]) -> list[Segment]:
+        """Take a short recording as one stretch, answered as `predict` does."""
+        if stretches:
+            start, end = stretches[0].start, stretches[-1].end
+            recording = np.concatenate(self._short)
+            probabilities = self.answers.of_recording(recording)
+            if probabilities is None:  # the detector of `predict` hears no voice where that of the cuts does
+                probabilities = self.answers.of_stretch(recording[start:end])
+            self._waiting = _Answered(start, end, probabilities, None)
+        return []
 
     def _finished(self) -> list[Segment]:
         """The stretch that waited for the next one, and what lies before it."""
         if self._waiting is None:
             return []
-        answered, self._waiting = self._waiting, None
-        return [*self._gap(answered.start), self._spoken(answered)]
+        (start, end, probabilities, speaker), self._waiting = self._waiting, None
+        before, self._given = self._gap(start), end
+        named = dict(zip(self.answers.labels, probabilities.tolist(), strict=True))
+        return [*before, spoken(start / self.rate, end / self.rate, named, speaker)]
 
     def _gap(self, end: int) -> list[Segment]:
-        start, self._given = self._given, max(self._given, end)
-        return [silent(start / self.rate, end / self.rate)] if end > start else []
-
-    def _spoken(self, answered: "_Answered") -> Segment:
-        self._given = answered.end
-        named = dict(zip(self.answers.labels, answered.probabilities.tolist(), strict=True))
-        return spoken(answered.start / self.rate, answered.end / self.rate, named, answered.speaker)
-
-    def _as_one(self, stretches: list[Stretch]) -> list[Segment]:
-        """A short recording, answered as `predict` does."""
-        if not stretches:
-            return []
-        start, end = stretches[0].start, stretches[-1].end
-        recording = np.concatenate(self._short)
-        probabilities = self.answers.of_recording(recording)
-        if probabilities is None:  # the detector of `predict` hears no voice: the answer is of the stretch alone
-            probabilities = self.answers.of_stretch(recording[start:end])
-        return [*self._gap(start), self._spoken(_Answered(start, end, probabilities, None))]
+        return [silent(self._given / self.rate, end / self.rate)] if end > self._given else []
 
 
 class _Answered(NamedTuple):
@@ -213,26 +203,10 @@ class _Answered(NamedTuple):
     speaker: str | None
 
 
-class _Resampler:
-    """Samples at another rate; how they are cut changes none."""
-
-    def __init__(self, from_rate: int, to_rate: int):
-        self._next: list[np.ndarray] = []
-        self._out = resampled(self._given(), from_rate, to_rate) if from_rate != to_rate else None
-
-    def take(self, samples: np.ndarray) -> np.ndarray:
-        if self._out is None or not len(samples):
-            return samples
-        self._next.append(samples)
-        return next(self._out)
-
-    def end(self) -> np.ndarray:
-        return np.zeros(0, np.float32) if self._out is None else next(self._out)
-
-    def _given(self) -> Iterator[np.ndarray]:
-        """What `take` was given; the end, where it was given nothing."""
-        while self._next:
-            yield self._next.pop()
+def _taken(pushed: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """What was pushed, until nothing is. It knows no stream: in a circle the resampler would outlive it."""
+    while pushed:
+        yield pushed.pop()
 
 
 def _mono(samples: object, name: str) -> np.ndarray:

@@ -2,13 +2,18 @@ import numpy as np
 import pytest
 import torch
 
+from ser_gpu.cli import options
 from ser_gpu.config import CnnConfig, ModelConfig, TtaConfig
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.timeline import stream
 from ser_gpu.timeline.segment import Timeline, silent, spoken
+from ser_gpu.voices.enrol import of_windows
 
 RATE = 16_000
 LABELS = ("neutral", "happy", "sad")
+HAPPY, HAPPY_TOO, SAD = (
+    dict(zip(LABELS, shares, strict=True)) for shares in ((0.1, 0.7, 0.2), (0.2, 0.6, 0.2), (0.25, 0.15, 0.6))
+)
 
 
 class LoudIsSpeech:
@@ -33,29 +38,35 @@ def small_model():
 
 
 @pytest.fixture
+def of_commands(small_model, loud_is_speech, monkeypatch):
+    """The commands use the small model."""
+    monkeypatch.setattr(options, "model", lambda *_: small_model)
+
+
+@pytest.fixture(scope="session")
+def voice(small_model):
+    windows = 0.1 * torch.randn(20, 48_000, generator=torch.Generator().manual_seed(0)).numpy()
+    return of_windows(small_model, [windows])
+
+
+@pytest.fixture
+def alice(voice, tmp_path):
+    voice.save(tmp_path / "alice.voice")
+    return str(tmp_path / "alice.voice")
+
+
+@pytest.fixture
 def timeline() -> Timeline:
-    parts = (
-        silent(0.0, 0.5),
-        spoken(0.5, 1.75, {"neutral": 0.1, "happy": 0.7, "sad": 0.2}),
-        silent(1.75, 1.9),
-        spoken(1.9, 3.0, {"neutral": 0.2, "happy": 0.6, "sad": 0.2}),
-        silent(3.0, 4.0),
-        spoken(4.0, 61.5, {"neutral": 0.25, "happy": 0.15, "sad": 0.6}),
-        silent(61.5, 62.25),
-    )
+    happy = spoken(0.5, 1.75, HAPPY), silent(1.75, 1.9), spoken(1.9, 3.0, HAPPY_TOO)
+    parts = silent(0.0, 0.5), *happy, silent(3.0, 4.0), spoken(4.0, 61.5, SAD), silent(61.5, 62.25)
     return Timeline("my talk.wav", 62.25, LABELS, parts)
 
 
 @pytest.fixture
 def call() -> Timeline:
     """Two speakers in turn."""
-    parts = (
-        spoken(0.0, 1.5, {"neutral": 0.1, "happy": 0.7, "sad": 0.2}, "alice"),
-        spoken(1.5, 3.0, {"neutral": 0.2, "happy": 0.6, "sad": 0.2}, "bob <b>"),
-        silent(3.0, 4.0),
-        spoken(4.0, 6.0, {"neutral": 0.25, "happy": 0.15, "sad": 0.6}, "alice"),
-        spoken(6.0, 7.0, {"neutral": 0.25, "happy": 0.15, "sad": 0.6}),
-    )
+    happy = spoken(0.0, 1.5, HAPPY, "alice"), spoken(1.5, 3.0, HAPPY_TOO, "bob <b>")
+    parts = *happy, silent(3.0, 4.0), spoken(4.0, 6.0, SAD, "alice"), spoken(6.0, 7.0, SAD)
     return Timeline("call.wav", 7.0, LABELS, parts)
 
 

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from ser_gpu.timeline import formats
-from ser_gpu.timeline.formats import FORMATS, save
+from ser_gpu.timeline.formats import FORMATS, SUFFIXES
 
 
 def spoken(timeline):
@@ -19,11 +18,9 @@ def test_json_has_the_keys_of_speechbrain_and_more(timeline):
     said = next(s for s in content["segments"] if s["speech"])
     assert (said["start"], said["end"], said["emotion"]) == (0.5, 3.0, "happy")
     assert list(said["probabilities"]) == list(timeline.labels)
-
-
-def test_json_lines_are_the_segments(timeline):
-    lines = [json.loads(line) for line in FORMATS["jsonl"](timeline).splitlines()]
-    assert [line["emotion"] for line in lines] == [segment.emotion for segment in timeline.segments]
+    assert [json.loads(line) for line in FORMATS["jsonl"](timeline).splitlines()] == [
+        {"file": "my talk.wav", **segment} for segment in content["segments"]
+    ]
 
 
 def test_csv_has_a_column_an_emotion(timeline):
@@ -32,13 +29,10 @@ def test_csv_has_a_column_an_emotion(timeline):
     assert all(bool(row["sad"]) == (row["speech"] == "1") for row in rows)
 
 
-def test_rttm_has_ten_fields_a_line(timeline):
+def test_pyannote_reads_rttm_of_ten_fields(timeline):
     lines = [line.split(" ") for line in FORMATS["rttm"](timeline).splitlines()]
     assert all(len(line) == 10 and line[1] == "my_talk" for line in lines)
     assert [(float(line[3]), line[7]) for line in lines] == [(s.start, s.emotion) for s in spoken(timeline)]
-
-
-def test_pyannote_reads_rttm(timeline, tmp_path):
     pandas = pytest.importorskip("pandas")
     core = pytest.importorskip("pyannote.core")
     names = ["type", "uri", "channel", "start", "duration", "a", "b", "label", "c", "d"]
@@ -49,26 +43,24 @@ def test_pyannote_reads_rttm(timeline, tmp_path):
     assert annotation.labels() == sorted({segment.emotion for segment in spoken(timeline)})
 
 
-def test_webvtt_reads_vtt_and_srt(timeline):
+@pytest.mark.parametrize("name", ["vtt", "srt"])
+def test_webvtt_reads_subtitles(timeline, name):
     webvtt = pytest.importorskip("webvtt")
-    for captions in (
-        webvtt.from_buffer(io.StringIO(FORMATS["vtt"](timeline)), format="vtt"),
-        webvtt.from_buffer(io.StringIO(FORMATS["srt"](timeline)), format="srt"),
-    ):
-        starts = [caption.start_in_seconds for caption in captions]
-        assert starts == [int(segment.start) for segment in spoken(timeline)]
-        assert [caption.text.split()[0] for caption in captions] == [s.emotion for s in spoken(timeline)]
-        assert captions[-1].end == "00:01:01.500"
+    captions = webvtt.from_buffer(io.StringIO(FORMATS[name](timeline)), format=name)
+    assert [caption.start_in_seconds for caption in captions] == [int(segment.start) for segment in spoken(timeline)]
+    assert [caption.text.split()[0] for caption in captions] == [s.emotion for s in spoken(timeline)]
+    assert captions[-1].end == "00:01:01.500"
 
 
-def test_praatio_reads_textgrids(timeline, tmp_path):
+def test_praatio_reads_a_tier_of_emotions_and_one_of_speakers(timeline, call, tmp_path):
     praatio = pytest.importorskip("praatio.textgrid")
-    save(timeline, tmp_path / "talk.TextGrid")
-    grid = praatio.openTextgrid(str(tmp_path / "talk.TextGrid"), includeEmptyIntervals=True)
-    entries = grid.getTier("emotion").entries
-    assert [(e.start, e.end, e.label) for e in entries] == [
-        (s.start, s.end, s.emotion or "") for s in timeline.segments
-    ]
+    for recording, tiers in ((timeline, ("emotion",)), (call, ("emotion", "speaker"))):
+        recording.save(tmp_path / "talk.TextGrid")
+        grid = praatio.openTextgrid(str(tmp_path / "talk.TextGrid"), includeEmptyIntervals=True)
+        assert grid.tierNames == tiers
+        for tier in tiers:
+            entries = [(e.start, e.end, e.label) for e in grid.getTier(tier).entries]
+            assert entries == [(s.start, s.end, getattr(s, tier) or "") for s in recording.segments]
 
 
 def test_audacity_labels_have_three_columns(timeline):
@@ -78,16 +70,16 @@ def test_audacity_labels_have_three_columns(timeline):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_suffix_tells_the_format(timeline, tmp_path, name):
-    path = tmp_path / f"talk{formats.SUFFIXES[name]}"
+    path = tmp_path / f"talk{SUFFIXES[name]}"
     timeline.save(path)
     assert path.read_bytes().decode() == FORMATS[name](timeline)
 
 
 def test_unknown_format_is_refused(timeline, tmp_path):
     with pytest.raises(ValueError, match=r"format must be one of json, .* got 'xml'"):
-        save(timeline, tmp_path / "talk", "xml")
+        timeline.save(tmp_path / "talk", "xml")
     with pytest.raises(ValueError, match=r"no format has the suffix '\.xml'"):
-        save(timeline, tmp_path / "talk.xml")
+        timeline.save(tmp_path / "talk.xml")
     assert not list(tmp_path.iterdir())
 
 
@@ -100,9 +92,8 @@ def test_every_format_says_who_speaks(call):
     assert [(row["speaker"] or None, row["emotion"]) for row in rows if row["speech"] == "1"] == said
     names = [row.split(" ")[7] for row in FORMATS["rttm"](call).splitlines()]
     assert names == ["alice_happy", "bob_<b>_happy", "alice_sad", "sad"]
-    assert [row.split("\t")[2] for row in FORMATS["audacity"](call).splitlines()] == [
-        *("alice: happy 70%", "bob <b>: happy 60%", "alice: sad 60%", "sad 60%")
-    ]
+    labels = [row.split("\t")[2] for row in FORMATS["audacity"](call).splitlines()]
+    assert labels == ["alice: happy 70%", "bob <b>: happy 60%", "alice: sad 60%", "sad 60%"]
 
 
 def test_webvtt_has_a_voice_for_each_speaker(call):
@@ -110,15 +101,3 @@ def test_webvtt_has_a_voice_for_each_speaker(call):
     captions = webvtt.from_buffer(io.StringIO(FORMATS["vtt"](call)), format="vtt")
     assert [caption.voice for caption in captions] == ["alice", "bob b", "alice", None]
     assert [caption.text for caption in captions] == ["happy 70%", "happy 60%", "sad 60%", "sad 60%"]
-
-
-def test_textgrid_has_a_tier_of_speakers(call, tmp_path):
-    praatio = pytest.importorskip("praatio.textgrid")
-    save(call, tmp_path / "call.TextGrid")
-    grid = praatio.openTextgrid(str(tmp_path / "call.TextGrid"), includeEmptyIntervals=True)
-    assert grid.tierNames == ("emotion", "speaker")
-    labels = [[entry.label for entry in grid.getTier(name).entries] for name in grid.tierNames]
-    assert labels == [
-        [segment.emotion or "" for segment in call.segments],
-        [segment.speaker or "" for segment in call.segments],
-    ]

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from ser_gpu.timeline import plot
@@ -7,27 +9,42 @@ from ser_gpu.timeline.segment import Timeline, spoken
 def test_hours_stay_readable():
     parts = [spoken(at, at + 3.0, {"sad": (at % 7) / 7, "calm": 1 - (at % 7) / 7}) for at in range(0, 10_800, 3)]
     timeline = Timeline("talk", 10_800.0, ("sad", "calm"), tuple(parts))
-    edges, shares, speech = plot.columns(timeline)
-    assert len(speech) <= plot.MOST_COLUMNS
+    edges, shares, rows = plot.columns(timeline)
+    assert len(rows["speech"]) <= plot.MOST_COLUMNS
     assert edges[-1] == 10_800.0
     assert shares.sum(axis=1) == pytest.approx(1.0)
-    assert len(plot._named(timeline)) <= plot.NAMED
+    assert not timeline.plot().axes[0].texts
 
 
-def test_picture_is_written_whole(timeline, tmp_path):
+@pytest.mark.parametrize(("count", "rotation"), [(4, 0), (56, 90)])
+def test_a_name_stands_over_its_own_segment(count, rotation):
+    shares = {"neutral": 0.9, "surprised": 0.1}, {"neutral": 0.1, "surprised": 0.9}
+    parts = tuple(spoken(2.0 * at, 2.0 * at + 2.0, shares[at % 2]) for at in range(count))
+    timeline = Timeline("talk", 2.0 * count, tuple(shares[0]), parts)
+    drawn = timeline.plot()
+    drawn.draw_without_rendering()
+    axes = drawn.axes[0]
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert [text.get_text() for text in axes.texts] == [segment.emotion for segment in timeline.segments]
+    for box, segment in zip(boxes, timeline.segments, strict=True):
+        left, right = axes.transData.transform([(segment.start, 0), (segment.end, 0)])[:, 0]
+        assert left - 1 <= box.x0 <= box.x1 <= right + 1, "a pixel for rounding"
+        assert box.y1 <= axes.get_window_extent().y1 + 1
+    assert all(before.x1 <= after.x0 + 2 for before, after in itertools.pairwise(boxes))
+    assert {text.get_rotation() for text in axes.texts} == {rotation}
+
+
+def test_picture_is_written_whole_or_only_drawn(timeline, tmp_path):
+    assert len(timeline.plot().axes) == 2
     timeline.plot(tmp_path / "talk.png")
     assert [path.name for path in tmp_path.iterdir()] == ["talk.png"]
     assert (tmp_path / "talk.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_each_speaker_has_a_row(call):
-    found = plot.turns(call)
+    _, _, found = plot.columns(call)
     assert list(found) == ["alice", "bob <b>"]
     assert sum(found["alice"]) == 7  # cells of half a second
     assert sum(found["bob <b>"]) == 3
     _, below = call.plot().axes
     assert [label.get_text() for label in below.get_yticklabels()] == ["alice", "bob <b>"]
-
-
-def test_figure_without_a_path_is_only_drawn(timeline):
-    assert len(timeline.plot().axes) == 2

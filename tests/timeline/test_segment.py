@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from ser_gpu.timeline.segment import JOINED_SECONDS, Timeline, merged, silent, spoken
 
 LABELS = ("neutral", "happy", "sad")
+busy_machine = settings(deadline=None)  # which is no failure
 
 
 @st.composite
@@ -25,30 +26,22 @@ def stretches(draw):
     return tuple(found)
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@busy_machine
 @given(stretches())
-def test_merging_keeps_every_moment(parts):
+def test_neighbours_of_one_emotion_are_merged_and_every_moment_is_kept(parts):
     segments = list(merged(parts))
-    assert segments[0].start == parts[0].start
-    assert segments[-1].end == parts[-1].end
-    assert all(before.end == after.start for before, after in itertools.pairwise(segments))
-    speaking = {part.emotion for part in parts if part.speech}
-    assert {segment.emotion for segment in segments if segment.speech} == speaking
-
-
-@settings(deadline=None)  # a busy machine is no failure
-@given(stretches())
-def test_neighbours_of_one_emotion_are_merged(parts):
-    segments = list(merged(parts))
+    assert (segments[0].start, segments[-1].end) == (parts[0].start, parts[-1].end)
+    assert {each.emotion for each in segments if each.speech} == {part.emotion for part in parts if part.speech}
     assert list(merged(segments)) == segments
     for before, after in itertools.pairwise(segments):
+        assert before.end == after.start
         assert not (before.speech and after.speech and before.emotion == after.emotion)
     for before, pause, after in zip(segments, segments[1:], segments[2:], strict=False):
         if before.speech and after.speech and not pause.speech and pause.seconds <= JOINED_SECONDS:
             assert before.emotion != after.emotion
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@busy_machine
 @given(stretches(), st.sampled_from([0.1, 0.25, 0.5, 1.0, 60.0]))
 def test_grid_is_regular_and_covers_the_recording(parts, step):
     timeline = Timeline("talk", parts[-1].end, LABELS, parts, step)

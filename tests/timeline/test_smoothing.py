@@ -32,7 +32,7 @@ def by_enumeration(probabilities, times, stay):
 def test_smoothing_is_forward_backward(lengths, stay, seed):
     probabilities = np.random.default_rng(seed).random((len(lengths), 3)) + 0.01
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    smoother, times, at = EmotionSmoother(3, stay, 1.0), [], 0.0
+    smoother, times, at = EmotionSmoother(stay, 1.0), [], 0.0
     for row, (length, pause) in zip(probabilities, lengths, strict=True):
         times.append((at, at + length))
         before, _ = smoother.take(row, *times[-1])
@@ -43,14 +43,14 @@ def test_smoothing_is_forward_backward(lengths, stay, seed):
 
 def test_first_stretch_keeps_its_own_answer():
     answer = np.array([0.2, 0.5, 0.3])
-    before, so_far = EmotionSmoother(3, 0.5, 1.0).take(answer, 0.0, 1.5)
+    before, so_far = EmotionSmoother(0.5, 1.0).take(answer, 0.0, 1.5)
     assert before is None
     np.testing.assert_allclose(so_far, answer, rtol=1e-12)
 
 
 def test_far_neighbours_do_not_matter_and_near_ones_do():
     unsure, sure = np.array([0.5, 0.5, 0.0]), np.array([0.0, 1.0, 0.0])
-    near, far = EmotionSmoother(3, 0.5, 1.0), EmotionSmoother(3, 0.5, 1.0)
+    near, far = EmotionSmoother(0.5, 1.0), EmotionSmoother(0.5, 1.0)
     for smoother, pause in ((near, 0.1), (far, 100.0)):
         smoother.take(unsure, 0.0, 1.0)
         smoother.before, _ = smoother.take(sure, 1.0 + pause, 2.0 + pause)
