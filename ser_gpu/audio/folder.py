@@ -5,7 +5,6 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser_gpu.audio import ffmpeg
 from ser_gpu.audio.formats import FFMPEG_SUFFIXES, SUFFIXES, UNREADABLE_SUFFIXES
 
 
@@ -27,6 +26,15 @@ class AudioFolder:
         return dict(Counter(reason for _, reason in self.skipped).most_common())
 
 
+def unread_suffixes() -> dict[str, str]:
+    """The suffixes of sound that is not read on this machine, and why."""
+    from ser_gpu.audio import ffmpeg  # here, since it imports NumPy, and lists of clips do without
+
+    reasons = {suffix: f"{suffix}: {reason}" for suffix, reason in UNREADABLE_SUFFIXES.items()}
+    missing = FFMPEG_SUFFIXES if ffmpeg.program() is None else ()
+    return reasons | {suffix: f"{suffix} needs ffmpeg" for suffix in missing}
+
+
 def audio_files(folder: str | Path) -> AudioFolder:
     """Search a folder and those inside it, by suffix; links to folders are not followed.
 
@@ -34,7 +42,7 @@ def audio_files(folder: str | Path) -> AudioFolder:
     """
     paths: list[Path] = []
     skipped: list[tuple[Path, str]] = []
-    has_ffmpeg = ffmpeg.program() is not None
+    unread = unread_suffixes()
 
     def forbidden(error: OSError) -> None:
         skipped.append((Path(error.filename or folder), "a folder that cannot be read"))
@@ -43,9 +51,9 @@ def audio_files(folder: str | Path) -> AudioFolder:
         for name in names:
             path = Path(parent) / name
             suffix = path.suffix.lower()
-            if suffix not in SUFFIXES and suffix not in UNREADABLE_SUFFIXES:
+            if suffix not in SUFFIXES and suffix not in unread:
                 continue
-            problem = _problem(path, suffix, has_ffmpeg)
+            problem = _problem(path, unread.get(suffix))
             if problem is None:
                 paths.append(path)
             else:
@@ -53,13 +61,9 @@ def audio_files(folder: str | Path) -> AudioFolder:
     return AudioFolder(tuple(sorted(paths)), tuple(sorted(skipped)))
 
 
-def _problem(path: Path, suffix: str, has_ffmpeg: bool) -> str | None:
+def _problem(path: Path, unread: str | None) -> str | None:
     if path.name.startswith("."):
         return "a hidden file"
-    if suffix in UNREADABLE_SUFFIXES:
-        return f"{suffix}: {UNREADABLE_SUFFIXES[suffix]}"
-    if path.exists() and not path.is_file():  # a broken link is taken: reading it will say so
+    if unread is None and path.exists() and not path.is_file():  # a broken link is taken: reading it will say so
         return "neither a file nor a folder"
-    if suffix in FFMPEG_SUFFIXES and not has_ffmpeg:
-        return f"{suffix} needs ffmpeg"
-    return None
+    return unread

@@ -1,6 +1,7 @@
 import pytest
 
-from ser_gpu.corpora import clip, emo_db, emovo
+from ser_gpu import corpora
+from ser_gpu.corpora import clip
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def test_every_alias_leads_to_a_name_that_stays():
 
 
 def test_a_corpus_has_its_own_letters():
-    assert [clip.canonical(letter, emo_db.ALIASES) for letter in "WLEAFTN"] == [
+    assert [clip.canonical(letter, corpora.get("emo_db").emotions) for letter in "WLEAFTN"] == [
         "angry",
         "bored",
         "disgust",
@@ -43,7 +44,7 @@ def test_a_corpus_has_its_own_letters():
         "sad",
         "neutral",
     ]
-    assert clip.canonical("gio", emovo.ALIASES) == "happy"
+    assert clip.canonical("gio", corpora.get("emovo").emotions) == "happy"
     assert clip.canonical("A") == "a", "anger or Angst: not for everybody to say"
 
 

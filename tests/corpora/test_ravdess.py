@@ -11,20 +11,24 @@ import pytest
 from ser_gpu import corpora
 from ser_gpu.corpora import ravdess
 from ser_gpu.corpora.clip import EMOTIONS
-from ser_gpu.corpora.corpus import LeftOutError, scan
-from tests.corpora.conftest import official_names, touch
+from ser_gpu.corpora.find import scan
+from ser_gpu.corpora.known import LeftOutError
+from tests.conftest import official_names
+from tests.corpora.conftest import touch
+
+parse = corpora.get("ravdess").parse
 
 
 def scanned(folder):
-    return scan(folder, ravdess.CORPUS)
+    return scan(folder, corpora.get("ravdess"))
 
 
 def test_parse_reads_every_field():
-    clip = ravdess.parse("some/where/03-01-06-02-01-02-12.flac")
+    clip = parse("some/where/03-01-06-02-01-02-12.flac")
     assert (clip.id, clip.emotion, clip.speaker, clip.gender) == ("03-01-06-02-01-02-12", "fearful", "12", "female")
     assert clip.corpus == "ravdess"
     assert clip.extra == (("intensity", "strong"), ("statement", "1"), ("repetition", "2"))
-    other = ravdess.parse("03-01-01-01-01-01-01.wav")
+    other = parse("03-01-01-01-01-01-01.wav")
     assert (other.gender, other.get("intensity"), other.get("statement")) == ("male", "normal", "1")
 
 
@@ -41,13 +45,13 @@ def test_repetitions_share_a_group_and_nothing_else_does(clips):
 )
 def test_parse_refuses_other_names(name):
     with pytest.raises(ValueError, match=name):
-        ravdess.parse(f"{name}.wav")
+        parse(f"{name}.wav")
 
 
 @pytest.mark.parametrize(("name", "reason"), [("03-02-01-01-01-01-01", "song"), ("01-01-01-01-01-01-01", "video")])
 def test_song_and_video_are_told_from_foreign_names(name, reason):
     with pytest.raises(LeftOutError, match=reason):
-        ravdess.parse(f"{name}.wav")
+        parse(f"{name}.wav")
 
 
 def test_scan_counts_a_nested_copy_once_and_leaves_out_the_rest(tmp_path):
@@ -69,7 +73,7 @@ def test_scan_counts_a_nested_copy_once_and_leaves_out_the_rest(tmp_path):
 
 
 def test_scan_says_in_one_line_that_clips_are_missing(tmp_path):
-    for name in official_names(speakers=["03"]):
+    for name in official_names(actors=[3]):
         touch(tmp_path / f"{name}.FLAC")
     notice = scanned(tmp_path).notice
     assert "60 of the 1,440" in notice
@@ -86,9 +90,9 @@ def test_scan_refuses_a_folder_without_clips(tmp_path):
         scanned(tmp_path / "absent")
 
 
-@pytest.mark.parametrize("suffix", [".mp3", ".opus", ".ogg", ".aiff", ".WAV"])
+@pytest.mark.parametrize("suffix", [".mp3", ".opus", ".ogg", ".aiff", ".WAV", ".bwf"])
 def test_clips_may_lie_there_in_another_format(suffix, tmp_path):
-    for name in official_names(speakers=["01"]):
+    for name in official_names(actors=[1]):
         touch(tmp_path / f"{name}{suffix}")
     found = scanned(tmp_path)
     assert len(found.clips) == 60
@@ -96,7 +100,7 @@ def test_clips_may_lie_there_in_another_format(suffix, tmp_path):
 
 
 def test_of_two_files_of_one_clip_the_lossless_one_counts(tmp_path):
-    (name,) = official_names(speakers=["01"])[:1]
+    (name,) = official_names(actors=[1])[:1]
     touch(tmp_path / "a" / f"{name}.mp3")
     touch(tmp_path / "b" / f"{name}.wav")
     touch(tmp_path / "c" / f"{name}.flac")
@@ -105,20 +109,21 @@ def test_of_two_files_of_one_clip_the_lossless_one_counts(tmp_path):
     assert found.left_out == {"duplicate": 2}
 
 
-def test_what_cannot_be_read_is_counted_by_what_it_is(tmp_path):
-    names = official_names(speakers=["01"])
+def test_what_cannot_be_read_is_counted_by_what_it_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    names = official_names(actors=[1])
     touch(tmp_path / f"{names[0]}.wav")
     touch(tmp_path / f"{names[1]}.m4a")
     touch(tmp_path / f"{names[2]}.mp4")
     touch(tmp_path / "__MACOSX" / f"._{names[0]}.wav")
     (tmp_path / f"{names[3]}.wav").symlink_to(tmp_path / "absent.wav")
     left_out = scanned(tmp_path).left_out
-    assert left_out == {".m4a (a format that is not read)": 1, "video": 1, "hidden": 1, "broken link": 1}
+    assert left_out == {".m4a needs ffmpeg": 1, "video": 1, "hidden": 1, "broken link": 1}
 
 
 def test_folders_that_are_links_are_followed_once(tmp_path):
     inside = tmp_path / "data"
-    for name in official_names(speakers=["01"])[:4]:
+    for name in official_names(actors=[1])[:4]:
         touch(tmp_path / "elsewhere" / f"{name}.wav")
     inside.mkdir()
     (inside / "Actor_01").symlink_to(tmp_path / "elsewhere")
@@ -161,7 +166,7 @@ ESCAPING = "03-01-01-01-01-01-24"
 def archive() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as members:
-        for name in official_names(speakers=["01"]):
+        for name in official_names(actors=[1]):
             members.writestr(f"Actor_01/{name}.wav", name * 100)
         members.writestr("../../escaped.txt", "outside")
         for place in ("../../", "/tmp/", "Actor_01/../../../"):
@@ -303,7 +308,7 @@ def test_a_download_without_its_libraries_says_what_to_install(monkeypatch):
 @pytest.mark.ravdess
 def test_scan_of_the_real_recordings(ravdess_dir):
     found = scanned(ravdess_dir)
-    assert len(found.clips) == ravdess.CLIPS
+    assert len(found.clips) == 1_440
     assert found.notice is None
     assert found.left_out == {}
     counts = [sum(clip.emotion == emotion for clip in found.clips) for emotion in EMOTIONS]

@@ -2,14 +2,13 @@
 
 import csv
 import itertools
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from ser_gpu import corpora
-from ser_gpu.corpora import crema_d
+from ser_gpu.corpora.known import CORPORA, Corpus
 from ser_gpu.corpora.splits import Protocol, protocol_names
 from tests.corpora.conftest import touch
 
@@ -138,8 +137,9 @@ def test_takes_of_one_text_are_a_group():
 
 
 def test_crema_d_knows_43_women_of_91():
-    assert len(crema_d.WOMEN) == 43
-    assert all(1001 <= int(speaker) <= 1091 for speaker in crema_d.WOMEN)
+    women = corpora.get("crema_d").women.split()
+    assert len(women) == 43
+    assert all(1001 <= int(speaker) <= 1091 for speaker in women)
 
 
 def test_crema_d_archive_with_its_mp3_and_videos_counts_each_clip_once(tmp_path):
@@ -176,48 +176,19 @@ def test_a_forced_corpus_that_is_not_there(tmp_path):
         corpora.load(tmp_path, "tess")
 
 
-NEW_CORPUS = """
-import re
-from pathlib import Path
-
-from ser_gpu.corpora.clip import Clip
-from ser_gpu.corpora.corpus import Corpus, Fold, name_fields
-from ser_gpu.corpora.clip import canonical
-
-_NAME = re.compile(r"(?P<speaker>x[0-9]+)_(?P<sentence>[A-Z]{3})_(?P<emotion>[A-Z]{3})")
-
-
-def parse(path):
-    name = name_fields(_NAME, path, "Ours", CORPUS.example)
-    return Clip(Path(path).stem, Path(path), canonical(name["emotion"]), name["speaker"], corpus="ours")
-
-
-CORPUS = Corpus(
-    name="ours",
-    title="Ours",
-    language="English",
-    licence="CC0",
-    citation="none",
-    example="x1_IEO_ANG.wav",
-    parse=parse,
-    folds={"ours2": (Fold(("x1",), ("x2",)), Fold(("x3", "x4")))},
-)
-"""
-
-
 @pytest.fixture
 def ours(tmp_path, monkeypatch):
-    """A new corpus: one file and one line of the registry; the folder of its recordings."""
-    (tmp_path / "corpus_of_ours.py").write_text(NEW_CORPUS)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(corpora.REGISTRY, "ours", "corpus_of_ours")
+    """A new corpus: one entry of the table; the folder of its recordings."""
+    pattern = r"(?P<speaker>x[0-9]+)_(?P<sentence>[A-Z]{3})_(?P<emotion>[A-Z]{3})"
+    folds = {"ours2": ((("x1",), ("x2",)), (("x3", "x4"), ()))}
+    entry = Corpus("ours", "Ours", "English", "CC0", "none", "x1_IEO_ANG.wav", pattern, folds=folds)
+    monkeypatch.setitem(CORPORA, "ours", entry)
     for speaker, emotion, sentence in itertools.product(range(1, 5), ("ANG", "HAP"), ("IEO", "TIE", "DFA")):
         touch(tmp_path / "ours" / f"x{speaker}_{sentence}_{emotion}.wav")
-    yield tmp_path / "ours"
-    sys.modules.pop("corpus_of_ours", None)
+    return tmp_path / "ours"
 
 
-def test_a_new_corpus_is_one_file_and_one_line(ours):
+def test_a_new_corpus_is_one_entry(ours):
     found = corpora.load(ours)
     assert found.description == "Ours: 24 clips, 4 speakers, 2 emotions"
     assert found.emotions == ("happy", "angry")
