@@ -21,19 +21,12 @@ _LISTED_EMOTIONS = 12
 
 @dataclass(frozen=True)
 class Loaded:
-    """What `load` found.
+    """What `load` found."""
 
-    Attributes:
-        clips: by id.
-        description: one line for the user.
-        left_out: how many other files there were, by reason.
-        notice: one line if clips are missing.
-    """
-
-    clips: tuple[Clip, ...]
-    description: str
-    left_out: dict[str, int]
-    notice: str | None = None
+    clips: tuple[Clip, ...]  # by id
+    description: str  # one line for the user
+    left_out: dict[str, int]  # how many other files there were, by reason
+    notice: str | None = None  # one line if clips are missing
 
     @property
     def emotions(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The corpora that are known by their official file names, one entry each: a new corpus is a new entry of `CORPORA`."""
+"""The corpora that are known by their official file names, one entry each. A new corpus is one more entry."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -21,48 +21,30 @@ class LeftOutError(InputError):
 class Corpus:
     """A corpus that is known by its official file names.
 
-    Attributes:
-        name: of the registry.
-        title: as a user reads it.
-        language: spoken.
-        licence: of the recordings.
-        citation: of the publication.
-        example: an official file name.
-        pattern: of official names without suffix. Its groups are `speaker` and `emotion`, `gender` where the name tells
-            it, what a clip keeps (`EXTRA`), and what shows that a file is no clip (`LEFT_OUT`).
-        emotions: what the corpus calls them, in lower case; usual names are known.
-        intensities: what the corpus calls them; others are none.
-        women: names of speakers, with spaces between; None where nobody has published them.
-        men: names of speakers, where not all others are men.
-        read: changes the groups where a pattern is not enough, `folder` among them; None for a foreign name.
-        id: of a clip, where it is not the file name, made of groups.
-        group: what repetitions of one utterance share, made of groups.
-        clips: how many there are when it is complete, None where copies differ.
-        folder: that it has under `SER_CORPORA_DIR`; left out, its title.
-        folds: published protocols: test and validation speakers of each fold; no validation: chosen by `splits`.
-        variable: the environment variable that names its folder.
-        download: fills a folder; takes it and `progress`.
+    The groups of `pattern` are `speaker` and `emotion`, `gender` where a name tells it, what a clip keeps (`EXTRA`),
+    and what shows that a file is no clip (`LEFT_OUT`). `id` and `group` are made of groups.
     """
 
-    name: str
-    title: str
+    name: str  # of the registry
+    title: str  # as a user reads it
     language: str
-    licence: str
-    citation: str
-    example: str
-    pattern: str
-    emotions: Mapping[str, str] = field(default_factory=dict)
+    licence: str  # of the recordings
+    citation: str  # of the publication
+    example: str  # an official file name
+    pattern: str  # of official names without suffix
+    emotions: Mapping[str, str] = field(default_factory=dict)  # names in lower case, where they are not the usual ones
     intensities: Mapping[str, str] = field(default_factory=dict)
-    women: str | None = None
-    men: str | None = None
-    read: Callable[[dict[str, str]], dict[str, str] | None] = lambda found: found
-    id: str | None = None
-    group: str | None = None
-    clips: int | None = None
-    folder: str | None = None
+    women: str | None = None  # names of speakers with spaces between; None where nobody has published them
+    men: str | None = None  # where not all others are men
+    read: Callable[[dict[str, str]], dict[str, str] | None] = lambda found: found  # changes groups; None: foreign name
+    id: str | None = None  # of a clip, where it is not the file name
+    group: str | None = None  # the same for repetitions of one utterance
+    clips: int | None = None  # how many there are when it is complete; None where copies differ
+    folder: str | None = None  # under `SER_CORPORA_DIR`; left out, the title
+    # published protocols: test and validation speakers of each fold; without validation, `splits` chooses them
     folds: Mapping[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = field(default_factory=dict)
-    variable: str | None = None
-    download: Callable[..., Path] | None = None
+    variable: str | None = None  # the environment variable that names its folder
+    download: Callable[..., Path] | None = None  # fills a folder; takes it and `progress`
 
     def owns(self, path: str | Path) -> bool:
         """True if the name is one of this corpus, be it a clip or not."""
@@ -90,7 +72,8 @@ class Corpus:
         if self.women is not None:
             man = self.men is None or speaker in self.men.split()
             found["gender"] = "female" if speaker in self.women.split() else "male" if man else ""
-        kept = found | {"intensity": self.intensities.get(found.get("intensity"))}
+        intensity = found.get("intensity")
+        kept = found | {"intensity": self.intensities.get(intensity, intensity)}
         return Clip(
             id=self.id.format(**found) if self.id else path.stem,
             path=path,
@@ -160,7 +143,7 @@ _ENTRIES = (  # the first is the default
         citation="Cao et al. (2014), IEEE Transactions on Affective Computing 5(4): 377-390",
         example="1001_IEO_ANG_HI.wav",
         pattern=r"(?P<speaker>1\d{3})_(?P<sentence>IEO|TIE|IOM|IWW|TAI|MTI|IWL|ITH|DFA|ITS|TSI|WSI)"
-        r"_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_(?P<intensity>LO|MD|HI|XX?)",
+        r"_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_((?P<intensity>LO|MD|HI)|XX?)",
         intensities={"LO": "low", "MD": "medium", "HI": "high"},
         women="1002 1003 1004 1006 1007 1008 1009 1010 1012 1013 1018 1020 1021 1024 1025 1028 1029 1030 1037 1043 "
         "1046 1047 1049 1052 1053 1054 1055 1056 1058 1060 1061 1063 1072 1073 1074 1075 1076 1078 1079 1082 1084 "

@@ -1,17 +1,8 @@
 """A list of your own recordings: a CSV of file and emotion with whatever else is known.
 
-Columns, in any order; `file` and `emotion` are needed:
-
-| column                    | what                                                                |
-|---------------------------|---------------------------------------------------------------------|
-| `file` or `path`          | the recording, relative to the CSV's folder                         |
-| `emotion` or `label`      | any name; usual aliases become the canonical one                    |
-| `speaker`                 | any text                                                            |
-| `gender` or `sex`         | male, female, m, f                                                  |
-| `part` or `split`         | train, validation or test, for the protocol `listed`                |
-| `corpus`                  | a name                                                              |
-| `group`                   | the same for repetitions of one utterance                           |
-| `intensity`, `sentence`, others | kept with the clip                                            |
+Columns, in any order, are those of `COLUMNS`, of which `file` and `emotion` are needed; a file is relative to the list.
+The usual aliases of emotions become the canonical one; `part` is for the protocol `listed`. Others, such as
+`intensity`, are kept with the clip.
 """
 
 import csv

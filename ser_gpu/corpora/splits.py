@@ -103,22 +103,15 @@ class Split:
 class Protocol:
     """A protocol's name, its fold (for the random ones: the seed of the split), and what a user chose to test.
 
-    Attributes:
-        name: one of `protocol_names()`; an alias becomes the name that it stands for.
-        fold: from 0.
-        test_speakers: for `test-speakers` alone; a number finds a speaker with zeros before it.
-        corpus: what the clips are, for the record; a published protocol names its corpus where nothing else is given.
-        test_corpora: for `test-corpora` alone.
-
     Raises:
         ValueError: an unknown name, a fold that the protocol does not have, or test speakers without their protocol.
     """
 
-    name: str = "stratified"
+    name: str = "stratified"  # one of `protocol_names()`; an alias becomes the name that it stands for
     fold: int = 0
-    test_speakers: tuple[str, ...] = ()
-    corpus: str | None = None
-    test_corpora: tuple[str, ...] = ()
+    test_speakers: tuple[str, ...] = ()  # for `test-speakers` alone; a number finds a speaker with zeros before it
+    corpus: str | None = None  # what the clips are, for the record; left out, the one that publishes the protocol
+    test_corpora: tuple[str, ...] = ()  # for `test-corpora` alone
 
     def __post_init__(self):
         name = ALIASES.get(self.name, self.name)
@@ -326,7 +319,7 @@ def _deal(clips: Sequence[Clip], key: Callable[[Clip], Hashable], seed: int) -> 
 
 def _dealt_together(emotion_of: Mapping[Hashable, int], seed: int) -> dict[Hashable, str] | None:
     """Part of each key by scikit-learn; None where that leaves an emotion out of a part."""
-    from sklearn.model_selection import train_test_split
+    from sklearn.model_selection import train_test_split  # here, since it takes a second
 
     keys = list(emotion_of)
     try:

@@ -10,14 +10,16 @@ sys.addaudithook(lambda event, args: event == "open" and opened.append(str(args[
 heavy = {{"torch", "torchaudio", "numpy", "sklearn", "soundfile", "pooch", "requests", "filelock"}}
 loaded = set(sys.modules) - before
 print(sorted(heavy & {{name.partition(".")[0] for name in loaded}}))
-print([path for path in opened if not path.endswith((".py", ".pyc")) and ".pyc." not in path])
+print([path for path in opened if not path.endswith((".py", ".pyc"))])
 print(*sorted(name for name in loaded if name.startswith("ser_gpu.corpora")))
 """
 
 
 def imported(code):
     """The heavy libraries, the files and the modules of corpora that an import needs."""
-    answer = subprocess.run([sys.executable, "-c", WATCH.format(code)], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-B", "-c", WATCH.format(code)], capture_output=True, text=True, check=True
+    )
     assert answer.stderr == ""
     return answer.stdout.splitlines()
 
