@@ -17,7 +17,7 @@ from nbclient.exceptions import CellExecutionError
 
 from ser_gpu import corpora
 from ser_gpu.cli import console, options
-from ser_gpu.corpora.corpus import locate
+from ser_gpu.corpora.find import locate
 from ser_gpu.errors import InputError
 from ser_gpu.evaluation import figures
 from ser_gpu.files import replacing

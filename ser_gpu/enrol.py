@@ -59,7 +59,7 @@ def _listed(manifest: str, paths: Sequence[Path]) -> tuple[list[Path], list[str]
     """The recordings with the emotions that a CSV names: those on the command line, or all that it has."""
     from ser_gpu.corpora.manifest import read
 
-    clips = read(manifest).clips
+    clips = read(manifest)
     emotion_of = {clip.path.resolve(): clip.emotion for clip in clips}
     chosen = list(paths) or [clip.path for clip in clips]
     if missing := [path for path in chosen if path.resolve() not in emotion_of]:

@@ -19,7 +19,6 @@ from torch import nn
 
 from ser_gpu import corpora
 from ser_gpu.audio.samples import level
-from ser_gpu.corpora import ravdess
 from ser_gpu.corpora.clip import EMOTIONS, Clip, by_id
 from ser_gpu.evaluation import figures
 from ser_gpu.stages.speaker_norm import SpeakerNorm2d
@@ -95,7 +94,9 @@ def started(*arguments: object, seconds: float = 120.0, **settings) -> Iterator[
 @pytest.fixture(scope="session")
 def clips() -> tuple[Clip, ...]:
     """All 1,440 clips by name; the files do not exist."""
-    return tuple(sorted((ravdess.parse(f"Actor_{name[-2:]}/{name}.wav") for name in official_names()), key=by_id))
+    return tuple(
+        sorted((corpora.get("ravdess").parse(f"Actor_{name[-2:]}/{name}.wav") for name in official_names()), key=by_id)
+    )
 
 
 def synthetic_voice(
@@ -116,7 +117,7 @@ def synthetic_voice(
 def synthetic_ravdess(root: Path) -> Path:
     """192 short synthetic clips of six actors under official names."""
     for seed, name in enumerate(official_names(TINY_SPEAKERS, intensities=(1,))):
-        clip = ravdess.parse(f"{name}.wav")
+        clip = corpora.get("ravdess").parse(f"{name}.wav")
         folder = root / f"Actor_{clip.speaker}"
         folder.mkdir(parents=True, exist_ok=True)
         voice = synthetic_voice(EMOTIONS.index(clip.emotion), int(clip.speaker), seed)

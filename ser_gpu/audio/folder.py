@@ -5,7 +5,6 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser_gpu.audio import ffmpeg
 from ser_gpu.audio.formats import FFMPEG_SUFFIXES, SUFFIXES, UNREADABLE_SUFFIXES
 
 
@@ -22,31 +21,34 @@ class AudioFolder:
         return dict(Counter(reason for _, reason in self.skipped).most_common())
 
 
+def unread_suffixes() -> dict[str, str]:
+    """The suffixes of sound that is not read on this machine, and why."""
+    from ser_gpu.audio import ffmpeg  # here, since it imports NumPy, and lists of clips do without
+
+    reasons = {suffix: f"{suffix}: {reason}" for suffix, reason in UNREADABLE_SUFFIXES.items()}
+    missing = FFMPEG_SUFFIXES if ffmpeg.program() is None else ()
+    return reasons | {suffix: f"{suffix} needs ffmpeg" for suffix in missing}
+
+
 def audio_files(folder: str | Path) -> AudioFolder:
     """Search a folder and those inside it, by suffix; links to folders are not followed.
 
     What libsndfile reads is taken always, and what ffmpeg reads where ffmpeg is installed.
     """
     reasons: dict[Path, str] = {}
+    unread = unread_suffixes()
 
     def forbidden(error: OSError) -> None:
         reasons[Path(error.filename or folder)] = "a folder that cannot be read"
 
     walk = os.walk(folder, onerror=forbidden)
-    paths = [path for parent, _, names in walk for path in (Path(parent, name) for name in names) if _is_audio(path)]
-    has_ffmpeg = ffmpeg.program() is not None
+    files = (Path(parent, name) for parent, _, names in walk for name in names)
+    paths = [path for path in files if path.suffix.lower() in SUFFIXES or path.suffix.lower() in unread]
     for path in paths:
-        suffix = path.suffix.lower()
         if path.name.startswith("."):
             reasons[path] = "a hidden file"
-        elif suffix in UNREADABLE_SUFFIXES:
-            reasons[path] = f"{suffix}: {UNREADABLE_SUFFIXES[suffix]}"
+        elif path.suffix.lower() in unread:
+            reasons[path] = unread[path.suffix.lower()]
         elif path.exists() and not path.is_file():  # a broken link is taken: reading it will say so
             reasons[path] = "neither a file nor a folder"
-        elif suffix in FFMPEG_SUFFIXES and not has_ffmpeg:
-            reasons[path] = f"{suffix} needs ffmpeg"
     return AudioFolder(tuple(sorted(set(paths) - reasons.keys())), tuple(sorted(reasons.items())))
-
-
-def _is_audio(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES or path.suffix.lower() in UNREADABLE_SUFFIXES

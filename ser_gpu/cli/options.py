@@ -222,9 +222,9 @@ def add_protocol_options(parser: ArgumentParser, help: str) -> None:
 
 def add_protocol_choice(parser: ArgumentParser, help: str, default: str | None = None) -> None:
     """A protocol by its name; test speakers and test corpora have flags of their own."""
-    from ser_gpu.corpora.splits import ALIASES, PROTOCOL_NAMES
+    from ser_gpu.corpora.splits import ALIASES, protocol_names
 
-    named = [name for name in PROTOCOL_NAMES if ALIASES.get(name, name) not in ("test-speakers", "test-corpora")]
+    named = [name for name in protocol_names() if ALIASES.get(name, name) not in ("test-speakers", "test-corpora")]
     parser.add_argument("--protocol", choices=named, default=default, help=help)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,29 +14,17 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Clip:
-    """One recording and what is known about it; the file need not exist.
+    """One recording and what is known about it; the file need not exist."""
 
-    Attributes:
-        id: unique within what is loaded; in a named corpus the official file name without suffix.
-        path: the file.
-        emotion: a canonical name of `labels`, or the user's own name in lower case.
-        speaker: any text; None where nobody is named.
-        corpus: a name of the registry, or "own".
-        gender: "male", "female", another word of the user's, or None.
-        group: repetitions of one utterance share it; None where the clip stands alone.
-        part: train, validation or test, where a manifest says so.
-        extra: further known fields, such as ("intensity", "strong").
-    """
-
-    id: str
+    id: str  # unique within what is loaded; in a known corpus the official file name without suffix
     path: Path
-    emotion: str
-    speaker: str | None
-    corpus: str
-    gender: str | None = None
-    group: str | None = None
-    part: str | None = None
-    extra: tuple[tuple[str, str], ...] = ()
+    emotion: str  # one of `EMOTIONS`, or the user's own name in lower case
+    speaker: str | None  # any text; None where nobody is named
+    corpus: str  # a name of the registry, or "own"
+    gender: str | None = None  # "male", "female", another word of the user's, or None
+    group: str | None = None  # shared by repetitions of one utterance; None where the clip stands alone
+    part: str | None = None  # train, validation or test, where a list says so
+    extra: tuple[tuple[str, str], ...] = ()  # further known fields, such as ("intensity", "strong")
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """The extra field of that name.
@@ -46,11 +35,7 @@ class Clip:
         return dict(self.extra).get(name, default)
 
 
-def by_id(clip: Clip) -> str:
-    """Sort key: clips are ordered by id."""
-    return clip.id
-
-
+by_id = attrgetter("id")
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 
 _OTHER_NAMES = {
@@ -69,7 +54,7 @@ _OTHER_NAMES = {
 ALIASES: Mapping[str, str] = MappingProxyType(
     {alias: emotion for emotion, aliases in _OTHER_NAMES.items() for alias in aliases.split()}
 )
-"""Aliases of many corpora. A letter is here only where it means one thing; the others are in their corpus' file."""
+"""Aliases of many corpora. A letter is here only where it means one thing; the others are in their corpus' entry."""
 
 _GENDERS = {"m": "male", "man": "male", "f": "female", "w": "female", "woman": "female", "unknown": None, "": None}
 

@@ -1,28 +1,20 @@
-"""Your own recordings: a folder per emotion, or a CSV of file and emotion with whatever else is known.
+"""A list of your own recordings: a CSV of file and emotion with whatever else is known.
 
-Columns of the CSV, in any order; `file` and `emotion` are needed:
-
-| column                    | what                                                                |
-|---------------------------|---------------------------------------------------------------------|
-| `file` or `path`          | the recording, relative to the CSV's folder                         |
-| `emotion` or `label`      | any name; usual aliases become the canonical one                    |
-| `speaker`                 | any text                                                            |
-| `gender` or `sex`         | male, female, m, f                                                  |
-| `part` or `split`         | train, validation or test, for the protocol `listed`                |
-| `corpus`                  | a name                                                              |
-| `group`                   | the same for repetitions of one utterance                           |
-| `intensity`, `sentence`, others | kept with the clip                                            |
+Columns, in any order, are those of `COLUMNS`, of which `file` and `emotion` are needed; a file is relative to the list.
+The usual aliases of emotions become the canonical one; `part` is for the protocol `listed`. Others, such as
+`intensity`, are kept with the clip.
 """
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ser_gpu.corpora import registered_name
+from ser_gpu.audio.folder import unread_suffixes
+from ser_gpu.audio.formats import SUFFIXES
 from ser_gpu.corpora.clip import OWN, Clip, by_id, canonical, gender
-from ser_gpu.corpora.corpus import Scan, counted, media_files, preferred, unreadable
+from ser_gpu.corpora.known import registered_name
 from ser_gpu.errors import InputError
 
 COLUMNS = {
@@ -39,47 +31,26 @@ PART_ALIASES = {
     **dict.fromkeys(("validation", "valid", "val", "dev", "development"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-SUFFIXES = (".csv", ".tsv", ".txt")
+LIST_SUFFIXES = (".csv", ".tsv", ".txt")
 _DELIMITERS = ",;\t|"
 _SHOWN_COLUMNS = 8
 
 
-def folder_per_emotion(folder: str | Path) -> Scan:
-    """Every recording in `folder/EMOTION/`, in any nesting below; ids are relative paths without suffix.
+def unusable(path: Path, unread: Mapping[str, str]) -> str | None:
+    """Why a file cannot be a clip, whatever else its name says; None where it can.
 
-    Where the folders are called train, validation and test (or the like), those with the emotions lie in them.
-
-    Raises:
-        ValueError: there is no audio file in a folder of an emotion.
+    Args:
+        unread: suffixes that are left out, and why.
     """
-    folder = Path(folder)
-    found: dict[str, Clip] = {}
-    left_out: Counter[str] = Counter()
-    paths = media_files(folder)
-    tops = {path.relative_to(folder).parts[0].lower() for path in paths if path.parent != folder}
-    with_parts = bool(tops) and tops <= PART_ALIASES.keys()
-    for path in paths:
-        relative = path.relative_to(folder)
-        *folders, _ = relative.parts
-        part = PART_ALIASES[folders.pop(0).lower()] if with_parts and folders else None
-        reason = unreadable(path) or (None if folders else "not in a folder of an emotion")
-        if reason:
-            left_out[reason] += 1
-            continue
-        clip_id = relative.with_suffix("").as_posix()
-        clip = Clip(clip_id, path, canonical(folders[0]), speaker=None, corpus=OWN, part=part)
-        left_out["duplicate"] += clip_id in found
-        found[clip_id] = preferred(clip, found.get(clip_id))
-    left_out += Counter()
-    if not found:
-        instead = f"; left out: {counted(left_out)}" if left_out else ""
-        raise InputError(
-            f"{folder}: neither a folder per emotion (such as happy/a.wav) nor official names of a corpus{instead}"
-        )
-    return Scan(tuple(sorted(found.values(), key=by_id)), dict(left_out))
+    suffix = path.suffix.lower()
+    if path.name.startswith("."):
+        return "hidden"
+    if suffix not in SUFFIXES and suffix not in unread:
+        return f"{suffix} (a format that is not read)"
+    return unread.get(suffix) or (None if path.is_file() else "broken link")
 
 
-def read(path: str | Path) -> Scan:
+def read(path: str | Path) -> tuple[Clip, ...]:
     """The clips of a CSV or TSV file in UTF-8; ids are the paths as given, without suffix where that is unique.
 
     Raises:
@@ -87,13 +58,14 @@ def read(path: str | Path) -> Scan:
             there or is there twice.
     """
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in LIST_SUFFIXES:
         raise InputError(f"{path}: neither a folder nor a list of files in CSV or TSV")
     clips: dict[str, Clip] = {}
     line_of: dict[str, int] = {}
+    unread = unread_suffixes()
     for line, row in _rows(path):
         try:
-            clip = _clip(row, path.parent)
+            clip = _clip(row, path.parent, unread)
             if clip.id in line_of:
                 raise InputError(f"{clip.id} is already in line {line_of[clip.id]}")
         except ValueError as error:
@@ -106,7 +78,7 @@ def read(path: str | Path) -> Scan:
         replace(clip, id=stem) if stems[stem := _without_suffix(clip_id)] == 1 else clip
         for clip_id, clip in clips.items()
     )
-    return Scan(tuple(sorted(short, key=by_id)), {})
+    return tuple(sorted(short, key=by_id))
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -142,7 +114,7 @@ def _names(path: Path, columns: list[str]) -> dict[str, str]:
     return names
 
 
-def _clip(row: dict[str, str], folder: Path) -> Clip:
+def _clip(row: dict[str, str], folder: Path, unread: Mapping[str, str]) -> Clip:
     known = {name: row.get(name, "") for name in COLUMNS}
     if not known["file"]:
         raise InputError("no file is named")
@@ -157,7 +129,7 @@ def _clip(row: dict[str, str], folder: Path) -> Clip:
     path = folder / name
     if not path.is_file():
         raise InputError(f"no such file: {known['file']}")
-    if reason := unreadable(path):
+    if reason := unusable(path, unread):
         raise InputError(f"{known['file']}: {reason}")
     return Clip(
         id=Path(name).as_posix(),

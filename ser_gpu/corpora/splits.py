@@ -12,48 +12,62 @@
 | `listed`        | 0                 | the part that the manifest gives to each clip                      |
 | `all`           | 0                 | train on every clip, for a first or a last training; test nothing  |
 
-Protocols that were published for one corpus stand in its file. Validation speakers, where nobody published them, are
-one in ten of each gender, at least one, and others in each fold; too few speakers leave the part empty.
+Protocols that were published for one corpus stand in its entry of `known`. Validation speakers, where nobody published
+them, are one in ten of each gender, at least one, and others in each fold; too few speakers leave the part empty.
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from itertools import pairwise
 
-from ser_gpu import corpora
 from ser_gpu.corpora.clip import PARTS, Clip, by_id, ordered
-from ser_gpu.corpora.corpus import Fold
+from ser_gpu.corpora.known import CORPORA, Corpus, names
 from ser_gpu.errors import InputError
 
 RANDOM_PROTOCOLS = ("stratified", "grouped")
 ALIASES = {"twin-safe": "grouped", "actors": "test-speakers"}
-_OLD_KEYS = {"test_actors": "test_speakers"}
 SPEAKER_FOLDS = 5
-
 _SEEDS = 2**32
-_CORPUS_PROTOCOLS = ("loco", "test-corpora")
-_OWN_PROTOCOLS = (*RANDOM_PROTOCOLS, "speakers", "loso", "test-speakers", *_CORPUS_PROTOCOLS, "listed", "all")
 _SHOWN = 12
 _FEWEST = 3
 
-
-def published(name: str) -> tuple[str, tuple[Fold, ...]] | None:
-    """The corpus that publishes a protocol, and its folds; None where no corpus does."""
-    for corpus in corpora.names():
-        if folds_of := (corpora.get(corpus).folds or {}).get(name):
-            return corpus, folds_of
-    return None
+Voices = Mapping[str, str | None]  # speakers -> gender
 
 
 def protocol_names() -> tuple[str, ...]:
     """All protocols, those of the registered corpora among them, and the aliases."""
-    of_corpora = [name for corpus in corpora.names() for name in corpora.get(corpus).folds or {}]
-    return (*_OWN_PROTOCOLS, *of_corpora, *ALIASES)
+    return (*_DEALERS, *(name for corpus in CORPORA.values() for name in corpus.folds), *ALIASES)
 
 
-PROTOCOL_NAMES = protocol_names()
+def published(name: str) -> Corpus | None:
+    """The corpus that publishes a protocol; None where no corpus does."""
+    return next((corpus for corpus in CORPORA.values() if name in corpus.folds), None)
+
+
+def folds(protocol: str, clips: Sequence[Clip] | None = None) -> int:
+    """How many folds a protocol has.
+
+    Args:
+        protocol: its name; a random one has seeds and no folds.
+        clips: what it deals; left out, `speakers` has five, `loso` and `loco` cannot tell.
+
+    Raises:
+        ValueError: an unknown or random protocol, `loso` or `loco` without clips, or clips without speakers.
+    """
+    name = ALIASES.get(protocol, protocol)
+    if corpus := published(name):
+        return len(corpus.folds[name])
+    if name in ("test-speakers", "test-corpora", "listed", "all"):
+        return 1
+    if name == "speakers":
+        return SPEAKER_FOLDS if clips is None else min(SPEAKER_FOLDS, len(_voices(clips, name)))
+    by_clips = name in ("loso", "loco")
+    if not by_clips or clips is None:
+        raise InputError(f"the number of folds of {protocol} is not known{' without clips' if by_clips else ''}")
+    return len(_voices(clips, name) if name == "loso" else {clip.corpus for clip in clips})
 
 
 @dataclass(frozen=True)
@@ -87,48 +101,38 @@ class Split:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A protocol's name, its fold (for the random ones: the seed of the split), and the speakers a user chose to test.
-
-    Attributes:
-        name: one of `PROTOCOL_NAMES`; an alias becomes the name that it stands for.
-        fold: from 0.
-        test_speakers: for `test-speakers` alone; a number finds a speaker with zeros before it.
-        corpus: what the clips are, for the record; a published protocol names its corpus where nothing else is given.
-        test_corpora: for `test-corpora` alone.
+    """A protocol's name, its fold (for the random ones: the seed of the split), and what a user chose to test.
 
     Raises:
         ValueError: an unknown name, a fold that the protocol does not have, or test speakers without their protocol.
     """
 
-    name: str = "stratified"
+    name: str = "stratified"  # one of `protocol_names()`; an alias becomes the name that it stands for
     fold: int = 0
-    test_speakers: tuple[str, ...] = ()
-    corpus: str | None = None
-    test_corpora: tuple[str, ...] = ()
+    test_speakers: tuple[str, ...] = ()  # for `test-speakers` alone; a number finds a speaker with zeros before it
+    corpus: str | None = None  # what the clips are, for the record; left out, the one that publishes the protocol
+    test_corpora: tuple[str, ...] = ()  # for `test-corpora` alone
 
     def __post_init__(self):
         name = ALIASES.get(self.name, self.name)
         of_corpus = published(name)
-        if name not in _OWN_PROTOCOLS and of_corpus is None:
+        if name not in _DEALERS and of_corpus is None:
             raise InputError(f"protocol must be one of {', '.join(protocol_names())}, got {self.name!r}")
         object.__setattr__(self, "name", name)
-        object.__setattr__(self, "test_speakers", tuple(str(speaker) for speaker in self.test_speakers))
         if of_corpus and self.corpus is None:
-            object.__setattr__(self, "corpus", of_corpus[0])
+            object.__setattr__(self, "corpus", of_corpus.name)
         if isinstance(self.fold, bool) or not isinstance(self.fold, int):
             raise InputError(f"fold must be a whole number, got {self.fold!r}")
         most = _SEEDS if name in ("loso", "loco", *RANDOM_PROTOCOLS) else folds(name)
         if not 0 <= self.fold < most:
             raise InputError(f"fold of {name} must be 0 to {most - 1}, got {self.fold}")
-        if (name == "test-speakers") != bool(self.test_speakers):
-            raise InputError(
-                f"test speakers go with the protocol 'test-speakers' alone, got {list(self.test_speakers)} and {name!r}"
-            )
-        object.__setattr__(self, "test_corpora", tuple(self.test_corpora))
-        if (name == "test-corpora") != bool(self.test_corpora):
-            raise InputError(
-                f"test corpora go with the protocol 'test-corpora' alone, got {list(self.test_corpora)} and {name!r}"
-            )
+        for what in ("speakers", "corpora"):
+            tested = tuple(map(str, getattr(self, f"test_{what}")))
+            object.__setattr__(self, f"test_{what}", tested)
+            if (name == f"test-{what}") != bool(tested):
+                raise InputError(
+                    f"test {what} go with the protocol 'test-{what}' alone, got {list(tested)} and {name!r}"
+                )
 
     @property
     def speaker_independent(self) -> bool:
@@ -146,22 +150,13 @@ class Protocol:
             raise InputError("there is no clip to split")
         if twice := [clip.id for clip, after in pairwise(clips) if clip.id == after.id]:
             raise InputError(f"two clips have the id {twice[0]}")
-        if self.name == "listed":
-            return Split(_listed(clips))
-        if self.name == "all":
-            return Split({clip.id: "train" for clip in clips})
-        if self.name in RANDOM_PROTOCOLS:
-            return Split(_deal(clips, _group if self.name == "grouped" else by_id, self.fold))
-        if self.name in _CORPUS_PROTOCOLS:
-            return Split(self._by_corpus(clips))
-        return Split(self._by_speaker(clips))
+        return Split(_DEALERS.get(self.name, _published)(self, clips))
 
     def notice(self, clips: Sequence[Clip]) -> str | None:
         """One line on what this split of `clips` does not show, or None."""
-        if self.name == "all":
+        if self.speaker_independent:
             return None
-        unknown = sum(clip.speaker is None for clip in clips)
-        if unknown and not self.speaker_independent:
+        if unknown := sum(clip.speaker is None for clip in clips):
             return (
                 f"the speaker of {unknown:,} of {len(clips):,} clips is unknown: "
                 "this split cannot be speaker-independent, so its figures do not hold for new voices"
@@ -172,8 +167,7 @@ class Protocol:
 
     def as_dict(self) -> dict:
         """Plain data, as a checkpoint stores it."""
-        lists = {"test_speakers": list(self.test_speakers), "test_corpora": list(self.test_corpora)}
-        return asdict(self) | lists
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, stored: Mapping) -> "Protocol":
@@ -182,108 +176,73 @@ class Protocol:
         Raises:
             ValueError: an unknown key or a wrong value.
         """
-        stored = _from_numbered_speakers(dict(stored))
+        stored = dict(stored)
+        if "test_actors" in stored:  # of a time that knew one corpus, the default one, and its speakers by number
+            numbers = stored.pop("test_actors")
+            stored |= {"test_speakers": [f"{int(number):02}" for number in numbers], "corpus": names()[0]}
         if unknown := stored.keys() - {field.name for field in fields(cls)}:
             raise InputError(f"a protocol has no {', '.join(sorted(unknown))}")
-        return cls(**stored | {key: tuple(stored.get(key, ())) for key in ("test_speakers", "test_corpora")})
-
-    def _by_speaker(self, clips: Sequence[Clip]) -> dict[str, str]:
-        of_corpus = published(self.name)
-        of_folds = clips if of_corpus is None else [clip for clip in clips if clip.corpus == of_corpus[0]]
-        if not of_folds:
-            raise InputError(
-                f"{self.name} is a protocol of {corpora.get(of_corpus[0]).title}: there is no clip of that corpus"
-            )
-        voices = _voices(of_folds, self.name)
-        if len(voices) < 2:
-            raise InputError(f"{self.name} needs two speakers and more, there is only {_shown(voices)}")
-        if of_corpus is None:
-            test, validation = self._test_speakers(voices), set()
-        else:
-            fold = of_corpus[1][self.fold]
-            test = set(_present(fold.test, voices).values())
-            validation = set(_present(fold.validation or (), voices).values())
-            if not test:
-                raise InputError(
-                    f"fold {self.fold} of {self.name} tests {_shown(fold.test)}: none is there, only {_shown(voices)}"
-                )
-        left = {speaker: gender for speaker, gender in voices.items() if speaker not in test}
-        if not left:
-            raise InputError(f"the test speakers leave nobody to train on; there are {_shown(voices)}")
-        if not validation or validation >= left.keys():
-            validation = _validation_speakers(left, self.fold)
-        part_of = dict.fromkeys(left, "train") | dict.fromkeys(validation, "validation") | dict.fromkeys(test, "test")
-        asked = {clip.id for clip in of_folds}  # clips of other corpora only help in training
-        return {clip.id: part_of[clip.speaker] if clip.id in asked else "train" for clip in clips}
-
-    def _by_corpus(self, clips: Sequence[Clip]) -> dict[str, str]:
-        names = sorted({clip.corpus for clip in clips})
-        if len(names) < 2:
-            raise InputError(f"{self.name} needs two corpora and more, there is only {_shown(names)}")
-        if self.name == "loco" and self.fold >= len(names):
-            raise InputError(f"fold of loco must be 0 to {len(names) - 1} with {len(names)} corpora, got {self.fold}")
-        test = {names[self.fold]} if self.name == "loco" else {*self.test_corpora}
-        if missing := sorted(test.difference(names)):
-            raise InputError(f"no such corpus: {_shown(missing)}; there are {_shown(names)}")
-        left = [clip for clip in clips if clip.corpus not in test]
-        if not left:
-            raise InputError(f"the test corpora leave nothing to train on; there are {_shown(names)}")
-        known = [clip for clip in left if clip.speaker is not None]
-        validation = _validation_speakers(_voices(known, self.name), self.fold)
-        where = {clip.id: "validation" if clip.speaker in validation else "train" for clip in left}
-        return {clip.id: where.get(clip.id, "test") for clip in clips}
-
-    def _test_speakers(self, voices: Mapping[str, str | None]) -> set[str]:
-        if self.name == "test-speakers":
-            found = _present(self.test_speakers, voices)
-            if missing := [speaker for speaker in self.test_speakers if speaker not in found]:
-                raise InputError(f"no such speaker: {_shown(missing)}; there are {_shown(voices)}")
-            return set(found.values())
-        choices = [[speaker] for speaker in sorted(voices)] if self.name == "loso" else _speaker_folds(voices)
-        if self.fold >= len(choices):
-            raise InputError(
-                f"fold of {self.name} must be 0 to {len(choices) - 1} with {len(voices)} speakers, got {self.fold}"
-            )
-        return set(choices[self.fold])
+        return cls(**stored)
 
 
-def folds(protocol: str, clips: Sequence[Clip] | None = None) -> int:
-    """How many folds a protocol has.
-
-    Args:
-        protocol: its name; a random one has seeds and no folds.
-        clips: what it deals; left out, `speakers` has five, `loso` and `loco` cannot tell.
-
-    Raises:
-        ValueError: an unknown or random protocol, `loso` or `loco` without clips, or clips without speakers.
-    """
-    name = ALIASES.get(protocol, protocol)
-    if of_corpus := published(name):
-        return len(of_corpus[1])
-    if name in ("test-speakers", "test-corpora", "listed", "all"):
-        return 1
-    if name == "speakers" and clips is None:
-        return SPEAKER_FOLDS
-    if name == "loco" and clips is not None:
-        return len({clip.corpus for clip in clips})
-    if name in ("speakers", "loso") and clips is not None:
-        speakers = len(_voices(clips, name))
-        return min(SPEAKER_FOLDS, speakers) if name == "speakers" else speakers
-    raise InputError(
-        f"the number of folds of {protocol} is not known" + (" without clips" if name in ("loso", "loco") else "")
-    )
+# A function a protocol. Those by speaker name the speakers of test, and of validation where these are published;
+# those by corpus name the corpora of test.
 
 
-def _from_numbered_speakers(stored: dict) -> dict:
-    """Checkpoints that knew one corpus, the default one, and its speakers by number."""
-    for old, new in _OLD_KEYS.items():
-        if old in stored:
-            numbers = stored.pop(old)
-            stored |= {new: tuple(f"{int(number):02}" for number in numbers), "corpus": corpora.names()[0]}
-    return stored
+def _stratified(protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
+    return _deal(clips, by_id, protocol.fold)
 
 
-def _listed(clips: Sequence[Clip]) -> dict[str, str]:
+def _grouped(protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
+    return _deal(clips, lambda c: ("clip", c.id) if c.group is None else ("group", c.group), protocol.fold)
+
+
+def _speakers(protocol: Protocol, voices: Voices) -> tuple[Collection[str], Collection[str]]:
+    # dealt in turn, gender after gender, so that each fold has its share of both
+    in_turn = sorted(voices, key=lambda speaker: (voices[speaker] or "", speaker))
+    count = min(SPEAKER_FOLDS, len(in_turn))
+    return _of_fold(protocol, [in_turn[k::count] for k in range(count)], f"{len(voices)} speakers"), ()
+
+
+def _loso(protocol: Protocol, voices: Voices) -> tuple[Collection[str], Collection[str]]:
+    return _of_fold(protocol, [[speaker] for speaker in voices], f"{len(voices)} speakers"), ()
+
+
+def _test_speakers(protocol: Protocol, voices: Voices) -> tuple[Collection[str], Collection[str]]:
+    found = _present(protocol.test_speakers, voices)
+    if missing := [speaker for speaker in protocol.test_speakers if speaker not in found]:
+        raise InputError(f"no such speaker: {_shown(missing)}; there are {_shown(voices)}")
+    return found.values(), ()
+
+
+def _published_fold(protocol: Protocol, voices: Voices) -> tuple[Collection[str], Collection[str]]:
+    test, validation = published(protocol.name).folds[protocol.name][protocol.fold]
+    if not (found := _present(test, voices)):
+        what = f"fold {protocol.fold} of {protocol.name}"
+        raise InputError(f"{what} tests {_shown(test)}: none is there, only {_shown(voices)}")
+    return found.values(), _present(validation, voices).values()
+
+
+def _published(protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
+    corpus = published(protocol.name)
+    of_corpus = [clip for clip in clips if clip.corpus == corpus.name]
+    if not of_corpus:
+        raise InputError(f"{protocol.name} is a protocol of {corpus.title}: there is no clip of that corpus")
+    # clips of other corpora only help in training
+    return {clip.id: "train" for clip in clips} | _by_speaker(_published_fold, protocol, of_corpus)
+
+
+def _loco(protocol: Protocol, there: list[str]) -> set[str]:
+    return {_of_fold(protocol, there, f"{len(there)} corpora")}
+
+
+def _test_corpora(protocol: Protocol, there: list[str]) -> set[str]:
+    if missing := sorted(set(protocol.test_corpora).difference(there)):
+        raise InputError(f"no such corpus: {_shown(missing)}; there are {_shown(there)}")
+    return set(protocol.test_corpora)
+
+
+def _listed(protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
     without = [clip.id for clip in clips if clip.part is None]
     if len(without) == len(clips):
         raise InputError("no clip has a part: 'listed' needs a CSV with a column part")
@@ -292,8 +251,56 @@ def _listed(clips: Sequence[Clip]) -> dict[str, str]:
     return {clip.id: clip.part for clip in clips}
 
 
-def _group(clip: Clip) -> tuple[str, str]:
-    return ("clip", clip.id) if clip.group is None else ("group", clip.group)
+def _all(protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
+    return {clip.id: "train" for clip in clips}
+
+
+def _by_speaker(choose: Callable, protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
+    voices = _voices(clips, protocol.name)
+    if len(voices) < 2:
+        raise InputError(f"{protocol.name} needs two speakers and more, there is only {_shown(voices)}")
+    test, validation = map(set, choose(protocol, voices))
+    left = {speaker: gender for speaker, gender in voices.items() if speaker not in test}
+    if not left:
+        raise InputError(f"the test speakers leave nobody to train on; there are {_shown(voices)}")
+    if not validation or validation >= left.keys():
+        validation = _validation_speakers(left, protocol.fold)
+    part_of = dict.fromkeys(left, "train") | dict.fromkeys(validation, "validation") | dict.fromkeys(test, "test")
+    return {clip.id: part_of[clip.speaker] for clip in clips}
+
+
+def _by_corpus(choose: Callable, protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
+    there = sorted({clip.corpus for clip in clips})
+    if len(there) < 2:
+        raise InputError(f"{protocol.name} needs two corpora and more, there is only {_shown(there)}")
+    test = choose(protocol, there)
+    left = [clip for clip in clips if clip.corpus not in test]
+    if not left:
+        raise InputError(f"the test corpora leave nothing to train on; there are {_shown(there)}")
+    known = [clip for clip in left if clip.speaker is not None]
+    validation = _validation_speakers(_voices(known, protocol.name), protocol.fold)
+    where = {clip.id: "validation" if clip.speaker in validation else "train" for clip in left}
+    return {clip.id: where.get(clip.id, "test") for clip in clips}
+
+
+_DEALERS = {  # protocol, clips sorted by id -> the part of each id
+    "stratified": _stratified,
+    "grouped": _grouped,
+    "speakers": partial(_by_speaker, _speakers),
+    "loso": partial(_by_speaker, _loso),
+    "test-speakers": partial(_by_speaker, _test_speakers),
+    "loco": partial(_by_corpus, _loco),
+    "test-corpora": partial(_by_corpus, _test_corpora),
+    "listed": _listed,
+    "all": _all,
+}
+
+
+def _of_fold(protocol: Protocol, choices: Sequence, there: str):
+    if protocol.fold >= len(choices):
+        most = len(choices) - 1
+        raise InputError(f"fold of {protocol.name} must be 0 to {most} with {there}, got {protocol.fold}")
+    return choices[protocol.fold]
 
 
 def _deal(clips: Sequence[Clip], key: Callable[[Clip], Hashable], seed: int) -> dict[str, str]:
@@ -312,7 +319,7 @@ def _deal(clips: Sequence[Clip], key: Callable[[Clip], Hashable], seed: int) -> 
 
 def _dealt_together(emotion_of: Mapping[Hashable, int], seed: int) -> dict[Hashable, str] | None:
     """Part of each key by scikit-learn; None where that leaves an emotion out of a part."""
-    from sklearn.model_selection import train_test_split
+    from sklearn.model_selection import train_test_split  # here, since it takes a second
 
     keys = list(emotion_of)
     try:
@@ -340,8 +347,8 @@ def _dealt_one_by_one(emotion_of: Mapping[Hashable, int], seed: int) -> dict[Has
     return part_of
 
 
-def _voices(clips: Sequence[Clip], protocol: str) -> dict[str, str | None]:
-    """Gender of each speaker, where it is known; speakers sorted."""
+def _voices(clips: Sequence[Clip], protocol: str) -> Voices:
+    """Gender of each speaker, the most frequent one of the clips; speakers sorted."""
     without = [clip.id for clip in clips if clip.speaker is None]
     if without:
         raise InputError(
@@ -359,39 +366,22 @@ def _present(wanted: Collection[str], voices: Collection[str]) -> dict[str, str]
 
     A name is matched whole, then without the corpus before it, then as a number.
     """
+    bare = {speaker: speaker.rpartition("/")[2] for speaker in voices}
     found = {}
     for name in wanted:
-        for same in (_is, _is_bare, _is_number):
-            matches = [speaker for speaker in voices if same(speaker, name)]
-            if len(matches) > 1:
-                raise InputError(f"speaker {name} can be {_shown(matches)}: give the whole name")
-            if matches:
-                found[name] = matches[0]
-                break
+        matches = (
+            [speaker for speaker in voices if speaker == name]
+            or [speaker for speaker in voices if bare[speaker] == name]
+            or [s for s in voices if name.isdecimal() and bare[s].isdecimal() and int(bare[s]) == int(name)]
+        )
+        if len(matches) > 1:
+            raise InputError(f"speaker {name} can be {_shown(matches)}: give the whole name")
+        if matches:
+            found[name] = matches[0]
     return found
 
 
-def _is(speaker: str, name: str) -> bool:
-    return speaker == name
-
-
-def _is_bare(speaker: str, name: str) -> bool:
-    return speaker.rpartition("/")[2] == name
-
-
-def _is_number(speaker: str, name: str) -> bool:
-    bare = speaker.rpartition("/")[2]
-    return bare.isdecimal() and name.isdecimal() and int(bare) == int(name)
-
-
-def _speaker_folds(voices: Mapping[str, str | None]) -> list[list[str]]:
-    """Speakers dealt in turn, gender after gender, so that each fold has its share of both."""
-    in_turn = sorted(voices, key=lambda speaker: (voices[speaker] or "", speaker))
-    count = min(SPEAKER_FOLDS, len(in_turn))
-    return [in_turn[fold::count] for fold in range(count)]
-
-
-def _validation_speakers(voices: Mapping[str, str | None], turn: int) -> set[str]:
+def _validation_speakers(voices: Voices, turn: int) -> set[str]:
     """One speaker in ten of each gender, at least one, others at each turn; someone is always left for training."""
     chosen = set()
     for gender in set(voices.values()):

@@ -1,18 +1,35 @@
 import subprocess
 import sys
 
-LIST_IMPORTS = """
+WATCH = """
 import sys
 import ser_gpu
-before = set(sys.modules)
-import ser_gpu.corpora, ser_gpu.corpora.manifest, ser_gpu.corpora.splits
-for name in ser_gpu.corpora.names():
-    ser_gpu.corpora.get(name)
-heavy = {"torch", "torchaudio", "numpy", "sklearn", "soundfile", "pooch", "requests", "filelock"}
-print(sorted(heavy & {name.partition(".")[0] for name in set(sys.modules) - before}))
+before, opened = set(sys.modules), []
+sys.addaudithook(lambda event, args: event == "open" and opened.append(str(args[0])))
+{}
+heavy = {{"torch", "torchaudio", "numpy", "sklearn", "soundfile", "pooch", "requests", "filelock"}}
+loaded = set(sys.modules) - before
+print(sorted(heavy & {{name.partition(".")[0] for name in loaded}}))
+print([path for path in opened if not path.endswith((".py", ".pyc"))])
+print(*sorted(name for name in loaded if name.startswith("ser_gpu.corpora")))
 """
 
 
-def test_corpora_import_nothing_heavy():
-    answer = subprocess.run([sys.executable, "-c", LIST_IMPORTS], capture_output=True, text=True, check=True)
-    assert answer.stdout.strip() == "[]"
+def imported(code):
+    """The heavy libraries, the files and the modules of corpora that an import needs."""
+    answer = subprocess.run(
+        [sys.executable, "-B", "-c", WATCH.format(code)], capture_output=True, text=True, check=True
+    )
+    assert answer.stderr == ""
+    return answer.stdout.splitlines()
+
+
+def test_corpora_import_nothing_heavy_and_read_nothing():
+    code = "import ser_gpu.corpora.find, ser_gpu.corpora.manifest, ser_gpu.corpora.splits; ser_gpu.corpora.names()"
+    assert imported(code)[:2] == ["[]", "[]"]
+
+
+def test_names_of_emotions_and_protocols_load_no_reader_of_a_corpus():
+    assert imported("import ser_gpu.corpora.clip") == ["[]", "[]", "ser_gpu.corpora ser_gpu.corpora.clip"]
+    loaded = [f"ser_gpu.corpora{name}" for name in ("", ".clip", ".known", ".ravdess", ".splits")]
+    assert imported("import ser_gpu.corpora.splits") == ["[]", "[]", " ".join(loaded)]

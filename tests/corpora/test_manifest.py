@@ -1,8 +1,12 @@
 import codecs
+import re
+import shutil
 
 import pytest
 
 from ser_gpu import corpora
+from ser_gpu.audio.folder import audio_files
+from ser_gpu.audio.formats import SUFFIXES, UNREADABLE_SUFFIXES
 from ser_gpu.corpora import manifest
 from tests.corpora.conftest import touch
 
@@ -35,21 +39,43 @@ def test_a_folder_per_emotion(tmp_path):
     assert corpora.load(str(tmp_path), "own") == found
 
 
-def test_what_a_folder_per_emotion_leaves_out_is_counted(tmp_path):
+def test_what_a_folder_per_emotion_leaves_out_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
     touch(tmp_path / "happy" / "a.wav")
     touch(tmp_path / "happy" / "a.mp3")
     touch(tmp_path / "happy" / "b.m4a")
     touch(tmp_path / "sad" / ".hidden.wav")
     touch(tmp_path / "sad" / "c.wav")
+    touch(tmp_path / "sad" / "song.mid")
     touch(tmp_path / "loose.wav")
     found = corpora.load(tmp_path)
     assert [clip.path.name for clip in found.clips] == ["a.wav", "c.wav"]
     assert found.left_out == {
         "duplicate": 1,
-        ".m4a (a format that is not read)": 1,
+        ".m4a needs ffmpeg": 1,
         "hidden": 1,
+        ".mid: notes, not sound": 1,
         "not in a folder of an emotion": 1,
     }
+
+
+@pytest.mark.parametrize("with_ffmpeg", [True, False])
+def test_what_predict_reads_is_read_here_too(with_ffmpeg, tmp_path, monkeypatch):
+    if not with_ffmpeg:
+        monkeypatch.setenv("PATH", str(tmp_path))
+    elif shutil.which("ffmpeg") is None:
+        pytest.skip("ffmpeg is not installed")
+    for suffix in SUFFIXES.union(UNREADABLE_SUFFIXES):
+        touch(tmp_path / "happy" / f"{suffix[1:]}{suffix}")
+    touch(tmp_path / "sad" / "a.wav")
+    found, predicted = corpora.load(tmp_path), audio_files(tmp_path)
+    assert tuple(sorted(clip.path for clip in found.clips)) == predicted.paths
+    assert found.left_out == predicted.skipped_counts
+    listed = csv_of(tmp_path, "file,emotion\n" + "".join(f"{path},sad\n" for path in predicted.paths))
+    assert len(corpora.load(listed).clips) == len(predicted.paths)
+    for path, reason in predicted.skipped:
+        with pytest.raises(ValueError, match=re.escape(reason)):
+            corpora.load(csv_of(tmp_path, f"file,emotion\n{path},sad\n"))
 
 
 def test_folders_of_the_parts_may_hold_the_emotions(tmp_path):

@@ -2,105 +2,83 @@
 
 import csv
 import itertools
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from ser_gpu import corpora
-from ser_gpu.corpora import crema_d
+from ser_gpu.corpora.known import CORPORA, Corpus
 from ser_gpu.corpora.splits import Protocol, protocol_names
 from tests.corpora.conftest import touch
 
-OFFICIAL = {  # path in the official archive: id, emotion, speaker, gender, extra fields
-    "crema_d": {
-        "AudioWAV/1001_IEO_ANG_HI": ("1001_IEO_ANG_HI", "angry", "1001", "male", {"intensity": "high"}),
-        "AudioWAV/1002_DFA_NEU_XX": ("1002_DFA_NEU_XX", "neutral", "1002", "female", {"sentence": "DFA"}),
-        "AudioWAV/1040_ITH_SAD_X": ("1040_ITH_SAD_X", "sad", "1040", "male", {"intensity": None}),
-        "AudioWAV/1091_TIE_FEA_LO": ("1091_TIE_FEA_LO", "fearful", "1091", "female", {"intensity": "low"}),
-    },
-    "emo_db": {
-        "wav/03a01Fa": ("03a01Fa", "happy", "03", "male", {"sentence": "a01"}),
-        "wav/16b10Wb": ("16b10Wb", "angry", "16", "female", {}),
-        "wav/08a02La": ("08a02La", "bored", "08", "female", {}),
-        "wav/15a07Ac": ("15a07Ac", "fearful", "15", "male", {}),
-        "wav/10b01Ea": ("10b01Ea", "disgust", "10", "male", {}),
-        "wav/13b09Ta": ("13b09Ta", "sad", "13", "female", {}),
-        "wav/14a05Na": ("14a05Na", "neutral", "14", "female", {}),
-    },
-    "emovo": {
-        f"EMOVO/f1/{short}-f1-b1": (f"{short}-f1-b1", emotion, "f1", "female", {"sentence": "b1"})
-        for short, emotion in zip(
-            ("dis", "gio", "pau", "rab", "sor", "tri", "neu"),
-            ("disgust", "happy", "fearful", "angry", "surprised", "sad", "neutral"),
-            strict=True,
-        )
-    }
-    | {"EMOVO/m3/tri-m3-n5": ("tri-m3-n5", "sad", "m3", "male", {})},
-    "tess": {
-        "TESS/OAF_angry/OAF_back_angry": ("OAF_back_angry", "angry", "OAF", "female", {"sentence": "back"}),
-        "TESS/YAF_pleasant_surprised/YAF_gaze_ps": ("YAF_gaze_ps", "surprised", "YAF", "female", {}),
-        "TESS/YAF_fear/YAF_neat_fear": ("YAF_neat_fear", "fearful", "YAF", "female", {}),
-        "TESS/OAF_neutral/OA_bite_neutral": ("OAF_bite_neutral", "neutral", "OAF", "female", {}),
-    },
-    "savee": {
-        "AudioData/DC/a01": ("DC_a01", "angry", "DC", "male", {"sentence": "a01"}),
-        "AudioData/KL/su15": ("KL_su15", "surprised", "KL", "male", {}),
-        "ALL/JE_sa02": ("JE_sa02", "sad", "JE", "male", {}),
-        "ALL/JK_n30": ("JK_n30", "neutral", "JK", "male", {}),
-    },
-    "nemo": {
-        "samples/EB0_anger_1": ("EB0_anger_1", "angry", "EB0", "female", {"sentence": "1"}),
-        "samples/MP0_happiness_90": ("MP0_happiness_90", "happy", "MP0", "male", {}),
-        "samples/KD0_surprised_7": ("KD0_surprised_7", "surprised", "KD0", "female", {}),
-    },
-    "ased": {
-        "Neutral/n1-01-01-01-03": ("n1-01-01-01-03", "neutral", "03", "female", {"sentence": "n01", "repetition": "1"}),
-        "Anger/a5-07-02-02-53": ("a5-07-02-02-53", "angry", "53", "male", {"sentence": "07", "repetition": "2"}),
-        "Fear/f2-01-01-02-15": ("f2-01-01-02-15", "fearful", "15", "female", {}),  # the name says male
-    },
-    "turev": {
-        "Angry/1157_kz_acik": ("1157_kz_acik", "angry", "1157", None, {"sentence": "acik"}),
-        "Calm/6783_sk_yigit": ("6783_sk_yigit", "calm", "6783", None, {}),
-        "Sad/7895_hl_ogul1": ("7895_hl_ogul1", "sad", "7895", None, {}),
-    },
-    "urdu": {
-        "Angry/SM1_F10_A010": ("SM1_F10_A010", "angry", "SM1", "male", {}),
-        "Sad/SF11_F3_S05": ("SF11_F3_S05", "sad", "SF11", "female", {}),
-        "neutral_SM20_F6_N010": ("neutral_SM20_F6_N010", "neutral", "SM20", "male", {}),
-    },
-    "kes": {
-        "nea/nea00001": ("nea00001", "neutral", "nea", "female", {"sentence": "00001"}),
-        "emf/emf00105": ("emf00105", "happy", "emf", "male", {"sentence": "p5"}),
-        "neo/neo00201": ("neo00201", "angry", "neo", "male", {}),
-        "emb/emb00400": ("emb00400", "sad", "emb", "female", {"sentence": "p100"}),
-        "emc/emc00100": ("emc00100", "neutral", "emc", None, {}),
-    },
-}
-CASES = [(name, path, *expected) for name, paths in OFFICIAL.items() for path, expected in paths.items()]
+# corpus, path in the official archive, id, emotion, speaker, gender, extra fields
+OFFICIAL = """
+crema_d AudioWAV/1001_IEO_ANG_HI 1001_IEO_ANG_HI angry 1001 male intensity=high
+crema_d AudioWAV/1002_DFA_NEU_XX 1002_DFA_NEU_XX neutral 1002 female sentence=DFA
+crema_d AudioWAV/1040_ITH_SAD_X 1040_ITH_SAD_X sad 1040 male intensity=
+crema_d AudioWAV/1091_TIE_FEA_LO 1091_TIE_FEA_LO fearful 1091 female intensity=low
+emo_db wav/03a01Fa 03a01Fa happy 03 male sentence=a01
+emo_db wav/16b10Wb 16b10Wb angry 16 female
+emo_db wav/08a02La 08a02La bored 08 female
+emo_db wav/15a07Ac 15a07Ac fearful 15 male
+emo_db wav/10b01Ea 10b01Ea disgust 10 male
+emo_db wav/13b09Ta 13b09Ta sad 13 female
+emo_db wav/14a05Na 14a05Na neutral 14 female
+emovo EMOVO/f1/dis-f1-b1 dis-f1-b1 disgust f1 female sentence=b1
+emovo EMOVO/f1/gio-f1-b1 gio-f1-b1 happy f1 female sentence=b1
+emovo EMOVO/f1/pau-f1-b1 pau-f1-b1 fearful f1 female sentence=b1
+emovo EMOVO/f1/rab-f1-b1 rab-f1-b1 angry f1 female sentence=b1
+emovo EMOVO/f1/sor-f1-b1 sor-f1-b1 surprised f1 female sentence=b1
+emovo EMOVO/f1/tri-f1-b1 tri-f1-b1 sad f1 female sentence=b1
+emovo EMOVO/f1/neu-f1-b1 neu-f1-b1 neutral f1 female sentence=b1
+emovo EMOVO/m3/tri-m3-n5 tri-m3-n5 sad m3 male
+tess TESS/OAF_angry/OAF_back_angry OAF_back_angry angry OAF female sentence=back
+tess TESS/YAF_pleasant_surprised/YAF_gaze_ps YAF_gaze_ps surprised YAF female
+tess TESS/YAF_fear/YAF_neat_fear YAF_neat_fear fearful YAF female
+tess TESS/OAF_neutral/OA_bite_neutral OAF_bite_neutral neutral OAF female
+savee AudioData/DC/a01 DC_a01 angry DC male sentence=a01
+savee AudioData/KL/su15 KL_su15 surprised KL male
+savee ALL/JE_sa02 JE_sa02 sad JE male
+savee ALL/JK_n30 JK_n30 neutral JK male
+nemo samples/EB0_anger_1 EB0_anger_1 angry EB0 female sentence=1
+nemo samples/MP0_happiness_90 MP0_happiness_90 happy MP0 male
+nemo samples/KD0_surprised_7 KD0_surprised_7 surprised KD0 female
+ased Neutral/n1-01-01-01-03 n1-01-01-01-03 neutral 03 female sentence=n01 repetition=1
+ased Anger/a5-07-02-02-53 a5-07-02-02-53 angry 53 male sentence=07 repetition=2
+ased Fear/f2-01-01-02-15 f2-01-01-02-15 fearful 15 female
+turev Angry/1157_kz_acik 1157_kz_acik angry 1157 - sentence=acik
+turev Calm/6783_sk_yigit 6783_sk_yigit calm 6783 -
+turev Sad/7895_hl_ogul1 7895_hl_ogul1 sad 7895 -
+urdu Angry/SM1_F10_A010 SM1_F10_A010 angry SM1 male
+urdu Sad/SF11_F3_S05 SF11_F3_S05 sad SF11 female
+urdu neutral_SM20_F6_N010 neutral_SM20_F6_N010 neutral SM20 male
+kes nea/nea00001 nea00001 neutral nea female sentence=00001
+kes emf/emf00105 emf00105 happy emf male sentence=p5
+kes neo/neo00201 neo00201 angry neo male
+kes emb/emb00400 emb00400 sad emb female sentence=p100
+kes emc/emc00100 emc00100 neutral emc -
+"""
+CASES = [tuple(line.split()) for line in OFFICIAL.strip().splitlines()]
+PATHS: dict[str, list[str]] = {}
+for corpus, path, *_ in CASES:
+    PATHS.setdefault(corpus, []).append(path)
 
 
 def test_every_registered_corpus_is_tested_here():
-    assert set(OFFICIAL) | {"ravdess"} == set(corpora.names())
+    assert PATHS.keys() | {"ravdess"} == set(corpora.names())
 
 
-@pytest.mark.parametrize(
-    ("name", "path", "clip_id", "emotion", "speaker", "gender", "extra"), CASES, ids=[case[1] for case in CASES]
-)
-def test_official_names(name, path, clip_id, emotion, speaker, gender, extra):
-    clip = corpora.get(name).parse(f"{path}.wav")
-    assert (clip.id, clip.emotion, clip.speaker, clip.gender) == (clip_id, emotion, speaker, gender)
-    assert clip.corpus == name
-    assert clip.path == Path(f"{path}.wav")
-    assert {key: clip.get(key) for key in extra} == extra
-
-
-@pytest.mark.parametrize("name", OFFICIAL)
-def test_a_name_belongs_to_one_corpus(name):
-    for path in OFFICIAL[name]:
-        owners = [other for other in corpora.names() if corpora.get(other).owns(Path(f"{path}.wav"))]
-        assert owners == [name]
+@pytest.mark.parametrize("case", CASES, ids=[case[1] for case in CASES])
+def test_official_names(case):
+    name, path, clip_id, emotion, speaker, gender, *extra = case
+    path = Path(f"{path}.wav")
+    clip = corpora.get(name).parse(path)
+    assert (clip.id, clip.emotion, clip.speaker, clip.gender or "-") == (clip_id, emotion, speaker, gender)
+    assert (clip.corpus, clip.path) == (name, path)
+    for key, _, value in (field.partition("=") for field in extra):
+        assert clip.get(key, "") == value
+    assert [other for other in corpora.names() if corpora.get(other).owns(path)] == [name]
 
 
 @pytest.mark.parametrize("name", corpora.names())
@@ -115,31 +93,36 @@ def test_the_example_parses_and_foreign_names_do_not(name):
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".opus", ".flac"])
-@pytest.mark.parametrize("name", OFFICIAL)
+@pytest.mark.parametrize("name", PATHS)
 def test_a_folder_is_known_by_its_names(name, suffix, tmp_path):
-    for path in OFFICIAL[name]:
+    for path in PATHS[name]:
         touch(tmp_path / f"{path}{suffix}")
     touch(tmp_path / "note.wav")
     found = corpora.load(tmp_path)
     assert {clip.corpus for clip in found.clips} == {name}
-    assert len(found.clips) == len(OFFICIAL[name])
-    assert found.description.startswith(f"{corpora.get(name).title}: {len(OFFICIAL[name])} clips, ")
+    assert len(found.clips) == len(PATHS[name])
+    assert found.description.startswith(f"{corpora.get(name).title}: {len(PATHS[name])} clips, ")
     assert found.left_out == {"foreign": 1}
     assert corpora.load(tmp_path, name).clips == found.clips
 
 
-def test_takes_of_one_text_are_a_group():
-    parse = corpora.get("emo_db").parse
-    assert parse("03a01Fa.wav").group == parse("03a01Fb.wav").group != parse("03a01Wa.wav").group
-    parse = corpora.get("ased").parse
-    assert parse("n1-01-01-01-03.wav").group == parse("n1-01-02-01-03.wav").group != parse("n1-02-01-01-03.wav").group
-    parse = corpora.get("turev").parse
-    assert parse("7895_hl_ogul1.wav").group == parse("7895_hl_ogul.wav").group != parse("7895_kz_ogul.wav").group
+@pytest.mark.parametrize(
+    ("name", "take", "other", "another_text"),
+    [
+        ("emo_db", "03a01Fa", "03a01Fb", "03a01Wa"),
+        ("ased", "n1-01-01-01-03", "n1-01-02-01-03", "n1-02-01-01-03"),
+        ("turev", "7895_hl_ogul1", "7895_hl_ogul", "7895_kz_ogul"),
+    ],
+)
+def test_takes_of_one_text_are_a_group(name, take, other, another_text):
+    take, other, another_text = (corpora.get(name).parse(f"{stem}.wav").group for stem in (take, other, another_text))
+    assert take == other != another_text
 
 
 def test_crema_d_knows_43_women_of_91():
-    assert len(crema_d.WOMEN) == 43
-    assert all(1001 <= int(speaker) <= 1091 for speaker in crema_d.WOMEN)
+    women = corpora.get("crema_d").women.split()
+    assert len(women) == 43
+    assert all(1001 <= int(speaker) <= 1091 for speaker in women)
 
 
 def test_crema_d_archive_with_its_mp3_and_videos_counts_each_clip_once(tmp_path):
@@ -176,48 +159,19 @@ def test_a_forced_corpus_that_is_not_there(tmp_path):
         corpora.load(tmp_path, "tess")
 
 
-NEW_CORPUS = """
-import re
-from pathlib import Path
-
-from ser_gpu.corpora.clip import Clip
-from ser_gpu.corpora.corpus import Corpus, Fold, name_fields
-from ser_gpu.corpora.clip import canonical
-
-_NAME = re.compile(r"(?P<speaker>x[0-9]+)_(?P<sentence>[A-Z]{3})_(?P<emotion>[A-Z]{3})")
-
-
-def parse(path):
-    name = name_fields(_NAME, path, "Ours", CORPUS.example)
-    return Clip(Path(path).stem, Path(path), canonical(name["emotion"]), name["speaker"], corpus="ours")
-
-
-CORPUS = Corpus(
-    name="ours",
-    title="Ours",
-    language="English",
-    licence="CC0",
-    citation="none",
-    example="x1_IEO_ANG.wav",
-    parse=parse,
-    folds={"ours2": (Fold(("x1",), ("x2",)), Fold(("x3", "x4")))},
-)
-"""
-
-
 @pytest.fixture
 def ours(tmp_path, monkeypatch):
-    """A new corpus: one file and one line of the registry; the folder of its recordings."""
-    (tmp_path / "corpus_of_ours.py").write_text(NEW_CORPUS)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(corpora.REGISTRY, "ours", "corpus_of_ours")
+    """A new corpus: one entry of the table; the folder of its recordings."""
+    pattern = r"(?P<speaker>x[0-9]+)_(?P<sentence>[A-Z]{3})_(?P<emotion>[A-Z]{3})"
+    folds = {"ours2": ((("x1",), ("x2",)), (("x3", "x4"), ()))}
+    entry = Corpus("ours", "Ours", "English", "CC0", "none", "x1_IEO_ANG.wav", pattern, folds=folds)
+    monkeypatch.setitem(CORPORA, "ours", entry)
     for speaker, emotion, sentence in itertools.product(range(1, 5), ("ANG", "HAP"), ("IEO", "TIE", "DFA")):
         touch(tmp_path / "ours" / f"x{speaker}_{sentence}_{emotion}.wav")
-    yield tmp_path / "ours"
-    sys.modules.pop("corpus_of_ours", None)
+    return tmp_path / "ours"
 
 
-def test_a_new_corpus_is_one_file_and_one_line(ours):
+def test_a_new_corpus_is_one_entry(ours):
     found = corpora.load(ours)
     assert found.description == "Ours: 24 clips, 4 speakers, 2 emotions"
     assert found.emotions == ("happy", "angry")

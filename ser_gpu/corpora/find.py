@@ -1,0 +1,283 @@
+"""Finds clips: in the folder of a known corpus, in a folder per emotion, in a list, or in several of these."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ser_gpu.audio.folder import unread_suffixes
+from ser_gpu.audio.formats import FFMPEG_SUFFIXES, LIBSNDFILE_SUFFIXES, SUFFIXES, UNREADABLE_SUFFIXES
+from ser_gpu.corpora import manifest
+from ser_gpu.corpora.clip import OWN, PARTS, Clip, by_id, canonical, ordered
+from ser_gpu.corpora.known import CORPORA, Corpus, LeftOutError, get, names, registered_name
+from ser_gpu.errors import InputError
+
+CORPORA_VARIABLE = "SER_CORPORA_DIR"
+VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".wmv")
+LOSSY_SUFFIXES = FFMPEG_SUFFIXES.union(LIBSNDFILE_SUFFIXES["MP3"], LIBSNDFILE_SUFFIXES["OGG"])
+_LISTED_EMOTIONS = 12
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What `load` found."""
+
+    clips: tuple[Clip, ...]  # by id
+    description: str  # one line for the user
+    left_out: dict[str, int]  # how many other files there were, by reason
+    notice: str | None = None  # one line if clips are missing
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """The labels of the clips: canonical ones first, others by alphabet."""
+        return ordered(clip.emotion for clip in self.clips)
+
+
+def load(data: str | Path | None = None, corpus: str | None = None, progress: object = False) -> Loaded:
+    """Find clips, and find out what `data` is unless `corpus` says so.
+
+    A CSV or TSV file is a manifest. A folder where most audio files have the official names of a registered corpus is
+    that corpus. Any other folder holds a folder per emotion.
+
+    Args:
+        data: a folder or a manifest; left out, the folder of `corpus`, or of the default corpus, by its environment
+            variable or downloaded.
+        corpus: a registered name, or "own" for a manifest or a folder per emotion.
+        progress: a bar for a download, as pooch takes it.
+
+    Raises:
+        ValueError: an unknown corpus, nothing there, or a wrong line in a manifest.
+        OSError: a file cannot be read, or a download failed.
+    """
+    if data in (None, ""):
+        if corpus == OWN:
+            raise InputError("own recordings need a folder or a CSV")
+        known = get(corpus or names()[0])
+        return scan(locate(known, progress), known)
+    data = Path(data)
+    known = get(corpus) if corpus not in (None, OWN) else None
+    if data.is_file():
+        if known is not None:
+            raise InputError(f"{data}: {known.title} is read from its folder, not from a file")
+        return _own(manifest.read(data), f"the list {data.name}", {})
+    if not data.is_dir():
+        raise InputError(f"{data}: no such folder or CSV file")
+    if known is None and corpus != OWN:
+        known = detect(data)
+    return folder_per_emotion(data) if known is None else scan(data, known)
+
+
+def load_many(folders: Mapping[str, str | Path | None]) -> Loaded:
+    """Several corpora together, each from its folder, or None for the one that its variable names.
+
+    Where there are several, ids, speakers and groups get their name as a prefix, such as "TESS/OAF". A name that is
+    not registered is the user's own for what its folder holds.
+
+    Raises:
+        ValueError: no corpus at all, one of them has no clips, or a name is there twice.
+    """
+    if not folders:
+        raise InputError("no corpus is named")
+    if len({registered_name(name) or name for name in folders}) < len(folders):
+        raise InputError(f"a corpus is named twice: {', '.join(folders)}")
+    parts = {name: load(folder, registered_name(name)) for name, folder in folders.items()}
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    clips = tuple(sorted((_prefixed(c, name) for name, part in parts.items() for c in part.clips), key=by_id))
+    left_out: Counter[str] = Counter()
+    for part in parts.values():
+        left_out.update(part.left_out)
+    return Loaded(
+        clips=clips,
+        description=f"{len(parts)} corpora ({', '.join(parts)}): {_counts(clips)}",
+        left_out=dict(left_out),
+        notice="; ".join(part.notice for part in parts.values() if part.notice) or None,
+    )
+
+
+def detect(folder: str | Path) -> Corpus | None:
+    """The registered corpus whose names most of the recordings in `folder` have, or None."""
+    paths = media_files(folder)
+    return next((c for c in CORPORA.values() if 2 * sum(map(c.owns, paths)) > len(paths)), None)
+
+
+def scan(folder: str | Path, corpus: Corpus) -> Loaded:
+    """The clips of a corpus under `folder`, in any nesting; those in videos are left out.
+
+    A clip found twice counts once: a lossless file goes before a lossy one, then the first path in sorted order.
+
+    Raises:
+        ValueError: the folder does not exist or holds no clip of the corpus.
+    """
+
+    def read(path: Path) -> Clip | str:
+        try:
+            return corpus.parse(path)
+        except LeftOutError as error:
+            return str(error)
+        except InputError:
+            return "foreign"
+
+    unread = unread_suffixes() | dict.fromkeys(VIDEO_SUFFIXES, "video")
+    nothing = f"no {corpus.title} clip found (names like {corpus.example})"
+    clips, left_out = _gather(media_files(folder), read, unread, f"{folder}: {nothing}")
+    notice = None
+    if corpus.clips is not None and len(clips) != corpus.clips:
+        notice = (
+            f"{len(clips):,} of the {corpus.clips:,} {corpus.title} clips found: "
+            "figures from a part of the data do not compare with published ones"
+        )
+    return Loaded(clips, f"{corpus.title}: {_counts(clips)}", left_out, notice)
+
+
+def folder_per_emotion(folder: str | Path) -> Loaded:
+    """Every recording in `folder/EMOTION/`, in any nesting below; ids are relative paths without suffix.
+
+    Where the folders are called train, validation and test (or the like), those with the emotions lie in them.
+
+    Raises:
+        ValueError: there is no audio file in a folder of an emotion.
+    """
+    folder = Path(folder)
+    paths = media_files(folder)
+    tops = {path.relative_to(folder).parts[0].lower() for path in paths if path.parent != folder}
+    with_parts = bool(tops) and tops <= manifest.PART_ALIASES.keys()
+
+    def read(path: Path) -> Clip | str:
+        relative = path.relative_to(folder).with_suffix("")
+        *folders, _ = relative.parts
+        part = manifest.PART_ALIASES[folders.pop(0).lower()] if with_parts and folders else None
+        if not folders:
+            return "not in a folder of an emotion"
+        return Clip(relative.as_posix(), path, canonical(folders[0]), speaker=None, corpus=OWN, part=part)
+
+    nothing = "neither a folder per emotion (such as happy/a.wav) nor official names of a corpus"
+    clips, left_out = _gather(paths, read, unread_suffixes(), f"{folder}: {nothing}")
+    return _own(clips, "a folder per emotion", left_out)
+
+
+def _gather(
+    paths: Iterable[Path], read: Callable[[Path], Clip | str], unread: Mapping[str, str], nothing: str
+) -> tuple[tuple[Clip, ...], dict[str, int]]:
+    """The clips that `read` makes of paths, or why it makes none; `nothing` is said where there is no clip at all."""
+    found: dict[str, Clip] = {}
+    left_out: Counter[str] = Counter()
+    for path in paths:
+        clip = manifest.unusable(path, unread) or read(path)
+        if isinstance(clip, str):
+            left_out[clip] += 1
+            continue
+        if clip.id in found:
+            left_out["duplicate"] += 1
+            clip = min(found[clip.id], clip, key=lambda choice: choice.path.suffix.lower() in LOSSY_SUFFIXES)
+        found[clip.id] = clip
+    if not found:
+        raise InputError(nothing + (f"; left out: {counted(left_out)}" if left_out else ""))
+    return tuple(sorted(found.values(), key=by_id)), dict(left_out)
+
+
+def media_files(folder: str | Path) -> list[Path]:
+    """All audio and video under `folder`, links followed, sorted by path.
+
+    Raises:
+        ValueError: the folder does not exist.
+        OSError: a folder inside cannot be read.
+    """
+    if not Path(folder).is_dir():
+        raise InputError(f"{folder}: no such folder")
+
+    def fail(error: OSError):
+        raise error
+
+    media = SUFFIXES.union(UNREADABLE_SUFFIXES)
+    paths, seen = [], set()
+    for inside, folders, files in os.walk(folder, onerror=fail, followlinks=True):
+        real = os.path.realpath(inside)
+        if real in seen:  # a link in a circle, or to a neighbour
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        paths += [Path(inside, name) for name in files if os.path.splitext(name)[1].lower() in media]  # noqa: PTH122
+    return sorted(paths)
+
+
+def counted(left_out: Mapping[str, int]) -> str:
+    """What was left out, in one line.
+
+    >>> counted({"song": 3, "duplicate": 1_440})
+    '1,440 duplicate, 3 song'
+    """
+    return ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()))
+
+
+def locate(corpus: Corpus, progress: object = False) -> Path:
+    """The folder of a corpus that nobody named: by its variable, under `SER_CORPORA_DIR`, else downloaded to the cache.
+
+    Args:
+        progress: a bar for the download, as pooch takes it, or False for none.
+
+    Raises:
+        ValueError: no folder is known and there is no download, or a variable names a folder that is not there.
+        OSError: the download failed.
+    """
+    named = corpus.variable and os.environ.get(corpus.variable)
+    if named:
+        if not Path(named).is_dir():
+            raise InputError(f"{corpus.variable}={named}: no such folder")
+        return Path(named)
+    if home := os.environ.get(CORPORA_VARIABLE):
+        folder = Path(home) / (corpus.folder or corpus.title)
+        if folder.is_dir():
+            return folder
+    if corpus.download is None:
+        raise InputError(f"{corpus.title} cannot be downloaded from here: name its folder")
+    try:
+        import pooch
+        from filelock import FileLock
+    except ImportError as error:
+        raise InputError(
+            f"to download {corpus.title}, install pooch, requests and filelock ({error.name} is missing); "
+            "or name a folder"
+        ) from None
+    folder = Path(pooch.os_cache("ser_gpu")) / corpus.name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{corpus.name}.lock")):  # trainings side by side wait for one download
+        if not folder.is_dir():
+            corpus.download(folder, progress=progress)
+    return folder
+
+
+def _own(clips: tuple[Clip, ...], what: str, left_out: dict[str, int]) -> Loaded:
+    emotions = ordered(clip.emotion for clip in clips)
+    shown = ", ".join(emotions[:_LISTED_EMOTIONS]) + (", ..." if len(emotions) > _LISTED_EMOTIONS else "")
+    description = f"{what}: {_counts(clips, f' ({shown})')}"
+    if parts := Counter(clip.part for clip in clips if clip.part):
+        description += "; parts: " + ", ".join(f"{parts[part]:,} {part}" for part in PARTS if part in parts)
+    return Loaded(clips, description, left_out)
+
+
+def _counts(clips: tuple[Clip, ...], emotion_names: str = "") -> str:
+    speakers = {clip.speaker for clip in clips} - {None}
+    unknown = sum(clip.speaker is None for clip in clips)
+    said = [_many(len(clips), "clip")]
+    said += [_many(len(speakers), "speaker")] if speakers else []
+    said += [_many(len({clip.emotion for clip in clips}), "emotion") + emotion_names]
+    if unknown:
+        said += [f"the speaker of {_many(unknown, 'clip')} unknown" if speakers else "speakers unknown"]
+    return ", ".join(said)
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
+def _prefixed(clip: Clip, name: str) -> Clip:
+    return replace(
+        clip,
+        id=f"{name}/{clip.id}",
+        speaker=clip.speaker and f"{name}/{clip.speaker}",
+        group=clip.group and f"{name}/{clip.group}",
+        corpus=name if clip.corpus == OWN else clip.corpus,
+    )

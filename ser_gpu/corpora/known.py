@@ -1,0 +1,308 @@
+"""The corpora that are known by their official file names, one entry each. A new corpus is one more entry."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ser_gpu.corpora import ravdess
+from ser_gpu.corpora.clip import EMOTIONS, OWN, Clip, canonical, gender
+from ser_gpu.errors import InputError
+
+EXTRA = ("intensity", "sentence", "statement", "repetition")
+LEFT_OUT = ("video", "song")
+
+
+class LeftOutError(InputError):
+    """A file of the corpus that is none of its clips: a song, a video. Its text is the reason, in a word."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus that is known by its official file names.
+
+    The groups of `pattern` are `speaker` and `emotion`, `gender` where a name tells it, what a clip keeps (`EXTRA`),
+    and what shows that a file is no clip (`LEFT_OUT`). `id` and `group` are made of groups.
+    """
+
+    name: str  # of the registry
+    title: str  # as a user reads it
+    language: str
+    licence: str  # of the recordings
+    citation: str  # of the publication
+    example: str  # an official file name
+    pattern: str  # of official names without suffix
+    emotions: Mapping[str, str] = field(default_factory=dict)  # names in lower case, where they are not the usual ones
+    intensities: Mapping[str, str] = field(default_factory=dict)
+    women: str | None = None  # names of speakers with spaces between; None where nobody has published them
+    men: str | None = None  # where not all others are men
+    read: Callable[[dict[str, str]], dict[str, str] | None] = lambda found: found  # changes groups; None: foreign name
+    id: str | None = None  # of a clip, where it is not the file name
+    group: str | None = None  # the same for repetitions of one utterance
+    clips: int | None = None  # how many there are when it is complete; None where copies differ
+    folder: str | None = None  # under `SER_CORPORA_DIR`; left out, the title
+    # published protocols: test and validation speakers of each fold; without validation, `splits` chooses them
+    folds: Mapping[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = field(default_factory=dict)
+    variable: str | None = None  # the environment variable that names its folder
+    download: Callable[..., Path] | None = None  # fills a folder; takes it and `progress`
+
+    def owns(self, path: str | Path) -> bool:
+        """True if the name is one of this corpus, be it a clip or not."""
+        return self._groups(Path(path)) is not None
+
+    def parse(self, path: str | Path) -> Clip:
+        """Read an official path; the file need not exist.
+
+        >>> clip = get("ravdess").parse("Actor_12/03-01-06-01-02-01-12.wav")
+        >>> clip.emotion, clip.speaker, clip.gender, clip.get("intensity")
+        ('fearful', '12', 'female', 'normal')
+
+        Raises:
+            LeftOutError: a video or a song.
+            ValueError: a foreign name.
+        """
+        path = Path(path)
+        found = self._groups(path)
+        if found is None:
+            raise InputError(f"{path}: not a name of {self.title}, such as {self.example}")
+        for reason in LEFT_OUT:
+            if found.get(reason):
+                raise LeftOutError(reason)
+        speaker = found["speaker"]
+        if self.women is not None:
+            man = self.men is None or speaker in self.men.split()
+            found["gender"] = "female" if speaker in self.women.split() else "male" if man else ""
+        intensity = found.get("intensity")
+        kept = found | {"intensity": self.intensities.get(intensity, intensity)}
+        return Clip(
+            id=self.id.format(**found) if self.id else path.stem,
+            path=path,
+            emotion=canonical(found["emotion"], self.emotions),
+            speaker=speaker,
+            corpus=self.name,
+            gender=gender(found.get("gender", "")),
+            group=self.group.format(**found) if self.group else None,
+            extra=tuple((key, kept[key]) for key in EXTRA if kept.get(key)),
+        )
+
+    def _groups(self, path: Path) -> dict[str, str] | None:
+        match = re.fullmatch(self.pattern, path.stem)
+        return match and self.read(match.groupdict() | {"folder": path.parent.name})
+
+
+def _tess(found: dict[str, str]) -> dict[str, str]:
+    return found | {"speaker": "YAF" if found["speaker"].upper() == "YAF" else "OAF"}  # one file is called OA_bite
+
+
+def _savee(found: dict[str, str]) -> dict[str, str] | None:
+    speaker = found["speaker"] or found["folder"]
+    known = speaker in ("DC", "JE", "JK", "KL")
+    return found | {"speaker": speaker, "sentence": found["emotion"] + found["number"]} if known else None
+
+
+def _ased(found: dict[str, str]) -> dict[str, str]:
+    own = found["emotion"] if int(found["sentence"]) <= 5 else ""  # 1 to 5 differ by emotion, 6 and 7 do not
+    return found | {"sentence": own + found["sentence"], "repetition": str(int(found["repetition"]))}
+
+
+def _kes(found: dict[str, str]) -> dict[str, str] | None:
+    if found["number"] == "00000":
+        return None
+    emotion, sentence = divmod(int(found["number"]) - 1, 100)
+    alike = found["speaker"].startswith("em")  # the sentences of the four emotions are the same
+    return found | {
+        "emotion": ("neutral", "happy", "angry", "sad")[emotion],
+        "sentence": f"p{sentence + 1}" if alike else found["number"],
+    }
+
+
+_ENTRIES = (  # the first is the default
+    Corpus(
+        name="ravdess",
+        title="RAVDESS speech",
+        language="English",
+        licence="CC BY-NC-SA 4.0",
+        citation="Livingstone and Russo (2018), PLoS ONE 13(5): e0196391",
+        example="03-01-06-01-02-01-12.wav",
+        pattern=ravdess.PATTERN,
+        emotions={f"{number:02}": emotion for number, emotion in enumerate(EMOTIONS, start=1)},
+        intensities={"01": "normal", "02": "strong"},
+        women=" ".join(ravdess.ACTORS[1::2]),
+        group="{speaker}-{emotion}-{intensity}-0{statement}",
+        clips=1_440,
+        folder="RAVDESS",
+        folds=ravdess.FOLDS,
+        variable="RAVDESS_DIR",
+        download=ravdess.download,
+    ),
+    Corpus(
+        name="crema_d",
+        title="CREMA-D",
+        language="English",
+        licence="Open Database License",
+        citation="Cao et al. (2014), IEEE Transactions on Affective Computing 5(4): 377-390",
+        example="1001_IEO_ANG_HI.wav",
+        pattern=r"(?P<speaker>1\d{3})_(?P<sentence>IEO|TIE|IOM|IWW|TAI|MTI|IWL|ITH|DFA|ITS|TSI|WSI)"
+        r"_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_((?P<intensity>LO|MD|HI)|XX?)",
+        intensities={"LO": "low", "MD": "medium", "HI": "high"},
+        women="1002 1003 1004 1006 1007 1008 1009 1010 1012 1013 1018 1020 1021 1024 1025 1028 1029 1030 1037 1043 "
+        "1046 1047 1049 1052 1053 1054 1055 1056 1058 1060 1061 1063 1072 1073 1074 1075 1076 1078 1079 1082 1084 "
+        "1089 1091",
+        clips=7_442,
+    ),
+    Corpus(
+        name="emo_db",
+        title="EMO-DB",
+        language="German",
+        licence="free for research",
+        citation="Burkhardt et al. (2005), A database of German emotional speech, Interspeech",
+        example="03a01Fa.wav",
+        pattern=r"(?P<speaker>03|08|09|1[0-6])(?P<sentence>[ab]\d\d)(?P<emotion>[WLEAFTN])(?P<version>[a-z]?)",
+        # Wut, Langeweile, Ekel, Angst, Freude, Trauer
+        emotions={"w": "angry", "l": "bored", "e": "disgust", "a": "fearful", "f": "happy", "t": "sad", "n": "neutral"},
+        women="08 09 13 14 16",
+        group="{speaker}-{sentence}-{emotion}",
+        clips=535,
+    ),
+    Corpus(
+        name="emovo",
+        title="EMOVO",
+        language="Italian",
+        licence="free for research",
+        citation="Costantini et al. (2014), EMOVO corpus: an Italian emotional speech database, LREC",
+        example="dis-f1-b1.wav",
+        pattern=r"(?P<emotion>dis|gio|pau|rab|sor|tri|neu)-(?P<speaker>(?P<gender>[mf])[1-3])-(?P<sentence>[bln]\d|d\d)",
+        emotions={"gio": "happy", "pau": "fearful", "rab": "angry", "sor": "surprised", "tri": "sad"},
+        clips=588,
+    ),
+    Corpus(
+        name="tess",
+        title="TESS",
+        language="English",
+        licence="CC BY-NC-ND 4.0",
+        citation="Pichora-Fuller and Dupuis (2020), Toronto emotional speech set (TESS), Borealis, "
+        "doi:10.5683/SP2/E8H2MF",
+        example="OAF_back_angry.wav",
+        pattern=r"(?i)(?P<speaker>OAF?|YAF)_(?P<sentence>[a-z]+)"
+        r"_(?P<emotion>angry|disgust|fear|happy|neutral|ps|pleasant_surprised?|sad)",
+        women="OAF YAF",
+        read=_tess,
+        id="{speaker}_{sentence}_{emotion}",
+        clips=2_800,
+    ),
+    Corpus(
+        name="savee",
+        title="SAVEE",
+        language="English",
+        licence="research only, on registration",
+        citation="Jackson and Haq (2014), Surrey Audio-Visual Expressed Emotion (SAVEE) database, University of Surrey",
+        example="DC_a01.wav",
+        pattern=r"((?P<speaker>DC|JE|JK|KL)_)?(?P<emotion>sa|su|[adfhn])(?P<number>\d\d)",  # or the speaker's folder
+        emotions={
+            "a": "angry",
+            "d": "disgust",
+            "f": "fearful",
+            "h": "happy",
+            "n": "neutral",
+            "sa": "sad",
+            "su": "surprised",
+        },
+        women="",
+        read=_savee,
+        id="{speaker}_{sentence}",
+        clips=480,
+    ),
+    Corpus(
+        name="nemo",
+        title="nEMO",
+        language="Polish",
+        licence="CC BY-NC-SA 4.0",
+        citation="Christop (2024), nEMO: dataset of emotional speech in Polish, LREC-COLING",
+        example="EB0_anger_1.wav",
+        pattern=r"(?P<speaker>EB0|IC0|KD0|MK0|KS0|MP0|SM0|TP0|WR0)"
+        r"_(?P<emotion>anger|fear|happiness|neutral|sadness|surprised)_(?P<sentence>\d+)",
+        women="EB0 IC0 KD0 MK0",
+        clips=4_481,
+    ),
+    Corpus(
+        name="ased",
+        title="ASED",
+        language="Amharic",
+        licence="research corpus, no licence stated",
+        citation="Retta et al. (2022), A new Amharic speech emotion dataset and classification benchmark, "
+        "ACM TALLIP 22(1)",
+        example="n1-01-01-01-03.wav",
+        pattern=r"(?P<emotion>n(?=1)|f(?=2)|h(?=3)|s(?=4)|a(?=5))[1-5]"
+        r"-(?P<sentence>\d\d)-(?P<repetition>\d\d)-0[12]-(?P<speaker>\d\d)",
+        emotions={"n": "neutral", "f": "fearful", "h": "happy", "s": "sad", "a": "angry"},
+        # five names contradict the gender of their speaker; here it is the speaker's
+        women="01 03 05 07 09 11 13 15 17 19 21 23 25 27 29 31 33 35 37 43 47 48 49 58 62",
+        read=_ased,
+        group="{speaker}-{emotion}-{sentence}",
+    ),
+    Corpus(
+        name="turev",
+        title="TurEV",
+        language="Turkish",
+        licence="CC BY-NC-ND 4.0",
+        citation="Canpolat, Ormanoglu and Zeyrek (2020), Turkish emotion voice database (TurEV-DB), SLTU-CCURL",
+        example="1157_kz_acik.wav",
+        pattern=r"(?P<speaker>\d{4})_(?P<emotion>kz|hl|sk|mt)_(?P<sentence>(?P<word>[a-z]+)\d?)",
+        emotions={"kz": "angry", "hl": "sad", "sk": "calm", "mt": "happy"},
+        group="{speaker}-{emotion}-{word}",
+        clips=1_735,
+    ),
+    Corpus(  # talk shows, not acted
+        name="urdu",
+        title="URDU",
+        language="Urdu",
+        licence="research only",
+        citation="Latif et al. (2018), Cross lingual speech emotion recognition: Urdu vs. Western languages, FIT",
+        example="SM1_F10_A010.wav",
+        pattern=r"((angry|happy|neutral|sad)_)?(?P<speaker>S(?P<gender>[MF])\d+)_F\d+_(?P<emotion>[AHNS])\d+",
+        emotions={"a": "angry", "h": "happy", "n": "neutral", "s": "sad"},
+        clips=400,
+    ),
+    Corpus(  # numbers 1 to 100 are neutral, to 200 happy, to 300 angry, to 400 sad
+        name="kes",
+        title="KES",
+        language="Korean",
+        licence="CC BY-NC-SA 4.0, research only",
+        citation="EmotionTTS open database: Korean speech of four emotions",
+        example="nea00001.wav",
+        pattern=r"(?P<speaker>(ne|em)[a-z])(?P<number>00[0-3]\d\d|00400)",
+        women="ema emb nea neb nec ned nee",
+        men="emf emg emh nek nel nem nen neo",
+        read=_kes,
+    ),
+)
+CORPORA = {corpus.name: corpus for corpus in _ENTRIES}
+
+
+def names() -> tuple[str, ...]:
+    """The registered corpora; the first is the default."""
+    return tuple(CORPORA)
+
+
+def registered_name(name: str) -> str | None:
+    """The registry's spelling of a corpus' name, or None."""
+
+    def letters(text: str) -> str:
+        return re.sub(r"[^a-z0-9]", "", text.lower())
+
+    return next((known for known in CORPORA if letters(known) == letters(name)), None)
+
+
+def get(name: str) -> Corpus:
+    """The corpus of that name, however it is spelt.
+
+    >>> get("EMO-DB").title
+    'EMO-DB'
+
+    Raises:
+        ValueError: a name that is not registered.
+    """
+    registered = registered_name(name)
+    if registered is None:
+        raise InputError(f"no such corpus: {name!r}; known are {', '.join(names())}, and {OWN} for your own recordings")
+    return CORPORA[registered]
