@@ -142,10 +142,11 @@ def show_crossvalidation(crossvalidation: dict) -> None:
     part = "test" if "test" in crossvalidation["summary"] else "validation"
     summary = crossvalidation["summary"][part]
     title = f"{name}, {part} part, {counts}"
-    shown = table(title, ("fold", "seed", "clips", "accuracy", "UAR", "macro F1", "ECE"))
-    for row in crossvalidation["rows"]:
-        values = (f"{row[part][metric]:.3f}" for metric in summary)
-        shown.add_row(str(row["fold"]), str(row["seed"]), str(row[part]["clips"]), *values)
+    rows = [
+        (str(row["fold"]), str(row["seed"]), str(row[part]["clips"]), *(f"{row[part][name]:.3f}" for name in summary))
+        for row in crossvalidation["rows"]
+    ]
+    shown = table(title, ("fold", "seed", "clips", "accuracy", "UAR", "macro F1", "ECE"), rows)
     shown.add_section()
     for label, key in (("mean", "mean"), ("sd over seeds", "sd_seeds"), ("sd over folds", "sd_folds")):
         shown.add_row(label, "", "", *("" if each[key] is None else f"{each[key]:.3f}" for each in summary.values()))

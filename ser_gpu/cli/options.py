@@ -65,7 +65,7 @@ def model(weights: str | None, device_name: str | None) -> "SpeechEmotionModel |
     from ser_gpu.checkpoint import load_model
 
     loaded = load_model(weights, device(device_name))
-    gc.freeze()  # torch's half a million objects stay: a last walk through them took 0.5 of 2.5 s of `predict FILE`
+    gc.freeze()  # torch's half a million objects stay, and a last walk through them would take half a second
     return loaded
 
 

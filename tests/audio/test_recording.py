@@ -10,23 +10,8 @@ import pytest
 import soundfile
 import torch
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes
-from hypothesis.strategies import (
-    binary,
-    builds,
-    dictionaries,
-    floats,
-    from_type,
-    integers,
-    just,
-    lists,
-    none,
-    one_of,
-    recursive,
-    sampled_from,
-    text,
-    tuples,
-)
 
 from ser_gpu.audio.samples import load, recording
 from tests.audio.conftest import or_one_line, refused, same
@@ -175,16 +160,27 @@ def test_what_is_wrong_in_memory_is_said_at_once():
 
 
 SMALL_ARRAYS = arrays(scalar_dtypes(), array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=40))
-RATES = one_of(none(), integers(-5, 10**6), floats(), text(max_size=5), sampled_from([16_000, 48_000.0, True]))
-THINGS = recursive(
-    one_of(none(), integers(), floats(), text(), binary(), SMALL_ARRAYS, builds(io.BytesIO, binary()), from_type(type))
+RATES = st.one_of(
+    st.none(), st.integers(-5, 10**6), st.floats(), st.text(max_size=5), st.sampled_from([16_000, 48_000.0, True])
+)
+THINGS = st.recursive(
+    st.one_of(
+        st.none(),
+        st.integers(),
+        st.floats(),
+        st.text(),
+        st.binary(),
+        SMALL_ARRAYS,
+        st.builds(io.BytesIO, st.binary()),
+        st.from_type(type),
+    )
     | SMALL_ARRAYS.filter(lambda array: array.dtype.kind in "iuf").map(lambda array: torch.tensor(array.astype("f2"))),
-    lambda inner: one_of(
-        lists(inner, max_size=3),
-        tuples(inner, inner),
-        tuples(RATES, inner),
-        dictionaries(sampled_from(["array", "sampling_rate", "path"]), inner),
-        tuples(RATES, inner).map(lambda pair: {"array": pair[1], "sampling_rate": pair[0]}),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.tuples(inner, inner),
+        st.tuples(RATES, inner),
+        st.dictionaries(st.sampled_from(["array", "sampling_rate", "path"]), inner),
+        st.tuples(RATES, inner).map(lambda pair: {"array": pair[1], "sampling_rate": pair[0]}),
     ),
     max_leaves=4,
 )
@@ -192,7 +188,7 @@ THINGS = recursive(
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of numpy, where 16 bits cannot hold a value
-@given(audio=THINGS, rate=RATES | just(None))
+@given(audio=THINGS, rate=RATES | st.just(None))
 def test_any_object_is_a_recording_or_one_line(audio, rate):
     answer = or_one_line(lambda: heard(audio, rate))
     if answer is not None:

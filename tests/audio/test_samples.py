@@ -10,35 +10,12 @@ import pytest
 import soundfile
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, floating_dtypes, integer_dtypes, unsigned_integer_dtypes
-from hypothesis.strategies import (
-    complex_numbers,
-    dates,
-    floats,
-    from_type,
-    integers,
-    just,
-    lists,
-    none,
-    one_of,
-    sampled_from,
-    text,
-)
 
-from ser_gpu.audio import reader
+from ser_gpu.audio import reader, samples
 from ser_gpu.audio.reader import HIGHEST_RATE, LOWEST_RATE
-from ser_gpu.audio.samples import (
-    MOST_CHANNELS,
-    blocks,
-    channels_of,
-    checked_rate,
-    level,
-    load,
-    recording,
-    regroup,
-    resample,
-    segments,
-)
+from ser_gpu.audio.samples import MOST_CHANNELS, blocks, channels_of, checked_rate, level, load, recording, resample
 from tests.audio.conftest import or_one_line, refused, same
 from tests.conftest import SAMPLE_RATE
 
@@ -47,52 +24,23 @@ def values(audio) -> np.ndarray:
     return np.concatenate(list(blocks(channels_of(audio, "audio"))), axis=1)
 
 
-@pytest.mark.parametrize(
-    "rate",
-    [
-        48_000,
-        48_000.0,
-        np.int64(48_000),
-        np.uint16(48_000),
-        np.float32(48_000),
-        np.array(48_000),
-        torch.tensor(48_000),
-        torch.tensor(48_000.0),
-        Fraction(96_000, 2),
-        Decimal(48_000),
-    ],
-    ids=repr,
+RATES = (
+    *(48_000, 48_000.0, np.int64(48_000), np.uint16(48_000), np.float32(48_000), np.array(48_000)),
+    *(torch.tensor(48_000), torch.tensor(48_000.0), Fraction(96_000, 2), Decimal(48_000)),
 )
+
+
+@pytest.mark.parametrize("rate", RATES, ids=repr)
 def test_a_rate_is_a_whole_number_of_any_type(rate):
     checked = checked_rate(rate, "audio")
     assert (type(checked), checked) == (int, 48_000)
 
 
-NO_RATES = [
-    True,
-    np.True_,
-    torch.tensor(True),
-    None,
-    "48000",
-    b"48000",
-    48_000.5,
-    Fraction(96_001, 2),
-    Decimal("0.5"),
-    Decimal("NaN"),
-    float("nan"),
-    float("inf"),
-    48_000 + 1j,
-    np.array([48_000]),
-    [48_000],
-    object(),
-    0,
-    -16_000,
-    1,
-    999,
-    768_001,
-    10**9,
-    10**5_000,
-]
+NO_RATES = (
+    *(True, np.True_, torch.tensor(True), None, "48000", b"48000", 48_000.5, Fraction(96_001, 2), Decimal("0.5")),
+    *(Decimal("NaN"), float("nan"), float("inf"), 48_000 + 1j, np.array([48_000]), [48_000], object()),
+    *(0, -16_000, 1, 999, 768_001, 10**9, 10**5_000),
+)
 
 
 @pytest.mark.parametrize("rate", NO_RATES, ids=lambda rate: type(rate).__name__)
@@ -101,7 +49,11 @@ def test_another_rate_is_one_line(rate):
         checked_rate(rate, "audio")
 
 
-@given(rate=one_of(integers(), floats(), complex_numbers(), none(), text(), dates(), from_type(type)))
+@given(
+    rate=st.one_of(
+        st.integers(), st.floats(), st.complex_numbers(), st.none(), st.text(), st.dates(), st.from_type(type)
+    )
+)
 def test_any_object_is_a_rate_or_one_line(rate):
     checked = or_one_line(lambda: checked_rate(rate, "audio"))
     assert checked is None or LOWEST_RATE <= checked <= HIGHEST_RATE
@@ -221,7 +173,7 @@ def test_a_list_of_fractions_beside_a_rate_is_samples():
 
 @given(
     audio=arrays(
-        one_of(floating_dtypes(), integer_dtypes(), unsigned_integer_dtypes(), just(np.dtype(bool))),
+        st.one_of(floating_dtypes(), integer_dtypes(), unsigned_integer_dtypes(), st.just(np.dtype(bool))),
         array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=20),
     )
 )
@@ -243,9 +195,11 @@ def test_a_long_recording_is_taken_in_blocks():
     assert max(sizes) <= 2**19
 
 
-@given(blocks=lists(lists(integers(0, 9), max_size=9), max_size=9), size=integers(1, 12) | just(math.inf))
+@given(
+    blocks=st.lists(st.lists(st.integers(0, 9), max_size=9), max_size=9), size=st.integers(1, 12) | st.just(math.inf)
+)
 def test_regrouping_keeps_every_sample_in_order(blocks, size):
-    pieces = list(regroup(iter([np.array(block) for block in blocks]), size))
+    pieces = list(samples.regroup(iter([np.array(block) for block in blocks]), size))
     assert [sample for piece in pieces for sample in piece.tolist()] == list(itertools.chain(*blocks))
     assert all(len(piece) == size for piece in pieces[:-1])
     assert all(0 < len(piece) <= size for piece in pieces)
@@ -296,7 +250,7 @@ def test_blocks_and_segments_hold_the_samples_of_the_whole(tmp_path, rate, monke
     assert same(load(tmp_path / "a.wav", SAMPLE_RATE), expected)
     monkeypatch.setattr(reader, "_BLOCK_VALUES", 2 * 3_001)
     assert same(load(tmp_path / "a.wav", SAMPLE_RATE), expected), "how it is cut changes no bit"
-    pieces = list(segments(tmp_path / "a.wav", SAMPLE_RATE, seconds=0.7))
+    pieces = list(samples.segments(tmp_path / "a.wav", SAMPLE_RATE, seconds=0.7))
     assert [len(piece) for piece in pieces[:2]] == [11_200] * 2
     assert sum(map(len, pieces)) == len(expected)
     for piece, part in zip(pieces, np.split(expected, range(11_200, len(expected), 11_200)), strict=True):
@@ -321,9 +275,9 @@ def test_resampling_keeps_what_the_lower_rate_can_hold_and_removes_the_rest():
 
 @settings(deadline=None)
 @given(
-    size=integers(1, 50),
-    from_rate=sampled_from([1_000, 7_999, 16_000, 44_101, 48_000, 768_000]),
-    to_rate=sampled_from([1_000, 16_000, 22_050, 768_000]),
+    size=st.integers(1, 50),
+    from_rate=st.sampled_from([1_000, 7_999, 16_000, 44_101, 48_000, 768_000]),
+    to_rate=st.sampled_from([1_000, 16_000, 22_050, 768_000]),
 )
 def test_a_few_samples_have_their_length_at_any_ratio(size, from_rate, to_rate):
     out = resample(np.full(size, 0.5), from_rate, to_rate)
