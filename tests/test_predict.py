@@ -10,12 +10,13 @@ import pytest
 import soundfile
 import torch
 
-from ser_gpu import checkpoint, predict, windows
+from ser_gpu import checkpoint, predict
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.prediction import Prediction
+from ser_gpu.recognizer import Recognizer
 from tests.conftest import SAMPLE_RATE, started, synthetic_voice
 
 
@@ -106,7 +107,7 @@ def test_an_unforeseen_error_is_that_of_its_file_alone(voice, weights, capsys, m
     """It is a bug of ours, and says so; the files beside it are answered."""
     spoilt = voice.with_name("spoilt.wav")
     soundfile.write(spoilt, synthetic_voice(3, 1, 0), SAMPLE_RATE)
-    speech = windows.speech
+    speech = Recognizer.speech
 
     def fails(model, recording, *rest):
         name, pieces = speech(model, recording, *rest)
@@ -114,7 +115,7 @@ def test_an_unforeseen_error_is_that_of_its_file_alone(voice, weights, capsys, m
             pieces = (piece / 0 for piece in (1,))
         return name, pieces
 
-    monkeypatch.setattr(windows, "speech", fails)
+    monkeypatch.setattr(Recognizer, "speech", fails)
     assert predict.main([str(voice), str(spoilt), str(voice), "--weights", weights, "--json"]) == 1
     printed = capsys.readouterr()
     first, bad, last = rows(printed.out)
