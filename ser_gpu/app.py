@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ser_gpu import checkpoint, enrolment, export
+from ser_gpu import __version__, checkpoint, enrolment, export
 from ser_gpu.audio import silero
 from ser_gpu.cli import console, options
 from ser_gpu.errors import InputError, extra
@@ -24,7 +24,6 @@ from ser_gpu.files import replacing, write_json
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages import speaker_norm
 from ser_gpu.timeline.settings import TimelineSettings
-from ser_gpu.version import __version__
 from ser_gpu.voice import model_hash
 
 PACKAGE = Path(__file__).resolve().parent
