@@ -1,7 +1,7 @@
 """Checkpoints: `.pth` files of plain data, loaded with `weights_only=True`, written whole or not at all.
 
-They outlive the code: a new setting of the configuration, a renamed one, or a renamed tensor gets the next format version
-and a named function in `_STEPS` that turns a file of the version before into one of it.
+They outlive the code: a new setting of the configuration, a renamed one, or a renamed tensor gets the next format
+version and a named function in `_STEPS` that turns a file of the version before into one of it.
 """
 
 import io
