@@ -37,7 +37,8 @@ def test_it_computes_what_numpy_does(detector, samples):
 
 @pytest.mark.ravdess
 def test_speech_is_heard_at_any_level_after_a_click_and_between_silences(detector, ravdess_paths):
-    for path in ravdess_paths[5::240]:
+    calm = [path for path in ravdess_paths if path.name[6:8] == "02"]
+    for path in calm[::48]:
         voice = load(path, 16_000).numpy()
         click = np.zeros(32_000, np.float32)
         click[:20] = 1
