@@ -23,7 +23,7 @@ from benchmarks.tables import TableForm
 from benchmarks.timing import RATE_COLUMNS, interleaved, quietly, rates, rounds_on
 from ser_gpu.config import AugmentConfig, CnnConfig, ModelConfig
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.stages.noise import AddNoise
+from ser_gpu.stages.channel import AddNoise
 from ser_gpu.stages.stretch import change_pitch_and_tempo, phase_vocoder
 
 _COLUMNS = (

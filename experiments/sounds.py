@@ -11,8 +11,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool1d
 
 from ser_gpu.audio.samples import resample
-from ser_gpu.stages.channel import room
-from ser_gpu.stages.noise import coloured_noise
+from ser_gpu.stages.channel import coloured_noise, room
 
 Sound = tuple[Tensor, int]  # samples and their rate in Hz
 Condition = Callable[[Tensor, int, torch.Generator], Sound]

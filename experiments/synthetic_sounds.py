@@ -9,7 +9,7 @@ import torch
 import torchaudio.functional as audio
 from torch import Tensor
 
-from ser_gpu.stages.noise import coloured_noise
+from ser_gpu.stages.channel import coloured_noise
 
 RATE = 16_000
 SECONDS = 3.0

@@ -1,9 +1,8 @@
 """python -m experiments.vad: voice activity detectors, on voices in noise and on sounds that are no voice.
 
-`periodicity` is the detector of `predict`; `silero` is the network that cuts the timeline, by the weights that
-`ser_gpu.audio.silero` reads; `silero, TorchScript` is the same network by the weights that the package silero-vad runs
-by itself. Voices are training clips, so that thresholds may be chosen here; the other sounds are synthesised from a
-seed.
+`periodicity` is the detector of `predict`; `cuts` are those of the timeline, by the network of silero-vad; `third
+frame` is `ser_gpu.audio.silero.speaks`, the same network on a whole clip. Voices are training clips of speakers on whom
+nothing else was chosen, so that thresholds may be chosen here; the other sounds are synthesised from a seed.
 """
 
 import argparse
@@ -11,8 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -32,7 +29,9 @@ from ser_gpu.corpora.splits import Protocol
 from ser_gpu.stages.vad import VoiceActivity
 from ser_gpu.timeline.cuts import SpeechCuts, TimelineSettings
 
-DETECTORS = ("periodicity", "silero", "silero, TorchScript")
+DETECTORS = ("periodicity", "cuts", "third frame")
+THRESHOLDS = (0.1, 0.2, 0.25, 0.3, 0.5)
+KEPT_AWAY = {f"{actor:02}" for actor in (1, 2, 3, 5, 6, 8, 10, 11, 14, 17)}  # who chose the other settings
 GROUPS = {"voices": "voice: ", "no_words": "no words: ", "other_sounds": ""}
 RATIOS_DB = (20, 10, 5, 0)
 CONDITIONS: dict[str, Condition] = {
@@ -58,7 +57,7 @@ def _measure(args: argparse.Namespace) -> int:
     torch.set_num_threads(1)
     clips = options.find_clips(args.data, args.corpus)
     part_of = Protocol("stratified").split(clips).part_of
-    training = [clip for clip in clips if part_of[clip.id] == "train"]
+    training = [clip for clip in clips if part_of[clip.id] == "train" and clip.speaker not in KEPT_AWAY]
     generator = torch.Generator().manual_seed(args.seed)
     chosen = torch.randperm(len(training), generator=generator)[: args.clips].tolist()
     chosen_clips = [training[row] for row in chosen]
@@ -70,6 +69,8 @@ def _measure(args: argparse.Namespace) -> int:
         "seed": args.seed,
         "clips": len(waveforms),
         "sounds": args.sounds,
+        "speakers": sorted({clip.speaker for clip in chosen_clips}),
+        "threshold": silero.THRESHOLD,
         "timeline_settings": asdict(TimelineSettings()),
         "voices": {
             name: _found(detectors, (_changed(waveform, change, generator) for waveform in waveforms))
@@ -95,7 +96,7 @@ def _is_shouted(clip: Clip) -> bool:
 
 
 def _detectors() -> dict[str, Callable[[Tensor], bool]]:
-    return {"periodicity": _by_periodicity(), "silero": _by(SpeechProbability()), DETECTORS[2]: _by(_TorchScript())}
+    return {"periodicity": _by_periodicity(), "cuts": _by_cuts(), "third frame": _by_third_frame}
 
 
 def _by_periodicity() -> Callable[[Tensor], bool]:
@@ -111,8 +112,13 @@ def _by_periodicity() -> Callable[[Tensor], bool]:
     return found
 
 
-def _by(detector: SpeechProbability) -> Callable[[Tensor], bool]:
+def _by_third_frame(waveform: Tensor) -> bool:
+    return bool(silero.speaks(waveform.numpy()[None])[0])
+
+
+def _by_cuts() -> Callable[[Tensor], bool]:
     """Whether the timeline has any stretch."""
+    detector = SpeechProbability()
 
     def found(waveform: Tensor) -> bool:
         cuts = SpeechCuts(detector, 3.0, TimelineSettings())
@@ -122,21 +128,6 @@ def _by(detector: SpeechProbability) -> Callable[[Tensor], bool]:
     return found
 
 
-class _TorchScript(SpeechProbability):
-    """The network as silero-vad runs it, by torch and frame after frame."""
-
-    def __init__(self):
-        folder = Path(next(iter(find_spec("silero_vad").submodule_search_locations)))
-        self.model = torch.jit.load(folder / "data" / "silero_vad.jit", map_location="cpu")
-
-    @torch.inference_mode()
-    def __call__(self, waveform: np.ndarray, state: tuple | None = None) -> tuple[np.ndarray, tuple]:
-        if state is None:
-            self.model.reset_states()
-        frames = torch.from_numpy(waveform).split(self.frame)
-        return np.array([self.model(frame, RATE).item() for frame in frames]), ()
-
-
 def _found(detectors: dict[str, Callable[[Tensor], bool]], waveforms: Iterator[Tensor]) -> dict[str, object]:
     """The share of the sounds in which each detector finds a voice, and how sure silero is of one."""
     rows, sure = [], []
@@ -144,17 +135,18 @@ def _found(detectors: dict[str, Callable[[Tensor], bool]], waveforms: Iterator[T
         rows.append([detectors[name](waveform) for name in DETECTORS])
         sure.append(_sure(waveform))
     shares = dict(zip(DETECTORS, np.mean(rows, axis=0).tolist(), strict=True))
+    reached = {str(threshold): float(np.mean(np.array(sure) >= threshold)) for threshold in THRESHOLDS}
     return shares | {
+        "third_frame_reaches": reached,
         "silero_probability": dict(
             zip(("least", "median", "most"), np.quantile(sure, (0, 0.5, 1)).tolist(), strict=True)
-        )
+        ),
     }
 
 
 def _sure(waveform: Tensor) -> float:
-    """The third highest probability of speech of any frame, the peak of the sound at 1."""
-    sound = np.pad(waveform.numpy(), (0, -len(waveform) % SpeechProbability.frame))
-    return float(np.sort(SpeechProbability()(sound)[0])[-3])
+    """The third highest probability of speech of any frame."""
+    return float(np.sort(silero.speech_probability(silero.levelled(waveform.numpy()[None]))[0])[-silero.LEAST_FRAMES])
 
 
 def _changed(waveform: Tensor, change: Condition, generator: torch.Generator) -> Tensor:
@@ -171,10 +163,11 @@ def _cold_milliseconds(waveform: Tensor) -> dict[str, float]:
     took = {}
     for name, make in (
         ("periodicity", lambda: VoiceActivity(RATE)),
-        ("silero", lambda: _by(SpeechProbability())),
-        (DETECTORS[2], lambda: _by(_TorchScript())),
+        ("cuts", _by_cuts),
+        ("third frame", lambda: _by_third_frame),
     ):
         silero.load_weights.cache_clear()
+        silero._detector.cache_clear()
         start = time.perf_counter()
         make()(waveform if name != "periodicity" else waveform[None])
         took[name] = 1_000 * (time.perf_counter() - start)
@@ -223,7 +216,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m experiments.vad", description=__doc__.splitlines()[0])
     options.add_data_options(parser)
     add = parser.add_argument
-    add("--clips", type=options.positive_int, default=240, help="training clips (default: %(default)s)")
+    add("--clips", type=options.positive_int, default=360, help="training clips (default: %(default)s)")
     add("--sounds", type=options.positive_int, default=40, help="of each other kind (default: %(default)s)")
     add("--seed", type=int, default=0, help="of the choice, noise and sounds (default: %(default)s)")
     study.add_output_options(parser, "vad")

@@ -3,14 +3,14 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ser_gpu.version import __version__
-
 if TYPE_CHECKING:
     from ser_gpu.checkpoint import load_model
     from ser_gpu.config import ModelConfig
     from ser_gpu.corpora.clip import EMOTIONS
     from ser_gpu.model import SpeechEmotionModel
     from ser_gpu.prediction import Prediction
+
+__version__ = "0.1.0"  # a build reads it here without importing the package
 
 __all__ = ["EMOTIONS", "ModelConfig", "Prediction", "SpeechEmotionModel", "__version__", "load_model"]
 

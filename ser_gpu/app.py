@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ser_gpu import checkpoint, export
+from ser_gpu import __version__, checkpoint, export
 from ser_gpu.audio import silero
 from ser_gpu.cli import console, options
 from ser_gpu.errors import InputError, extra
@@ -23,7 +23,6 @@ from ser_gpu.files import read_json, replacing, write_json
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages import speaker_norm
 from ser_gpu.timeline.cuts import TimelineSettings
-from ser_gpu.version import __version__
 from ser_gpu.voices import plan
 
 PACKAGE = Path(__file__).resolve().parent

@@ -1,23 +1,28 @@
-"""Checkpoints: `.pth` files of plain data, loaded with `weights_only=True`, written whole or not at all."""
+"""Checkpoints: `.pth` files of plain data, loaded with `weights_only=True`, written whole or not at all.
+
+They outlive the code: a new setting of the configuration, a renamed one, or a renamed tensor gets the next format
+version and a named function in `_STEPS` that turns a file of the version before into one of it.
+"""
 
 import io
 import math
 import pickle
 import zipfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ser_gpu import __version__
 from ser_gpu.config import ModelConfig
 from ser_gpu.errors import InputError
 from ser_gpu.files import replacing
-from ser_gpu.migrations import FORMAT_VERSION, migrated
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages.cnn import EmotionCnn
-from ser_gpu.version import __version__
 
+FORMAT_VERSION = 2
 _MEL_KERNELS = ("mel.mel_power.window", "mel.mel_power.mel_basis")
 
 
@@ -76,21 +81,51 @@ def load(
         raise CheckpointError(f"{path}: is a state dict, not a checkpoint; write it with ser_gpu.checkpoint.save")
     try:
         content = migrated(stored)
-        config, labels = ModelConfig.from_dict(content["config"]), _labels(content["labels"])
-        weights = _weights(content["state_dict"], config, labels)
-        model = SpeechEmotionModel(config, labels, _mel_kernels(weights)).float()
-        model.load_state_dict(weights)
-        provenance = _provenance(content["provenance"])
+        where_from = {field.name: content["provenance"][field.name] for field in fields(Provenance)}
+        if not isinstance(where_from["protocol"], dict):
+            raise InputError("the protocol must be a dictionary")
+        model = rebuilt(content["config"], content["labels"], content["state_dict"])
     except KeyError as error:
         raise CheckpointError(f"{path}: not a ser_gpu checkpoint, it has no {error}") from None
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: does not fit this version of ser_gpu: {_one_line(error)}") from None
-    return model.to(default_device() if device is None else device).eval(), provenance
+    return model.to(default_device() if device is None else device).eval(), Provenance(**where_from)
 
 
 def load_model(path: str | Path | None = None, device: str | torch.device | None = None) -> SpeechEmotionModel:
     """The model of a checkpoint, ready to predict; arguments and errors as in `load`."""
     return load(path, device)[0]
+
+
+def rebuilt(config: dict, labels: list[str], weights: dict[str, Tensor]) -> SpeechEmotionModel:
+    """The model of plain data that nobody has checked: configuration, names and tensors, on the CPU.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError, RuntimeError: they do not fit each other or this version.
+    """
+    config = ModelConfig.from_dict(config)
+    if not isinstance(labels, list) or not all(isinstance(label, str) and label for label in labels):
+        raise InputError("the labels must be a list of names")
+    if len(labels) < 2 or len(set(labels)) < len(labels):
+        raise InputError("the labels must be two names or more, each once")
+    for name, value in weights.items():
+        if not isinstance(value, Tensor) or value.untyped_storage().nbytes() < value.numel() * value.element_size():
+            raise InputError(f"{name} is no plain tensor")
+        if not value.isfinite().all():
+            raise InputError(f"{name} is not finite")
+    temperature = weights["temperature"]
+    if temperature.numel() != 1 or not 0.0 < float(temperature) < math.inf:
+        raise InputError("the temperature must be a positive number")
+    with torch.device("meta"):  # before memory is taken for what the configuration asks for
+        network = EmotionCnn(config.cnn, config.mel.n_mels, config.frames, len(labels))
+    for name, value in network.state_dict(prefix="cnn.").items():
+        if name not in weights or weights[name].shape != value.shape:
+            there = list(weights[name].shape) if name in weights else "missing"
+            raise InputError(f"{name} must be {list(value.shape)}, it is {there}")
+    kernels = [weights[name] for name in _MEL_KERNELS if name in weights]
+    model = SpeechEmotionModel(config, tuple(labels), tuple(kernels) if len(kernels) == len(_MEL_KERNELS) else None)
+    model.float().load_state_dict(weights)
+    return model
 
 
 def default_weights() -> Path:
@@ -109,45 +144,6 @@ def default_weights() -> Path:
 def default_device() -> torch.device:
     """CUDA where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _provenance(stored: dict) -> Provenance:
-    known = {f.name: stored[f.name] for f in fields(Provenance)}
-    if not isinstance(known["protocol"], dict):
-        raise InputError("the protocol must be a dictionary")
-    return Provenance(**known)
-
-
-def _labels(stored: list) -> tuple[str, ...]:
-    if not isinstance(stored, list) or not all(isinstance(label, str) and label for label in stored):
-        raise InputError("the labels must be a list of names")
-    if len(stored) < 2 or len(set(stored)) < len(stored):
-        raise InputError("the labels must be two names or more, each once")
-    return tuple(stored)
-
-
-def _mel_kernels(weights: dict) -> tuple[Tensor, Tensor] | None:
-    """Window and mel basis, where they are stored."""
-    return tuple(weights[name] for name in _MEL_KERNELS) if all(name in weights for name in _MEL_KERNELS) else None
-
-
-def _weights(stored: dict, config: ModelConfig, labels: tuple[str, ...]) -> dict:
-    """The stored tensors, once they are what the configuration asks for: before memory is taken for it."""
-    for name, value in stored.items():
-        if not isinstance(value, Tensor) or value.untyped_storage().nbytes() < value.numel() * value.element_size():
-            raise InputError(f"{name} is no plain tensor")
-        if not value.isfinite().all():
-            raise InputError(f"{name} is not finite")
-    temperature = stored["temperature"]
-    if temperature.numel() != 1 or not 0.0 < float(temperature) < math.inf:
-        raise InputError("the temperature must be a positive number")
-    with torch.device("meta"):
-        network = EmotionCnn(config.cnn, config.mel.n_mels, config.frames, len(labels))
-    for name, value in network.state_dict(prefix="cnn.").items():
-        if name not in stored or stored[name].shape != value.shape:
-            there = list(stored[name].shape) if name in stored else "missing"
-            raise InputError(f"{name} must be {list(value.shape)}, it is {there}")
-    return stored
 
 
 def write(path: str | Path, content: dict) -> None:
@@ -204,3 +200,44 @@ def _check_archive(path: Path, kind: str) -> None:
 
 def _one_line(error: object) -> str:
     return " ".join(str(error).split())[:200]
+
+
+def migrated(content: dict) -> dict:
+    """The content of a checkpoint of any known version as the newest version has it.
+
+    Raises:
+        ValueError: a version that is no number, or newer than this code; a setting that no longer exists.
+        KeyError: something that every checkpoint has is missing.
+    """
+    version = content.get("format_version")
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
+        shown = " ".join(repr(version).split())[:60]
+        raise InputError(f"checkpoint format {shown}, this version of ser_gpu reads 1 to {FORMAT_VERSION}")
+    for number in range(version, FORMAT_VERSION):
+        content = _STEPS[number](content)
+    return content
+
+
+def _one_spectrogram_and_registries(content: dict) -> dict:
+    """1 to 2: networks see one spectrogram, in one way; the network and the chain of transforms have names; the
+    temperature is a tensor of the state; what is known of the training stands in a part of its own."""
+    config = {name: dict(part) for name, part in content["config"].items()}
+    cnn = config["cnn"]
+    for name, kept in (("sees", "wide"), ("band_stride", 2), ("pool_first", True)):
+        if cnn.pop(name, kept) != kept:
+            raise InputError(f"cnn.{name} is no longer supported with another value than {kept!r}")
+    cnn["network"] = "residual"
+    config["augment"]["chain"] = "warp,channel,noise"
+    config["tta"] = config.pop("views")
+    state = {name.replace("mels.0.", "mel.", 1): value for name, value in content["state_dict"].items()}
+    known = ("protocol", "manifest_hash", "seed", "metrics", "training", "package_version")
+    return {
+        "format_version": 2,
+        "config": config,
+        "labels": content["labels"],
+        "state_dict": state | {"temperature": next(iter(state.values())).new_tensor(content["temperature"])},
+        "provenance": {name: content[name] for name in known},
+    }
+
+
+_STEPS: dict[int, Callable[[dict], dict]] = {1: _one_spectrogram_and_registries}

@@ -236,7 +236,7 @@ class ModelConfig:
 
         Raises:
             ValueError: a part or a value that is unknown, missing or not allowed. A missing one is not left to its
-                default, which may have been another when the configuration was stored: `ser_gpu.migrations` says what
+                default, which may have been another when the configuration was stored: `ser_gpu.checkpoint` says what
                 older files meant.
         """
         kinds = {f.name: f.type for f in fields(cls)}

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ser_gpu import checkpoint, hub
+from ser_gpu import __version__, checkpoint, hub
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli import console, options
 from ser_gpu.errors import InputError, extra
@@ -30,7 +30,6 @@ from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.exportable import ConvolutionMelPower, ExportableVoiceActivity, StftMelPower
 from ser_gpu.stages.mel import FftMelPower
 from ser_gpu.stages.speaker_norm import Statistics
-from ser_gpu.version import __version__
 from ser_gpu.voices.voice import numbers
 
 OPSET = 18

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
+from ser_gpu import __version__
 from ser_gpu.checkpoint import CheckpointError, Provenance, default_device
 from ser_gpu.config import ModelConfig
 from ser_gpu.errors import extra
 from ser_gpu.files import replacing, write_json
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.version import __version__
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 LICENCES = {"CC BY-NC-SA 4.0": "cc-by-nc-sa-4.0", "CC BY 4.0": "cc-by-4.0", "MIT": "mit"}  # and the Hub's names

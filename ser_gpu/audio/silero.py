@@ -1,4 +1,4 @@
-"""SpeechProbability: when does somebody speak? The network of silero-vad, in NumPy."""
+"""SpeechProbability and speaks: when does somebody speak, and does anybody? The network of silero-vad, in NumPy."""
 
 import json
 import math
@@ -12,7 +12,12 @@ import numpy as np
 from ser_gpu.errors import MissingExtraError
 
 _CONTEXT, _WINDOW, _HOP, _HIDDEN = 64, 256, 128, 128
-_STRIDES = (1, 2, 2, 1)
+STRIDES = (1, 2, 2, 1)
+_CHUNK = 128  # frames of all clips together at a time: what is between two layers stays in the processor's cache
+
+LEVEL, SMALLEST_LEVEL, LOUD_SHARE, LARGEST = 0.1, 1e-7, 0.9, 4.0
+LEAST_FRAMES = 3
+THRESHOLD = 0.25
 
 State = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -22,13 +27,13 @@ class SpeechProbability:
 
     The weights are read as plain numbers from the installed package `silero-vad`; the package itself is not imported,
     since its import loads torch and changes its number of threads. Its own code asks for one frame after the other;
-    here the convolutions take all frames at once, and the LSTM goes on from the state that it is given.
+    here the convolutions take the frames of all clips at once, and the LSTM all clips at a time.
 
     Raises:
         MissingExtraError: silero-vad is not installed; the message says how to install it.
 
-    Shape: waveform [T] float32 at 16 kHz, T a multiple of 512; a state, or None at the start -> [T / 512] float32, the
-    state.
+    Shape: waveforms [B, T] or [T] float32 at 16 kHz, T a multiple of 512; a state, or None at the start ->
+    [B, T / 512] or [T / 512] float32, the state.
 
     Source: Silero Team, silero-vad, https://github.com/snakers4/silero-vad (MIT), `tinygrad_model.py`.
     """
@@ -38,49 +43,105 @@ class SpeechProbability:
 
     def __init__(self):
         weights = load_weights()
-        self._stft = weights["stft_conv.weight"][:, 0].T
+        self._stft = np.ascontiguousarray(weights["stft_conv.weight"][:, 0].T)
         self._layers = [
             (_as_matrix(weights[f"conv{layer}.weight"]), weights[f"conv{layer}.bias"], stride)
-            for layer, stride in enumerate(_STRIDES, 1)
+            for layer, stride in enumerate(STRIDES, 1)
         ]
-        self._from_input = weights["lstm_cell.weight_ih"].T
-        self._from_hidden = np.ascontiguousarray(weights["lstm_cell.weight_hh"].T)
-        self._bias = weights["lstm_cell.bias_ih"] + weights["lstm_cell.bias_hh"]
+        # the sigmoid of x is (1 + tanh(x / 2)) / 2: with three gates halved, one tanh serves all four
+        enter, forget, cell, leave = np.arange(4 * _HIDDEN).reshape(4, _HIDDEN)
+        order = np.concatenate([enter, forget, leave, cell])
+        scale = np.repeat(np.float32([0.5, 0.5, 0.5, 1]), _HIDDEN)
+        self._from_input, self._from_hidden, self._bias = (
+            np.ascontiguousarray(values[order].T * scale)
+            for values in (
+                weights["lstm_cell.weight_ih"],
+                weights["lstm_cell.weight_hh"],
+                weights["lstm_cell.bias_ih"] + weights["lstm_cell.bias_hh"],
+            )
+        )
         self._final, self._final_bias = weights["final_conv.weight"][0, :, 0], weights["final_conv.bias"]
 
     def __call__(self, waveform: np.ndarray, state: State | None = None) -> tuple[np.ndarray, State]:
+        *batch, samples = waveform.shape
+        clips, count = math.prod(batch), samples // self.frame
         if state is None:
-            state = tuple(np.zeros(size, np.float32) for size in (_CONTEXT, _HIDDEN, _HIDDEN))
+            state = tuple(np.zeros((clips, size), np.float32) for size in (_CONTEXT, _HIDDEN, _HIDDEN))
         context, hidden, cell = state
-        sound = np.concatenate([context, waveform])
-        frames = np.lib.stride_tricks.sliding_window_view(sound, _CONTEXT + self.frame)[:: self.frame]
-        outputs, hidden, cell = self._lstm(self._features(frames), hidden, cell)
-        speech = _sigmoid(np.maximum(outputs, 0) @ self._final + self._final_bias)
-        return speech, (waveform[-_CONTEXT:].copy(), hidden, cell)
+        frames = waveform.reshape(clips, count, self.frame).transpose(1, 0, 2)  # [N, B, 512]
+        outputs = np.empty((count, clips, _HIDDEN), np.float32)
+        step = max(1, _CHUNK // max(1, clips))
+        for first in range(0, count, step):
+            part = frames[first : first + step]
+            before = np.concatenate([context[None], part[:-1, :, -_CONTEXT:]])
+            context = part[-1, :, -_CONTEXT:]
+            after = part[..., -2 : -2 - _CONTEXT : -1]  # reflected
+            heard = np.concatenate([before, part, after], axis=2).reshape(-1, self.frame + 2 * _CONTEXT)
+            given = (self._features(heard) @ self._from_input + self._bias).reshape(len(part), clips, -1)
+            for at, gates in enumerate(given, first):
+                values = np.tanh(gates + hidden @ self._from_hidden)
+                opened = 0.5 + 0.5 * values[:, : 3 * _HIDDEN]
+                enter, forget, leave = (opened[:, gate * _HIDDEN : (gate + 1) * _HIDDEN] for gate in range(3))
+                cell = forget * cell + enter * values[:, 3 * _HIDDEN :]
+                hidden = outputs[at] = leave * np.tanh(cell)
+        speech = 0.5 + 0.5 * np.tanh(0.5 * (np.maximum(outputs, 0) @ self._final + self._final_bias))  # [N, B]
+        return speech.T.reshape(*batch, count), (context.copy(), hidden, cell)
 
-    def _features(self, frames: np.ndarray) -> np.ndarray:
-        """Shape: [N, 576] -> [N, 128]."""
-        padded = np.pad(frames, ((0, 0), (0, _CONTEXT)), mode="reflect")
-        windows = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW, axis=1)[:, ::_HOP]
-        spectrum = windows @ self._stft
-        half = spectrum.shape[2] // 2
-        out = np.sqrt(np.square(spectrum[..., :half]) + np.square(spectrum[..., half:]))
+    def _features(self, heard: np.ndarray) -> np.ndarray:
+        """Shape: [N, 640] -> [N, 128]."""
+        windows = np.lib.stride_tricks.sliding_window_view(heard, _WINDOW, axis=1)[:, ::_HOP]  # [N, 4, 256]
+        real, imaginary = np.split(_rows_times(windows, self._stft), 2, axis=2)
+        out = np.sqrt(np.square(real) + np.square(imaginary))  # [N, 4, 129]
         for matrix, bias, stride in self._layers:
-            out = np.maximum(_convolved(out, matrix, stride) + bias, 0)
+            padded = np.pad(out, ((0, 0), (1, 1), (0, 0)))
+            three = [padded[:, at : at + 3].reshape(len(out), -1) for at in range(0, out.shape[1], stride)]
+            out = np.maximum(_rows_times(np.stack(three, axis=1), matrix) + bias, 0)
         return out[:, 0]
 
-    def _lstm(
-        self, features: np.ndarray, hidden: np.ndarray, cell: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Shape: [N, 128], [128], [128] -> [N, 128], [128], [128]."""
-        outputs = np.empty((len(features), _HIDDEN), np.float32)
-        for at, given in enumerate(features @ self._from_input + self._bias):
-            gates = given + hidden @ self._from_hidden
-            opened = _sigmoid(gates)  # of the third gate it is not used
-            enter, forget, leave = opened[:_HIDDEN], opened[_HIDDEN : 2 * _HIDDEN], opened[3 * _HIDDEN :]
-            cell = forget * cell + enter * np.tanh(gates[2 * _HIDDEN : 3 * _HIDDEN])
-            hidden = outputs[at] = leave * np.tanh(cell)
-        return outputs, hidden, cell
+
+def speech_probability(clips: np.ndarray) -> np.ndarray:
+    """The probability of speech of each frame of 32 ms, three at least; zeros follow the end of a clip.
+
+    Shape: [B, T] float32 at 16 kHz -> [B, frames] float32.
+
+    Raises:
+        MissingExtraError: silero-vad is not installed.
+    """
+    return _detector()(_whole_frames(clips))[0]
+
+
+def levelled(clips: np.ndarray) -> np.ndarray:
+    """Each clip at the level at which the network hears best: that of the loudest tenth of its frames.
+
+    Neither a click nor digital silence around the sound counts.
+
+    Shape: [B, T] float32 -> [B, T] float32.
+    """
+    frames = _whole_frames(clips).reshape(len(clips), -1, SpeechProbability.frame)
+    levels = np.sort(np.sqrt(np.square(frames).mean(axis=2)), axis=1)  # [B, N], frames of zeros first
+    sounding = (levels > 0).sum(axis=1)
+    place = levels.shape[1] - sounding + (LOUD_SHARE * sounding).astype(int)
+    loud = np.take_along_axis(levels, np.minimum(place, levels.shape[1] - 1)[:, None], axis=1)
+    return np.clip(clips * (LEVEL / np.maximum(loud, SMALLEST_LEVEL)), -LARGEST, LARGEST).astype(np.float32)
+
+
+def speaks(clips: np.ndarray) -> np.ndarray:
+    """Whether somebody speaks in each clip: a tenth of a second of speech is enough.
+
+    `THRESHOLD` was chosen on training speakers (`python -m experiments.vad`).
+
+    Shape: [B, T] float32 at 16 kHz, at any level -> [B] bool.
+
+    Raises:
+        MissingExtraError: silero-vad is not installed.
+    """
+    return np.sort(speech_probability(levelled(clips)), axis=1)[:, -LEAST_FRAMES] >= THRESHOLD
+
+
+def _whole_frames(clips: np.ndarray) -> np.ndarray:
+    frame = SpeechProbability.frame
+    samples = max(LEAST_FRAMES, -(-clips.shape[1] // frame)) * frame
+    return np.pad(clips, ((0, 0), (0, samples - clips.shape[1])))
 
 
 def _as_matrix(kernel: np.ndarray) -> np.ndarray:
@@ -88,18 +149,18 @@ def _as_matrix(kernel: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(kernel.transpose(2, 1, 0).reshape(-1, len(kernel)))
 
 
-def _convolved(values: np.ndarray, matrix: np.ndarray, stride: int) -> np.ndarray:
-    """A convolution over three neighbours, with zeros around.
+def _rows_times(values: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """A product with all rows at once: NumPy would take one matrix of the stack after the other.
 
-    Shape: [N, F, C], [3 C, C'] -> [N, F', C'].
+    Shape: [N, F, K], [K, C] -> [N, F, C].
     """
-    padded = np.pad(values, ((0, 0), (1, 1), (0, 0)))
-    at = range(0, values.shape[1], stride)
-    return np.stack([padded[:, start : start + 3].reshape(len(values), -1) for start in at], axis=1) @ matrix
+    count, rows, size = values.shape
+    return (values.reshape(-1, size) @ matrix).reshape(count, rows, -1)
 
 
-def _sigmoid(values: np.ndarray) -> np.ndarray:
-    return (0.5 * (1 + np.tanh(0.5 * values))).astype(np.float32)
+@cache
+def _detector() -> SpeechProbability:
+    return SpeechProbability()
 
 
 def data_folder() -> Path:

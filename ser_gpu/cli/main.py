@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 
+from ser_gpu import __version__
 from ser_gpu.cli import options
-from ser_gpu.version import __version__
 
 COMMANDS = {  # also python -m ser_gpu.NAME; a new command is its module and one line here
     "predict": "name the emotion of recordings",

@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-from ser_gpu.version import __version__
+from ser_gpu import __version__
 
 _PACKAGES = ("torchaudio", "nnAudio", "torch-audiomentations", "soundfile", "soxr", "numpy", "scikit-learn")
 

@@ -16,6 +16,8 @@ class BatchedTransform(BaseWaveformTransform):
     order decides on the device which. Where that number is not whole, one clip more is computed, and a draw on the
     device decides whether it is used. The base class instead reads a mask back from the device, for every batch.
 
+    A transform says in `change` what it does to N clips, and in `draw` what it draws for them before.
+
     Shape: samples [B, 1, L] -> [B, 1, L].
     """
 
@@ -31,13 +33,24 @@ class BatchedTransform(BaseWaveformTransform):
             return output
         if not self.are_parameters_frozen:
             chosen, used = choose(self.p, len(samples), samples.device)
-            self.transform_parameters = {"chosen": chosen, "used": used}
-            self.randomize_parameters(samples[chosen], self.sample_rate)
-        chosen, used = self.transform_parameters["chosen"], self.transform_parameters["used"]
-        before = samples[chosen]
-        changed = self.apply_transform(before, self.sample_rate).samples
+            self.transform_parameters = {"chosen": chosen, "used": used, **self.draw(samples[chosen, 0])}
+        drawn = dict(self.transform_parameters)
+        chosen, used = drawn.pop("chosen"), drawn.pop("used")
+        before = samples[chosen]  # [N, 1, L]
+        changed = self.change(before[:, 0], **drawn)[:, None]
         output.samples = samples.index_copy(0, chosen, torch.where(used[:, None, None], changed, before))
         return output
+
+    def draw(self, waveform: Tensor) -> dict[str, Tensor]:
+        """What is random, by name; a frozen transform (`freeze_parameters`) keeps it.
+
+        Shape: [N, L] -> [N, ...] each.
+        """
+        return {}
+
+    def change(self, waveform: Tensor, **drawn: Tensor) -> Tensor:
+        """Shape: [N, L] and what was drawn -> [N, L]."""
+        raise NotImplementedError
 
 
 def choose(probability: float, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:

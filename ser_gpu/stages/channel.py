@@ -1,14 +1,13 @@
-"""RandomChannel: another microphone, another line, another room, for a whole batch at once."""
+"""RandomChannel and AddNoise: another microphone, line and room, and noise of any colour, for a whole batch at once."""
 
 import math
 
 import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
-from torch_audiomentations.utils.object_dict import ObjectDict
 
 from ser_gpu.stages.batched import BatchedTransform, uniform
-from ser_gpu.stages.map_chunks import map_chunks
+from ser_gpu.stages.mel import map_chunks
 
 KNOTS_HZ = (62.5, 125.0, 250.0, 500.0, 1_000.0, 2_000.0, 4_000.0, 8_000.0)
 LOW_CUT_HZ = (20.0, 400.0)
@@ -16,6 +15,7 @@ HIGH_CUT_HZ = (3_000.0, 8_000.0)
 DIRECT_TO_REVERB_DB = (0.0, 20.0)
 SHORTEST_REVERB_SECONDS = 0.1
 _SLOPE = 8  # of the cuts: 24 dB an octave
+_SMALLEST_POWER = 1e-12
 
 
 class RandomChannel(BatchedTransform):
@@ -40,10 +40,10 @@ class RandomChannel(BatchedTransform):
         self.colour_db = colour_db
         self.reverb_seconds = max(reverb_seconds, SHORTEST_REVERB_SECONDS)
 
-    def randomize_parameters(self, samples=None, sample_rate=None, targets=None, target_rate=None):
-        batch, device = len(samples), samples.device
+    def draw(self, waveform: Tensor) -> dict[str, Tensor]:
+        batch, device = len(waveform), waveform.device
         tail = round(self.reverb_seconds * self.sample_rate)
-        self.transform_parameters |= {
+        return {
             "colour_db": torch.empty(batch, len(KNOTS_HZ), device=device).uniform_(-self.colour_db, self.colour_db),
             "low_cut": _log_uniform(batch, *LOW_CUT_HZ, device),
             "high_cut": _log_uniform(batch, *HIGH_CUT_HZ, device),
@@ -52,10 +52,9 @@ class RandomChannel(BatchedTransform):
             "noise": torch.randn(batch, tail, device=device),
         }
 
-    def apply_transform(self, samples=None, sample_rate=None, targets=None, target_rate=None) -> ObjectDict:
+    def change(self, waveform: Tensor, **drawn: Tensor) -> Tensor:
         names = ("colour_db", "low_cut", "high_cut", "reverb_seconds", "direct_to_reverb_db", "noise")
-        filtered = map_chunks(self._filter, samples.squeeze(1), *(self.transform_parameters[name] for name in names))
-        return ObjectDict(samples=filtered.unsqueeze(1))
+        return map_chunks(self._filter, waveform, *(drawn[name] for name in names))
 
     def _filter(
         self,
@@ -74,6 +73,45 @@ class RandomChannel(BatchedTransform):
         impulse = room(noise, reverb_seconds, direct_to_reverb_db, self.sample_rate)
         spectrum = torch.fft.rfft(waveform, size) * torch.fft.rfft(impulse, size) * response
         return torch.fft.irfft(spectrum, size)[:, :length]
+
+
+class AddNoise(BatchedTransform):
+    """Add noise whose power falls as 1 / f^decay (0 white, 1 pink, 2 brown), its ratio and decay drawn for each clip.
+
+    The signal-to-noise ratio compares mean powers over the whole window, silence around the speech included.
+    """
+
+    def __init__(
+        self, min_snr_db: float, max_snr_db: float, min_decay: float, max_decay: float, p: float, sample_rate: int
+    ):
+        super().__init__(p, sample_rate)
+        self.min_snr_db, self.max_snr_db = min_snr_db, max_snr_db
+        self.min_decay, self.max_decay = min_decay, max_decay
+
+    def draw(self, waveform: Tensor) -> dict[str, Tensor]:
+        decay = uniform(len(waveform), self.min_decay, self.max_decay, waveform.device)
+        snr_db = uniform(len(waveform), self.min_snr_db, self.max_snr_db, waveform.device)
+        length, dtype = waveform.shape[1], waveform.dtype
+        return {"snr_db": snr_db, "noise": map_chunks(lambda chunk: coloured_noise(chunk, length, dtype), decay)}
+
+    def change(self, waveform: Tensor, snr_db: Tensor, noise: Tensor) -> Tensor:
+        ratio = 10.0 ** (snr_db[:, None] / 10.0)
+        signal_power = waveform.square().mean(dim=1, keepdim=True)
+        noise_power = noise.square().mean(dim=1, keepdim=True).clamp(min=_SMALLEST_POWER)
+        return waveform + noise * (signal_power / (noise_power * ratio)).sqrt()
+
+
+def coloured_noise(decay: Tensor, length: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Gaussian noise, drawn as a spectrum and shaped there; its power does not matter and is not fixed.
+
+    The bin at 0 Hz is shaped as its neighbour.
+
+    Shape: [B] -> [B, length].
+    """
+    bins = torch.arange(length // 2 + 1, device=decay.device).clamp(min=1)
+    spectrum = torch.randn(len(decay), len(bins), 2, device=decay.device, dtype=dtype)
+    shape = torch.exp(-0.5 * decay[:, None] * bins.log())
+    return torch.fft.irfft(torch.view_as_complex(spectrum * shape[..., None].to(dtype)), n=length)
 
 
 def colour(gains_db: Tensor, hertz: Tensor) -> Tensor:

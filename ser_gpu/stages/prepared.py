@@ -8,8 +8,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ser_gpu.errors import InputError
 from ser_gpu.stages import speaker_norm
-from ser_gpu.stages.cnn import EmotionCnn
-from ser_gpu.stages.residual_cnn import ResidualCnn
+from ser_gpu.stages.cnn import EmotionCnn, ResidualCnn
 from ser_gpu.stages.speaker_norm import Statistics
 
 

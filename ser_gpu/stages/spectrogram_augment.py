@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ser_gpu.config import AugmentConfig, MelConfig
-from ser_gpu.stages.float32 import Float32Module
+from ser_gpu.stages.mel import Float32Module
 
 _HERTZ_PER_MEL = 200.0 / 3.0
 _KNEE_HERTZ = 1_000.0

@@ -14,10 +14,9 @@ import torch
 import torch.nn.functional as F
 from scipy.fft import next_fast_len
 from torch import Tensor
-from torch_audiomentations.utils.object_dict import ObjectDict
 
 from ser_gpu.stages.batched import BatchedTransform, choose, uniform
-from ser_gpu.stages.map_chunks import map_chunks
+from ser_gpu.stages.mel import map_chunks
 
 N_FFT = 1024
 HOP = 256
@@ -65,8 +64,8 @@ class Warp(BatchedTransform):
         self.shift_seconds, self.shift_p = shift_seconds, shift_p
         self.vocoder_p = either
 
-    def randomize_parameters(self, samples=None, sample_rate=None, targets=None, target_rate=None):
-        batch, device = len(samples), samples.device
+    def draw(self, waveform: Tensor) -> dict[str, Tensor]:
+        batch, device = len(waveform), waveform.device
         _, vocoded = choose(self.vocoder_p, batch, device)
         count = len(vocoded)
         # Of the clips in the vocoder a share is pitched, from one end of [0, 1], and a share stretched, from the other;
@@ -77,19 +76,15 @@ class Warp(BatchedTransform):
         semitones = uniform(count, -self.semitones, self.semitones, device)
         speed = uniform(batch, *self.speed, device)
         shift = uniform(batch, -self.shift_seconds, self.shift_seconds, device) * self.sample_rate
-        self.transform_parameters |= {
+        return {
             "pitch": torch.where(pitched, 2.0 ** (semitones / 12.0), 1.0),
             "stretch": torch.where(stretched, uniform(count, *self.stretch, device), 1.0),
             "speed": torch.where(torch.rand(batch, device=device) < self.speed_p, speed, 1.0),
             "shift": torch.where(torch.rand(batch, device=device) < self.shift_p, shift, 0.0),
         }
 
-    def apply_transform(self, samples=None, sample_rate=None, targets=None, target_rate=None) -> ObjectDict:
-        waveform = samples.squeeze(1)
-        pitch, stretch, speed, shift = (
-            self.transform_parameters[name] for name in ("pitch", "stretch", "speed", "shift")
-        )
-        count = len(pitch)
+    def change(self, waveform: Tensor, pitch: Tensor, stretch: Tensor, speed: Tensor, shift: Tensor) -> Tensor:
+        count = len(pitch)  # of the clips that pass the vocoder, which are the first ones
         longest = 2.0 ** (self.semitones / 12.0) / self.stretch[0]
         changed = [
             change_pitch_and_tempo(
@@ -97,7 +92,7 @@ class Warp(BatchedTransform):
             ),
             change_speed(waveform[count:], speed[count:], shift[count:]),
         ]
-        return ObjectDict(samples=torch.cat([part for part in changed if len(part) > 0]).unsqueeze(1))
+        return torch.cat([part for part in changed if len(part) > 0])
 
 
 class Speed(Warp):

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ser_gpu.config import TrimConfig
-from ser_gpu.stages.map_chunks import map_chunks
+from ser_gpu.stages.mel import map_chunks
 
 _SMALLEST_POWER = 1e-10
 
@@ -33,7 +33,7 @@ class TrimSilence(nn.Module):
         self.clip_samples = clip_samples
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return map_chunks(self._trim, waveform, self._own_lengths(waveform, lengths))
+        return map_chunks(self._trim, waveform, _own_lengths(waveform, lengths))
 
     def _trim(self, waveform: Tensor, lengths: Tensor) -> Tensor:
         return self.window(waveform, *self.bounds(waveform, lengths))
@@ -47,7 +47,11 @@ class TrimSilence(nn.Module):
         kept = (end - start).clamp(max=self.clip_samples)
         margin = (self.clip_samples - kept) // 2
         if waveform.device.type == "cpu" and not (self.training or torch.compiler.is_compiling()):
-            return _sliced(waveform, start, kept, margin, self.clip_samples)
+            window = waveform.new_zeros(len(waveform), self.clip_samples)
+            places = zip(start.tolist(), kept.tolist(), margin.tolist(), strict=True)
+            for row, (begin, count, before) in enumerate(places):  # a fortieth of the time of an index for each sample
+                window[row, before : before + count] = waveform[row, begin : begin + count]
+            return window
         # no clip's place is read back, which on a GPU would wait for the device
         time = torch.arange(self.clip_samples, device=waveform.device) - margin[:, None]
         inside = (time >= 0) & (time < kept[:, None])
@@ -59,50 +63,27 @@ class TrimSilence(nn.Module):
 
         Shape: [B, T] and [B] -> [B] int64, [B] int64.
         """
-        hop, is_ragged = self.config.hop, lengths is not None
-        lengths = self._own_lengths(waveform, lengths)
-        if is_ragged:  # else there is nothing to hide, and time to save
-            beyond = torch.arange(waveform.shape[-1], device=waveform.device) >= lengths[:, None]
-            waveform = waveform.masked_fill(beyond, 0.0)
-        loudness, is_frame = self._loudness(waveform, lengths)
+        hop, frame_length = self.config.hop, self.config.frame_length
+        lengths = _own_lengths(waveform, lengths)
+        beyond = torch.arange(waveform.shape[-1], device=waveform.device) >= lengths[:, None]
+        padded = F.pad(waveform.masked_fill(beyond, 0.0), (frame_length // 2, frame_length // 2))
+        frames, blocks_per_frame = waveform.shape[-1] // hop + 1, frame_length // hop
+        blocks = _blocks(padded, frames + blocks_per_frame - 1, hop).square().sum(dim=2)
+        power = blocks.unfold(1, blocks_per_frame, 1).sum(dim=2) / frame_length  # [B, frames]
+        loudness = 10.0 * power.clamp(min=_SMALLEST_POWER).log10()
+        is_frame = torch.arange(frames, device=waveform.device) <= (lengths // hop)[:, None]  # as librosa counts them
         peak = loudness.masked_fill(~is_frame, -torch.inf).amax(dim=1, keepdim=True)
         sounds = (loudness - peak > -self.config.top_db) & is_frame
         first = sounds.int().argmax(dim=1)
-        last = sounds.shape[1] - 1 - sounds.flip(1).int().argmax(dim=1)
+        last = frames - 1 - sounds.flip(1).int().argmax(dim=1)
         return first * hop, torch.minimum((last + 1) * hop, lengths)
 
-    def _own_lengths(self, waveform: Tensor, lengths: Tensor | None) -> Tensor:
-        samples = waveform.shape[-1]
-        if lengths is None:
-            return torch.full(waveform.shape[:1], samples, device=waveform.device)
-        return lengths.clamp(max=samples)
 
-    def _loudness(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Level of each frame in dB, and which frames are the clip's own: 1 + length // hop, as librosa counts them.
-
-        Args:
-            waveform: zero beyond the lengths.
-        """
-        frame_length, hop = self.config.frame_length, self.config.hop
-        frames = waveform.shape[-1] // hop + 1
-        blocks_per_frame = frame_length // hop
-        padded = F.pad(waveform, (frame_length // 2, frame_length // 2))
-        blocks = _blocks(padded, frames + blocks_per_frame - 1, hop).square().sum(dim=2)
-        power = blocks.unfold(1, blocks_per_frame, 1).sum(dim=2) / frame_length
-        is_frame = torch.arange(frames, device=waveform.device) <= (lengths // hop)[:, None]
-        return 10.0 * power.clamp(min=_SMALLEST_POWER).log10(), is_frame
-
-
-def _sliced(waveform: Tensor, start: Tensor, kept: Tensor, margin: Tensor, samples: int) -> Tensor:
-    """Copy `kept` samples from `start` on to where `margin` ends: a fortieth of the time of an index for each sample.
-
-    Shape: [B, T], [B] int64, [B] int64, [B] int64 -> [B, samples].
-    """
-    window = waveform.new_zeros(len(waveform), samples)
-    places = zip(start.tolist(), kept.tolist(), margin.tolist(), strict=True)
-    for row, (begin, count, before) in enumerate(places):
-        window[row, before : before + count] = waveform[row, begin : begin + count]
-    return window
+def _own_lengths(waveform: Tensor, lengths: Tensor | None) -> Tensor:
+    samples = waveform.shape[-1]
+    if lengths is None:
+        return torch.full(waveform.shape[:1], samples, device=waveform.device)
+    return lengths.clamp(max=samples)
 
 
 def _blocks(waveform: Tensor, count: int, size: int) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ser_gpu.config import MelConfig, TtaConfig
-from ser_gpu.stages.float32 import Float32Module
+from ser_gpu.stages.mel import Float32Module
 from ser_gpu.stages.spectrogram_augment import MoveSpectrogram
 
 

@@ -4,8 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ser_gpu.stages.float32 import Float32Module
-from ser_gpu.stages.map_chunks import map_chunks
+from ser_gpu.stages.mel import Float32Module, map_chunks
 
 PERIODICITY = 7.8
 FLUCTUATION_DB = 1.5

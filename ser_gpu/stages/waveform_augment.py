@@ -77,7 +77,7 @@ def _channel(c: AugmentConfig, sample_rate: int) -> nn.Module | None:
 
 
 def _noise(c: AugmentConfig, sample_rate: int) -> nn.Module:
-    from ser_gpu.stages.noise import AddNoise
+    from ser_gpu.stages.channel import AddNoise
 
     return AddNoise(c.min_snr_db, c.max_snr_db, c.min_noise_decay, c.max_noise_decay, c.noise_probability, sample_rate)
 

@@ -4,8 +4,8 @@ from importlib import import_module
 
 import pytest
 
+from ser_gpu import __version__
 from ser_gpu.cli import main
-from ser_gpu.version import __version__
 
 
 def test_help_lists_every_command_with_a_line(capsys):

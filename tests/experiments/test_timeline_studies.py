@@ -22,6 +22,7 @@ def test_detectors_are_compared_on_voices_and_other_sounds(tiny_ravdess, tmp_pat
     noise, laughter = result["other_sounds"]["white noise"], result["no_words"]["laughter"]
     assert [noise[name] for name in vad.DETECTORS] == [0.0] * 3
     assert noise["silero_probability"]["most"] < 0.5 < laughter["silero_probability"]["least"]
+    assert (noise["third_frame_reaches"]["0.5"], laughter["third_frame_reaches"]["0.5"]) == (0.0, 1.0)
     assert set(result["milliseconds_first_clip"]) == set(vad.DETECTORS)
     assert out.with_suffix(".png").stat().st_size > 3_000
 

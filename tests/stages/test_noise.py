@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ser_gpu.stages.noise import AddNoise, coloured_noise
+from ser_gpu.stages.channel import AddNoise, coloured_noise
 
 
 @pytest.mark.parametrize("snr_db", [0.0, 10.0, 40.0])

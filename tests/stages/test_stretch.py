@@ -181,8 +181,7 @@ def test_frozen_parameters_repeat_the_same_change(make, voices):
 
 def test_warp_keeps_each_probability():
     warp = Warp(RATE, (0.9, 1.1), 0.8, 2.0, 0.25, (0.9, 1.1), 0.4, 0.1, 0.6)
-    warp.randomize_parameters(torch.empty(20_000, 1, 1))
-    drawn = warp.transform_parameters
+    drawn = warp.draw(torch.empty(20_000, 1))
     pitched, stretched = drawn["pitch"] != 1, drawn["stretch"] != 1
     assert len(pitched) == 20_000 * (1 - 0.75 * 0.6), "as many as are pitched or stretched pass the vocoder"
     # five standard deviations of a share of 20,000 draws are under 0.018

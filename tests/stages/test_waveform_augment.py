@@ -4,7 +4,7 @@ from torch_audiomentations import Compose
 
 from ser_gpu.config import AugmentConfig
 from ser_gpu.stages import waveform_augment
-from ser_gpu.stages.noise import AddNoise
+from ser_gpu.stages.channel import AddNoise
 from ser_gpu.stages.stretch import Warp
 from ser_gpu.stages.waveform_augment import WaveformAugment, build_chain
 

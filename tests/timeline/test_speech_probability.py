@@ -33,6 +33,14 @@ def test_state_makes_two_parts_the_whole(detector):
     np.testing.assert_allclose(np.concatenate([first, second]), whole, atol=1e-5, rtol=0)
 
 
+def test_clips_side_by_side_are_each_as_alone(detector):
+    sounds = np.stack([noise(20), 0.2 * noise(20), np.zeros(20 * 512, np.float32)])
+    first, state = detector(sounds[:, : 7 * 512])
+    second, _ = detector(sounds[:, 7 * 512 :], state)
+    alone = np.stack([detector(sound)[0] for sound in sounds])
+    np.testing.assert_allclose(np.concatenate([first, second], axis=1), alone, atol=1e-5, rtol=0)  # as above
+
+
 def test_threads_get_the_same(detector):
     sound, answers = noise(40), []
     threads = [threading.Thread(target=lambda: answers.append(detector(sound)[0])) for _ in range(4)]
