@@ -1,13 +1,12 @@
 """Settings: frozen dataclasses of plain scalars whose fields know their rules and the help of their flag."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import field, fields
 from difflib import get_close_matches
 from typing import Any
 
 from ser_gpu.errors import InputError
-
 
 Rule = tuple[Callable[[Any], bool], str]  # a test of a value, and the words for what it must be
 
@@ -52,8 +51,18 @@ def add_flags(parser: ArgumentParser, kind: type[Settings]) -> None:
     for each in fields(kind):
         if help := each.metadata.get("help"):
             help = help if "(default" in help else f"{help} (default: {each.default})"
-            flag = f"--{each.name.replace('_', '-')}"
-            parser.add_argument(flag, type=each.type, choices=each.metadata["choices"], help=help)
+            parser.add_argument(_flag(each.name), type=each.type, choices=each.metadata["choices"], help=help)
+
+
+def given(args: Namespace, part: str, kind: type[Settings]) -> list[tuple[str, str, object]]:
+    """What was asked for by these flags: the flag as the user wrote it, the full name of the setting, and its value."""
+    names = [each.name for each in fields(kind) if each.metadata.get("help")]
+    values = [(name, getattr(args, name)) for name in names]
+    return [(f"{_flag(name)} {value}", f"{part}.{name}", value) for name, value in values if value is not None]
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def parsed(text: str, parts: Mapping[str, object]) -> tuple[str, bool | int | float | str]:

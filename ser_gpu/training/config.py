@@ -31,7 +31,7 @@ class TrainConfig(Settings):
     and AdamW for the rest, at `lr`. `warmup` is the share of steps in which the learning rate rises. A `refit` trains
     on the validation part too.
 
-    A default is also what an older file without that setting meant.
+    A default is also what an older file meant that lacks the setting.
     """
 
     protocol: str = "stratified"
@@ -64,6 +64,17 @@ class TrainConfig(Settings):
     def parts(self) -> tuple[str, ...]:
         """The parts of the split on which the weights are trained."""
         return ("train", "validation") if self.refit else ("train",)
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, object]) -> "TrainConfig":
+        """The settings that an older version stored have their defaults where they came later.
+
+        Raises:
+            InputError: a setting that is unknown or not allowed.
+        """
+        if unknown := sorted(stored.keys() - {each.name for each in fields(cls)}):
+            raise InputError(f"no such setting: training.{unknown[0]}; another version of ser_gpu stored it")
+        return cls(**stored)
 
 
 @dataclass(frozen=True)
@@ -122,12 +133,12 @@ class Plan:
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
             stored |= {name: tuple(value) for name, value in stored.items() if isinstance(value, list)}
-            stored["training"] = TrainConfig(**stored["training"])
+            stored["training"] = TrainConfig.from_dict(stored["training"])
             stored["model"] = ModelConfig.from_dict(stored["model"])
             return cls(**stored)
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             raise InputError(f"{path}: damaged, or of another version; name another folder with --out") from None
 
 

@@ -7,7 +7,7 @@ augmentation and dropout draw, and for mixup, whose partners are of the same ran
 
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,14 +16,12 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from ser_gpu.errors import InputError
 from ser_gpu.stages.speaker_norm import SpeakerNorm2d
 from ser_gpu.training.sampler import Batch
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-_LOST = ("connection", "peer", "nccl", "gloo", "socket")
 _T = TypeVar("_T")
 
 
@@ -48,8 +46,7 @@ class Ranks:
     @classmethod
     def of_torchrun(cls) -> "Ranks":
         """As the variables say that torchrun sets; one process where there are none."""
-        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
-        return cls(*(int(os.environ.get(name, default)) for name, default in zip(names, (0, 1, 0), strict=True)))
+        return cls(*(int(os.environ.get(name, cls.count if name == "WORLD_SIZE" else 0)) for name in VARIABLES[:3]))
 
     @property
     def is_first(self) -> bool:
@@ -84,7 +81,7 @@ class Ranks:
         """What `prepare` gives on this rank, once it has worked on every rank.
 
         Raises:
-            ValueError: it failed on some rank; on the first rank, which speaks for all.
+            InputError: it failed on some rank; on the first rank, which speaks for all.
             SystemExit: the same on the others.
         """
         if self.count == 1:
@@ -92,31 +89,19 @@ class Ranks:
         prepared, error = None, None
         try:
             prepared = prepare()
-        except (ValueError, OSError) as problem:
-            error = str(problem)
+        except (InputError, OSError) as problem:
+            error = f"rank {self.rank}: {problem}" if self.rank else str(problem)
         errors: list[str | None] = [None] * self.count
         dist.all_gather_object(errors, error)
-        for rank, problem in enumerate(errors):
-            if problem is not None:
-                raise (
-                    ValueError(problem if rank == 0 else f"rank {rank}: {problem}") if self.is_first else SystemExit(2)
-                )
+        if told := next(filter(None, errors), None):
+            raise InputError(told) if self.is_first else SystemExit(2)
         return prepared
 
-    def check(self, batch_size: int) -> None:
-        """Raise ValueError where a batch does not fall into equal parts."""
-        if batch_size % self.count:
-            raise InputError(f"a batch of {batch_size} clips does not fall into {self.count} equal parts: --batch-size")
-
-    def wrap(self, network: nn.Module) -> nn.Module:
-        """The network, with gradients that are averaged over the ranks and, on GPUs, common batch normalisation."""
-        if self.count == 1:
-            return network
-        if next(network.parameters()).is_cuda:
-            for layer in network.modules():
-                if type(layer) is SpeakerNorm2d:
-                    layer.__class__, layer.process_group = SyncedNorm2d, None
-        return DistributedDataParallel(network, broadcast_buffers=False)
+    def synchronise(self, network: nn.Module) -> None:
+        """Let the batch normalisation of a network have the statistics of all ranks; on GPUs alone, as torch has it."""
+        for layer in network.modules():
+            if self.count > 1 and type(layer) is SpeakerNorm2d and layer.weight.is_cuda:
+                layer.__class__, layer.process_group = SyncedNorm2d, None
 
     def parts(self, batches: Iterator[Batch], seed: int) -> Iterator[Batch]:
         """This rank's part of each batch of an epoch; whole groups, where a batch is several.
@@ -127,54 +112,44 @@ class Ranks:
             seed: of the epoch.
 
         Raises:
-            ValueError: a batch whose groups cannot be dealt evenly.
+            InputError: a batch whose groups cannot be dealt evenly.
         """
         if self.count == 1:
             return batches
-        drawn = [self._part(batch) for batch in batches]
+        drawn = []
+        for batch in batches:
+            if batch.groups > 1 and batch.groups % self.count:
+                raise InputError(
+                    f"a batch of {batch.groups} groups does not fall into {self.count} equal parts: --batch-size, or "
+                    "--set training.corpus_groups"
+                )
+            drawn.append(Batch(batch.rows.chunk(self.count)[self.rank], max(1, batch.groups // self.count)))
         random.seed(f"{seed} {self.rank}")
         torch.manual_seed(random.getrandbits(63))
         return iter(drawn)
 
-    def _part(self, batch: Batch) -> Batch:
-        if batch.groups > 1 and batch.groups % self.count:
-            raise InputError(
-                f"a batch of {batch.groups} groups does not fall into {self.count} equal parts: --batch-size, or --set "
-                "training.corpus_groups"
-            )
-        return Batch(batch.rows.chunk(self.count)[self.rank], max(1, batch.groups // self.count))
-
     def total(self, count: int) -> int:
         """The sum over the ranks, once each of them has come here."""
-        if self.count == 1:
-            return count
         counts = torch.tensor(count)
-        dist.all_reduce(counts)
+        if self.count > 1:
+            dist.all_reduce(counts)
         return int(counts)
 
-    def average(self, values: Tensor) -> Tensor:
-        """The mean over the ranks."""
-        if self.count > 1:
-            values = values.clone()
-            dist.all_reduce(values)
-            values /= self.count
-        return values
-
     @torch.no_grad()
-    def average_statistics(self, network: nn.Module) -> None:
-        """Let every rank have the mean of all running statistics."""
-        if self.count == 1:
+    def average(self, values: Sequence[Tensor]) -> None:
+        """Let each tensor have the mean over the ranks; all of them go in one message."""
+        if self.count == 1 or not values:
             return
-        buffers = [each for each in network.buffers() if each.is_floating_point()]
-        if buffers:
-            mean = self.average(torch.cat([each.flatten() for each in buffers]))
-            for each, part in zip(buffers, mean.split([each.numel() for each in buffers]), strict=True):
-                each.copy_(part.view_as(each))
+        mean = torch.cat([each.flatten() for each in values])
+        dist.all_reduce(mean)
+        for each, part in zip(values, (mean / self.count).split([each.numel() for each in values]), strict=True):
+            each.copy_(part.view_as(each))
 
     def lost(self, error: RuntimeError) -> bool:
         """True where an error says that another rank is gone."""
         said = str(error).lower()
-        return self.count > 1 and "out of memory" not in said and any(word in said for word in _LOST)
+        words = ("connection", "peer", "nccl", "gloo", "socket")
+        return self.count > 1 and "out of memory" not in said and any(word in said for word in words)
 
 
 ONE = Ranks()
