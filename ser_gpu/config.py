@@ -159,10 +159,7 @@ class ModelConfig:
 
     def __post_init__(self):
         nyquist = self.audio.sample_rate / 2
-        if self.mel.f_max > nyquist:
-            raise InputError(
-                f"MelConfig.f_max must be at most half of the sample rate, {nyquist}, got {self.mel.f_max}"
-            )
+        self.mel.require(self.mel.f_max <= nyquist, "f_max", f"at most half of the sample rate, {nyquist}")
         if self.audio.clip_samples < self.mel.n_fft:
             raise InputError(f"AudioConfig.clip_seconds must hold one FFT, got {self.audio.clip_seconds}")
 

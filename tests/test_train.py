@@ -14,7 +14,6 @@ import torch
 
 import ser_gpu
 from ser_gpu import checkpoint, evaluate, predict, train
-from ser_gpu.cli import train_flags
 from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.training import initial
 from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, TrainConfig
@@ -345,13 +344,13 @@ def test_help_shows_the_defaults(capsys):
     ],
 )
 def test_a_training_for_new_speakers_is_shorter(arguments, epochs):
-    args = train_flags.parser().parse_args(arguments)
-    assert train_flags.new_plan(args, torch.device("cpu")).training.epochs == epochs
+    args = train.parser().parse_args(arguments)
+    assert train.new_plan(args, torch.device("cpu")).training.epochs == epochs
 
 
 def test_the_folder_is_named_after_protocol_fold_and_seed():
-    args = train_flags.parser().parse_args(["--protocol", "twin-safe", "--fold", "2", "--seed", "1", "--refit", "x"])
-    assert train_flags.default_out(args) == "runs/grouped-fold2-seed1-refit"
+    args = train.parser().parse_args(["--protocol", "twin-safe", "--fold", "2", "--seed", "1", "--refit", "x"])
+    assert train.default_out(args) == "runs/grouped-fold2-seed1-refit"
 
 
 def refit(finished, data, out, *more):
@@ -377,7 +376,9 @@ def test_a_refit_may_have_another_seed(finished, tiny_ravdess, tmp_path):
 
 def test_a_refit_with_other_settings_or_of_nothing_is_refused(finished, tiny_ravdess, tmp_path, capsys):
     assert train.main(refit(finished, tiny_ravdess, tmp_path / "a", "--lr", "0.1")) == 2
-    assert "a training with other settings: lr is 0.002 there and 0.1 here" in one_line(capsys.readouterr().err)
+    assert "a training with other settings: training.lr is 0.002 there and 0.1 here" in one_line(
+        capsys.readouterr().err
+    )
     assert train.main(refit(tmp_path / "nowhere", tiny_ravdess, tmp_path / "b")) == 2
     assert "holds no finished training to repeat" in one_line(capsys.readouterr().err)
 
@@ -419,8 +420,8 @@ def test_a_corpus_is_held_out_and_scored_among_its_own_emotions(tiny_ravdess, tm
     with pytest.raises(SystemExit):
         train.main(command(tiny_ravdess, tmp_path / "x", "--temperature", "warm"))
     assert "must be between 0.01 and 100, got 'warm'" in capsys.readouterr().err
-    args = train_flags.parser().parse_args(["--corpora", "TESS", "SAVEE", "--test-corpora", "SAVEE"])
-    assert train_flags.new_plan(args, torch.device("cpu")).test_corpora == ("savee",), "as its clips name it"
+    args = train.parser().parse_args(["--corpora", "TESS", "SAVEE", "--test-corpora", "SAVEE"])
+    assert train.new_plan(args, torch.device("cpu")).test_corpora == ("savee",), "as its clips name it"
 
 
 def test_first_weights_of_an_older_file_are_of_the_default_corpus():

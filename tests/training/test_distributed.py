@@ -41,7 +41,6 @@ def test_two_ranks_have_the_losses_of_one_process_with_the_same_batch(tiny_ravde
     assert len(alone["losses"]) == 10
     assert alone["moved"] > 1.0
     assert together["same_again"]
-    assert together["wrappers"] == 0, "which would end gloo's threads with Python's lock held, and may wait forever"
     # two halves are added in another order; ten steps make more of it, and how much depends on the processor's kernels:
     # 1.04e-4 of the way was seen. With the gradient of one half alone it is 0.116 of the way.
     assert together["losses"] == pytest.approx(alone["losses"], abs=1e-5)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ser_gpu.training.muon import Muon, orthogonal
+from ser_gpu.training.optimizers import Muon, orthogonal
 
 
 def turn(matrix: torch.Tensor) -> torch.Tensor:

@@ -3,8 +3,7 @@ import torch
 from torch import nn
 
 from ser_gpu.training.config import OPTIMIZERS, TrainConfig
-from ser_gpu.training.ema import MovingAverage
-from ser_gpu.training.optimizers import build_optimizers
+from ser_gpu.training.optimizers import MovingAverage, build_optimizers
 from tests.training.conftest import make_trainer
 
 
