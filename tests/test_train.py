@@ -303,6 +303,7 @@ def test_a_plan_of_another_version_is_refused(tmp_path, capsys):
         (["--device", "quantum"], "--device quantum"),
         (["--device", "mps"], "--device mps: mps is not available here"),
         (["--lr", "-1"], "lr must be positive"),
+        (["--epochs", "0"], "epochs must be positive, got 0"),
         (["--set", "cnn.depht=3"], "no such setting: 'cnn.depht'; cnn has depth"),
         (["--set", "cnn.depth=deep"], "cnn.depth=deep: the value must be a whole number"),
     ],
@@ -316,7 +317,7 @@ def test_wrong_use_is_one_line_and_exit_code_2(arguments, message, tiny_ravdess,
     assert len(line) < 200
 
 
-@pytest.mark.parametrize("arguments", [["--unknown"], ["--epochs", "0"], ["--head", "mean"], ["--protocol", "mine"]])
+@pytest.mark.parametrize("arguments", [["--unknown"], ["--epochs", "x"], ["--head", "mean"], ["--protocol", "mine"]])
 def test_unknown_flags_and_values_exit_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         train.main(arguments)
