@@ -4,8 +4,8 @@ import json
 import shlex
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,8 +16,7 @@ from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli import console, options
 from ser_gpu.config import CnnConfig, ModelConfig
 from ser_gpu.corpora import registered_name
-from ser_gpu.corpora.clip import Clip
-from ser_gpu.corpora.splits import ALIASES, Split
+from ser_gpu.corpora.splits import ALIASES
 from ser_gpu.errors import InputError, require
 from ser_gpu.evaluation import environment, figures, predictions
 from ser_gpu.files import only_one, write_csv, write_json
@@ -27,6 +26,7 @@ from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, Plan, TrainConfi
 from ser_gpu.training.distributed import Ranks
 from ser_gpu.training.loop import Dataset, DivergedError, Trainer, use_bfloat16
 
+RESUME_FILE = "resume.pth"
 _IN_CHECKPOINT = ("clips", "accuracy", "uar", "macro_f1", "ece")
 
 
@@ -101,24 +101,18 @@ def run(args: Namespace) -> int:
         _fit(trainer, out)
         if ranks.is_first:
             _finish(trainer, plan, out, temperature)
-            _resume_file(out).unlink(missing_ok=True)
+            (out / RESUME_FILE).unlink(missing_ok=True)
     return options.DONE
-
-
-def _resume_file(out: Path) -> Path:
-    return out / "resume.pth"
 
 
 def _prepared(
     args: Namespace, device: torch.device, ranks: Ranks, held: ExitStack
 ) -> tuple[Trainer, Plan, Path, float | None]:
-    """The training as it begins or goes on, its plan and folder, which this process now holds, and the temperature
-    that it is to have, if it has one already.
-    """
+    """The training, its plan and folder, which this process now holds, and its temperature, if it has one already."""
     out = Path(args.out or default_out(args))
     if (out / "result.json").exists():
         raise InputError(f"{out}: holds a finished training; name another folder with --out")
-    resume_file = _resume_file(out)
+    resume_file = out / RESUME_FILE
     if resume_file.exists() and not args.resume:
         raise InputError(f"{out}: holds an unfinished training; --resume goes on with it, --out names another folder")
     stored = Plan.read(out) if args.resume else None
@@ -138,8 +132,11 @@ def _prepared(
         raise InputError(f"{plan.refit}: a training on other clips or another split; a refit goes on with the same")
     dataset = Dataset(clips, options.read_clips(clips, plan.model.audio.sample_rate, device), split)
     init = None if resume_file.exists() else plan.init  # a training that goes on has weights of its own
-    if init and (notice := _overlap(plan, split, clips)):
-        console.err.print(f"note: {notice}")
+    tested = {clip.corpus for clip in clips if split.part_of.get(clip.id) == "test"}
+    if init and (known := sorted(tested.intersection(plan.init_corpora or initial.corpora(init)))):
+        if checkpoint.load(init, "cpu")[1].manifest_hash != split.manifest_hash:
+            said = f"{init} was trained on {', '.join(known)} by another split, so it may know clips or speakers"
+            console.err.print(f"note: {said} of the test part")
     trainer = Trainer(plan.training, plan.model, dataset, plan.bfloat16, init, ranks)
     if resume_file.exists():
         trainer.restore(checkpoint.read(resume_file))
@@ -176,11 +173,7 @@ def _asked(args: Namespace) -> list[tuple[str, str, object]]:
 
 
 def new_plan(args: Namespace, device: torch.device) -> Plan:
-    """The plan of a training that begins.
-
-    Raises:
-        InputError: a value that is not allowed.
-    """
+    """The plan of a training that begins."""
     if args.refit and args.temperature is not None:
         raise InputError("--temperature and --refit: a refit has the temperature of the training that it repeats")
     asked = {name: value for _, name, value in _asked(args)}
@@ -201,8 +194,7 @@ def new_plan(args: Namespace, device: torch.device) -> Plan:
 
 
 def _resumed_plan(args: Namespace, stored: Plan, out: Path) -> Plan:
-    """The stored plan of a training that goes on, but the data may lie in another place; a flag that asks for
-    something else is refused."""
+    """The stored plan, but the data may lie in another place; a flag that asks for something else is refused."""
     corpora = options.corpora_of(args.corpora)
     there = flat({"training": asdict(stored.training)} | stored.model.as_dict()) | vars(stored)
     asked = _asked(args) + ([("--corpora", "corpora", corpora)] if corpora else [])
@@ -216,7 +208,6 @@ def _resumed_plan(args: Namespace, stored: Plan, out: Path) -> Plan:
 
 
 def default_out(args: Namespace) -> str:
-    """The folder of a training that names none."""
     asked = {"training.protocol": TrainConfig.protocol, "training.fold": 0, "training.seed": 0}
     asked |= {name: value for _, name, value in _asked(args)}
     protocol, fold, seed = (asked[f"training.{name}"] for name in ("protocol", "fold", "seed"))
@@ -225,18 +216,6 @@ def default_out(args: Namespace) -> str:
 
 def _absolute(path: str | None) -> str | None:
     return path and str(Path(path).resolve())
-
-
-def _overlap(plan: Plan, split: Split, clips: Sequence[Clip]) -> str | None:
-    """One line where the first weights may have been trained on clips that are to be tested, or None."""
-    tested = {clip.corpus for clip in clips if split.part_of.get(clip.id) == "test"}
-    shared = sorted(tested.intersection(plan.init_corpora or initial.corpora(plan.init)))
-    if not shared or checkpoint.load(plan.init, "cpu")[1].manifest_hash == split.manifest_hash:
-        return None
-    return (
-        f"{plan.init} was trained on {', '.join(shared)} by another split, so it may know clips or speakers of the "
-        "test part"
-    )
 
 
 def _first_training(folder: Path, plan: Plan) -> dict:
@@ -263,54 +242,43 @@ def _first_training(folder: Path, plan: Plan) -> dict:
 
 def _fit(trainer: Trainer, out: Path) -> None:
     """Train with a progress bar, and write the state after each epoch. The first rank speaks for all."""
-    epochs = trainer.config.epochs
+    epochs, ranks, resume_file = trainer.config.epochs, trainer.ranks, out / RESUME_FILE
+
+    def after_epoch(row: dict) -> None:
+        checkpoint.write(resume_file, trainer.state())
+        write_csv(out / "metrics.csv", trainer.history)
+        status = f"epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.3f}  "
+        if "validation_uar" in row:
+            status += f"validation accuracy {row['validation_accuracy']:.3f}  UAR {row['validation_uar']:.3f}  "
+        status += f"{row['clips_per_second']:.0f} clips/s"
+        progress.update(task, status=status)
+        if not console.err.is_terminal:
+            console.err.print(status)
+
+    def where() -> str:
+        how = f"{ranks.command} --resume --out {shlex.quote(str(out))}"
+        return f"after epoch {len(trainer.history)}; {how} goes on"
+
     with console.progress("status") as progress:
-        task = progress.add_task(
-            "Training", total=epochs * trainer.steps, completed=len(trainer.history) * trainer.steps, status=""
-        )
-
-        def after_epoch(row: dict) -> None:
-            checkpoint.write(_resume_file(out), trainer.state())
-            write_csv(out / "metrics.csv", trainer.history)
-            status = f"epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.3f}  "
-            if "validation_uar" in row:
-                accuracy, uar = row["validation_accuracy"], row["validation_uar"]
-                status += f"validation accuracy {accuracy:.3f}  UAR {uar:.3f}  "
-            status += f"{row['clips_per_second']:.0f} clips/s"
-            progress.update(task, status=status)
-            if not console.err.is_terminal:
-                console.err.print(status)
-
+        done, total = len(trainer.history) * trainer.steps, epochs * trainer.steps
+        task = progress.add_task("Training", total=total, completed=done, status="")
         try:
-            with _explained(trainer, out):
+            try:
                 trainer.fit(after_epoch, on_step=lambda: progress.advance(task))
+            except DivergedError as error:
+                if not ranks.is_first:
+                    raise SystemExit(options.WRONG_USE) from None
+                kept = f"{resume_file} holds epoch {len(trainer.history)}, " if resume_file.exists() else ""
+                raise InputError(f"{error}; {kept}a smaller --lr with another --out may do better") from None
+            except RuntimeError as error:
+                if not ranks.lost(error):
+                    raise
+                raise InputError(f"another rank has ended {where()}") from None
         except KeyboardInterrupt:  # outside, since the end of another rank may come first
-            if not trainer.ranks.is_first:
+            if not ranks.is_first:
                 raise SystemExit(options.INTERRUPTED) from None
-            console.err.print(f"stopped {_how_it_goes_on(trainer, out)}")
+            console.err.print(f"stopped {where()}")
             raise
-
-
-@contextmanager
-def _explained(trainer: Trainer, out: Path) -> Iterator[None]:
-    """One line, on the first rank, for a training that cannot go on."""
-    try:
-        yield
-    except DivergedError as error:
-        if not trainer.ranks.is_first:
-            raise SystemExit(options.WRONG_USE) from None
-        file = _resume_file(out)
-        kept = f"{file} holds epoch {len(trainer.history)}, " if file.exists() else ""
-        raise InputError(f"{error}; {kept}a smaller --lr with another --out may do better") from None
-    except RuntimeError as error:
-        if not trainer.ranks.lost(error):
-            raise
-        raise InputError(f"another rank has ended {_how_it_goes_on(trainer, out)}") from None
-
-
-def _how_it_goes_on(trainer: Trainer, out: Path) -> str:
-    how = f"{trainer.ranks.command} --resume --out {shlex.quote(str(out))}"
-    return f"after epoch {len(trainer.history)}; {how} goes on"
 
 
 def _finish(trainer: Trainer, plan: Plan, out: Path, temperature: float | None) -> None:

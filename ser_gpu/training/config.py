@@ -79,39 +79,22 @@ class TrainConfig(Settings):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training does; `config.json` in its folder holds it.
-
-    Attributes:
-        training: settings of the training.
-        model: settings of the model.
-        bfloat16: in the CNN.
-        data: folder or CSV of the recordings; None for the default corpus.
-        corpus: to read them as; None where that is found out.
-        test_speakers: for the protocol `test-speakers`.
-        refit: the folder of the training that this one repeats with its validation part; None where it repeats none.
-        test: score the test part at the end.
-        corpora: several corpora instead of `data`: name and folder of each, None where a variable names it.
-        init: checkpoint with the first weights; None where they are drawn.
-        init_sha256: of that file.
-        init_corpora: on which those weights were trained.
-        test_corpora: for the protocol `test-corpora`.
-        temperature: of the probabilities; None where it is fitted on the validation part.
-    """
+    """What a training does; `config.json` in its folder holds it."""
 
     training: TrainConfig
     model: ModelConfig
-    bfloat16: bool
-    data: str | None = None
-    corpus: str | None = None
-    test_speakers: tuple[str, ...] = ()
-    refit: str | None = None
-    test: bool = True
-    corpora: dict[str, str | None] | None = None
-    init: str | None = None
-    init_sha256: str | None = None
-    init_corpora: tuple[str, ...] = ()
-    test_corpora: tuple[str, ...] = ()
-    temperature: float | None = None
+    bfloat16: bool  # in the CNN
+    data: str | None = None  # folder or CSV of the recordings; None for the default corpus
+    corpus: str | None = None  # to read them as; None where that is found out
+    test_speakers: tuple[str, ...] = ()  # for the protocol `test-speakers`
+    refit: str | None = None  # folder of the training that this one repeats with its validation part
+    test: bool = True  # score the test part at the end
+    corpora: dict[str, str | None] | None = None  # several, instead of `data`; a folder may be None, as in `load_many`
+    init: str | None = None  # checkpoint with the first weights; None where they are drawn
+    init_sha256: str | None = None  # of that file
+    init_corpora: tuple[str, ...] = ()  # on which those weights were trained
+    test_corpora: tuple[str, ...] = ()  # for the protocol `test-corpora`
+    temperature: float | None = None  # of the probabilities; None where it is fitted on the validation part
 
     @property
     def protocol(self) -> Protocol:

@@ -31,17 +31,11 @@ class SyncedNorm2d(SpeakerNorm2d, nn.SyncBatchNorm):
 
 @dataclass(frozen=True)
 class Ranks:
-    """The processes of one training.
+    """The processes of one training."""
 
-    Attributes:
-        rank: number of this one; the first one, 0, evaluates and writes.
-        count: of all.
-        local: number of this one on its machine, which is that of its GPU.
-    """
-
-    rank: int = 0
+    rank: int = 0  # of this one; the first one evaluates and writes
     count: int = 1
-    local: int = 0
+    local: int = 0  # the number of this one on its machine, which is that of its GPU
 
     @classmethod
     def of_torchrun(cls) -> "Ranks":
@@ -50,22 +44,16 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """True for the one that evaluates and writes."""
         return self.rank == 0
 
     @property
     def command(self) -> str:
-        """How such a training is started."""
         return "ser-gpu train" if self.count == 1 else f"torchrun --nproc-per-node={self.count} -m ser_gpu.train"
 
     @contextmanager
     def joined(self, backend: str, patience: timedelta = timedelta(minutes=30)) -> Iterator[None]:
-        """Connect the processes, as long as this lasts.
-
-        Args:
-            backend: of torch.distributed: "gloo" for the CPU, "nccl" for GPUs.
-            patience: how long one waits for another.
-        """
+        """Connect the processes, as long as this lasts: by "gloo" on CPUs, by "nccl" on GPUs. One waits for another
+        no longer than `patience`."""
         if self.count == 1:
             yield
             return
@@ -106,13 +94,8 @@ class Ranks:
     def parts(self, batches: Iterator[Batch], seed: int) -> Iterator[Batch]:
         """This rank's part of each batch of an epoch; whole groups, where a batch is several.
 
-        Args:
-            batches: drawn alike on all ranks, and all of them before the first step, since what is random afterwards is
-                of each rank.
-            seed: of the epoch.
-
-        Raises:
-            InputError: a batch whose groups cannot be dealt evenly.
+        All ranks draw the same batches with the seed of the epoch, and all of them before the first step, since what is
+        random afterwards is of each rank. Batches whose groups cannot be dealt evenly are refused.
         """
         if self.count == 1:
             return batches

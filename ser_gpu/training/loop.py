@@ -12,7 +12,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
 from ser_gpu import checkpoint, windows
@@ -89,7 +88,12 @@ class Trainer:
             )
         self.steps = len(self.rows) // self.batch_size
         self.sampler = sampler.build(dataset, self.rows, config)
-        self.schedules = [self._one_cycle(optimizer) for optimizer in self.optimizers]
+        total, warmup = config.epochs * self.steps, config.warmup
+        warmup *= 1.001 if warmup * total == 1.0 else 1.0  # OneCycleLR would divide by zero
+        self.schedules = [  # the same warm-up and fall to nothing, each from its own peak
+            OneCycleLR(each, each.defaults["lr"], total_steps=total, pct_start=warmup, cycle_momentum=False)
+            for each in self.optimizers
+        ]
         self.history: list[dict] = []
         self._windows: dict[str, list[Tensor]] = {}
         ranks.synchronise(self.model.cnn)
@@ -175,17 +179,16 @@ class Trainer:
                 row[f"validation_uar_{corpus}"] = metrics.headline(found.truth[own], found.predicted[own])["uar"]
         return row
 
-    def answers(self, part: str, tta: bool = True) -> Answers:
+    def answers(self, part: str) -> Answers:
         """What the moving average answers on one part."""
-        rows, clips = self.dataset.rows[part], self.dataset.clips_of(part)
-        return report.answers(self.ema.module.eval(), self.dataset.bank, rows, clips, tta)
+        model, rows = self.ema.module.eval(), self.dataset.rows[part]
+        return report.answers(model, self.dataset.bank, rows, self.dataset.clips_of(part), tta=True)
 
     def _answers_again(self, name: str, rows: Tensor) -> Answers:
-        """What the moving average answers on clips that are asked for after every epoch, without test-time
-        augmentation; their windows are found once."""
-        if name not in self._windows:
-            self._windows[name] = windows.bank_windows(self.ema.module, self.dataset.bank, rows)
+        """Without test-time augmentation, for clips that are asked for after every epoch: windows are found once."""
         model = self.ema.module.eval()
+        if name not in self._windows:
+            self._windows[name] = windows.bank_windows(model, self.dataset.bank, rows)
         logits = windows.windows_logits(model, self._windows[name], tta=False)
         return report.of_logits(model, logits, [self.dataset.clips[row] for row in rows.tolist()])
 
@@ -227,11 +230,8 @@ class Trainer:
         if missing := [name for name in own if name not in state]:
             raise InputError(f"the resume file has no {missing[0]}: another version wrote it, name another --out")
         there, here = (
-            {
-                "training": asdict(TrainConfig.from_dict(each["config"])),
-                **each["model_config"],
-                "bfloat16": each["bfloat16"],
-            }
+            {"training": asdict(TrainConfig.from_dict(each["config"])), "bfloat16": each["bfloat16"]}
+            | each["model_config"]
             for each in (state, own)
         )
         if difference := first_difference(there, here):
@@ -246,28 +246,15 @@ class Trainer:
         self.history = state["history"]
 
     def _check(self, epoch: int, losses: Sequence[float]) -> None:
-        """Raise where the losses of an epoch, or the loss after its last step, say that the training has diverged."""
         for step, loss in enumerate(losses, start=1):
             if not math.isfinite(loss):
                 raise DivergedError(f"the loss of epoch {epoch}, step {step} is {loss}")
-        found = self._answers_again("first batch", self.rows[: self.batch_size])
-        after = metrics.log_loss(found.truth, found.logits)
+        found = self._answers_again("first batch", self.rows[: self.batch_size])  # no loss tells of the last step
+        means = {"mean loss of": fmean(losses), "loss after": metrics.log_loss(found.truth, found.logits)}
         guess = math.log(len(self.dataset.labels))
-        for loss, when in (
-            (fmean(losses), f"the mean loss of epoch {epoch}"),
-            (after, f"the loss after epoch {epoch}"),
-        ):
+        for which, loss in means.items():
             if not loss <= DIVERGED_GUESSES * guess:  # written so that NaN is caught too
-                raise DivergedError(f"{when} is {loss:.3g}, where a guess has {guess:.3g}")
-
-    def _one_cycle(self, optimizer: Optimizer) -> OneCycleLR:
-        """The same warm-up and the same fall to nothing for every optimizer, from its own peak learning rate."""
-        steps, warmup = self.config.epochs * self.steps, self.config.warmup
-        if warmup * steps == 1.0:  # OneCycleLR would divide by zero
-            warmup *= 1.001
-        return OneCycleLR(
-            optimizer, optimizer.defaults["lr"], total_steps=steps, pct_start=warmup, cycle_momentum=False
-        )
+                raise DivergedError(f"the {which} epoch {epoch} is {loss:.3g}, where a guess has {guess:.3g}")
 
 
 def _split_difference(there: dict[str, str], here: dict[str, str]) -> str | None:
