@@ -16,7 +16,8 @@ from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli import console, options
 from ser_gpu.config import CnnConfig, ModelConfig
 from ser_gpu.corpora import registered_name
-from ser_gpu.corpora.splits import ALIASES
+from ser_gpu.corpora.clip import Clip
+from ser_gpu.corpora.splits import ALIASES, Split
 from ser_gpu.errors import InputError, require
 from ser_gpu.evaluation import environment, figures, predictions
 from ser_gpu.files import only_one, write_csv, write_json
@@ -132,11 +133,9 @@ def _prepared(
         raise InputError(f"{plan.refit}: a training on other clips or another split; a refit goes on with the same")
     dataset = Dataset(clips, options.read_clips(clips, plan.model.audio.sample_rate, device), split)
     init = None if resume_file.exists() else plan.init  # a training that goes on has weights of its own
-    tested = {clip.corpus for clip in clips if split.part_of.get(clip.id) == "test"}
-    if init and (known := sorted(tested.intersection(plan.init_corpora or initial.corpora(init)))):
-        if checkpoint.load(init, "cpu")[1].manifest_hash != split.manifest_hash:
-            said = f"{init} was trained on {', '.join(known)} by another split, so it may know clips or speakers"
-            console.err.print(f"note: {said} of the test part")
+    if init and (known := _tested_corpora_known(plan, split, clips)):
+        said = f"{init} was trained on {', '.join(known)} by another split, so it may know clips or speakers"
+        console.err.print(f"note: {said} of the test part")
     trainer = Trainer(plan.training, plan.model, dataset, plan.bfloat16, init, ranks)
     if resume_file.exists():
         trainer.restore(checkpoint.read(resume_file))
@@ -216,6 +215,14 @@ def default_out(args: Namespace) -> str:
 
 def _absolute(path: str | None) -> str | None:
     return path and str(Path(path).resolve())
+
+
+def _tested_corpora_known(plan: Plan, split: Split, clips: Sequence[Clip]) -> list[str]:
+    """The corpora that are tested and on which the first weights were trained, unless by the same split."""
+    if checkpoint.load(plan.init, "cpu")[1].manifest_hash == split.manifest_hash:
+        return []
+    tested = {clip.corpus for clip in clips if split.part_of.get(clip.id) == "test"}
+    return sorted(tested.intersection(plan.init_corpora or initial.corpora(plan.init)))
 
 
 def _first_training(folder: Path, plan: Plan) -> dict:
