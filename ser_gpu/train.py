@@ -146,7 +146,7 @@ def _prepared(
 
 def _asked(args: Namespace) -> list[tuple[str, str, object]]:
     """What the command line asks for: each flag as the user wrote it, the setting or the part of the plan that it is,
-    and the value. The data, --init and --device are left out, since files may lie elsewhere when a training goes on.
+    and the value. Where the data lie is left out: they may have moved when a training goes on.
     """
     parts = {"training": TrainConfig(), **vars(ModelConfig())}
     asked = [
