@@ -136,9 +136,7 @@ class CnnConfig(Settings):
     """
 
     network: str = "residual"
-    width: int = setting(
-        24, (lambda width: width >= 2 and width % 2 == 0, "an even number of channels"), at_most(1_024)
-    )
+    width: int = setting(24, at_least(2), EVEN, at_most(1_024))
     depth: int = setting(4, (lambda depth: 1 <= depth <= 5, "between 1 and 5"))
     members: int = setting(2, POSITIVE, at_most(64))
     block_dropout: float = setting(0.0, PROBABILITY)

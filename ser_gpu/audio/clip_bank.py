@@ -18,13 +18,6 @@ SHORTEST_SECONDS = 0.05  # a shorter clip holds no syllable
 class ClipBank:
     """Clips one behind the other in one buffer of int16, so that a long one costs its own length alone.
 
-    Attributes:
-        samples: [sum of all T, then as many zeros as the longest clip has samples] int16.
-        offsets: [N] int64, where each clip starts.
-        lengths: [N] int64, samples of each clip.
-        sample_rate: Hz.
-        longest: samples of the longest clip.
-
     Example:
         >>> bank = ClipBank.from_waveforms([torch.ones(3) / 2, torch.ones(5) / 4], 16_000)
         >>> bank.batch(torch.tensor([0, 1]))
@@ -34,11 +27,11 @@ class ClipBank:
         (tensor([[0.2500, 0.2500]]), tensor([2]))
     """
 
-    samples: Tensor
-    offsets: Tensor
-    lengths: Tensor
-    sample_rate: int
-    longest: int
+    samples: Tensor  # [sum of all T, then as many zeros as the longest clip has samples] int16
+    offsets: Tensor  # [N] int64, where each clip starts
+    lengths: Tensor  # [N] int64, samples of each clip
+    sample_rate: int  # Hz
+    longest: int  # samples of the longest clip
 
     @classmethod
     def read(
@@ -58,7 +51,7 @@ class ClipBank:
         with ThreadPoolExecutor() as pool:
             decoded = [pool.submit(decode, path) for path in paths]
             try:
-                return cls._of([clip.result() for clip in decoded], sample_rate)
+                return cls.from_waveforms([clip.result() for clip in decoded], sample_rate)
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
@@ -68,10 +61,7 @@ class ClipBank:
 
         Shape: [T] each, int16, or floating point from -1 to 1.
         """
-        return cls._of([clip if clip.dtype == torch.int16 else as_int16(clip) for clip in waveforms], sample_rate)
-
-    @classmethod
-    def _of(cls, clips: list[Tensor], sample_rate: int) -> "ClipBank":
+        clips = [clip if clip.dtype == torch.int16 else as_int16(clip) for clip in waveforms]
         lengths = torch.tensor([len(clip) for clip in clips], dtype=torch.int64)
         longest = max(map(len, clips), default=0)
         samples = torch.cat([*clips, torch.zeros(longest, dtype=torch.int16)])

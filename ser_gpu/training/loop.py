@@ -64,11 +64,8 @@ class Trainer:
         init: str | Path | None = None,
         ranks: Ranks = ONE,
     ):
-        self.config = config
-        self.dataset = dataset
+        self.config, self.dataset, self.bfloat16, self.ranks = config, dataset, bfloat16, ranks
         self.device = dataset.device
-        self.bfloat16 = bfloat16
-        self.ranks = ranks
         source = None if init is None else checkpoint.load_model(init, "cpu")
         torch.manual_seed(config.seed)
         self.model = SpeechEmotionModel(model_config, dataset.labels).to(self.device)
@@ -179,10 +176,10 @@ class Trainer:
                 row[f"validation_uar_{corpus}"] = metrics.headline(found.truth[own], found.predicted[own])["uar"]
         return row
 
-    def answers(self, part: str) -> Answers:
+    def answers(self, part: str, tta: bool = True) -> Answers:
         """What the moving average answers on one part."""
         model, rows = self.ema.module.eval(), self.dataset.rows[part]
-        return report.answers(model, self.dataset.bank, rows, self.dataset.clips_of(part), tta=True)
+        return report.answers(model, self.dataset.bank, rows, self.dataset.clips_of(part), tta)
 
     def _answers_again(self, name: str, rows: Tensor) -> Answers:
         """Without test-time augmentation, for clips that are asked for after every epoch: windows are found once."""
@@ -194,10 +191,10 @@ class Trainer:
 
     def finish(self, temperature: float | None = None) -> SpeechEmotionModel:
         """The moving average as a model, with this temperature, else the one that fits the validation part, else 1."""
-        model = self.ema.module.eval()
         if temperature is None and self.is_validated:
             found = self.answers("validation")
             temperature = metrics.fit_temperature(found.logits, found.truth)
+        model = self.ema.module.eval()
         model.temperature.fill_(1.0 if temperature is None else temperature)
         return model
 
@@ -220,7 +217,7 @@ class Trainer:
         """Go on from a saved state.
 
         Raises:
-            ValueError: the state is of a training with other settings or other clips; names the first difference.
+            InputError: the state is of a training with other settings or other clips; names the first difference.
         """
         own = self.state()
         if (ranks := state.get("ranks", 1)) != self.ranks.count:
