@@ -175,9 +175,8 @@ class ModelConfig:
         """Rebuild a configuration from `as_dict`.
 
         Raises:
-            ValueError: a part or a value that is unknown, missing or not allowed. A missing one is not left to its
-                default, which may have been another when the configuration was stored: `ser_gpu.migrations` says what
-                older files meant.
+            InputError: a part or a value that is unknown, missing or not allowed. A missing one is not left to its
+                default, which may have been another then: `ser_gpu.migrations` says what older files meant.
         """
         kinds = {f.name: f.type for f in fields(cls)}
         _require_names("configuration parts", parts, kinds)

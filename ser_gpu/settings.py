@@ -56,9 +56,8 @@ def add_flags(parser: ArgumentParser, kind: type[Settings]) -> None:
 
 def given(args: Namespace, part: str, kind: type[Settings]) -> list[tuple[str, str, object]]:
     """What was asked for by these flags: the flag as the user wrote it, the full name of the setting, and its value."""
-    names = [each.name for each in fields(kind) if each.metadata.get("help")]
-    values = [(name, getattr(args, name)) for name in names]
-    return [(f"{_flag(name)} {value}", f"{part}.{name}", value) for name, value in values if value is not None]
+    values = {each.name: getattr(args, each.name) for each in fields(kind) if each.metadata.get("help")}
+    return [(f"{_flag(name)} {value}", f"{part}.{name}", value) for name, value in values.items() if value is not None]
 
 
 def _flag(name: str) -> str:
@@ -66,18 +65,12 @@ def _flag(name: str) -> str:
 
 
 def parsed(text: str, parts: Mapping[str, object]) -> tuple[str, bool | int | float | str]:
-    """The full name and the value of a setting `PART.NAME=VALUE`.
+    """The full name and the value of a setting `PART.NAME=VALUE`, where `parts` are the dataclasses that there are.
+    A part or name that there is not, or a value of another kind, raises InputError.
 
-    Args:
-        parts: the dataclasses that there are, by the names of their part.
-
-    Raises:
-        InputError: a part or name that there is not, or a value of another kind; names the setting.
-
-    Example:
-        >>> from ser_gpu.config import ModelConfig
-        >>> parsed("cnn.width=48", vars(ModelConfig()))
-        ('cnn.width', 48)
+    >>> from ser_gpu.config import ModelConfig
+    >>> parsed("cnn.width=48", vars(ModelConfig()))
+    ('cnn.width', 48)
     """
     name, _, value = text.partition("=")
     part, _, key = name.partition(".")

@@ -33,10 +33,8 @@ _IN_CHECKPOINT = ("clips", "accuracy", "uar", "macro_f1", "ece")
 
 def parser() -> ArgumentParser:
     """The command line; a flag that is left out is None, so that a resumed training takes its own setting."""
-    flags = ArgumentParser(
-        prog="ser-gpu train",
-        description="Train a speech emotion model; the .pth file that comes out takes raw audio.",
-    )
+    about = "Train a speech emotion model; the .pth file that comes out takes raw audio."
+    flags = ArgumentParser(prog="ser-gpu train", description=about)
     add = flags.add_argument
     options.add_data_options(flags)
     options.add_protocol_options(flags, f"who is in which part (default: {TrainConfig.protocol})")
@@ -45,22 +43,11 @@ def parser() -> ArgumentParser:
     add_flags(flags, CnnConfig)
     add("--no-augment", action="store_true", help="train without augmentation, masks and mixup")
     add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="any setting, such as cnn.width=48")
-    add(
-        "--refit",
-        metavar="RUN",
-        help="once the settings are chosen: train again on the training and validation parts together, with the "
-        "settings and the temperature of this finished training's folder",
-    )
-    add(
-        "--init",
-        metavar="CHECKPOINT",
-        help="begin with the weights of this file: the network, and its last layer where labels have the same name",
-    )
-    add(
-        "--temperature",
-        type=_temperature,
-        help="of the probabilities, from other trainings of the recipe (default: fitted on the validation part)",
-    )
+    again = "train again on the training and validation parts, with settings and temperature of this finished training"
+    add("--refit", metavar="RUN", help=again)
+    begin = "begin with the weights of this file: the network, and its last layer where labels have the same name"
+    add("--init", metavar="CHECKPOINT", help=begin)
+    add("--temperature", type=_temperature, help="of the probabilities (default: fitted on the validation part)")
     add("--no-test", action="store_true", help="do not score the test part: for a comparison on validation")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     add("--amp", choices=("auto", "on", "off"), help="bfloat16 for the CNN (default: where it is fast)")

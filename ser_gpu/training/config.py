@@ -107,11 +107,8 @@ class Plan:
 
     @classmethod
     def read(cls, folder: Path) -> "Plan | None":
-        """The plan of the training in a folder; None where there is none.
-
-        Raises:
-            ValueError: the file is damaged, or another version of the package wrote it.
-        """
+        """The plan of the training in a folder; None where there is none. A damaged one, or one of another version,
+        raises InputError."""
         path = folder / PLAN_FILE
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
@@ -141,11 +138,9 @@ def with_settings(
         >>> model.cnn.width, training.lr
         (48, 0.001)
     """
-    parts = {"training": training, **{each.name: getattr(model, each.name) for each in fields(model)}}
+    parts = {"training": training, **vars(model)}
     values = settings if isinstance(settings, Mapping) else dict(parsed(each, parts) for each in settings)
-    changed: dict[str, dict[str, object]] = {part: {} for part in parts}
-    for name, value in values.items():
-        part, _, key = name.partition(".")
-        changed[part][key] = value
-    parts = {part: replace(config, **changed[part]) for part, config in parts.items()}
+    for part, config in parts.items():
+        own = {name.partition(".")[2]: value for name, value in values.items() if name.startswith(f"{part}.")}
+        parts[part] = replace(config, **own)
     return parts.pop("training"), ModelConfig(**parts)

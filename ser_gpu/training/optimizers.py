@@ -20,23 +20,13 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[Optimizer]:
     the first layer, not depthwise ones) and AdamW for the others.
     """
     kernels = [each for each in model.parameters() if each.ndim == 4 and each.shape[1] > 1]
-    if config.optimizer == "adamw" or not kernels:
-        return [AdamW(_decay_groups(model.parameters(), config.weight_decay), lr=config.lr)]
+    kernels = kernels if config.optimizer == "muon" else []
     inside = {id(kernel) for kernel in kernels}
     others = [each for each in model.parameters() if id(each) not in inside]
-    return [
-        AdamW(_decay_groups(others, config.weight_decay), lr=config.lr),
-        Muon(kernels, lr=config.kernel_lr, weight_decay=config.weight_decay),
-    ]
-
-
-def _decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict]:
-    """Weight decay for convolution and linear kernels; none for biases and batch normalisation."""
-    parameters = list(parameters)
-    return [
-        {"params": [each for each in parameters if each.ndim > 1], "weight_decay": weight_decay},
-        {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
-    ]
+    decayed, spared = ([each for each in others if (each.ndim > 1) is decays] for decays in (True, False))
+    groups = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]  # biases and batch normalisation
+    adamw = AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
+    return [adamw, Muon(kernels, lr=config.kernel_lr, weight_decay=config.weight_decay)] if kernels else [adamw]
 
 
 class MovingAverage(AveragedModel):
@@ -58,16 +48,15 @@ class MovingAverage(AveragedModel):
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
         """Move towards the model; whole numbers, such as counters, are copied."""
-        pairs = zip(
-            [*self.module.parameters(), *self.module.buffers()], [*model.parameters(), *model.buffers()], strict=True
-        )
         updates = int(self.n_averaged)  # a counter on the CPU
-        averaged, copied = [], []
-        for pair in pairs:
-            (averaged if pair[0].is_floating_point() and updates > 0 else copied).append(pair)
-        if averaged:
-            own, new = zip(*averaged, strict=True)
-            torch._foreach_lerp_(own, new, 1.0 - min(self.decay, (1 + updates) / (10 + updates)))
+        moved, copied = [], []
+        for kind in (nn.Module.parameters, nn.Module.buffers):
+            for own, new in zip(kind(self.module), kind(model), strict=True):
+                (moved if own.is_floating_point() and updates else copied).append((own, new))
+        if moved:
+            torch._foreach_lerp_(
+                *map(list, zip(*moved, strict=True)), 1 - min(self.decay, (1 + updates) / (10 + updates))
+            )
         for own, new in copied:
             own.copy_(new)
         self.n_averaged += 1
