@@ -1,11 +1,11 @@
 """ser-gpu train: train a model by a protocol, resumable, and score its test part once at the end."""
 
-import argparse
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,91 +13,103 @@ import torch
 
 from ser_gpu import checkpoint
 from ser_gpu.checkpoint import Provenance
-from ser_gpu.cli import console, options, train_flags
+from ser_gpu.cli import console, options
+from ser_gpu.config import CnnConfig, ModelConfig
+from ser_gpu.corpora import registered_name
 from ser_gpu.corpora.clip import Clip
-from ser_gpu.corpora.splits import Split
+from ser_gpu.corpora.splits import ALIASES, Split
 from ser_gpu.errors import InputError, require
 from ser_gpu.evaluation import environment, figures, predictions
-from ser_gpu.evaluation.migrations import scores_by_sex
 from ser_gpu.files import only_one, write_csv, write_json
+from ser_gpu.settings import add_flags, first_difference, flat, given, parsed
 from ser_gpu.training import initial
-from ser_gpu.training.config import completed
-from ser_gpu.training.differences import first_difference
+from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, Plan, TrainConfig, with_settings
 from ser_gpu.training.distributed import Ranks
-from ser_gpu.training.loop import Dataset, DivergedError, Trainer
-from ser_gpu.training.plan import Plan
+from ser_gpu.training.loop import Dataset, DivergedError, Trainer, use_bfloat16
 
+RESUME_FILE = "resume.pth"
 _IN_CHECKPOINT = ("clips", "accuracy", "uar", "macro_f1", "ece")
+
+
+def parser() -> ArgumentParser:
+    """The command line; a flag that is left out is None, so that a resumed training takes its own setting."""
+    about = "Train a speech emotion model; the .pth file that comes out takes raw audio."
+    flags = ArgumentParser(prog="ser-gpu train", description=about)
+    add = flags.add_argument
+    options.add_data_options(flags)
+    options.add_protocol_options(flags, f"who is in which part (default: {TrainConfig.protocol})")
+    add("--test-corpora", nargs="+", metavar="CORPUS", help="test these of the --corpora, instead of --protocol")
+    add_flags(flags, TrainConfig)
+    add_flags(flags, CnnConfig)
+    add("--no-augment", action="store_true", help="train without augmentation, masks and mixup")
+    add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="any setting, such as cnn.width=48")
+    again = "train again on the training and validation parts, with settings and temperature of this finished training"
+    add("--refit", metavar="RUN", help=again)
+    begin = "begin with the weights of this file: the network, and its last layer where labels have the same name"
+    add("--init", metavar="CHECKPOINT", help=begin)
+    add("--temperature", type=_temperature, help="of the probabilities (default: fitted on the validation part)")
+    add("--no-test", action="store_true", help="do not score the test part: for a comparison on validation")
+    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    add("--amp", choices=("auto", "on", "off"), help="bfloat16 for the CNN (default: where it is fast)")
+    add("--compile", action="store_true", help="torch.compile the CNN")
+    add("--out", help="folder to write (default: runs/PROTOCOL-foldK-seedS)")
+    add("--resume", action="store_true", help="go on with the unfinished training in --out, with its settings")
+    return flags
+
+
+def _temperature(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.01 <= value <= 100.0:
+        raise ArgumentTypeError(f"must be between 0.01 and 100, got {text!r}")
+    return value
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and train."""
-    args = train_flags.parser().parse_args(arguments)
+    args = parser().parse_args(arguments)
     return options.run(lambda: run(args))
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: Namespace) -> int:
     """Train, from the start or from where the training in --out stopped, score, and write all files."""
     require("train", "nnAudio", "torch_audiomentations", "scipy", "sklearn", "matplotlib")
     ranks = Ranks.of_torchrun()
     if not ranks.is_first:
         console.be_quiet()
-    device = _device(args.device, ranks)
+    device = options.device(args.device)
+    if ranks.count > 1 and device.type == "cuda" and device.index is None:
+        device = options.device(f"cuda:{ranks.local}")  # each rank of a machine has a GPU of its own
     with ranks.joined("nccl" if device.type == "cuda" else "gloo"), ExitStack() as held:
         trainer, plan, out, temperature = ranks.agree(lambda: _prepared(args, device, ranks, held))
-        with trainer.distributed(ranks):
-            if args.compile:
-                trainer.model.cnn.compile()
-            _fit(trainer, out)
+        if args.compile:
+            trainer.model.cnn.compile()
+        _fit(trainer, out)
         if ranks.is_first:
             _finish(trainer, plan, out, temperature)
-            _resume_file(out).unlink(missing_ok=True)
+            (out / RESUME_FILE).unlink(missing_ok=True)
     return options.DONE
 
 
-def _device(name: str | None, ranks: Ranks) -> torch.device:
-    """Each rank of a machine has a GPU of its own."""
-    device = options.device(name)
-    if ranks.count > 1 and device.type == "cuda" and device.index is None:
-        return options.device(f"cuda:{ranks.local}")
-    return device
-
-
-def _resume_file(out: Path) -> Path:
-    return out / "resume.pth"
-
-
 def _prepared(
-    args: argparse.Namespace, device: torch.device, ranks: Ranks, held: ExitStack
+    args: Namespace, device: torch.device, ranks: Ranks, held: ExitStack
 ) -> tuple[Trainer, Plan, Path, float | None]:
-    """The training as it begins or goes on, its plan and folder, which this process now holds, and the temperature
-    that it is to have, if it has one already.
-    """
-    out = Path(args.out or train_flags.default_out(args))
+    """The training, its plan and folder, which this process now holds, and its temperature, if it has one already."""
+    out = Path(args.out or default_out(args))
     if (out / "result.json").exists():
         raise InputError(f"{out}: holds a finished training; name another folder with --out")
-    resume_file = _resume_file(out)
+    resume_file = out / RESUME_FILE
     if resume_file.exists() and not args.resume:
         raise InputError(f"{out}: holds an unfinished training; --resume goes on with it, --out names another folder")
     stored = Plan.read(out) if args.resume else None
     if args.resume and stored is None:
         console.err.print(f"note: {out}: there is no training to go on with, so one begins")
-    plan = train_flags.resumed_plan(args, stored, out) if stored else train_flags.new_plan(args, device)
+    plan = _resumed_plan(args, stored, out) if stored else new_plan(args, device)
     if ranks.is_first:
         held.enter_context(only_one(out))
     first = _first_training(Path(plan.refit), plan) if plan.refit else None
-    trainer = _trainer(plan, device, first, resumed=resume_file.exists())
-    trainer.ranks = ranks
-    ranks.check(trainer.batch_size)
-    if resume_file.exists():
-        trainer.restore(checkpoint.read(resume_file))
-    if ranks.is_first:
-        plan.write(out)
-    return trainer, plan, out, first["temperature"] if first else plan.temperature
-
-
-def _trainer(plan: Plan, device: torch.device, first: dict | None, resumed: bool) -> Trainer:
-    """Find and read the clips, and build what trains on them."""
     clips = options.find_clips(plan.data, plan.corpus, plan.corpora)
     split = plan.protocol.split(clips)
     if notice := plan.protocol.notice(clips):
@@ -106,107 +118,162 @@ def _trainer(plan: Plan, device: torch.device, first: dict | None, resumed: bool
         console.err.print("note: the list names parts, which --protocol listed uses")
     if first and first["manifest_hash"] != split.manifest_hash:
         raise InputError(f"{plan.refit}: a training on other clips or another split; a refit goes on with the same")
-    bank = options.read_clips(clips, plan.model.audio.sample_rate, device)
-    if plan.init and not resumed and (notice := _overlap(plan, split, clips)):
-        console.err.print(f"note: {notice}")
-    init = None if resumed else plan.init  # a training that goes on has weights of its own
-    return Trainer(plan.training, plan.model, Dataset(clips, bank, split), plan.bfloat16, init)
+    dataset = Dataset(clips, options.read_clips(clips, plan.model.audio.sample_rate, device), split)
+    init = None if resume_file.exists() else plan.init  # a training that goes on has weights of its own
+    if init and (known := _tested_corpora_known(plan, split, clips)):
+        said = f"{init} was trained on {', '.join(known)} by another split, so it may know clips or speakers"
+        console.err.print(f"note: {said} of the test part")
+    trainer = Trainer(plan.training, plan.model, dataset, plan.bfloat16, init, ranks)
+    if resume_file.exists():
+        trainer.restore(checkpoint.read(resume_file))
+    if ranks.is_first:
+        plan.write(out)
+    return trainer, plan, out, first["temperature"] if first else plan.temperature
 
 
-def _overlap(plan: Plan, split: Split, clips: Sequence[Clip]) -> str | None:
-    """One line where the first weights may have been trained on clips that are to be tested, or None."""
-    tested = {clip.corpus for clip in clips if split.part_of.get(clip.id) == "test"}
-    shared = sorted(tested.intersection(plan.init_corpora or initial.corpora(plan.init)))
-    if not shared or checkpoint.load(plan.init, "cpu")[1].manifest_hash == split.manifest_hash:
-        return None
-    return (
-        f"{plan.init} was trained on {', '.join(shared)} by another split, so it may know clips or speakers of the "
-        "test part"
+def _asked(args: Namespace) -> list[tuple[str, str, object]]:
+    """What the command line asks for: each flag as the user wrote it, the setting or the part of the plan that it is,
+    and the value. Where the data lie is left out: they may have moved when a training goes on.
+    """
+    parts = {"training": TrainConfig(), **vars(ModelConfig())}
+    asked = [
+        (f"--protocol {args.protocol}", "training.protocol", ALIASES.get(args.protocol, args.protocol)),
+        ("--test-speakers", "training.protocol", args.test_speakers and "test-speakers"),
+        ("--test-corpora", "training.protocol", args.test_corpora and "test-corpora"),
+        (f"--fold {args.fold}", "training.fold", args.fold),
+        *given(args, "training", TrainConfig),
+        *given(args, "cnn", CnnConfig),
+        ("--no-augment", "augment.enabled", False if args.no_augment else None),
+        *((f"--set {each}", *parsed(each, parts)) for each in args.set),
+        ("--test-speakers", "test_speakers", tuple(args.test_speakers or ())),
+        ("--test-corpora", "test_corpora", tuple(registered_name(name) or name for name in args.test_corpora or ())),
+        (f"--temperature {args.temperature}", "temperature", args.temperature),
+        (f"--amp {args.amp}", "bfloat16", {"on": True, "off": False}.get(args.amp)),
+        (f"--corpus {args.corpus}", "corpus", args.corpus),
+        (f"--refit {args.refit}", "refit", _absolute(args.refit)),
+        (f"--refit {args.refit}", "training.refit", True if args.refit else None),
+        ("--no-test", "test", False if args.no_test else None),
+        (f"--init {args.init}", "init_sha256", args.init and initial.sha256(args.init)),
+    ]
+    return [each for each in asked if each[2] not in (None, ())]
+
+
+def new_plan(args: Namespace, device: torch.device) -> Plan:
+    """The plan of a training that begins."""
+    if args.refit and args.temperature is not None:
+        raise InputError("--temperature and --refit: a refit has the temperature of the training that it repeats")
+    asked = {name: value for _, name, value in _asked(args)}
+    settings, own = ({name: asked[name] for name in asked if ("." in name) is dotted} for dotted in (True, False))
+    training, model = with_settings(TrainConfig(), ModelConfig(), settings)
+    plan = Plan(
+        training,
+        model,
+        data=_absolute(args.data),
+        corpora=options.corpora_of(args.corpora),
+        init=_absolute(args.init),
+        init_corpora=initial.corpora(args.init) if args.init else (),
+        **{"bfloat16": use_bfloat16("auto", device)} | own,
     )
+    if "training.epochs" not in asked and plan.protocol.speaker_independent:
+        return replace(plan, training=replace(training, epochs=EPOCHS_SPEAKER_INDEPENDENT))
+    return plan
+
+
+def _resumed_plan(args: Namespace, stored: Plan, out: Path) -> Plan:
+    """The stored plan, but the data may lie in another place; a flag that asks for something else is refused."""
+    corpora = options.corpora_of(args.corpora)
+    there = flat({"training": asdict(stored.training)} | stored.model.as_dict()) | vars(stored)
+    asked = _asked(args) + ([("--corpora", "corpora", corpora)] if corpora else [])
+    for flag, name, value in asked:
+        if name == "corpora":
+            value, there[name] = sorted(value), sorted(there[name] or ())
+        if value != (own := there[name]):
+            own = {True: "on", False: "off"}[own] if isinstance(own, bool) else "none" if own in (None, ()) else own
+            raise InputError(f"{flag} contradicts the run in {out} ({own}); leave it out, or name another --out")
+    return replace(stored, data=_absolute(args.data) or stored.data, corpora=corpora or stored.corpora)
+
+
+def default_out(args: Namespace) -> str:
+    asked = {"training.protocol": TrainConfig.protocol, "training.fold": 0, "training.seed": 0}
+    asked |= {name: value for _, name, value in _asked(args)}
+    protocol, fold, seed = (asked[f"training.{name}"] for name in ("protocol", "fold", "seed"))
+    return f"runs/{protocol}-fold{fold}-seed{seed}{'-refit' if args.refit else ''}"
+
+
+def _absolute(path: str | None) -> str | None:
+    return path and str(Path(path).resolve())
+
+
+def _tested_corpora_known(plan: Plan, split: Split, clips: Sequence[Clip]) -> list[str]:
+    """The corpora that are tested and on which the first weights were trained, unless by the same split."""
+    if checkpoint.load(plan.init, "cpu")[1].manifest_hash == split.manifest_hash:
+        return []
+    tested = {clip.corpus for clip in clips if split.part_of.get(clip.id) == "test"}
+    return sorted(tested.intersection(plan.init_corpora or initial.corpora(plan.init)))
 
 
 def _first_training(folder: Path, plan: Plan) -> dict:
-    """The result of the training that a refit repeats.
-
-    Raises:
-        ValueError: it is not finished, or has other settings than the seed; names the first difference.
-    """
+    """The result of the training that a refit repeats; it is finished, and has the same settings but the seed."""
     path = folder / "result.json"
     try:
-        result = scores_by_sex(json.loads(path.read_text(encoding="utf-8")))
+        result = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         raise InputError(f"{folder}: holds no finished training to repeat") from None
     except ValueError:
         raise InputError(f"{path}: is not JSON") from None
     if not isinstance(result, dict) or not {"config", "manifest_hash", "temperature"} <= result.keys():
         raise InputError(f"{path}: is not the result of a training")
-    stored = result["config"] | {"init_sha256": result.get("init_sha256")}
-    stored["training"] = completed(stored["training"])
-    own = {"training": asdict(replace(plan.training, refit=False)), "model": plan.model.as_dict()}
+    training = TrainConfig.from_dict(result["config"]["training"])
+    stored = {"training": asdict(training), **result["config"]["model"], "init_sha256": result.get("init_sha256")}
+    own = {"training": asdict(replace(plan.training, refit=False)), **plan.model.as_dict()}
     own["init_sha256"] = plan.init_sha256
-    if stored["training"]["seed"] != plan.training.seed:  # another seed may begin with other weights, too
-        own["training"]["seed"], own["init_sha256"] = stored["training"]["seed"], stored["init_sha256"]
-    if difference := first_difference(stored, own, "config"):
+    if training.seed != plan.training.seed:  # another seed may begin with other weights, too
+        own["training"]["seed"], own["init_sha256"] = training.seed, stored["init_sha256"]
+    if difference := first_difference(stored, own):
         raise InputError(f"{folder}: a training with other settings: {difference}")
     return result
 
 
 def _fit(trainer: Trainer, out: Path) -> None:
     """Train with a progress bar, and write the state after each epoch. The first rank speaks for all."""
-    config, resume_file = trainer.config, _resume_file(out)
+    epochs, ranks, resume_file = trainer.config.epochs, trainer.ranks, out / RESUME_FILE
+
+    def after_epoch(row: dict) -> None:
+        checkpoint.write(resume_file, trainer.state())
+        write_csv(out / "metrics.csv", trainer.history)
+        status = f"epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.3f}  "
+        if "validation_uar" in row:
+            status += f"validation accuracy {row['validation_accuracy']:.3f}  UAR {row['validation_uar']:.3f}  "
+        status += f"{row['clips_per_second']:.0f} clips/s"
+        progress.update(task, status=status)
+        if not console.err.is_terminal:
+            console.err.print(status)
+
+    def where() -> str:
+        how = f"{ranks.command} --resume --out {shlex.quote(str(out))}"
+        return f"after epoch {len(trainer.history)}; {how} goes on"
+
     with console.progress("status") as progress:
-        total = config.epochs * trainer.steps
-        task = progress.add_task("Training", total=total, completed=len(trainer.history) * trainer.steps, status="")
-
-        def after_epoch(row: dict) -> None:
-            checkpoint.write(resume_file, trainer.state())
-            write_csv(out / "metrics.csv", trainer.history)
-            status = _status(row, config.epochs)
-            progress.update(task, status=status)
-            if not console.err.is_terminal:
-                console.err.print(status)
-
+        done, total = len(trainer.history) * trainer.steps, epochs * trainer.steps
+        task = progress.add_task("Training", total=total, completed=done, status="")
         try:
-            with _explained(trainer, out):
+            try:
                 trainer.fit(after_epoch, on_step=lambda: progress.advance(task))
+            except DivergedError as error:
+                if not ranks.is_first:
+                    raise SystemExit(options.WRONG_USE) from None
+                kept = f"{resume_file} holds epoch {len(trainer.history)}, " if resume_file.exists() else ""
+                raise InputError(f"{error}; {kept}a smaller --lr with another --out may do better") from None
+            except RuntimeError as error:
+                if not ranks.lost(error):
+                    raise
+                raise InputError(f"another rank has ended {where()}") from None
         except KeyboardInterrupt:  # outside, since the end of another rank may come first
-            if not trainer.ranks.is_first:
+            if not ranks.is_first:
                 raise SystemExit(options.INTERRUPTED) from None
             options.ignore_ctrl_c()
-            console.err.print(f"stopped {_how_it_goes_on(trainer, out)}")
+            console.err.print(f"stopped {where()}")
             raise
-
-
-@contextmanager
-def _explained(trainer: Trainer, out: Path) -> Iterator[None]:
-    """One line, on the first rank, for a training that cannot go on."""
-    try:
-        yield
-    except DivergedError as error:
-        if not trainer.ranks.is_first:
-            raise SystemExit(options.WRONG_USE) from None
-        file = _resume_file(out)
-        kept = f"{file} holds epoch {len(trainer.history)}, " if file.exists() else ""
-        raise InputError(f"{error}; {kept}a smaller --lr with another --out may do better") from None
-    except RuntimeError as error:
-        if not trainer.ranks.lost(error):
-            raise
-        raise InputError(f"another rank has ended {_how_it_goes_on(trainer, out)}") from None
-
-
-def _how_it_goes_on(trainer: Trainer, out: Path) -> str:
-    how = f"{trainer.ranks.command} --resume --out {shlex.quote(str(out))}"
-    return f"after epoch {len(trainer.history)}; {how} goes on"
-
-
-def _status(row: dict, epochs: int) -> str:
-    validation = (
-        f"validation accuracy {row['validation_accuracy']:.3f}  UAR {row['validation_uar']:.3f}  "
-        if "validation_uar" in row
-        else ""
-    )
-    speed = f"{row['clips_per_second']:.0f} clips/s"
-    return f"epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.3f}  {validation}{speed}"
 
 
 def _finish(trainer: Trainer, plan: Plan, out: Path, temperature: float | None) -> None:

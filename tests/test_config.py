@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from ser_gpu.config import AudioConfig, AugmentConfig, CnnConfig, MelConfig, ModelConfig, TrimConfig
+from ser_gpu.training.config import TrainConfig, with_settings
 
 
 def test_a_configuration_survives_json():
@@ -30,6 +31,12 @@ def test_what_follows_from_the_configuration():
         (lambda: CnnConfig(head="mean"), "head must be one of gap, flatten"),
         (lambda: ModelConfig(audio=AudioConfig(sample_rate=8_000)), "f_max must be at most half"),
         (lambda: ModelConfig(audio=AudioConfig(clip_seconds=0.01)), "clip_seconds must hold one FFT"),
+        (lambda: TrainConfig(epochs=0), "epochs must be positive"),
+        (lambda: TrainConfig(seed=2**32), "seed must be below"),
+        (lambda: TrainConfig(warmup=0.0), "warmup must be between 0 and 1"),
+        (lambda: TrainConfig(optimizer="sgd"), "optimizer must be one of adamw, muon"),
+        (lambda: TrainConfig(lr=float("nan")), "lr must be positive"),
+        (lambda: TrainConfig.from_dict({"depth": 3}), "no such setting: training.depth"),
     ],
 )
 def test_wrong_values_are_named(make, message):
@@ -54,3 +61,31 @@ def test_configurations_cannot_be_changed():
     with pytest.raises(AttributeError):
         ModelConfig().mel.n_fft = 512
     assert replace(MelConfig(), n_fft=512).n_fft == 512
+
+
+def test_settings_change_single_values():
+    settings = ["cnn.width=48", "augment.enabled=false", "mel.f_max=7600", "training.lr=1e-3", "training.fold=2"]
+    training, model = with_settings(TrainConfig(), ModelConfig(), settings)
+    assert (model.cnn.width, model.augment.enabled, model.mel.f_max) == (48, False, 7600.0)
+    assert (training.lr, training.fold, training.epochs) == (1e-3, 2, TrainConfig().epochs)
+    _, model = with_settings(training, model, ["augment.min_speed=1.3", "augment.max_speed=1.4"])
+    assert model.augment.min_speed == 1.3, "which is allowed once both are set"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("cnn.depht=3", "no such setting: 'cnn.depht'; cnn has depth, "),
+        ("depth=3", "no such setting: 'depth'; a setting is PART.NAME, with PART one of training, audio, "),
+        ("augment.nose_probability=1", "augment has noise_probability"),
+        ("cnn.depth=deep", "cnn.depth=deep: the value must be a whole number"),
+        ("augment.enabled=yes", "the value must be true or false"),
+        ("training.lr=fast", "the value must be a number"),
+        ("cnn.width", "cnn.width: the value must be a whole number"),
+    ],
+)
+def test_a_wrong_setting_is_one_short_line(setting, message):
+    with pytest.raises(ValueError, match=r"no such setting|the value must be") as caught:
+        with_settings(TrainConfig(), ModelConfig(), [setting])
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 200

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,15 +14,9 @@ INT16_SCALE = 32_768.0
 SHORTEST_SECONDS = 0.05  # a shorter clip holds no syllable
 
 
+@dataclass(eq=False)
 class ClipBank:
     """Clips one behind the other in one buffer of int16, so that a long one costs its own length alone.
-
-    Attributes:
-        samples: [sum of all T, then as many zeros as the longest clip has samples] int16.
-        offsets: [N] int64, where each clip starts.
-        lengths: [N] int64, samples of each clip.
-        sample_rate: Hz.
-        longest: samples of the longest clip.
 
     Example:
         >>> bank = ClipBank.from_waveforms([torch.ones(3) / 2, torch.ones(5) / 4], 16_000)
@@ -32,16 +27,15 @@ class ClipBank:
         (tensor([[0.2500, 0.2500]]), tensor([2]))
     """
 
-    def __init__(self, samples: Tensor, offsets: Tensor, lengths: Tensor, sample_rate: int, longest: int):
-        self.samples = samples
-        self.offsets = offsets
-        self.lengths = lengths
-        self.sample_rate = sample_rate
-        self.longest = longest
+    samples: Tensor  # [sum of all T, then as many zeros as the longest clip has samples] int16
+    offsets: Tensor  # [N] int64, where each clip starts
+    lengths: Tensor  # [N] int64, samples of each clip
+    sample_rate: int  # Hz
+    longest: int  # samples of the longest clip
 
     @classmethod
     def read(
-        cls, paths: Sequence[str | Path], sample_rate: int, on_clip: Callable[[], None] | None = None
+        cls, paths: Sequence[str | Path], sample_rate: int, on_clip: Callable[[], object] = lambda: None
     ) -> "ClipBank":
         """Decode `paths` in parallel; `on_clip` is called once a clip, for a progress bar.
 
@@ -51,14 +45,13 @@ class ClipBank:
 
         def decode(path: str | Path) -> Tensor:
             waveform = as_int16(load(path, sample_rate))
-            if on_clip is not None:
-                on_clip()
+            on_clip()
             return waveform
 
         with ThreadPoolExecutor() as pool:
             decoded = [pool.submit(decode, path) for path in paths]
             try:
-                return cls._of([clip.result() for clip in decoded], sample_rate)
+                return cls.from_waveforms([clip.result() for clip in decoded], sample_rate)
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
@@ -69,10 +62,6 @@ class ClipBank:
         Shape: [T] each, int16, or floating point from -1 to 1.
         """
         clips = [clip if clip.dtype == torch.int16 else as_int16(clip) for clip in waveforms]
-        return cls._of(clips, sample_rate)
-
-    @classmethod
-    def _of(cls, clips: list[Tensor], sample_rate: int) -> "ClipBank":
         lengths = torch.tensor([len(clip) for clip in clips], dtype=torch.int64)
         longest = max(map(len, clips), default=0)
         samples = torch.cat([*clips, torch.zeros(longest, dtype=torch.int16)])
@@ -91,10 +80,10 @@ class ClipBank:
 
         Shape: -> [N] bool.
         """
+        shortest = SHORTEST_SECONDS * self.sample_rate
         spans = zip(self.offsets.tolist(), self.lengths.tolist(), strict=True)
-        sounds = [bool(self.samples[start : start + length].any()) for start, length in spans]
-        long_enough = self.lengths >= SHORTEST_SECONDS * self.sample_rate
-        return torch.tensor(sounds, dtype=torch.bool, device=self.lengths.device) & long_enough
+        usable = [length >= shortest and bool(self.samples[at : at + length].any()) for at, length in spans]
+        return torch.tensor(usable, dtype=torch.bool, device=self.lengths.device)
 
     def waveform(self, index: int) -> Tensor:
         """One clip. Shape: -> [T] float32."""
@@ -114,14 +103,10 @@ class ClipBank:
         size = self.longest if most is None else min(most, self.longest)
         lengths = self.lengths[index]
         spare = (lengths - size).clamp(min=0)
-        if random:
-            draw = torch.rand(len(index), dtype=torch.float64, device=spare.device)
-            skipped = (draw * (spare + 1)).long()
-        else:
-            skipped = spare // 2
+        share = torch.rand(len(index), dtype=torch.float64, device=spare.device) if random else None
+        skipped = spare // 2 if share is None else (share * (spare + 1)).long()
         # every stretch of the buffer, as a view; the rows of a batch are copied out of it
-        stretches = self.samples.unfold(0, size, 1)
-        rows = stretches[self.offsets[index] + skipped]
+        rows = self.samples.unfold(0, size, 1)[self.offsets[index] + skipped]
         lengths = lengths.clamp(max=size)
         inside = torch.arange(size, device=rows.device) < lengths[:, None]
         return torch.where(inside, rows / INT16_SCALE, 0.0), lengths

@@ -1,10 +1,11 @@
 """Many trainings as one table: a row each, and mean and spread over folds and over seeds."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from statistics import fmean, stdev
 
 from ser_gpu.errors import InputError
-from ser_gpu.training.config import completed
+from ser_gpu.training.config import TrainConfig
 
 METRICS = ("accuracy", "uar", "macro_f1", "ece")
 PARTS = ("validation", "test")
@@ -71,7 +72,7 @@ def summary(rows: Sequence[dict], part: str) -> dict[str, dict]:
 
 def _settings(result: dict) -> dict[str, object]:
     """Every value of a configuration by its full name, without fold and seed."""
-    parts = {**result["config"]["model"], "training": completed(result["config"]["training"])}
+    parts = {**result["config"]["model"], "training": asdict(TrainConfig.from_dict(result["config"]["training"]))}
     values = {f"{part}.{name}": value for part, config in parts.items() for name, value in config.items()}
     values["begun with other weights"] = result.get("init_sha256") is not None  # which may be others for each training
     return {name: value for name, value in values.items() if name not in ("training.fold", "training.seed")}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ser_gpu.audio.silero import SpeechProbability, State
-from ser_gpu.config import require, require_positive, require_probabilities
+from ser_gpu.settings import POSITIVE, PROBABILITY, Settings, setting
 
 BLOCK_FRAMES = 16
 
@@ -16,7 +16,7 @@ _LOUD_SHARE, _LOUD_SHARE_OF_BLOCK = 0.9, 0.75
 
 
 @dataclass(frozen=True)
-class TimelineSettings:
+class TimelineSettings(Settings):
     """How a recording is cut and smoothed. The values were chosen by `python -m experiments.timeline --fit`.
 
     Attributes:
@@ -29,19 +29,18 @@ class TimelineSettings:
         full_seconds: a shorter stretch is weaker evidence, in proportion.
     """
 
-    on: float = 0.5
-    off: float = 0.2
-    pause_frames: int = 4
+    on: float = setting(0.5, PROBABILITY)
+    off: float = setting(0.2, PROBABILITY)
+    pause_frames: int = setting(4, POSITIVE)
     margin_frames: int = 3
-    least_frames: int = 3
-    stay: float = 0.3
-    full_seconds: float = 1.0
+    least_frames: int = setting(3, POSITIVE)
+    stay: float = setting(0.3, PROBABILITY)
+    full_seconds: float = setting(1.0, POSITIVE)
 
     def __post_init__(self):
-        require_probabilities(self, "on", "off", "stay")
-        require_positive(self, "pause_frames", "least_frames", "full_seconds")
-        require(0 <= self.margin_frames <= self.pause_frames, self, "margin_frames", "between 0 and `pause_frames`")
-        require(self.off <= self.on, self, "off", "at most `on`")
+        super().__post_init__()
+        self.require(0 <= self.margin_frames <= self.pause_frames, "margin_frames", "between 0 and `pause_frames`")
+        self.require(self.off <= self.on, "off", "at most `on`")
 
 
 @dataclass(frozen=True)

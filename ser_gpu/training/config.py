@@ -1,24 +1,23 @@
-"""The settings of a training, and single settings changed by name."""
+"""The settings of a training, and its plan: everything that decides what comes out of it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 
-from ser_gpu.config import (
-    ModelConfig,
-    require,
-    require_not_negative,
-    require_positive,
-    require_probabilities,
-)
+from ser_gpu.config import ModelConfig
+from ser_gpu.corpora.splits import Protocol
 from ser_gpu.errors import InputError
+from ser_gpu.files import write_json
+from ser_gpu.settings import NOT_NEGATIVE, POSITIVE, PROBABILITY, Settings, at_least, parsed, setting
 
 OPTIMIZERS = ("adamw", "muon")
-EPOCHS_SPEAKER_INDEPENDENT = 60
-_LATER = ("grouped_share", "speaker_group", "corpus_power", "corpus_groups", "emotion_balance")
+EPOCHS, EPOCHS_SPEAKER_INDEPENDENT = 120, 60
+PLAN_FILE = "config.json"
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """One training: the split (protocol, fold), the seed, and how the weights are updated.
 
     `epochs` suit a test part of known speakers; for new ones `EPOCHS_SPEAKER_INDEPENDENT` are enough.
@@ -31,91 +30,117 @@ class TrainConfig:
     `optimizer` is "adamw" for all weights, or "muon" for convolution kernels, at a peak learning rate of `kernel_lr`,
     and AdamW for the rest, at `lr`. `warmup` is the share of steps in which the learning rate rises. A `refit` trains
     on the validation part too.
+
+    A default is also what an older file meant that lacks the setting.
     """
 
     protocol: str = "stratified"
-    fold: int = 0
-    seed: int = 0
-    epochs: int = 120
-    batch_size: int = 32
-    optimizer: str = "muon"
-    lr: float = 2e-3
-    kernel_lr: float = 0.02
-    weight_decay: float = 0.05
-    warmup: float = 0.15
-    label_smoothing: float = 0.1
-    ema_decay: float = 0.99
+    fold: int = setting(0, NOT_NEGATIVE)
+    seed: int = setting(
+        0, NOT_NEGATIVE, (lambda seed: seed < 2**32, "below 2^32"), help="seed of weights, order and augmentation"
+    )
+    epochs: int = setting(
+        EPOCHS,
+        POSITIVE,
+        help=f"passes over the training part (default: {EPOCHS}, or {EPOCHS_SPEAKER_INDEPENDENT} where its speakers "
+        "are in no other part)",
+    )
+    batch_size: int = setting(32, POSITIVE, help="clips a step")
+    optimizer: str = setting("muon", choices=OPTIMIZERS)
+    lr: float = setting(2e-3, POSITIVE, help="peak learning rate of the one-cycle schedule")
+    kernel_lr: float = setting(0.02, POSITIVE)
+    weight_decay: float = setting(0.05, NOT_NEGATIVE)
+    warmup: float = setting(0.15, (lambda warmup: 0 < warmup < 1, "between 0 and 1, both excluded"))
+    label_smoothing: float = setting(0.1, PROBABILITY)
+    ema_decay: float = setting(0.99, PROBABILITY)
     refit: bool = False
-    grouped_share: float = 0.0
-    speaker_group: int = 8
-    corpus_power: float = 0.5
-    corpus_groups: int = 2
-    emotion_balance: float = 0.5
-
-    def __post_init__(self):
-        require(self.optimizer in OPTIMIZERS, self, "optimizer", f"one of {', '.join(OPTIMIZERS)}")
-        require_positive(self, "epochs", "batch_size", "lr", "kernel_lr", "corpus_groups")
-        require_not_negative(self, "fold", "seed", "weight_decay", "corpus_power")
-        require(self.speaker_group >= 2, self, "speaker_group", "2 or more")
-        require(self.seed < 2**32, self, "seed", "below 2^32")
-        require(0.0 < self.warmup < 1.0, self, "warmup", "between 0 and 1, both excluded")
-        require_probabilities(self, "label_smoothing", "ema_decay", "grouped_share", "emotion_balance")
+    grouped_share: float = setting(0.0, PROBABILITY)
+    speaker_group: int = setting(8, at_least(2))
+    corpus_power: float = setting(0.5, NOT_NEGATIVE)
+    corpus_groups: int = setting(2, POSITIVE)
+    emotion_balance: float = setting(0.5, PROBABILITY)
 
     @property
     def parts(self) -> tuple[str, ...]:
         """The parts of the split on which the weights are trained."""
         return ("train", "validation") if self.refit else ("train",)
 
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, object]) -> "TrainConfig":
+        """The settings that an older version stored have their defaults where they came later.
 
-def completed(stored: dict) -> dict:
-    """Settings of a training as an older version stored them, with those that came later as it did without.
+        Raises:
+            InputError: a setting that is unknown or not allowed.
+        """
+        if unknown := sorted(stored.keys() - {each.name for each in fields(cls)}):
+            raise InputError(f"no such setting: training.{unknown[0]}; another version of ser_gpu stored it")
+        return cls(**stored)
 
-    >>> completed({"epochs": 3})["grouped_share"]
-    0.0
-    """
-    return {name: getattr(TrainConfig, name) for name in _LATER} | stored
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training does; `config.json` in its folder holds it."""
+
+    training: TrainConfig
+    model: ModelConfig
+    bfloat16: bool  # in the CNN
+    data: str | None = None  # folder or CSV of the recordings; None for the default corpus
+    corpus: str | None = None  # to read them as; None where that is found out
+    test_speakers: tuple[str, ...] = ()  # for the protocol `test-speakers`
+    refit: str | None = None  # folder of the training that this one repeats with its validation part
+    test: bool = True  # score the test part at the end
+    corpora: dict[str, str | None] | None = None  # several, instead of `data`; a folder may be None, as in `load_many`
+    init: str | None = None  # checkpoint with the first weights; None where they are drawn
+    init_sha256: str | None = None  # of that file
+    init_corpora: tuple[str, ...] = ()  # on which those weights were trained
+    test_corpora: tuple[str, ...] = ()  # for the protocol `test-corpora`
+    temperature: float | None = None  # of the probabilities; None where it is fitted on the validation part
+
+    @property
+    def protocol(self) -> Protocol:
+        """Who is in which part."""
+        return Protocol(self.training.protocol, self.training.fold, self.test_speakers, test_corpora=self.test_corpora)
+
+    def write(self, folder: Path) -> None:
+        """Write the plan into the folder of its training."""
+        write_json(folder / PLAN_FILE, asdict(self))
+
+    @classmethod
+    def read(cls, folder: Path) -> "Plan | None":
+        """The plan of the training in a folder; None where there is none. A damaged one, or one of another version,
+        raises InputError."""
+        path = folder / PLAN_FILE
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            stored |= {name: tuple(value) for name, value in stored.items() if isinstance(value, list)}
+            stored["training"] = TrainConfig.from_dict(stored["training"])
+            stored["model"] = ModelConfig.from_dict(stored["model"])
+            return cls(**stored)
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise InputError(f"{path}: damaged, or of another version; name another folder with --out") from None
 
 
 def with_settings(
-    training: TrainConfig, model: ModelConfig, settings: Sequence[str]
+    training: TrainConfig, model: ModelConfig, settings: Mapping[str, object] | Sequence[str]
 ) -> tuple[TrainConfig, ModelConfig]:
-    """Both configurations with single values changed, each setting a `part.name=value`.
+    """Both configurations with single values changed.
+
+    Args:
+        settings: values by `part.name`, or texts `part.name=value`.
 
     Raises:
-        ValueError: a part or name that there is not, or a value of another kind; names the setting.
+        ValueError: a part or name that there is not, or a value that is not allowed; names the setting.
 
     Example:
         >>> training, model = with_settings(TrainConfig(), ModelConfig(), ["cnn.width=48", "training.lr=1e-3"])
         >>> model.cnn.width, training.lr
         (48, 0.001)
     """
-    parts = {"training": training, **{part.name: getattr(model, part.name) for part in fields(model)}}
-    for setting in settings:
-        name, _, text = setting.partition("=")
-        part, _, key = name.partition(".")
-        if part not in parts:
-            raise InputError(f"no such setting: {name!r}; a setting is PART.NAME, with PART one of {', '.join(parts)}")
-        known = [each.name for each in fields(parts[part])]
-        if key not in known:
-            raise InputError(f"no such setting: {name!r}; {part} has {_some(known, key)}")
-        parts[part] = replace(parts[part], **{key: _parsed(setting, text, getattr(parts[part], key))})
+    parts = {"training": training, **vars(model)}
+    values = settings if isinstance(settings, Mapping) else dict(parsed(each, parts) for each in settings)
+    for part, config in parts.items():
+        own = {name.partition(".")[2]: value for name, value in values.items() if name.startswith(f"{part}.")}
+        parts[part] = replace(config, **own)
     return parts.pop("training"), ModelConfig(**parts)
-
-
-def _some(known: Sequence[str], key: str) -> str:
-    """The names, those that look like `key` first, as many as fit into a line."""
-    from difflib import get_close_matches
-
-    near = get_close_matches(key, known)
-    names = ", ".join(dict.fromkeys([*near, *known]))
-    return names if len(names) < 120 else f"{names[:120].rpartition(',')[0]}, ..."
-
-
-def _parsed(setting: str, text: str, before: bool | int | float | str) -> bool | int | float | str:
-    if isinstance(before, str):
-        return text
-    try:
-        return {"true": True, "false": False}[text] if isinstance(before, bool) else type(before)(text)
-    except (KeyError, ValueError):
-        kind = {bool: "true or false", int: "a whole number", float: "a number"}[type(before)]
-        raise InputError(f"{setting}: the value must be {kind}") from None

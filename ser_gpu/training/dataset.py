@@ -12,7 +12,7 @@ from ser_gpu.errors import InputError
 
 
 class Dataset:
-    """What a training is about: the clips on a device, their emotions, and the rows of each part.
+    """The clips on a device, their emotions, and the rows of each part.
 
     Args:
         clips: in the order of the bank.
@@ -29,40 +29,35 @@ class Dataset:
         known: which labels each corpus has, [K, C] bool; None where each has all.
 
     Raises:
-        ValueError: nothing to train on, or fewer than two emotions.
+        InputError: nothing to train on, or fewer than two emotions.
     """
 
     def __init__(self, clips: Sequence[Clip], bank: ClipBank, split: Split):
-        device = bank.lengths.device
-        self.clips = tuple(clips)
-        self.bank = bank
-        self.split = split
+        self.clips, self.bank, self.split = tuple(clips), bank, split
+        self.device = bank.lengths.device
         usable = bank.usable().tolist()
         part_of = [split.part_of.get(clip.id) if ok else None for clip, ok in zip(clips, usable, strict=True)]
-        self.labels = ordered(clip.emotion for clip, part in zip(clips, part_of, strict=True) if part)
-        index = {label: i for i, label in enumerate(self.labels)}
-        self.targets = torch.tensor([index.get(clip.emotion, -1) for clip in clips], device=device)
-        self.rows: dict[str, Tensor] = {
-            part: torch.tensor([row for row, its in enumerate(part_of) if its == part], dtype=torch.int64).to(device)
-            for part in PARTS
-        }
         used = [clip for clip, part in zip(clips, part_of, strict=True) if part]
+        self.labels = ordered(clip.emotion for clip in used)
         self.corpora = tuple(sorted({clip.corpus for clip in used}))
-        place = {corpus: i for i, corpus in enumerate(self.corpora)}
-        self.corpus = torch.tensor([place.get(clip.corpus, -1) for clip in clips], device=device)
-        has = {(clip.corpus, clip.emotion) for clip in used}
-        known = [[(corpus, label) in has for label in self.labels] for corpus in self.corpora]
-        self.known = None if all(map(all, known)) else torch.tensor(known, device=device)
+        self.targets = self._tensor([_place(self.labels, clip.emotion) for clip in clips])
+        self.corpus = self._tensor([_place(self.corpora, clip.corpus) for clip in clips])
+        self.rows = {part: self._tensor([row for row, its in enumerate(part_of) if its == part]) for part in PARTS}
         if len(self.rows["train"]) == 0:
             raise InputError(f"no clip in the training part: {len(clips)} clips are too few for this split")
         if len(self.labels) < 2:
             raise InputError(f"all clips are {self.labels[0]}: a model needs two emotions or more")
+        has = {(clip.corpus, clip.emotion) for clip in used}
+        known = [[(corpus, label) in has for label in self.labels] for corpus in self.corpora]
+        self.known = None if all(map(all, known)) else self._tensor(known).bool()
 
-    @property
-    def device(self) -> torch.device:
-        """Where the clips are."""
-        return self.targets.device
+    def _tensor(self, values: Sequence) -> Tensor:
+        return torch.tensor(values, dtype=torch.int64).to(self.device)
 
     def clips_of(self, part: str) -> list[Clip]:
         """The clips of one part, in the order of its rows."""
         return [self.clips[row] for row in self.rows[part].tolist()]
+
+
+def _place(names: Sequence[str], name: str) -> int:
+    return names.index(name) if name in names else -1

@@ -7,7 +7,7 @@ augmentation and dropout draw, and for mixup, whose partners are of the same ran
 
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,14 +16,12 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from ser_gpu.errors import InputError, reason
 from ser_gpu.stages.speaker_norm import SpeakerNorm2d
 from ser_gpu.training.sampler import Batch
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-_LOST = ("connection", "peer", "nccl", "gloo", "socket")
 _T = TypeVar("_T")
 
 
@@ -33,42 +31,29 @@ class SyncedNorm2d(SpeakerNorm2d, nn.SyncBatchNorm):
 
 @dataclass(frozen=True)
 class Ranks:
-    """The processes of one training.
+    """The processes of one training."""
 
-    Attributes:
-        rank: number of this one; the first one, 0, evaluates and writes.
-        count: of all.
-        local: number of this one on its machine, which is that of its GPU.
-    """
-
-    rank: int = 0
+    rank: int = 0  # of this one; the first one evaluates and writes
     count: int = 1
-    local: int = 0
+    local: int = 0  # the number of this one on its machine, which is that of its GPU
 
     @classmethod
     def of_torchrun(cls) -> "Ranks":
         """As the variables say that torchrun sets; one process where there are none."""
-        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
-        return cls(*(int(os.environ.get(name, default)) for name, default in zip(names, (0, 1, 0), strict=True)))
+        return cls(*(int(os.environ.get(name, cls.count if name == "WORLD_SIZE" else 0)) for name in VARIABLES[:3]))
 
     @property
     def is_first(self) -> bool:
-        """True for the one that evaluates and writes."""
         return self.rank == 0
 
     @property
     def command(self) -> str:
-        """How such a training is started."""
         return "ser-gpu train" if self.count == 1 else f"torchrun --nproc-per-node={self.count} -m ser_gpu.train"
 
     @contextmanager
     def joined(self, backend: str, patience: timedelta = timedelta(minutes=30)) -> Iterator[None]:
-        """Connect the processes, as long as this lasts.
-
-        Args:
-            backend: of torch.distributed: "gloo" for the CPU, "nccl" for GPUs.
-            patience: how long one waits for another.
-        """
+        """Connect the processes, as long as this lasts: by "gloo" on CPUs, by "nccl" on GPUs. One waits for another
+        no longer than `patience`."""
         if self.count == 1:
             yield
             return
@@ -84,7 +69,7 @@ class Ranks:
         """What `prepare` gives on this rank, once it has worked on every rank.
 
         Raises:
-            ValueError: it failed on some rank; on the first rank, which speaks for all.
+            InputError: it failed on some rank; on the first rank, which speaks for all.
             SystemExit: the same on the others.
         """
         if self.count == 1:
@@ -93,92 +78,65 @@ class Ranks:
         try:
             prepared = prepare()
         except (InputError, OSError) as problem:
-            error = str(problem)
+            error = f"rank {self.rank}: {problem}" if self.rank else str(problem)
         except Exception as problem:  # the others need not wait for a rank that keeps its traceback
             error, bug = f"unexpected error ({reason(problem)})", problem
         errors: list[str | None] = [None] * self.count
         dist.all_gather_object(errors, error)
         if bug is not None:
             raise bug
-        for rank, problem in enumerate(errors):
-            if problem is not None:
-                raise (
-                    InputError(problem if rank == 0 else f"rank {rank}: {problem}") if self.is_first else SystemExit(2)
-                )
+        if told := next(filter(None, errors), None):
+            raise InputError(told) if self.is_first else SystemExit(2)
         return prepared
 
-    def check(self, batch_size: int) -> None:
-        """Raise ValueError where a batch does not fall into equal parts."""
-        if batch_size % self.count:
-            raise InputError(f"a batch of {batch_size} clips does not fall into {self.count} equal parts: --batch-size")
-
-    def wrap(self, network: nn.Module) -> nn.Module:
-        """The network, with gradients that are averaged over the ranks and, on GPUs, common batch normalisation."""
-        if self.count == 1:
-            return network
-        if next(network.parameters()).is_cuda:
-            for layer in network.modules():
-                if type(layer) is SpeakerNorm2d:
-                    layer.__class__, layer.process_group = SyncedNorm2d, None
-        return DistributedDataParallel(network, broadcast_buffers=False)
+    def synchronise(self, network: nn.Module) -> None:
+        """Let the batch normalisation of a network have the statistics of all ranks; on GPUs alone, as torch has it."""
+        for layer in network.modules():
+            if self.count > 1 and type(layer) is SpeakerNorm2d and layer.weight.is_cuda:
+                layer.__class__, layer.process_group = SyncedNorm2d, None
 
     def parts(self, batches: Iterator[Batch], seed: int) -> Iterator[Batch]:
         """This rank's part of each batch of an epoch; whole groups, where a batch is several.
 
-        Args:
-            batches: drawn alike on all ranks, and all of them before the first step, since what is random afterwards is
-                of each rank.
-            seed: of the epoch.
-
-        Raises:
-            ValueError: a batch whose groups cannot be dealt evenly.
+        All ranks draw the same batches with the seed of the epoch, and all of them before the first step, since what is
+        random afterwards is of each rank. Batches whose groups cannot be dealt evenly are refused.
         """
         if self.count == 1:
             return batches
-        drawn = [self._part(batch) for batch in batches]
+        drawn = []
+        for batch in batches:
+            if batch.groups > 1 and batch.groups % self.count:
+                raise InputError(
+                    f"a batch of {batch.groups} groups does not fall into {self.count} equal parts: --batch-size, or "
+                    "--set training.corpus_groups"
+                )
+            drawn.append(Batch(batch.rows.chunk(self.count)[self.rank], max(1, batch.groups // self.count)))
         random.seed(f"{seed} {self.rank}")
         torch.manual_seed(random.getrandbits(63))
         return iter(drawn)
 
-    def _part(self, batch: Batch) -> Batch:
-        if batch.groups > 1 and batch.groups % self.count:
-            raise InputError(
-                f"a batch of {batch.groups} groups does not fall into {self.count} equal parts: --batch-size, or --set "
-                "training.corpus_groups"
-            )
-        return Batch(batch.rows.chunk(self.count)[self.rank], max(1, batch.groups // self.count))
-
     def total(self, count: int) -> int:
         """The sum over the ranks, once each of them has come here."""
-        if self.count == 1:
-            return count
         counts = torch.tensor(count)
-        dist.all_reduce(counts)
+        if self.count > 1:
+            dist.all_reduce(counts)
         return int(counts)
 
-    def average(self, values: Tensor) -> Tensor:
-        """The mean over the ranks."""
-        if self.count > 1:
-            values = values.clone()
-            dist.all_reduce(values)
-            values /= self.count
-        return values
-
     @torch.no_grad()
-    def average_statistics(self, network: nn.Module) -> None:
-        """Let every rank have the mean of all running statistics."""
-        if self.count == 1:
+    def average(self, values: Sequence[Tensor]) -> None:
+        """Let each tensor have the mean over the ranks; all of them go in one message."""
+        if self.count == 1 or not values:
             return
-        buffers = [each for each in network.buffers() if each.is_floating_point()]
-        if buffers:
-            mean = self.average(torch.cat([each.flatten() for each in buffers]))
-            for each, part in zip(buffers, mean.split([each.numel() for each in buffers]), strict=True):
-                each.copy_(part.view_as(each))
+        mean = torch.cat([each.flatten() for each in values])
+        dist.all_reduce(mean)
+        for each, part in zip(values, (mean / self.count).split([each.numel() for each in values]), strict=True):
+            each.copy_(part.view_as(each))
 
     def lost(self, error: RuntimeError) -> bool:
         """True where an error says that another rank is gone."""
         said = str(error).lower()
-        return self.count > 1 and "out of memory" not in said and any(word in said for word in _LOST)
+        words = ("connection", "peer", "nccl", "gloo", "socket")
+        return self.count > 1 and "out of memory" not in said and any(word in said for word in words)
 
 
 ONE = Ranks()

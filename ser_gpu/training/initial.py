@@ -11,19 +11,31 @@ from ser_gpu.corpora.clip import OWN
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.errors import InputError
 from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.settings import first_difference, flat
 from ser_gpu.stages.cnn import EmotionCnn
+
+MAY_DIFFER = ("cnn.block_dropout", "cnn.head_dropout", "mel.backend", "audio.clip_seconds")
 
 
 def sha256(path: str | Path) -> str:
-    """SHA-256 of a file, in hexadecimal.
+    """SHA-256 of a checkpoint, in hexadecimal.
 
     Raises:
-        ValueError: there is no such file.
+        InputError: there is no such file.
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: no such checkpoint")
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def corpora(path: str | Path) -> tuple[str, ...]:
+    """The corpora on which the weights of a checkpoint were trained.
+
+    Raises:
+        CheckpointError: it cannot be used.
+    """
+    _, provenance = checkpoint.load(path, "cpu")
+    return tuple((Protocol.from_dict(provenance.protocol).corpus or OWN).split(", "))  # older files name it otherwise
 
 
 @torch.no_grad()
@@ -41,20 +53,22 @@ def take_weights(model: SpeechEmotionModel, source: SpeechEmotionModel, name: st
         The labels whose rows were taken.
 
     Raises:
-        ValueError: the networks differ, or what they see does; names the first difference.
+        InputError: the networks differ, or what they see does; names the first difference.
     """
-    _require_same(model.config, source.config, name)
+    if difference := first_difference(_network_settings(source.config), _network_settings(model.config)):
+        raise InputError(f"{name}: {difference}")
     shared = [label for label in model.labels if label in source.labels]
-    here = torch.tensor([model.labels.index(label) for label in shared], dtype=torch.int64, device=model.device)
-    there = torch.tensor([source.labels.index(label) for label in shared], dtype=torch.int64, device=model.device)
-    head = _head(model)
+    here, there = ([labels.index(label) for label in shared] for labels in (model.labels, source.labels))
+    with torch.device("meta"):  # the head's tensors grow with the number of emotions
+        config, more = model.config, len(model.labels) + 1
+        larger = EmotionCnn(config.cnn, config.mel.n_mels, config.frames, more).state_dict()
     own = model.cnn.state_dict()
     for key, value in source.cnn.state_dict().items():
-        value = value.to(model.device)
-        if own[key].shape[key in head :] != value.shape[key in head :]:
+        in_head = larger[key].shape != own[key].shape
+        if own[key].shape[in_head:] != value.shape[in_head:]:
             raise InputError(f"{name}: its network has {key} of {list(value.shape)}, this one {list(own[key].shape)}")
-        if key in head:
-            own[key][here] = value[there]
+        if in_head:
+            own[key][here] = value[there].to(model.device)
         else:
             own[key].copy_(value)
     if model.config.mel.trainable:
@@ -62,38 +76,6 @@ def take_weights(model: SpeechEmotionModel, source: SpeechEmotionModel, name: st
     return tuple(shared)
 
 
-def load(path: str | Path) -> SpeechEmotionModel:
-    """The model of a checkpoint, on the CPU.
-
-    Raises:
-        CheckpointError: it cannot be used.
-    """
-    return checkpoint.load_model(path, "cpu")
-
-
-def corpora(path: str | Path) -> tuple[str, ...]:
-    """The corpora on which the weights of a checkpoint were trained.
-
-    Raises:
-        CheckpointError: it cannot be used.
-    """
-    _, provenance = checkpoint.load(path, "cpu")
-    return tuple((Protocol.from_dict(provenance.protocol).corpus or OWN).split(", "))  # older files name it otherwise
-
-
-def _head(model: SpeechEmotionModel) -> set[str]:
-    """The tensors of the network whose first axis is the emotions: those that grow with their number."""
-    config, classes = model.config, len(model.labels)
-    with torch.device("meta"):
-        larger = EmotionCnn(config.cnn, config.mel.n_mels, config.frames, classes + 1).state_dict()
-    return {key for key, value in model.cnn.state_dict().items() if larger[key].shape != value.shape}
-
-
-def _require_same(own: ModelConfig, other: ModelConfig, name: str | Path) -> None:
-    spared = ("cnn.block_dropout", "cnn.head_dropout", "mel.backend", "audio.clip_seconds")
-    here, there = own.as_dict(), other.as_dict()
-    for part in ("audio", "mel", "cnn"):
-        for key, value in here[part].items():
-            setting = f"{part}.{key}"
-            if setting not in spared and there[part][key] != value:
-                raise InputError(f"{name}: {setting} is {there[part][key]!r} there and {value!r} here")
+def _network_settings(config: ModelConfig) -> dict[str, object]:
+    values = flat({part: config.as_dict()[part] for part in ("audio", "mel", "cnn")})
+    return {name: value for name, value in values.items() if name not in MAY_DIFFER}

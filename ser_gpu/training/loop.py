@@ -1,11 +1,9 @@
 """The training loop: the weights and how they are updated."""
 
-import gc
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
@@ -14,23 +12,22 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
+from ser_gpu import checkpoint
 from ser_gpu.config import ModelConfig
 from ser_gpu.errors import InputError
 from ser_gpu.evaluation import metrics, report
 from ser_gpu.evaluation.report import Answers
 from ser_gpu.model import SpeechEmotionModel, bank_windows, windows_logits
+from ser_gpu.settings import first_difference
 from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.spectrogram_augment import Mixup
 from ser_gpu.training import initial, sampler
-from ser_gpu.training.config import TrainConfig, completed
+from ser_gpu.training.config import TrainConfig
 from ser_gpu.training.dataset import Dataset
-from ser_gpu.training.differences import first_difference, split_difference
 from ser_gpu.training.distributed import ONE, Ranks
-from ser_gpu.training.ema import MovingAverage
-from ser_gpu.training.optimizers import build_optimizers
+from ser_gpu.training.optimizers import MovingAverage, build_optimizers
 
 # A guess costs ln C nats; ten times that is no slow start, the weights have left the range in which they can be trained
 DIVERGED_GUESSES = 10.0
@@ -52,9 +49,10 @@ class Trainer:
         dataset: the clips; their device is the training's.
         bfloat16: in the CNN.
         init: checkpoint with the first weights; None, they are drawn.
+        ranks: the processes that train this model together; each of them has such a trainer.
 
     Raises:
-        ValueError: the checkpoint does not fit, or the settings do not fit the clips or the network.
+        InputError: the checkpoint does not fit, or the settings do not fit the clips, the network or the ranks.
     """
 
     def __init__(
@@ -64,12 +62,11 @@ class Trainer:
         dataset: Dataset,
         bfloat16: bool,
         init: str | Path | None = None,
+        ranks: Ranks = ONE,
     ):
-        self.config = config
-        self.dataset = dataset
+        self.config, self.dataset, self.bfloat16, self.ranks = config, dataset, bfloat16, ranks
         self.device = dataset.device
-        self.bfloat16 = bfloat16
-        source = None if init is None else initial.load(init)
+        source = None if init is None else checkpoint.load_model(init, "cpu")
         torch.manual_seed(config.seed)
         self.model = SpeechEmotionModel(model_config, dataset.labels).to(self.device)
         if source is not None:
@@ -82,25 +79,21 @@ class Trainer:
         self.optimizers = build_optimizers(self.model, config)
         self.rows = torch.cat([dataset.rows[part] for part in config.parts])
         self.batch_size = min(config.batch_size, len(self.rows))
+        if self.batch_size % ranks.count:
+            raise InputError(
+                f"a batch of {self.batch_size} clips does not fall into {ranks.count} equal parts: --batch-size"
+            )
         self.steps = len(self.rows) // self.batch_size
         self.sampler = sampler.build(dataset, self.rows, config)
-        self.schedules = [self._one_cycle(optimizer) for optimizer in self.optimizers]
+        total, warmup = config.epochs * self.steps, config.warmup
+        warmup *= 1.001 if warmup * total == 1.0 else 1.0  # OneCycleLR would divide by zero
+        self.schedules = [  # the same warm-up and fall to nothing, each from its own peak
+            OneCycleLR(each, each.defaults["lr"], total_steps=total, pct_start=warmup, cycle_momentum=False)
+            for each in self.optimizers
+        ]
         self.history: list[dict] = []
         self._windows: dict[str, list[Tensor]] = {}
-        self.ranks, self.network = ONE, self.model.cnn
-
-    @contextmanager
-    def distributed(self, ranks: Ranks) -> Iterator[None]:
-        """Be one of several processes that train one model, as long as this lasts; all of them call this."""
-        self.ranks, self.network = ranks, ranks.wrap(self.model.cnn)
-        try:
-            yield
-        finally:
-            self.ranks, self.network = ONE, self.model.cnn
-            if ranks.count > 1:
-                # Now, and not after the process group: a wrapper that is freed last ends gloo's threads with Python's
-                # lock held, and one of them may wait for that lock.
-                gc.collect()
+        ranks.synchronise(self.model.cnn)
 
     def fit(self, after_epoch: Callable[[dict], None], on_step: Callable[[], None] = lambda: None) -> None:
         """Train the epochs that are left; `after_epoch` gets the epoch's row of history, on the first rank.
@@ -142,25 +135,22 @@ class Trainer:
             spectrogram, targets = self.mixup(spectrogram, self.dataset.targets[batch.rows], batch.groups)
             speaker_norm.set_groups(self.model.cnn, batch.groups)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-                logits = self.network(spectrogram)
-            loss = members_loss(logits, targets, self.config.label_smoothing, self._known(batch.rows))
+                logits = self.model.cnn(spectrogram)
+            known = None if self.dataset.known is None else self.dataset.known[self.dataset.corpus[batch.rows]]
+            loss = members_loss(logits, targets, self.config.label_smoothing, known)
             self.model.zero_grad(set_to_none=True)
             loss.backward()
+            self.ranks.average([each.grad for each in self.model.parameters() if each.grad is not None])
             for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
                 optimizer.step()
                 schedule.step()
-            self.ranks.average_statistics(self.model.cnn)
+            self.ranks.average([each for each in self.model.cnn.buffers() if each.is_floating_point()])
             self.ema.update_parameters(self.model)
             losses.append(loss.detach())
             on_step()
-        return self.ranks.average(torch.stack(losses))
-
-    def _known(self, rows: Tensor) -> Tensor | None:
-        """The labels that the corpus of each clip has; None where every corpus has all.
-
-        Shape: [B] -> [B, C] bool.
-        """
-        return None if self.dataset.known is None else self.dataset.known[self.dataset.corpus[rows]]
+        losses = torch.stack(losses)
+        self.ranks.average([losses])
+        return losses
 
     @property
     def is_validated(self) -> bool:
@@ -168,48 +158,43 @@ class Trainer:
         return "validation" not in self.config.parts and len(self.dataset.rows["validation"]) > 0
 
     def validate(self) -> dict[str, float]:
-        """Loss, accuracy and UAR of the moving average on the validation part, without test-time augmentation, for
-        speed; nothing where the part is empty or trained on."""
+        """Loss, accuracy and UAR, also of each corpus, of the moving average on the validation part, without test-time
+        augmentation, for speed; nothing where the part is empty or trained on."""
         if not self.is_validated:
             return {}
         found = self._answers_again("validation", self.dataset.rows["validation"])
         scores = found.headline()
-        return {
+        row = {
             "validation_loss": metrics.log_loss(found.truth, found.logits),
             "validation_accuracy": scores["accuracy"],
             "validation_uar": scores["uar"],
-            **self._by_corpus(found),
         }
-
-    def _by_corpus(self, found: Answers) -> dict[str, float]:
-        """UAR of each corpus that is validated, where the training knows several."""
-        if len(self.dataset.corpora) == 1:
-            return {}
-        of = np.array([clip.corpus for clip in found.clips])
-        rows = {corpus: of == corpus for corpus in self.dataset.corpora if (of == corpus).any()}
-        scores = {corpus: metrics.headline(found.truth[own], found.predicted[own]) for corpus, own in rows.items()}
-        return {f"validation_uar_{corpus}": score["uar"] for corpus, score in scores.items()}
+        if len(self.dataset.corpora) > 1:
+            of = np.array([clip.corpus for clip in found.clips])
+            for corpus in np.unique(of):
+                own = of == corpus
+                row[f"validation_uar_{corpus}"] = metrics.headline(found.truth[own], found.predicted[own])["uar"]
+        return row
 
     def answers(self, part: str, tta: bool = True) -> Answers:
         """What the moving average answers on one part."""
-        rows, clips = self.dataset.rows[part], self.dataset.clips_of(part)
-        return report.answers(self.ema.module.eval(), self.dataset.bank, rows, clips, tta)
+        model, rows = self.ema.module.eval(), self.dataset.rows[part]
+        return report.answers(model, self.dataset.bank, rows, self.dataset.clips_of(part), tta)
 
     def _answers_again(self, name: str, rows: Tensor) -> Answers:
-        """What the moving average answers on clips that are asked for after every epoch, without test-time
-        augmentation; their windows are found once."""
-        if name not in self._windows:
-            self._windows[name] = bank_windows(self.ema.module, self.dataset.bank, rows)
+        """Without test-time augmentation, for clips that are asked for after every epoch: windows are found once."""
         model = self.ema.module.eval()
+        if name not in self._windows:
+            self._windows[name] = bank_windows(model, self.dataset.bank, rows)
         logits = windows_logits(model, self._windows[name], tta=False)
         return report.of_logits(model, logits, [self.dataset.clips[row] for row in rows.tolist()])
 
     def finish(self, temperature: float | None = None) -> SpeechEmotionModel:
         """The moving average as a model, with this temperature, else the one that fits the validation part, else 1."""
-        model = self.ema.module.eval()
         if temperature is None and self.is_validated:
             found = self.answers("validation")
             temperature = metrics.fit_temperature(found.logits, found.truth)
+        model = self.ema.module.eval()
         model.temperature.fill_(1.0 if temperature is None else temperature)
         return model
 
@@ -232,7 +217,7 @@ class Trainer:
         """Go on from a saved state.
 
         Raises:
-            ValueError: the state is of a training with other settings or other clips; names the first difference.
+            InputError: the state is of a training with other settings or other clips; names the first difference.
         """
         own = self.state()
         if (ranks := state.get("ranks", 1)) != self.ranks.count:
@@ -241,43 +226,43 @@ class Trainer:
             )
         if missing := [name for name in own if name not in state]:
             raise InputError(f"the resume file has no {missing[0]}: another version wrote it, name another --out")
-        for name in ("config", "model_config", "bfloat16"):
-            stored = completed(state[name]) if name == "config" else state[name]
-            if difference := first_difference(stored, own[name], name):
-                raise InputError(f"the resume file is of another training: {difference}")
-        if difference := split_difference(state["split"], own["split"]):
+        there, here = (
+            {"training": asdict(TrainConfig.from_dict(each["config"])), "bfloat16": each["bfloat16"]}
+            | each["model_config"]
+            for each in (state, own)
+        )
+        if difference := first_difference(there, here):
+            raise InputError(f"the resume file is of another training: {difference}")
+        if difference := _split_difference(state["split"], own["split"]):
             raise InputError(f"the resume file is of a training on other clips: {difference}")
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
-        for own, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            own.load_state_dict(saved)
-        for own, saved in zip(self.schedules, state["schedules"], strict=True):
+        stored = (*state["optimizers"], *state["schedules"])
+        for own, saved in zip((*self.optimizers, *self.schedules), stored, strict=True):
             own.load_state_dict(saved)
         self.history = state["history"]
 
     def _check(self, epoch: int, losses: Sequence[float]) -> None:
-        """Raise where the losses of an epoch, or the loss after its last step, say that the training has diverged."""
         for step, loss in enumerate(losses, start=1):
             if not math.isfinite(loss):
                 raise DivergedError(f"the loss of epoch {epoch}, step {step} is {loss}")
-        found = self._answers_again("first batch", self.rows[: self.batch_size])
-        after = metrics.log_loss(found.truth, found.logits)
+        found = self._answers_again("first batch", self.rows[: self.batch_size])  # no loss tells of the last step
+        means = {"mean loss of": fmean(losses), "loss after": metrics.log_loss(found.truth, found.logits)}
         guess = math.log(len(self.dataset.labels))
-        for loss, when in (
-            (fmean(losses), f"the mean loss of epoch {epoch}"),
-            (after, f"the loss after epoch {epoch}"),
-        ):
+        for which, loss in means.items():
             if not loss <= DIVERGED_GUESSES * guess:  # written so that NaN is caught too
-                raise DivergedError(f"{when} is {loss:.3g}, where a guess has {guess:.3g}")
+                raise DivergedError(f"the {which} epoch {epoch} is {loss:.3g}, where a guess has {guess:.3g}")
 
-    def _one_cycle(self, optimizer: Optimizer) -> OneCycleLR:
-        """The same warm-up and the same fall to nothing for every optimizer, from its own peak learning rate."""
-        steps, warmup = self.config.epochs * self.steps, self.config.warmup
-        if warmup * steps == 1.0:  # OneCycleLR would divide by zero
-            warmup *= 1.001
-        return OneCycleLR(
-            optimizer, optimizer.defaults["lr"], total_steps=steps, pct_start=warmup, cycle_momentum=False
-        )
+
+def _split_difference(there: dict[str, str], here: dict[str, str]) -> str | None:
+    moved = sorted(clip for clip in there.keys() & here.keys() if there[clip] != here[clip])
+    groups = {
+        "missing": sorted(there.keys() - here.keys()),
+        "new": sorted(here.keys() - there.keys()),
+        "in another part": [f"{clip}: {there[clip]} there, {here[clip]} here" for clip in moved],
+    }
+    shown = {what: ", ".join([*names[:2], *(["..."] if len(names) > 2 else [])]) for what, names in groups.items()}
+    return "; ".join(f"{len(names):,} {what} ({shown[what]})" for what, names in groups.items() if names) or None
 
 
 def members_loss(logits: Tensor, targets: Tensor, label_smoothing: float, known: Tensor | None = None) -> Tensor:
@@ -305,5 +290,4 @@ def use_bfloat16(choice: str, device: torch.device) -> bool:
         return choice == "on"
     if device.type == "cuda":
         return True
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
+    return any(torch.cpu.get_capabilities().get(name, False) for name in ("amx_bf16", "avx512_bf16"))

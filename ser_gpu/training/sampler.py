@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import accumulate, chain, repeat
 from typing import Protocol
 
 import torch
@@ -45,21 +45,38 @@ def build(dataset: Dataset, rows: Tensor, config: TrainConfig) -> Sampler:
         rows: of the clips to train on.
 
     Raises:
-        ValueError: groups of speakers, and no speaker with enough clips.
+        InputError: groups of speakers, and no speaker with enough clips.
     """
-    size = min(config.batch_size, len(rows))
-    corpora = {dataset.clips[row].corpus for row in rows.tolist()}
-    groups = max(1, size // config.speaker_group)
+    batch, size, balance = min(config.batch_size, len(rows)), config.speaker_group, config.emotion_balance
+    corpora = _pools(dataset, rows.tolist(), "corpus")
+    weights = [len(corpus) ** config.corpus_power for corpus in corpora]
     if len(corpora) == 1:
-        ordinary = Shuffled(rows, size)
-        if config.grouped_share == 0.0:
-            return ordinary
-        return Mixed(ordinary, SpeakerPasses(dataset, rows, groups, config.speaker_group), config.grouped_share)
-    of_corpus = max(1, min(config.corpus_groups, size))
-    ordinary = Draws.by_corpus(dataset, rows, of_corpus, size // of_corpus, config)
+        ordinary: Sampler = Shuffled(rows, batch)
+    else:
+        groups = max(1, min(config.corpus_groups, batch))
+        ordinary = Draws(corpora, weights, dataset.targets, groups, batch // groups, balance)
     if config.grouped_share == 0.0:
         return ordinary
-    return Mixed(ordinary, Draws.by_speaker(dataset, rows, groups, config.speaker_group, config), config.grouped_share)
+    speakers, of_speaker, groups = [], [], max(1, batch // size)
+    for corpus, weight in zip(corpora, weights, strict=True):
+        own = [pool for pool in _pools(dataset, corpus, "speaker") if len(pool) >= size]
+        total = sum(len(pool) ** SPEAKER_POWER for pool in own)
+        speakers += own
+        of_speaker += [weight * len(pool) ** SPEAKER_POWER / total for pool in own]
+    if not speakers:
+        raise InputError(f"training.speaker_group={size}: no known speaker has {size} clips in the training part")
+    if len(corpora) == 1:
+        return Mixed(ordinary, SpeakerPasses(speakers, groups, size, rows.device), config.grouped_share)
+    return Mixed(ordinary, Draws(speakers, of_speaker, dataset.targets, groups, size, balance), config.grouped_share)
+
+
+def _pools(dataset: Dataset, rows: Sequence[int], fact: str) -> list[list[int]]:
+    """The rows of each corpus, or of each known speaker."""
+    pools: dict[str, list[int]] = {}
+    for row in rows:
+        if (its := getattr(dataset.clips[row], fact)) is not None:
+            pools.setdefault(its, []).append(row)
+    return list(pools.values())
 
 
 class Shuffled:
@@ -67,8 +84,7 @@ class Shuffled:
     left out."""
 
     def __init__(self, rows: Tensor, size: int):
-        self.rows = rows
-        self.size = size
+        self.rows, self.size = rows, size
 
     def batches(self, count: int) -> Iterator[Batch]:
         in_pass = len(self.rows) // self.size
@@ -82,25 +98,20 @@ class Shuffled:
 class SpeakerPasses:
     """Groups of `size` clips of one speaker; every speaker's clips once, as far as they fill groups, then again.
 
-    Raises:
-        ValueError: no speaker has `size` clips.
+    Args:
+        pools: rows of each speaker, `size` or more.
     """
 
-    def __init__(self, dataset: Dataset, rows: Tensor, groups: int, size: int):
-        self.groups = groups
-        self.size = size
-        pools = [pool for pool in _speakers(dataset, rows).values() if len(pool) >= size]
-        _require_pools(pools, size)
-        device = rows.device
+    def __init__(self, pools: Sequence[Sequence[int]], groups: int, size: int, device: torch.device):
+        self.groups, self.size = groups, size
         self.rows = torch.tensor(list(chain.from_iterable(pools)), device=device)
         self.speaker = torch.tensor([i for i, pool in enumerate(pools) for _ in pool], device=device)
-        starts = [sum(map(len, pools[:i])) for i in range(len(pools))]
-        whole = [range(at, at + len(pool) // size * size) for at, pool in zip(starts, pools, strict=True)]
+        starts = accumulate(map(len, pools), initial=0)
+        whole = [range(at, at + len(pool) // size * size) for at, pool in zip(starts, pools, strict=False)]
         self.kept = torch.tensor(list(chain.from_iterable(whole)), device=device)
 
     def batches(self, count: int) -> Iterator[Batch]:
-        in_pass = len(self.kept) // self.size
-        passes = math.ceil(count * self.groups / in_pass)
+        passes = math.ceil(count * self.groups / (len(self.kept) // self.size))
         chunks = torch.cat([self._pass() for _ in range(passes)])[: count * self.groups]
         yield from (Batch(part.flatten(), self.groups) for part in chunks.split(self.groups))
 
@@ -132,9 +143,7 @@ class Draws:
         size: int,
         balance: float,
     ):
-        self.groups = groups
-        self.size = size
-        self.balance = balance
+        self.groups, self.size, self.balance = groups, size, balance
         pools = [list(pool) * math.ceil(size / len(pool)) for pool in pools]  # a small one repeats its clips
         most = max(map(len, pools))
         table, even = torch.zeros(len(pools), most, dtype=torch.int64), torch.full((len(pools), most), -math.inf)
@@ -147,29 +156,6 @@ class Draws:
         device = targets.device
         self.table, self.even, self.balanced = (each.to(device) for each in (table, even, balanced))
         self.weight = torch.tensor(weights, dtype=torch.float32).log().to(device)
-
-    @classmethod
-    def by_corpus(cls, dataset: Dataset, rows: Tensor, groups: int, size: int, config: TrainConfig) -> "Draws":
-        """Each group is of one corpus."""
-        pools = list(_corpora(dataset, rows).values())
-        weights = [len(pool) ** config.corpus_power for pool in pools]
-        return cls(pools, weights, dataset.targets, groups, size, config.emotion_balance)
-
-    @classmethod
-    def by_speaker(cls, dataset: Dataset, rows: Tensor, groups: int, size: int, config: TrainConfig) -> "Draws":
-        """Each group is of one speaker; those with fewer clips than a group are in no group.
-
-        Raises:
-            ValueError: nobody has enough clips.
-        """
-        pools, weights = [], []
-        for corpus in _corpora(dataset, rows).values():
-            own = [p for p in _speakers(dataset, torch.tensor(corpus)).values() if len(p) >= size]
-            total = sum(len(pool) ** SPEAKER_POWER for pool in own)
-            pools += own
-            weights += [len(corpus) ** config.corpus_power * len(pool) ** SPEAKER_POWER / total for pool in own]
-        _require_pools(pools, size)
-        return cls(pools, weights, dataset.targets, groups, size, config.emotion_balance)
 
     def batches(self, count: int) -> Iterator[Batch]:
         return (Batch(self._draw(), self.groups) for _ in range(count))
@@ -191,8 +177,7 @@ class Mixed:
     """Batches of two samplers, `share` of them of the second, in random order."""
 
     def __init__(self, first: Sampler, second: Sampler, share: float):
-        self.samplers = first, second
-        self.share = share
+        self.samplers, self.share = (first, second), share
 
     def batches(self, count: int) -> Iterator[Batch]:
         of_second = round(self.share * count)
@@ -208,25 +193,3 @@ def _gumbel(shape: tuple[int, ...], device: torch.device) -> Tensor:
     Source: Kool et al., Stochastic Beams and Where to Find Them, ICML 2019.
     """
     return -torch.empty(shape, device=device).exponential_().log()
-
-
-def _corpora(dataset: Dataset, rows: Tensor) -> dict[str, list[int]]:
-    """The rows of each corpus."""
-    pools: dict[str, list[int]] = {}
-    for row in rows.tolist():
-        pools.setdefault(dataset.clips[row].corpus, []).append(row)
-    return pools
-
-
-def _speakers(dataset: Dataset, rows: Tensor) -> dict[str, list[int]]:
-    """The rows of each speaker who is known."""
-    pools: dict[str, list[int]] = {}
-    for row in rows.tolist():
-        if (speaker := dataset.clips[row].speaker) is not None:
-            pools.setdefault(speaker, []).append(row)
-    return pools
-
-
-def _require_pools(pools: Sequence[Sequence[int]], size: int) -> None:
-    if not pools:
-        raise InputError(f"training.speaker_group={size}: no known speaker has {size} clips in the training part")

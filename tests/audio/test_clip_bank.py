@@ -43,9 +43,8 @@ def test_a_bank_gives_each_clip_back(paths):
 
 def test_clips_in_memory_are_the_clips_of_files(paths):
     of_files = ClipBank.read(paths, SAMPLE_RATE)
-    in_memory = ClipBank.from_waveforms([load(path, SAMPLE_RATE) for path in paths], SAMPLE_RATE)
-    again = ClipBank.from_waveforms([of_files.waveform(index) for index in range(4)], SAMPLE_RATE)
-    for bank in (in_memory, again):
+    for clips in ([load(path, SAMPLE_RATE) for path in paths], map(of_files.waveform, range(4))):
+        bank = ClipBank.from_waveforms([*clips], SAMPLE_RATE)
         assert torch.equal(bank.samples, of_files.samples)
         assert torch.equal(bank.offsets, of_files.offsets)
 

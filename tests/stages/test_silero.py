@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from ser_gpu.audio.samples import load
 
 from ser_gpu.audio import silero
+from ser_gpu.audio.samples import load
 from ser_gpu.stages.silero import SpeechDetector
 
 

@@ -5,6 +5,7 @@ from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.config import AudioConfig, AugmentConfig, CnnConfig, ModelConfig
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.training.config import TrainConfig
+from ser_gpu.training.distributed import ONE
 from ser_gpu.training.loop import Dataset, Trainer
 
 
@@ -20,9 +21,9 @@ def small_model(**augment):
     )
 
 
-def make_trainer(dataset, model_config=None, **changes):
+def make_trainer(dataset, model_config=None, ranks=ONE, **changes):
     config = TrainConfig(**{"epochs": 2, "batch_size": 64} | changes)
-    return Trainer(config, model_config or small_model(), dataset, bfloat16=False)
+    return Trainer(config, model_config or small_model(), dataset, bfloat16=False, ranks=ranks)
 
 
 def nothing(*_):

@@ -69,8 +69,7 @@ def test_a_training_begins_with_them(dataset, tmp_path):
     checkpoint.save(tmp_path / "a.pth", theirs, Provenance({"name": "stratified"}, "", 0))
     trainer = make_trainer(dataset)
     assert not torch.equal(*(next(m.cnn.parameters()) for m in (trainer.model, theirs)))
-    config = trainer.config
-    trainer = type(trainer)(config, small_model(), dataset, bfloat16=False, init=tmp_path / "a.pth")
+    trainer = type(trainer)(trainer.config, small_model(), dataset, bfloat16=False, init=tmp_path / "a.pth")
     for model in (trainer.model, trainer.ema.module):
         own = model.cnn.state_dict()
         assert all(torch.equal(own[name], value) for name, value in theirs.cnn.state_dict().items())

@@ -29,27 +29,19 @@ def dataset_of(dataset, part_of=None, **changes):
 
 
 def test_labels_are_those_that_occur_in_canonical_order(dataset):
-    of_two = Dataset(
-        [replace(clip, emotion="bored" if i % 2 else "sad") for i, clip in enumerate(dataset.clips)],
-        dataset.bank,
-        dataset.split,
-    )
-    assert of_two.labels == ("sad", "bored")
-    assert of_two.targets.tolist() == [i % 2 for i in range(len(dataset.clips))]
-    assert make_trainer(of_two).model.labels == ("sad", "bored")
+    clips = [replace(clip, emotion="bored" if i % 2 else "sad") for i, clip in enumerate(dataset.clips)]
+    of_two = Dataset(clips, dataset.bank, dataset.split)
+    assert of_two.labels == make_trainer(of_two).model.labels == ("sad", "bored")
+    assert of_two.targets.tolist() == [i % 2 for i in range(len(clips))]
 
 
 def test_a_part_may_be_empty_but_for_training(dataset):
-    everything = dataset_of(dataset, lambda clip: "train")
-    trainer = make_trainer(everything, epochs=1)
+    trainer = make_trainer(dataset_of(dataset, lambda clip: "train"), epochs=1)
     trainer.fit(nothing)
     assert not any(name.startswith("validation") for name in trainer.history[0])
     assert float(trainer.finish().temperature) == 1.0
     with pytest.raises(ValueError, match="no clip in the training part"):
         dataset_of(dataset, lambda clip: "test")
-
-
-def test_a_model_needs_two_emotions(dataset):
     with pytest.raises(ValueError, match="all clips are sad"):
         dataset_of(dataset, emotion="sad")
 
@@ -116,15 +108,16 @@ def test_short_clips_draw_no_stretch(dataset, monkeypatch):
     assert set(drawn) == {False}
 
 
-def test_a_loss_that_is_not_finite_stops_the_training(dataset):
-    trainer = make_trainer(dataset, lr=1e30)
-    with pytest.raises(DivergedError, match=r"the loss of epoch \d, step \d is (nan|inf)"):
-        trainer.fit(nothing)
-
-
-def test_a_loss_that_explodes_stops_the_training_though_it_is_a_number(dataset):
-    trainer = make_trainer(dataset, lr=1e4, optimizer="adamw")
-    with pytest.raises(DivergedError, match=r"loss (of|after) epoch 1 is [\d.e+]+, where a guess has 2\.08"):
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lr": 1e30}, r"the loss of epoch \d, step \d is (nan|inf)"),
+        ({"lr": 1e4, "optimizer": "adamw"}, r"loss (of|after) epoch 1 is [\d.e+]+, where a guess has 2\.08"),
+    ],
+)
+def test_a_loss_that_explodes_stops_the_training(settings, message, dataset):
+    trainer = make_trainer(dataset, **settings)
+    with pytest.raises(DivergedError, match=message):
         trainer.fit(nothing)
     assert trainer.history == []
 
@@ -149,7 +142,12 @@ def test_what_the_last_step_did_is_seen(spoilt, dataset, monkeypatch):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"lr": 1e-4}, "lr is 0.002 there and 0.0001 here"), ({"seed": 3}, "seed is 0 there and 3 here")],
+    [
+        ({"lr": 1e-4}, "training.lr is 0.002 there and 0.0001 here"),
+        ({"seed": 3}, "training.seed is 0 there and 3 here"),
+        ({"model_config": small_model(enabled=False)}, "augment.enabled is True there and False here"),
+        ({"grouped_share": 0.5}, r"grouped_share is 0\.0 there and 0\.5 here"),
+    ],
 )
 def test_a_state_of_other_settings_is_refused(dataset, change, message):
     state = make_trainer(dataset).state()
@@ -157,10 +155,27 @@ def test_a_state_of_other_settings_is_refused(dataset, change, message):
         make_trainer(dataset, **change).restore(state)
 
 
-def test_a_state_of_another_model_is_refused(dataset):
+def test_a_state_that_lacks_later_settings_is_one_without_them(dataset):
     state = make_trainer(dataset).state()
-    with pytest.raises(ValueError, match="enabled is True there and False here"):
-        make_trainer(dataset, small_model(enabled=False)).restore(state)
+    for name in ("grouped_share", "speaker_group", "corpus_power", "corpus_groups", "emotion_balance"):
+        del state["config"][name]
+    make_trainer(dataset).restore(state)
+    with pytest.raises(ValueError, match=r"grouped_share is 0\.0 there and 0\.5 here"):
+        make_trainer(dataset, grouped_share=0.5).restore(state)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("split"), "the resume file has no split: another version wrote it"),
+        (lambda state: state.update(ranks=2), "of a training on 2 ranks, not 1"),
+    ],
+)
+def test_a_state_of_another_version_or_of_other_ranks_is_refused(dataset, change, message):
+    state = make_trainer(dataset).state()
+    change(state)
+    with pytest.raises(ValueError, match=message):
+        make_trainer(dataset).restore(state)
 
 
 def test_a_state_of_other_clips_says_which_differ(dataset):
@@ -176,13 +191,6 @@ def test_a_state_of_other_clips_says_which_differ(dataset):
     said = f"3 missing (a, b, ...); 2 new ({first}, {second}); 1 in another part ({third}: {moved} there, {here} here)"
     assert str(caught.value).endswith(said)
     assert len(str(caught.value)) < 200
-
-
-def test_a_state_of_another_version_is_refused(dataset):
-    state = make_trainer(dataset).state()
-    del state["split"]
-    with pytest.raises(ValueError, match="the resume file has no split: another version wrote it"):
-        make_trainer(dataset).restore(state)
 
 
 def test_a_refit_trains_on_every_clip_outside_the_test_part(dataset):

@@ -3,8 +3,7 @@ import torch
 from torch import nn
 
 from ser_gpu.training.config import OPTIMIZERS, TrainConfig
-from ser_gpu.training.ema import MovingAverage
-from ser_gpu.training.optimizers import build_optimizers
+from ser_gpu.training.optimizers import MovingAverage, Muon, build_optimizers, orthogonal
 from tests.training.conftest import make_trainer
 
 
@@ -51,3 +50,66 @@ def test_the_moving_average_warms_up():
     before = average.module.weight[0, 0].item()
     average.update_parameters(model)
     assert average.module.weight[0, 0].item() == pytest.approx(0.3 * before), "from then on the decay"
+
+
+def turn(matrix: torch.Tensor) -> torch.Tensor:
+    (turned,) = orthogonal([matrix])
+    return turned
+
+
+def test_matrices_of_any_shape_go_together():
+    generator = torch.Generator().manual_seed(0)
+    matrices = [torch.randn(shape, generator=generator) for shape in ((8, 72), (4, 9), (72, 8), (9, 4), (8, 8))]
+    for matrix, turned in zip(matrices, orthogonal(matrices), strict=True):
+        assert (turned - turn(matrix)).abs().max() < 1e-5, "float32 sums in another order"
+
+
+@pytest.mark.parametrize("shape", [(8, 72), (72, 8), (32, 32)])
+def test_directions_stay_and_their_lengths_become_alike(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    left, lengths, right = torch.linalg.svd(matrix, full_matrices=False)
+    turned = left.mT @ turn(matrix) @ right.mT
+    off_diagonal = turned - turned.diagonal().diag()
+    assert off_diagonal.abs().max() < 1e-4, "float32, five iterations"
+    assert turned.diagonal()[lengths > lengths.max() / 20].sub(0.95).abs().max() < 0.3, "the iteration's own band"
+
+
+def test_the_length_of_a_gradient_does_not_matter():
+    matrix = torch.randn(8, 72, generator=torch.Generator().manual_seed(0))
+    assert (turn(1000 * matrix) - turn(matrix)).abs().max() < 1e-4, "float32, five iterations"
+
+
+def test_nothing_comes_of_no_gradient():
+    assert turn(torch.zeros(4, 9)).abs().max() == 0
+
+
+def test_matrices_move_as_by_torchs_own_muon():
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(48, 16, generator=generator)
+    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    own = Muon([ours], lr=0.1, momentum=0.9, weight_decay=0.2)
+    reference = torch.optim.Muon([theirs], lr=0.1, momentum=0.9, weight_decay=0.2)
+    for _ in range(3):
+        ours.grad = torch.randn(48, 16, generator=generator)
+        theirs.grad = ours.grad.clone()
+        own.step()
+        reference.step()
+    moved = (theirs - start).norm()
+    assert (ours - theirs).norm() < 0.02 * moved, "torch iterates in bfloat16, 8 bits"
+
+
+def test_a_kernel_is_a_matrix_of_its_output_channels_also_in_channels_last():
+    start, gradient = torch.randn(2, 6, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    kernel, matrix = nn.Parameter(start.clone()), nn.Parameter(start.flatten(1).clone())
+    turned = nn.Parameter(start.clone(memory_format=torch.channels_last))
+    kernel.grad, matrix.grad = gradient, gradient.flatten(1)
+    turned.grad = gradient.clone(memory_format=torch.channels_last)
+    for each in (kernel, matrix, turned):
+        Muon([each], lr=0.1).step()
+    assert torch.equal(kernel.flatten(1), matrix)
+    assert (kernel - turned).abs().max() < 1e-5, "float32 sums in another order"
+
+
+def test_a_bias_is_refused():
+    with pytest.raises(ValueError, match=r"two axes or more, got \[3\]"):
+        Muon([nn.Parameter(torch.zeros(3))], lr=0.1)
