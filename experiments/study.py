@@ -14,7 +14,8 @@ from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.errors import InputError
-from ser_gpu.evaluation import environment, figures
+from ser_gpu.evaluation import figures
+from ser_gpu.evaluation.report import environment
 from ser_gpu.files import write_json
 from ser_gpu.model import SpeechEmotionModel
 
@@ -100,5 +101,5 @@ def header(path: str, provenance: Provenance, clips: list[Clip], device: torch.d
         "training_seed": provenance.seed,
         "manifest_hash": provenance.manifest_hash,
         "clips": len(clips),
-        "environment": environment.describe(device),
+        "environment": environment(device),
     }

@@ -17,8 +17,8 @@ from ser_gpu.cli import console, options, train_flags
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Split
 from ser_gpu.errors import InputError, require
-from ser_gpu.evaluation import environment, figures, predictions
-from ser_gpu.evaluation.migrations import scores_by_sex
+from ser_gpu.evaluation import figures, predictions
+from ser_gpu.evaluation.report import environment
 from ser_gpu.files import only_one, write_csv, write_json
 from ser_gpu.training import initial
 from ser_gpu.training.config import completed
@@ -134,7 +134,7 @@ def _first_training(folder: Path, plan: Plan) -> dict:
     """
     path = folder / "result.json"
     try:
-        result = scores_by_sex(json.loads(path.read_text(encoding="utf-8")))
+        result = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         raise InputError(f"{folder}: holds no finished training to repeat") from None
     except ValueError:
@@ -240,7 +240,7 @@ def _finish(trainer: Trainer, plan: Plan, out: Path, temperature: float | None) 
         "bfloat16": trainer.bfloat16,
         "seconds": sum(row["seconds"] for row in trainer.history),
         "temperature": float(model.temperature),
-        "environment": environment.describe(trainer.device),
+        "environment": environment(trainer.device),
         "config": {"training": asdict(config), "model": model.config.as_dict()},
         "init_sha256": plan.init_sha256,
         **scores,

@@ -1,10 +1,12 @@
 import json
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from ser_gpu import crossvalidate
+from ser_gpu.errors import InputError
 from ser_gpu.evaluation import predictions
-from ser_gpu.training import process
 from tests import ranks
 
 SMALL = ("cnn.width=4", "cnn.depth=2", "cnn.members=1", "audio.clip_seconds=1", "augment.enabled=false")
@@ -18,6 +20,10 @@ def options(data, runs):
 
 def command(data, runs, *more):
     return ["--protocol", "stratified", "--folds", "0", "1", *options(data, runs), *more]
+
+
+def printed(capsys):
+    return capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +69,6 @@ def test_ranks_of_torchrun_take_the_trainings_in_turn(finished, tiny_ravdess, tm
     assert_same_scores(finished, tmp_path)
 
 
-def test_a_training_that_never_begins_says_why_in_its_log(tmp_path):
-    """As in a script without `if __name__ == "__main__":`, which the new process would run once more."""
-    assert process.train([], tmp_path / "log.txt", threads=1, environment={"A": 1}) == 1
-    assert "needs `if __name__ ==" in (tmp_path / "log.txt").read_text()
-
-
 def test_seeds_of_a_fold_answer_as_one_model_too(finished, tiny_ravdess, tmp_path, capsys):
     path = tmp_path / "two.json"
     more = ["--folds", "0", "--seeds", "0", "1", "--table", str(path)]
@@ -93,14 +93,45 @@ def test_started_again_it_trains_nothing_that_is_done(finished, tiny_ravdess, ca
 
 def test_other_settings_need_another_name(finished, tiny_ravdess, capsys):
     assert crossvalidate.main(command(tiny_ravdess, finished, "--lr", "1")) == 2
-    assert "give these another --name" in capsys.readouterr().err
+    assert "other settings (training.lr is 0.002 there and 1.0 here); give these another --name" in printed(capsys)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        ("--lr", "0.001", "--data", "here"),
+        ("--data", str(Path("here").resolve()), "--set", "training.lr=1e-3"),
+        ("--data", "here", "--lr", "1e-3", "--device", "cpu"),
+    ],
+)
+def test_the_same_settings_may_be_written_otherwise(again, tmp_path):
+    crossvalidate.hold_to_one_setting(tmp_path, ["actors5", "--data", "here", "--lr", "1e-3"])
+    crossvalidate.hold_to_one_setting(tmp_path, ["actors5", *again])
+    for other in (["actors6", *again], ["actors5", *again, "--refit"], ["actors5", *again, "--no-test"]):
+        with pytest.raises(InputError, match="other settings"):
+            crossvalidate.hold_to_one_setting(tmp_path, other)
+
+
+def test_wrong_settings_are_said_once(tiny_ravdess, tmp_path, capsys):
+    assert crossvalidate.main(command(tiny_ravdess, tmp_path, "--lr", "-1")) == 2
+    assert printed(capsys) == "error: TrainConfig.lr must be positive, got -1.0\n"
+    with pytest.raises(SystemExit):
+        crossvalidate.main(command(tiny_ravdess, tmp_path, "--ray"))
+    assert "unrecognized arguments: --ray" in printed(capsys)
 
 
 def test_a_training_that_fails_is_named_with_its_reason(tiny_ravdess, tmp_path, capsys):
-    assert crossvalidate.main(command(tiny_ravdess, tmp_path, "--lr", "-1", "--folds", "0")) == 2
-    printed = capsys.readouterr().err
-    assert "error: fold 0, seed 0: TrainConfig.lr must be positive" in printed
-    assert "no training of 1 came to its end" in printed
+    assert crossvalidate.main(command(tiny_ravdess, tmp_path, "--init", "missing{seed}.pth", "--folds", "0")) == 2
+    said = printed(capsys)
+    assert "error: fold 0, seed 0: missing0.pth: no such checkpoint" in said
+    assert "no training of 1 came to its end" in said
+
+
+def test_a_training_that_is_ended_says_so_in_its_log(tiny_ravdess, tmp_path, monkeypatch, capsys):
+    ended = lambda command, **_: subprocess.CompletedProcess(command, -9)  # noqa: E731
+    monkeypatch.setattr(crossvalidate.subprocess, "run", ended)
+    assert crossvalidate.main(command(tiny_ravdess, tmp_path, "--folds", "0")) == 2
+    assert "error: fold 0, seed 0: the training was ended by signal 9" in printed(capsys)
 
 
 def test_the_folds_of_speakers_are_counted_in_the_data(tiny_ravdess, tmp_path, monkeypatch, capsys):
@@ -166,19 +197,3 @@ def test_fold_and_seed_in_an_argument_are_the_trainings_own(finished, tiny_ravde
 def test_the_default_corpus_has_its_published_folds(asked, tmp_path):
     assert crossvalidate.main(["--runs", str(tmp_path)]) == 2
     assert [(run.protocol, run.fold) for run in asked] == [("actors5", fold) for fold in range(5)]
-
-
-def test_enrolled_clips_have_a_table_of_their_own(finished, tiny_ravdess, tmp_path, capsys):
-    path = tmp_path / "enrolled.json"
-    more = ["--enrol", "0", "1", "--enrol-clips", "unlabelled", "--draws", "2", "--table", str(path)]
-    assert crossvalidate.main(command(tiny_ravdess, finished, *more)) == 0
-    table = json.loads(path.read_text())
-    none, one = table["enrolment"]["all answers"]
-    assert (none["kind"], none["count"], one["kind"], one["count"]) == ("none", 0, "unlabelled", 1)
-    assert none["clips"] == table["pooled"]["all answers"]["clips"]
-    assert none["accuracy"]["mean"] == pytest.approx(table["pooled"]["all answers"]["accuracy"], abs=1e-3)
-    assert one["clips"] < none["clips"]
-    assert "Enrolment, all answers" in capsys.readouterr().out
-    stored = (finished / "stratified" / "fold0-seed0" / "enrolment.pth").stat().st_mtime_ns
-    assert crossvalidate.main(command(tiny_ravdess, finished, *more)) == 0
-    assert (finished / "stratified" / "fold0-seed0" / "enrolment.pth").stat().st_mtime_ns == stored

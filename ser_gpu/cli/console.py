@@ -141,15 +141,6 @@ def show_report(title: str, report: dict, emotions: Sequence[str]) -> None:
         out.print(facet_table)
 
 
-def show_enrolment(title: str, rows: Iterable[Sequence[str]]) -> None:
-    """What enrolled clips give, a row for each kind and number of them."""
-    columns = ("enrolled", "clips", "voices", "scored", "UAR", "ECE", "without")
-    shown = table(title, columns)
-    for row in rows:
-        shown.add_row(*row)
-    out.print(shown)
-
-
 def show_crossvalidation(crossvalidation: dict) -> None:
     """Every run of a cross-validation, then the means; the test part where it was scored, else validation."""
     name = f"{crossvalidation['name']}: {crossvalidation['protocol']}"

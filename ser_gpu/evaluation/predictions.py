@@ -12,7 +12,6 @@ import numpy as np
 
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.errors import InputError
-from ser_gpu.evaluation import migrations
 from ser_gpu.evaluation.report import Answers
 from ser_gpu.files import replacing
 
@@ -51,7 +50,7 @@ def write(path: str | Path, rows: Sequence[dict]) -> None:
 
 
 def read_rows(path: str | Path) -> list[dict[str, str]]:
-    """The rows of a table, those of an older one with today's columns.
+    """The rows of a table.
 
     Raises:
         ValueError: the file is no such table.
@@ -60,7 +59,7 @@ def read_rows(path: str | Path) -> list[dict[str, str]]:
     try:
         content = Path(path).read_bytes()
         text = (gzip.decompress(content) if Path(path).suffix == ".gz" else content).decode()
-        found = [migrations.speaker_was_a_number(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
+        found = [*csv.DictReader(io.StringIO(text, newline=""))]
     except (gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError, csv.Error):
         raise InputError(f"{path}: damaged, or not a CSV file") from None
     if missing := {"part", "clip", "emotion", "predicted"} - set(found[0] if found else ()):
@@ -90,11 +89,11 @@ def read(path: str | Path, part: str = "test") -> Answers:
 
 def together(answers: Answers) -> Answers:
     """One answer for each clip and fold: the mean probability of the trainings that answered."""
-    members: dict[tuple[int, str], list[int]] = {}
+    rows: dict[tuple[int, str], list[int]] = {}
     for row, (fold, clip) in enumerate(zip(answers.folds, answers.clips, strict=True)):
-        members.setdefault((int(fold), clip.id), []).append(row)
-    first = [each[0] for each in members.values()]
-    mean = np.array([answers.probabilities[each].mean(axis=0) for each in members.values()])
+        rows.setdefault((int(fold), clip.id), []).append(row)
+    first = [each[0] for each in rows.values()]
+    mean = np.array([answers.probabilities[each].mean(axis=0) for each in rows.values()])  # [N, C]
     return replace(
         answers,
         clips=tuple(answers.clips[row] for row in first),
@@ -105,11 +104,10 @@ def together(answers: Answers) -> Answers:
 
 
 def _clip(row: dict[str, str]) -> Clip:
-    """The clip of a row; its file need not exist."""
     intensity = row.get("intensity")
     return Clip(
         id=row["clip"],
-        path=Path(row["clip"]),
+        path=Path(row["clip"]),  # which need not exist
         emotion=row["emotion"],
         speaker=row.get("speaker") or None,
         corpus=row.get("corpus") or "",

@@ -1,0 +1,123 @@
+"""Settings: frozen dataclasses of plain scalars whose fields know which values are allowed, and the help of their flag."""
+
+from argparse import ArgumentParser
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, field, fields
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+from ser_gpu.errors import InputError
+
+
+class Rule(NamedTuple):
+    """What a value must be: a test, and the words for it."""
+
+    holds: Callable[[Any], bool]
+    words: str
+
+
+POSITIVE = Rule(lambda value: value > 0, "positive")
+NOT_NEGATIVE = Rule(lambda value: value >= 0, "zero or more")
+PROBABILITY = Rule(lambda value: 0 <= value <= 1, "between 0 and 1")
+EVEN = Rule(lambda value: value % 2 == 0, "even")
+
+
+def at_least(limit: float) -> Rule:
+    return Rule(lambda value: value >= limit, f"{limit:,} or more")
+
+
+def at_most(limit: float) -> Rule:
+    return Rule(lambda value: value <= limit, f"at most {limit:,}")
+
+
+def one_of(*choices: str) -> Rule:
+    return Rule(lambda value: value in choices, f"one of {', '.join(choices)}")
+
+
+def setting(default: object, *rules: Rule, help: str | None = None, choices: tuple[str, ...] | None = None) -> Any:
+    """A field of `Settings`: its default, what it must be, and the help of its flag, if it has one."""
+    rules = (*rules, one_of(*choices)) if choices else rules
+    return field(default=default, metadata={"rules": rules, "help": help, "choices": choices})
+
+
+class Settings:
+    """The base of a frozen dataclass that is checked when it is built."""
+
+    def __post_init__(self):
+        for each in fields(self):
+            for rule in each.metadata.get("rules", ()):
+                self.require(rule.holds(getattr(self, each.name)), each.name, rule.words)
+
+    def require(self, holds: bool, name: str, words: str) -> None:
+        """Raise InputError that names a value, unless something holds."""
+        if not holds:
+            raise InputError(f"{type(self).__name__}.{name} must be {words}, got {getattr(self, name)!r}")
+
+
+def add_flags(parser: ArgumentParser, kind: type[Settings]) -> None:
+    """A flag for each field that has a help; None where it is left out."""
+    for each in fields(kind):
+        if help := each.metadata.get("help"):
+            help = help if each.default is MISSING or "(default" in help else f"{help} (default: {each.default})"
+            flag = f"--{each.name.replace('_', '-')}"
+            parser.add_argument(flag, type=each.type, choices=each.metadata["choices"], help=help)
+
+
+def parsed(text: str, parts: Mapping[str, object]) -> tuple[str, bool | int | float | str]:
+    """The full name and the value of a setting `PART.NAME=VALUE`.
+
+    Args:
+        parts: the dataclasses that there are, by the names of their part.
+
+    Raises:
+        InputError: a part or name that there is not, or a value of another kind; names the setting.
+
+    Example:
+        >>> from ser_gpu.config import ModelConfig
+        >>> parsed("cnn.width=48", vars(ModelConfig()))
+        ('cnn.width', 48)
+    """
+    name, _, value = text.partition("=")
+    part, _, key = name.partition(".")
+    if part not in parts:
+        raise InputError(f"no such setting: {name!r}; a setting is PART.NAME, with PART one of {', '.join(parts)}")
+    kinds = {each.name: each.type for each in fields(parts[part])}
+    if key not in kinds:
+        known = ", ".join(dict.fromkeys([*get_close_matches(key, kinds), *kinds]))  # as many as fit into a line
+        known = known if len(known) < 120 else f"{known[:120].rpartition(',')[0]}, ..."
+        raise InputError(f"no such setting: {name!r}; {part} has {known}")
+    kind = kinds[key]
+    try:
+        return name, {"true": True, "false": False}[value] if kind is bool else kind(value)
+    except (KeyError, ValueError):
+        words = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+        raise InputError(f"{text}: the value must be {words}") from None
+
+
+def flat(nested: Mapping[str, object]) -> dict[str, object]:
+    """Nested dictionaries as one, with full names.
+
+    >>> flat({"cnn": {"width": 4}, "bfloat16": False})
+    {'cnn.width': 4, 'bfloat16': False}
+    """
+    found: dict[str, object] = {}
+    for name, value in nested.items():
+        found |= (
+            {f"{name}.{key}": each for key, each in flat(value).items()}
+            if isinstance(value, Mapping)
+            else {name: value}
+        )
+    return found
+
+
+def first_difference(there: Mapping[str, object], here: Mapping[str, object]) -> str | None:
+    """Where two nested dictionaries of settings differ first, in words; None where they do not.
+
+    >>> first_difference({"cnn": {"width": 4}}, {"cnn": {"width": 8}})
+    'cnn.width is 4 there and 8 here'
+    """
+    there, here = flat(there), flat(here)
+    for name in here | there:
+        if (other := there.get(name)) != (own := here.get(name)):
+            return f"{name} is {other!r} there and {own!r} here"
+    return None
