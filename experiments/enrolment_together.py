@@ -1,7 +1,7 @@
 """python -m experiments.enrolment_together FOLDERS: trainings of several recipes as one model.
 
-Each folder is that of a cross-validation that `experiments.enrolment` scored, such as runs/actors5-refit. Of each fold the probabilities of
-all its trainings are averaged. Nothing is trained or answered here.
+Each folder is that of a cross-validation that `experiments.enrolment` scored, such as runs/actors5-refit. Of each fold
+the probabilities of all its trainings are averaged. Nothing is trained or answered here.
 """
 
 import argparse

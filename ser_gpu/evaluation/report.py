@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -150,10 +151,8 @@ def environment(device: torch.device) -> dict:
     """What a figure was measured with, ready for JSON: versions, device, threads. Stands in every result file."""
     packages = {}
     for package in _PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             packages[package] = version(package)
-        except PackageNotFoundError:  # is left out
-            pass
     return {
         "ser_gpu": __version__,
         "python": platform.python_version(),
