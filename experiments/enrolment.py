@@ -66,8 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_options(parser)
     add(
         "--out",
-        help="JSON file (default: NAME.enrolment.json beside the checkpoint); of a cross-validation its table, which gets "
-        "the scores (default: table.json in the folder)",
+        help="JSON file (default: NAME.enrolment.json beside the checkpoint); of a cross-validation its table, which "
+        "gets the scores (default: table.json in the folder)",
     )
     add("--json", action="store_true", help="print the JSON instead of tables")
     return parser

@@ -16,7 +16,9 @@ from pathlib import Path
 import torch
 
 from ser_gpu import corpora
-from ser_gpu.cli import console, options, train_flags
+from ser_gpu.cli import console, options
+from ser_gpu.cli.train_flags import new_plan
+from ser_gpu.cli.train_flags import parser as train_parser
 from ser_gpu.corpora.splits import ALIASES, RANDOM_PROTOCOLS
 from ser_gpu.corpora.splits import folds as number_of_folds
 from ser_gpu.errors import InputError, require
@@ -80,29 +82,20 @@ class Run:
         """What `ser-gpu train` wrote at its end."""
         return json.loads((self.out / "result.json").read_text(encoding="utf-8"))
 
-    def predictions(self) -> list[dict]:
-        """Its answers, one row a clip, with fold and seed; none where it held nothing out."""
-        path = self.out / "predictions.csv"
-        rows = predictions.read_rows(path) if path.exists() else []
-        return [{"fold": self.fold, "seed": self.seed, **row} for row in rows]
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, train what is missing, and print the table."""
     args, train_arguments = _parser().parse_known_args(arguments)
-    train_flags.parser().parse_args(train_arguments)  # what is wrong is said once, not by each training
+    train_parser().parse_args(train_arguments)  # what is wrong is said once, not by each training
     return options.run(lambda: run(args, train_arguments))
 
 
 def run(args: argparse.Namespace, train_arguments: list[str]) -> int:
     """Train what is missing, and write and show the table."""
     require("train", "nnAudio", "torch_audiomentations", "scipy", "sklearn", "matplotlib")
-    protocol = args.protocol
-    if protocol is None:  # by speakers: for the default corpus the folds that were published first
-        published = corpora.get(corpora.names()[0]).folds or {}
-        of_default = _data(train_arguments) == (None, None, None)
-        protocol = next(iter(published), "speakers") if of_default else "speakers"
-    protocol = ALIASES.get(protocol, protocol)
+    protocol = ALIASES.get(args.protocol, args.protocol) or "speakers"
+    if args.protocol is None and not any(_data(train_arguments)):  # the folds that were published first
+        protocol = next(iter(corpora.get(corpora.names()[0]).folds or {}), protocol)
     name = args.name or (f"{protocol}-refit" if args.refit else protocol)
     folder = Path(args.runs) / name
     folds = args.folds if args.folds is not None else all_folds(protocol, train_arguments)
@@ -115,8 +108,8 @@ def run(args: argparse.Namespace, train_arguments: list[str]) -> int:
     if not ranks.is_first:
         console.be_quiet()
     with ranks.joined("gloo", patience=_PATIENCE):
-        own_arguments = [protocol, *train_arguments, *(["--refit"] if args.refit else [])]
-        ranks.agree(lambda: hold_to_one_setting(folder, own_arguments))
+        settings = [protocol, *train_arguments, *(["--refit"] if args.refit else [])]
+        ranks.agree(lambda: hold_to_one_setting(folder, settings))
         own = runs[ranks.rank :: ranks.count]
         failed = ranks.total(train_all(own, train_arguments, args.jobs))
     if not ranks.is_first:
@@ -131,9 +124,12 @@ def run(args: argparse.Namespace, train_arguments: list[str]) -> int:
     written = [path := Path(args.table or folder / "table.json")]
     if table["summary"]:
         written.append(path.with_suffix(".predictions.csv.gz"))
-        predictions.write(written[-1], [row for run in done for row in run.predictions()])
-        part = next(reversed(table["summary"]))
-        table |= {"pooled": pooled(written[-1], part, several=len(args.seeds) > 1)}
+        each = [(run, row) for run in done for row in predictions.read_rows(run.out / "predictions.csv")]
+        predictions.write(written[-1], [{"fold": run.fold, "seed": run.seed, **row} for run, row in each])
+        answers = predictions.read(written[-1], part=next(reversed(table["summary"])))
+        table["pooled"] = {"all answers": answers.report(by_speaker=True)}
+        if len(args.seeds) > 1:  # the trainings of a fold as one model
+            table["pooled"]["seeds together"] = predictions.together(answers).report(by_speaker=True)
     write_json(path, table)
     if args.json:
         console.print_json(table)
@@ -148,19 +144,8 @@ def _refit(first: str | None, fold: int, seed: int) -> tuple[str, ...]:
     if first is None:
         return ()
     same = Path(first) / f"fold{fold}-seed{seed}"
-    others = sorted(path.parent for path in Path(first).glob(f"fold{fold}-seed*/result.json"))
-    return ("--refit", str(same if same in others or not others else others[0]))
-
-
-def pooled(path: Path, part: str, several: bool) -> dict[str, dict]:
-    """Scores of the answers of all trainings taken together; of several seeds, also where those of a fold answer as
-    one model, with the mean of their probabilities. Intervals resample speakers.
-    """
-    answers = predictions.read(path, part)
-    reports = {"all answers": answers.report(by_speaker=True)}
-    if several:
-        reports["seeds together"] = predictions.together(answers).report(by_speaker=True)
-    return reports
+    finished = sorted(path.parent for path in Path(first).glob(f"fold{fold}-seed*/result.json"))
+    return ("--refit", str(same if same in finished else [*finished, same][0]))
 
 
 def all_folds(protocol: str, train_arguments: Sequence[str] = ()) -> Sequence[int]:
@@ -181,7 +166,7 @@ def all_folds(protocol: str, train_arguments: Sequence[str] = ()) -> Sequence[in
 
 
 def _data(train_arguments: Sequence[str]) -> tuple[str | None, str | None, dict[str, str | None] | None]:
-    args = train_flags.parser().parse_args(train_arguments)
+    args = train_parser().parse_args(train_arguments)
     return args.data, args.corpus, options.corpora_of(args.corpora)
 
 
@@ -205,9 +190,9 @@ def hold_to_one_setting(folder: Path, arguments: Sequence[str]) -> None:
 def _settings(arguments: Sequence[str]) -> dict:
     """All that decides what comes out of the trainings, however it is written, and whatever computes it."""
     protocol, *own = (each for each in arguments if each != "--refit")
-    args, unknown = train_flags.parser().parse_known_args([*own, "--protocol", protocol])
+    args, unknown = train_parser().parse_known_args([*own, "--protocol", protocol])
     init, args.init = args.init, None  # which may be another file for each training
-    plan = asdict(train_flags.new_plan(args, torch.device("cpu")))
+    plan = asdict(new_plan(args, torch.device("cpu")))
     for of_each in ("fold", "seed"):
         del plan["training"][of_each]
     plan |= {"bfloat16": args.amp or "auto", "init": init and str(Path(init).resolve())}

@@ -1,42 +1,34 @@
-"""Settings: frozen dataclasses of plain scalars whose fields know which values are allowed, and the help of their flag."""
+"""Settings: frozen dataclasses of plain scalars whose fields know their rules and the help of their flag."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, field, fields
+from dataclasses import field, fields
 from difflib import get_close_matches
-from typing import Any, NamedTuple
+from typing import Any
 
 from ser_gpu.errors import InputError
 
+Rule = tuple[Callable[[Any], bool], str]  # a test of a value, and the words for what it must be
 
-class Rule(NamedTuple):
-    """What a value must be: a test, and the words for it."""
-
-    holds: Callable[[Any], bool]
-    words: str
-
-
-POSITIVE = Rule(lambda value: value > 0, "positive")
-NOT_NEGATIVE = Rule(lambda value: value >= 0, "zero or more")
-PROBABILITY = Rule(lambda value: 0 <= value <= 1, "between 0 and 1")
-EVEN = Rule(lambda value: value % 2 == 0, "even")
+POSITIVE: Rule = (lambda value: value > 0, "positive")
+NOT_NEGATIVE: Rule = (lambda value: value >= 0, "zero or more")
+PROBABILITY: Rule = (lambda value: 0 <= value <= 1, "between 0 and 1")
+EVEN: Rule = (lambda value: value % 2 == 0, "even")
 
 
 def at_least(limit: float) -> Rule:
-    return Rule(lambda value: value >= limit, f"{limit:,} or more")
+    return (lambda value: value >= limit), f"{limit:,} or more"
 
 
 def at_most(limit: float) -> Rule:
-    return Rule(lambda value: value <= limit, f"at most {limit:,}")
-
-
-def one_of(*choices: str) -> Rule:
-    return Rule(lambda value: value in choices, f"one of {', '.join(choices)}")
+    """Far beyond any use: a configuration that comes with a file must not ask for all the memory there is."""
+    return (lambda value: value <= limit), f"at most {limit:,}"
 
 
 def setting(default: object, *rules: Rule, help: str | None = None, choices: tuple[str, ...] | None = None) -> Any:
     """A field of `Settings`: its default, what it must be, and the help of its flag, if it has one."""
-    rules = (*rules, one_of(*choices)) if choices else rules
+    if choices:
+        rules = (*rules, (lambda value: value in choices, f"one of {', '.join(choices)}"))
     return field(default=default, metadata={"rules": rules, "help": help, "choices": choices})
 
 
@@ -45,8 +37,8 @@ class Settings:
 
     def __post_init__(self):
         for each in fields(self):
-            for rule in each.metadata.get("rules", ()):
-                self.require(rule.holds(getattr(self, each.name)), each.name, rule.words)
+            for holds, words in each.metadata.get("rules", ()):
+                self.require(holds(getattr(self, each.name)), each.name, words)
 
     def require(self, holds: bool, name: str, words: str) -> None:
         """Raise InputError that names a value, unless something holds."""
@@ -58,9 +50,19 @@ def add_flags(parser: ArgumentParser, kind: type[Settings]) -> None:
     """A flag for each field that has a help; None where it is left out."""
     for each in fields(kind):
         if help := each.metadata.get("help"):
-            help = help if each.default is MISSING or "(default" in help else f"{help} (default: {each.default})"
-            flag = f"--{each.name.replace('_', '-')}"
-            parser.add_argument(flag, type=each.type, choices=each.metadata["choices"], help=help)
+            help = help if "(default" in help else f"{help} (default: {each.default})"
+            parser.add_argument(_flag(each.name), type=each.type, choices=each.metadata["choices"], help=help)
+
+
+def given(args: Namespace, part: str, kind: type[Settings]) -> list[tuple[str, str, object]]:
+    """What was asked for by these flags: the flag as the user wrote it, the full name of the setting, and its value."""
+    names = [each.name for each in fields(kind) if each.metadata.get("help")]
+    values = [(name, getattr(args, name)) for name in names]
+    return [(f"{_flag(name)} {value}", f"{part}.{name}", value) for name, value in values if value is not None]
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def parsed(text: str, parts: Mapping[str, object]) -> tuple[str, bool | int | float | str]:
@@ -102,11 +104,8 @@ def flat(nested: Mapping[str, object]) -> dict[str, object]:
     """
     found: dict[str, object] = {}
     for name, value in nested.items():
-        found |= (
-            {f"{name}.{key}": each for key, each in flat(value).items()}
-            if isinstance(value, Mapping)
-            else {name: value}
-        )
+        inner = {f"{name}.{key}": each for key, each in flat(value).items()} if isinstance(value, Mapping) else None
+        found |= {name: value} if inner is None else inner
     return found
 
 

@@ -30,11 +30,15 @@ def run(path, data, *more):
     return evaluate.main([str(path), "--data", str(data), "--device", "cpu", *more])
 
 
+def printed(capsys):
+    return json.loads(capsys.readouterr().out)
+
+
 def test_it_prints_tables_and_writes_json_and_figure(trained, tiny_ravdess, capsys):
     assert run(trained, tiny_ravdess) == 0
-    printed = capsys.readouterr().out
+    shown = capsys.readouterr().out
     for word in ("accuracy", "UAR", "macro F1", "precision", "surprised", "Confusion", "male", "female"):
-        assert word in printed
+        assert word in shown
     result = json.loads(trained.with_name("model.evaluation.json").read_text())
     assert result["clips"] == 20
     assert result["part"] == "test"
@@ -43,21 +47,16 @@ def test_it_prints_tables_and_writes_json_and_figure(trained, tiny_ravdess, caps
         assert min(image.size) > 400
 
 
-def test_json_goes_to_stdout_alone(trained, tiny_ravdess, tmp_path, capsys):
-    assert run(trained, tiny_ravdess, "--json", "--out", str(tmp_path / "elsewhere")) == 0
-    printed = json.loads(capsys.readouterr().out)
-    assert printed == json.loads((tmp_path / "elsewhere" / "model.evaluation.json").read_text())
-
-
-def test_the_figures_are_those_of_the_model(trained, tiny_ravdess, capsys):
+def test_json_goes_to_stdout_alone_and_the_figures_are_those_of_the_model(trained, tiny_ravdess, tmp_path, capsys):
     """Accuracy by the command equals the share of single predictions that are right."""
-    assert run(trained, tiny_ravdess, "--json") == 0
-    accuracy = json.loads(capsys.readouterr().out)["accuracy"]
+    assert run(trained, tiny_ravdess, "--json", "--out", str(tmp_path / "elsewhere")) == 0
+    found = printed(capsys)
+    assert found == json.loads((tmp_path / "elsewhere" / "model.evaluation.json").read_text())
     clips = corpora.load(tiny_ravdess).clips
     test = set(Protocol().split(clips).ids("test"))
     model = checkpoint.load_model(trained)
     right = [model.predict(clip.path).emotion == clip.emotion for clip in clips if clip.id in test]
-    assert accuracy == pytest.approx(sum(right) / len(right))
+    assert found["accuracy"] == pytest.approx(sum(right) / len(right))
 
 
 @pytest.mark.parametrize(
@@ -65,9 +64,9 @@ def test_the_figures_are_those_of_the_model(trained, tiny_ravdess, capsys):
 )
 def test_it_refuses_clips_that_the_model_was_trained_on(more, trained, tiny_ravdess, capsys):
     assert run(trained, tiny_ravdess, *more) == 2
-    printed = capsys.readouterr()
-    assert "in its training or validation" in printed.err
-    assert printed.out == ""
+    said = capsys.readouterr()
+    assert "in its training or validation" in said.err
+    assert said.out == ""
     assert not trained.with_name("model.evaluation.json").exists()
     assert run(trained, tiny_ravdess, *more, "--allow-trained") == 0
 
@@ -83,19 +82,18 @@ def test_it_refuses_another_set_of_clips(trained, tiny_ravdess, tmp_path, capsys
 def test_of_a_corpus_that_it_was_not_trained_on_all_clips_are_scored(tiny_ravdess, tmp_path, capsys):
     elsewhere = save(tmp_path / "model.pth", "tess, savee")
     assert run(elsewhere, tiny_ravdess, "--json") == 0
-    result = json.loads(capsys.readouterr().out)
+    result = printed(capsys)
     assert (result["part"], result["clips"]) == ("all", 192)
     assert run(elsewhere, tiny_ravdess, "--json", "--protocol", "actors5") == 0
-    assert json.loads(capsys.readouterr().out)["part"] == "test"
+    assert printed(capsys)["part"] == "test"
 
 
 def test_emotions_that_the_model_does_not_know_are_left_out_and_counted(tiny_ravdess, tmp_path, capsys):
     elsewhere = save(tmp_path / "model.pth", "tess", labels=("sad", "angry"))
     assert run(elsewhere, tiny_ravdess, "--json") == 0
-    printed = capsys.readouterr()
-    assert json.loads(printed.out)["clips"] == 48
-    said = "left out: 144 clips of emotions unknown to the model (calm, disgust, fearful, happy, neutral, ...)"
-    assert said in printed.err
+    out, err = capsys.readouterr()
+    assert json.loads(out)["clips"] == 48
+    assert "left out: 144 clips of emotions unknown to the model (calm, disgust, fearful, happy, neutral, ...)" in err
     assert run(save(tmp_path / "model.pth", "tess", labels=("bored", "amused")), tiny_ravdess) == 2
     assert "no clip to score in the all part: the model knows bored, amused" in capsys.readouterr().err
 
@@ -106,6 +104,5 @@ def test_an_unreadable_checkpoint_is_one_line(content, tiny_ravdess, tmp_path, c
     if content is not None:
         path.write_bytes(content)
     assert run(path, tiny_ravdess) == 2
-    printed = capsys.readouterr().err.strip()
-    assert "bad.pth" in printed
-    assert "\n" not in printed
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "bad.pth" in said

@@ -53,7 +53,7 @@ def read_rows(path: str | Path) -> list[dict[str, str]]:
     """The rows of a table.
 
     Raises:
-        ValueError: the file is no such table.
+        InputError: the file is no such table.
         OSError: it cannot be read.
     """
     try:
@@ -71,14 +71,19 @@ def read(path: str | Path, part: str = "test") -> Answers:
     """The answers to one part.
 
     Raises:
-        ValueError: the table holds no answer to that part, or is no table of predictions.
+        InputError: the table holds no answer to that part, or is no table of predictions.
         OSError: it cannot be read.
     """
     found = [row for row in read_rows(path) if row["part"] == part]
     if not found:
         raise InputError(f"{path}: no answers to the {part} part")
     labels = tuple(column for column in found[0] if column not in FIELDS)
-    probabilities = np.array([[float(row[label]) for label in labels] for row in found])
+    try:
+        probabilities = np.array([[row[label] for label in labels] for row in found], float)  # [N, C]
+    except ValueError:
+        probabilities = np.zeros(1)
+    if not np.allclose(probabilities.sum(axis=-1), 1.0, atol=1e-3):
+        raise InputError(f"{path}: its columns {', '.join(labels)} are no probabilities")
     return Answers(
         clips=tuple(map(_clip, found)),
         labels=labels,
