@@ -12,24 +12,23 @@ from tests import ranks
 SMALL = ("cnn.width=4", "cnn.depth=2", "cnn.members=1", "audio.clip_seconds=1", "augment.enabled=false")
 
 
-def options(data, runs):
-    training = ["--device", "cpu", "--epochs", "1", "--batch-size", "64", "--set", *SMALL]
-    two_at_a_time = ["--jobs", "2"]  # a thread each: two that wait for work would take it from the other tests
-    return ["--runs", str(runs), "--data", str(data), *two_at_a_time, *training]
-
-
 def command(data, runs, *more):
-    return ["--protocol", "stratified", "--folds", "0", "1", *options(data, runs), *more]
+    which = ["--protocol", "stratified", "--folds", "0", "1", "--runs", str(runs), "--data", str(data)]
+    two_at_a_time = ["--jobs", "2"]  # a thread each: two that wait for work would take it from the other tests
+    training = ["--device", "cpu", "--epochs", "1", "--batch-size", "64", "--set", *SMALL]
+    return [*which, *two_at_a_time, *training, *more]
+
+
+@pytest.fixture
+def run(tiny_ravdess, capsys):
+    """Run a command, and give its exit code and what it printed to stdout and stderr."""
+    return lambda runs, *more: (crossvalidate.main(command(tiny_ravdess, runs, *more)), *capsys.readouterr())
 
 
 def read(runs):
     """The table and the answers of a cross-validation."""
     path = runs / "stratified" / "table.json"
     return json.loads(path.read_text()), predictions.read_rows(path.with_suffix(".predictions.csv.gz"))
-
-
-def said(capsys):
-    return capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +64,11 @@ def test_ranks_of_torchrun_take_the_trainings_in_turn(finished, tiny_ravdess, tm
     assert (table, rows) == (other, same)
 
 
-def test_seeds_of_a_fold_answer_as_one_model_too(finished, tiny_ravdess, tmp_path, capsys):
+def test_seeds_of_a_fold_answer_as_one_model_too(finished, run, tmp_path):
     path = tmp_path / "two.json"
-    more = ["--folds", "0", "--seeds", "0", "1", "--table", str(path)]
-    assert crossvalidate.main(command(tiny_ravdess, finished, *more)) == 0
+    code, out, _ = run(finished, "--folds", "0", "--seeds", "0", "1", "--table", str(path))
+    assert code == 0
+    assert "seeds together" in out
     table = json.loads(path.read_text())
     scored = sum(row["test"]["clips"] for row in table["rows"])
     every, together = table["pooled"]["all answers"], table["pooled"]["seeds together"]
@@ -76,20 +76,17 @@ def test_seeds_of_a_fold_answer_as_one_model_too(finished, tiny_ravdess, tmp_pat
     low, high = every["interval95"]["uar"]
     assert low <= every["uar"] <= high
     assert every["accuracy"] == pytest.approx(table["summary"]["test"]["accuracy"]["mean"])
-    assert "seeds together" in capsys.readouterr().out
 
 
-def test_started_again_it_trains_nothing_that_is_done(finished, tiny_ravdess, capsys):
+def test_started_again_it_trains_nothing_that_is_done_and_other_settings_need_another_name(finished, run):
     log = finished / "stratified" / "fold0-seed0" / "log.txt"
     before = log.read_text()
-    assert crossvalidate.main(command(tiny_ravdess, finished)) == 0
-    assert log.read_text() == before
-    assert "stratified, test part, 2 of 2 trainings" in capsys.readouterr().out
-
-
-def test_other_settings_need_another_name(finished, tiny_ravdess, capsys):
-    assert crossvalidate.main(command(tiny_ravdess, finished, "--lr", "1")) == 2
-    assert "other settings (training.lr is 0.002 there and 1.0 here); give these another --name" in said(capsys)
+    code, out, _ = run(finished)
+    assert (code, log.read_text()) == (0, before)
+    assert "stratified, test part, 2 of 2 trainings" in out
+    code, _, said = run(finished, "--lr", "1")
+    assert code == 2
+    assert "other settings (training.lr is 0.002 there and 1.0 here); give these another --name" in said
 
 
 @pytest.mark.parametrize(
@@ -108,23 +105,21 @@ def test_the_same_settings_may_be_written_otherwise(again, tmp_path):
             crossvalidate.hold_to_one_setting(tmp_path, other)
 
 
-def test_wrong_settings_are_said_once(tiny_ravdess, tmp_path, capsys):
-    assert crossvalidate.main(command(tiny_ravdess, tmp_path, "--lr", "-1")) == 2
-    assert said(capsys) == "error: TrainConfig.lr must be positive, got -1.0\n"
+def test_wrong_settings_are_said_once(run, tmp_path, capsys):
+    assert run(tmp_path, "--lr", "-1") == (2, "", "error: TrainConfig.lr must be positive, got -1.0\n")
     with pytest.raises(SystemExit):
-        crossvalidate.main(command(tiny_ravdess, tmp_path, "--ray"))
-    assert "unrecognized arguments: --ray" in said(capsys)
+        run(tmp_path, "--ray")
+    assert "unrecognized arguments: --ray" in capsys.readouterr().err
 
 
-def test_a_training_that_fails_is_named_with_its_reason(tiny_ravdess, tmp_path, monkeypatch, capsys):
-    one = command(tiny_ravdess, tmp_path, "--init", "missing{seed}.pth", "--folds", "0")
-    assert crossvalidate.main(one) == 2
-    printed = said(capsys)
-    assert "error: fold 0, seed 0: missing0.pth: no such checkpoint" in printed
-    assert "no training of 1 came to its end" in printed
+def test_a_training_that_fails_is_named_with_its_reason(run, tmp_path, monkeypatch):
+    one = tmp_path, "--init", "missing{seed}.pth", "--folds", "0"
+    code, _, said = run(*one)
+    assert code == 2
+    assert "error: fold 0, seed 0: missing0.pth: no such checkpoint" in said
+    assert "no training of 1 came to its end" in said
     monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, -9))
-    assert crossvalidate.main(one) == 2
-    assert "error: fold 0, seed 0: the training was ended by signal 9" in said(capsys)
+    assert "error: fold 0, seed 0: the training was ended by signal 9" in run(*one)[2]
 
 
 def test_the_folds_of_speakers_are_counted_in_the_data(tiny_ravdess, tmp_path):
@@ -165,7 +160,7 @@ def test_data_of_ones_own_is_dealt_by_speakers_and_the_default_corpus_by_its_pub
 ):
     data = [str(tiny_ravdess)] if flags else []
     assert crossvalidate.main([*flags, *data, "--runs", str(tmp_path)]) == 2
-    assert "no training of" in said(capsys)
+    assert "no training of" in capsys.readouterr().err
     assert [(run.protocol, run.fold) for run in asked] == [(protocol, fold) for fold in folds]
     assert asked[0].out == tmp_path / protocol / f"fold{folds[0]}-seed0"
 
@@ -182,9 +177,9 @@ def test_a_refit_repeats_the_seed_or_another_one_of_the_fold(asked, tmp_path):
     assert repeated == [f"fold{fold}-seed{seed} of {of[seed - 1][fold]}" for seed in (1, 2) for fold in (0, 1)]
 
 
-def test_fold_and_seed_in_an_argument_are_the_trainings_own(finished, tiny_ravdess, tmp_path):
+def test_fold_and_seed_in_an_argument_are_the_trainings_own(finished, run, tmp_path):
     """A training that begins with the weights of another one, whose folder the fold and the seed name."""
     first = str(finished / "stratified" / "fold{fold}-seed{seed}" / "last.pth")
-    assert crossvalidate.main(command(tiny_ravdess, tmp_path, "--folds", "1", "--init", first)) == 0
+    assert run(tmp_path, "--folds", "1", "--init", first)[0] == 0
     config = json.loads((tmp_path / "stratified" / "fold1-seed0" / "config.json").read_text())
     assert config["init"] == first.format(fold=1, seed=0)

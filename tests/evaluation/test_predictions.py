@@ -39,7 +39,8 @@ def test_what_is_read_is_what_was_written(table, answers, clips):
     assert (test.truth == answers.truth[inside]).all()
     assert test.folds.tolist() == [number % 2 for number in inside]
     for mine, theirs in zip(test.clips, (clips[number] for number in inside), strict=True):
-        assert mine == replace(theirs, path=mine.path, extra=mine.extra)
+        for name in ("id", "emotion", "speaker", "gender", "corpus"):
+            assert getattr(mine, name) == getattr(theirs, name)
         assert mine.get("intensity") == theirs.get("intensity")
     with pytest.raises(ValueError, match="no answers to the train part"):
         predictions.read(table, "train")
