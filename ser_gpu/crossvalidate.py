@@ -114,8 +114,8 @@ def run(args: argparse.Namespace, train_arguments: list[str]) -> int:
         failed = ranks.total(train_all(own, train_arguments, args.jobs))
     if not ranks.is_first:
         return options.DONE
-    for run in set(runs) - set(own):
-        if not run.finished:
+    for run in runs:
+        if run not in own and not run.finished:
             _tell_failure(run)
     done = [run for run in runs if run.finished]
     if not done:
@@ -206,6 +206,8 @@ def train_all(runs: Sequence[Run], train_arguments: Sequence[str], jobs: int) ->
         jobs: trainings at a time, each with that part of the cores; of each rank, where torchrun started several.
     """
     runs = [run for run in runs if not run.finished]
+    if not runs:
+        return 0
     failed = 0
     threads = max(1, (os.cpu_count() or 1) // (jobs * int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
     with console.progress("status") as progress, ThreadPoolExecutor(jobs) as pool:

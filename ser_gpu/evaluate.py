@@ -135,7 +135,7 @@ def _refuse_trained(path: str, provenance: Provenance, found: Sequence[Clip], cl
     """Raise unless none of the clips was in the checkpoint's training or validation."""
     try:
         own = Protocol.from_dict(provenance.protocol).split(found)
-    except ValueError:  # these clips cannot be those that it was trained on
+    except InputError:  # these clips cannot be those that it was trained on
         own = None
     if own is None or own.manifest_hash != provenance.manifest_hash:
         raise InputError(

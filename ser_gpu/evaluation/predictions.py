@@ -79,16 +79,17 @@ def read(path: str | Path, part: str = "test") -> Answers:
         raise InputError(f"{path}: no answers to the {part} part")
     labels = tuple(column for column in found[0] if column not in FIELDS)
     try:
-        probabilities = np.array([[row[label] for label in labels] for row in found], float)  # [N, C]
-    except ValueError:
-        probabilities = np.zeros(1)
-    if not np.allclose(probabilities.sum(axis=-1), 1.0, atol=1e-3):
-        raise InputError(f"{path}: its columns {', '.join(labels)} are no probabilities")
+        probabilities = np.array([[float(row[label]) for label in labels] for row in found])  # [N, C]
+        folds = np.array([int(row.get("fold", 0)) for row in found])
+    except (TypeError, ValueError):  # a field that is empty or no number
+        raise InputError(f"{path}: damaged, or not a table of predictions") from None
+    if not np.allclose(probabilities.sum(axis=1), 1.0, atol=1e-3):
+        raise InputError(f"{path}: not a table of predictions, {', '.join(labels)} are no probabilities")
     return Answers(
         clips=tuple(map(_clip, found)),
         labels=labels,
         logits=np.log(np.maximum(probabilities, _SMALLEST_PROBABILITY)),
-        folds=np.array([int(row.get("fold", 0)) for row in found]),
+        folds=folds,
     )
 
 

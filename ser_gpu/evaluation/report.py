@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ser_gpu import __version__
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.evaluation import metrics
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.version import __version__
 from ser_gpu.windows import clip_logits
 
 FACETS = ("gender", "intensity", "corpus")
