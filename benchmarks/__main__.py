@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks import baselines, report
 from benchmarks.report import SUBJECTS
 from ser_gpu.cli import console, options
-from ser_gpu.evaluation import environment
+from ser_gpu.evaluation.report import environment
 from ser_gpu.files import read_json, write_json
 
 
@@ -31,7 +31,7 @@ def _benchmark(args: argparse.Namespace) -> int:
                 "measured": datetime.now(UTC).isoformat(timespec="seconds"),
                 "quick": args.quick,
                 "load_before": os.getloadavg()[0],
-                "environment": environment.describe(device),
+                "environment": environment(device),
                 "baselines": baselines.versions(),
             }
             measured[name] = header | {"tables": SUBJECTS[name].run(device, args.quick, args.processes)}

@@ -31,7 +31,7 @@ def _ablate(args: argparse.Namespace, train_arguments: list[str]) -> int:
     folder, protocol = Path(args.runs) / "ablation", ALIASES.get(args.protocol, args.protocol)
     folds = args.folds if args.folds is not None else all_folds(protocol, train_arguments)
     for name in chosen:
-        hold_to_one_setting(folder / _slug(name), [protocol, *variants[name], *train_arguments])
+        hold_to_one_setting(folder / _slug(name), [protocol, *train_arguments, *_own(variants[name])])
     runs = {
         name: [
             Run(protocol, fold, seed, folder / _slug(name) / f"fold{fold}-seed{seed}", _own(variants[name]))

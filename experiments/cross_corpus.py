@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from experiments import study
+from experiments import enrolment, study
 from ser_gpu import checkpoint, corpora
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.checkpoint import Provenance
@@ -18,7 +18,8 @@ from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.errors import InputError
-from ser_gpu.evaluation import enrolment, environment, metrics
+from ser_gpu.evaluation import metrics
+from ser_gpu.evaluation.report import environment
 from ser_gpu.model import SpeechEmotionModel
 
 COUNT = 8
@@ -44,7 +45,7 @@ def _measure(args: argparse.Namespace) -> int:
             bank = options.read_clips(known, model.sample_rate, device)
             content = answers(model, bank, known, args.draws)
             rows.append(scores(content, _trained_on(provenance, name), name) | {"seed": provenance.seed})
-    result = {"draws": args.draws, "environment": environment.describe(device), "rows": rows}
+    result = {"draws": args.draws, "environment": environment(device), "rows": rows}
     study.publish(args, result, show)
     return options.DONE
 

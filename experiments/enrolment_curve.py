@@ -24,7 +24,7 @@ KINDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and draw."""
     parser = argparse.ArgumentParser(prog="python -m experiments.enrolment_curve", description=__doc__.splitlines()[0])
-    parser.add_argument("table", help="that ser-gpu crossvalidate --enrol wrote")
+    parser.add_argument("table", help="to which experiments.enrolment added its scores")
     parser.add_argument("--out", default=str(RESULTS / "enrolment.png"), help="(default: %(default)s)")
     args = parser.parse_args(arguments)
     return options.run(lambda: _draw(Path(args.table), args.out))
@@ -45,7 +45,7 @@ def figure(rows: Sequence[dict]) -> Figure:
     Not the UAR itself: the more clips are enrolled, the fewer are left to score.
 
     Args:
-        rows: as `ser_gpu.evaluation.enrolment.table` gives them.
+        rows: as `experiments.enrolment.table` gives them.
     """
     drawn = Figure(figsize=(7.0, 3.6), layout="constrained")
     axes = drawn.subplots()

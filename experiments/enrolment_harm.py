@@ -14,11 +14,12 @@ import numpy as np
 import torch
 
 from experiments import sounds, study
+from experiments.enrolment import SpeakerClips, chosen, speakers
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
-from ser_gpu.evaluation import environment, metrics
-from ser_gpu.evaluation.enrolment import SpeakerClips, chosen, speakers
+from ser_gpu.evaluation import metrics
+from ser_gpu.evaluation.report import environment
 from ser_gpu.model import SpeechEmotionModel
 
 COUNT = 8
@@ -131,7 +132,7 @@ def _measure(args: argparse.Namespace) -> int:
             for provenance, _ in trained
         ],
         "draws": args.draws,
-        "environment": environment.describe(device),
+        "environment": environment(device),
         "rows": [each for each in found if each is not None],
     }
     study.publish(args, result, show)

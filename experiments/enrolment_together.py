@@ -1,7 +1,7 @@
 """python -m experiments.enrolment_together FOLDERS: trainings of several recipes as one model.
 
-Each folder is that of a cross-validation with `--enrol`, such as runs/actors5-refit. Of each fold the probabilities of
-all its trainings are averaged. Nothing is trained or answered here.
+Each folder is that of a cross-validation that `experiments.enrolment` scored, such as runs/actors5-refit. Of each fold
+the probabilities of all its trainings are averaged. Nothing is trained or answered here.
 """
 
 import argparse
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
-from experiments import study
+from experiments import enrolment, study
 from ser_gpu import checkpoint
-from ser_gpu.cli import console, enrolment_runs, options
+from ser_gpu.cli import console, options
 from ser_gpu.errors import InputError
-from ser_gpu.evaluation import enrolment, environment
+from ser_gpu.evaluation.report import environment
 
 SETTINGS = (("none", 0), ("unlabelled", 8), ("labelled", 8), ("neutral", 4), ("all", 0))
 
@@ -34,7 +34,7 @@ def _measure(args: argparse.Namespace) -> int:
         {"recipes": [Path(folder).name for folder in group], **scores([trainings[each] for each in group], gender_of)}
         for group in groups
     ]
-    result = {"environment": environment.describe(torch.device("cpu")), "rows": rows}
+    result = {"environment": environment(torch.device("cpu")), "rows": rows}
     study.publish(args, result, show)
     return options.DONE
 
@@ -46,10 +46,10 @@ def of_folds(folder: Path) -> dict[str, list[dict]]:
         ValueError: there are none.
     """
     found: dict[str, list[dict]] = {}
-    for path in sorted(folder.glob(f"fold*-seed*/{enrolment_runs.FILE}")):
+    for path in sorted(folder.glob(f"fold*-seed*/{enrolment.FILE}")):
         found.setdefault(path.parent.name.split("-")[0], []).append(checkpoint.read(path)["answers"])
     if not found:
-        raise InputError(f"{folder}: holds no training that was scored with --enrol")
+        raise InputError(f"{folder}: holds no training that experiments.enrolment scored")
     return found
 
 
@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.enrolment_together", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="of ser-gpu crossvalidate --enrol")
+    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="of ser-gpu crossvalidate")
     options.add_data_options(parser)
     study.add_output_options(parser, "enrolment-together")
     return parser

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from statistics import fmean
 
 from experiments import study
+from experiments.enrolment import SpeakerClips, speakers
 from experiments.shrinkage import scored
 from ser_gpu.cli import console, options
-from ser_gpu.evaluation import environment
-from ser_gpu.evaluation.enrolment import SpeakerClips, speakers
+from ser_gpu.evaluation.report import environment
 from ser_gpu.voices import plan
 
 PRIORS = (None, 20.0, 10.0, 5.0)  # None: no head
@@ -44,7 +44,7 @@ def _measure(args: argparse.Namespace) -> int:
         {"prior": prior, "clips": count} | {name: fmean(each[name] for each in found) for name in SCORES}
         for (prior, count), found in scores.items()
     ]
-    result = {"trainings": len(args.checkpoints), "draws": args.draws, "environment": environment.describe(device)}
+    result = {"trainings": len(args.checkpoints), "draws": args.draws, "environment": environment(device)}
     study.publish(args, result | {"rows": rows}, show)
     return options.DONE
 

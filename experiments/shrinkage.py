@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from experiments import study
+from experiments.enrolment import SpeakerClips, chosen, speakers
 from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
-from ser_gpu.evaluation import environment, metrics
-from ser_gpu.evaluation.enrolment import SpeakerClips, chosen, speakers
+from ser_gpu.evaluation import metrics
+from ser_gpu.evaluation.report import environment
 from ser_gpu.voices import plan
 
 POPULATIONS = (0.0, 4.0, 8.0, 16.0, 32.0)
@@ -48,7 +49,7 @@ def _measure(args: argparse.Namespace) -> int:
         | {name: fmean(each[name] for each in found) for name in SCORES}
         for (population, count), found in scores.items()
     ]
-    result = {"trainings": len(args.checkpoints), "draws": args.draws, "environment": environment.describe(device)}
+    result = {"trainings": len(args.checkpoints), "draws": args.draws, "environment": environment(device)}
     study.publish(args, result | {"rows": rows}, show)
     return options.DONE
 

@@ -14,7 +14,8 @@ from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.errors import InputError
-from ser_gpu.evaluation import environment, figures
+from ser_gpu.evaluation import figures
+from ser_gpu.evaluation.report import environment
 from ser_gpu.files import write_json
 from ser_gpu.model import SpeechEmotionModel
 
@@ -22,37 +23,29 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def load(
-    path: str, args: argparse.Namespace, device: torch.device
+    path: str, args: argparse.Namespace, device: torch.device, part: str = "test"
 ) -> tuple[SpeechEmotionModel, Provenance, list[Clip]]:
-    """A model, its provenance, and the clips of its test part, from the data that `args` name.
+    """A model, its provenance, and the clips of a part of its split, from the data that `args` name.
 
     Raises:
-        ValueError: the clips found are not those of its training, so its test part is not known.
+        InputError: the clips found are not those of its training, so its parts are not known, or the part is empty.
     """
     model, provenance = checkpoint.load(path, device)
     found = options.find_clips(args.data, args.corpus)
     split = Protocol.from_dict(provenance.protocol).split(found)
     if split.manifest_hash != provenance.manifest_hash:
         raise InputError(f"{path}: was trained on another set of clips than the {len(found):,} found")
-    return model, provenance, [clip for clip in found if split.part_of[clip.id] == "test"]
+    clips = [clip for clip in found if split.part_of[clip.id] == part]
+    if not clips:
+        raise InputError(f"{path}: its protocol has no {part} clips")
+    return model, provenance, clips
 
 
 def load_validation(
     path: str, args: argparse.Namespace, device: torch.device
 ) -> tuple[SpeechEmotionModel, list[Clip], ClipBank]:
-    """A model, and the clips of its validation part, on which settings may be chosen.
-
-    Raises:
-        ValueError: the clips found are not those of its training, or its protocol validates nothing.
-    """
-    model, provenance = checkpoint.load(path, device)
-    found = options.find_clips(args.data, args.corpus)
-    split = Protocol.from_dict(provenance.protocol).split(found)
-    if split.manifest_hash != provenance.manifest_hash:
-        raise InputError(f"{path}: was trained on other clips than these {len(found):,}")
-    clips = [clip for clip in found if split.part_of[clip.id] == "validation"]
-    if not clips:
-        raise InputError(f"{path}: its protocol has no validation clips")
+    """A model, and the clips of its validation part, on which settings may be chosen."""
+    model, _, clips = load(path, args, device, part="validation")
     return model, clips, options.read_clips(clips, model.sample_rate, device)
 
 
@@ -100,5 +93,5 @@ def header(path: str, provenance: Provenance, clips: list[Clip], device: torch.d
         "training_seed": provenance.seed,
         "manifest_hash": provenance.manifest_hash,
         "clips": len(clips),
-        "environment": environment.describe(device),
+        "environment": environment(device),
     }

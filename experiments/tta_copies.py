@@ -10,10 +10,11 @@ from statistics import fmean
 
 import numpy as np
 
-from experiments import study
+from experiments import enrolment, study
 from ser_gpu.cli import console, options
 from ser_gpu.config import TtaConfig
-from ser_gpu.evaluation import enrolment, environment, metrics
+from ser_gpu.evaluation import metrics
+from ser_gpu.evaluation.report import environment
 from ser_gpu.stages.tta import TestTimeAugmentation
 
 COPIES = {
@@ -43,7 +44,7 @@ def _measure(args: argparse.Namespace) -> int:
         for name, found in contents.items()
     ]
     header = {"trainings": len(args.checkpoints), "draws": args.draws, "clips": args.count}
-    result = header | {"environment": environment.describe(device), "rows": rows}
+    result = header | {"environment": environment(device), "rows": rows}
     study.publish(args, result, show)
     return options.DONE
 

@@ -19,7 +19,8 @@ from ser_gpu.corpora import registered_name
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import ALIASES, Split
 from ser_gpu.errors import InputError, require
-from ser_gpu.evaluation import environment, figures, predictions
+from ser_gpu.evaluation import figures, predictions
+from ser_gpu.evaluation.report import environment
 from ser_gpu.files import only_one, write_csv, write_json
 from ser_gpu.settings import add_flags, first_difference, flat, given, parsed
 from ser_gpu.training import initial
@@ -307,7 +308,7 @@ def _finish(trainer: Trainer, plan: Plan, out: Path, temperature: float | None) 
         "bfloat16": trainer.bfloat16,
         "seconds": sum(row["seconds"] for row in trainer.history),
         "temperature": float(model.temperature),
-        "environment": environment.describe(trainer.device),
+        "environment": environment(trainer.device),
         "config": {"training": asdict(config), "model": model.config.as_dict()},
         "init_sha256": plan.init_sha256,
         **scores,

@@ -44,7 +44,6 @@ LONG_FILES = (
     "test_interruptions.py",
     "test_train.py",
     "test_score.py",
-    "test_tasks.py",
 )
 ROOT = Path(__file__).parent.parent
 SAMPLE_RATE = 16_000

@@ -1,23 +1,34 @@
 import json
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from ser_gpu import crossvalidate
+from ser_gpu.errors import InputError
 from ser_gpu.evaluation import predictions
-from ser_gpu.training import process
 from tests import ranks
 
 SMALL = ("cnn.width=4", "cnn.depth=2", "cnn.members=1", "audio.clip_seconds=1", "augment.enabled=false")
 
 
-def options(data, runs):
-    training = ["--device", "cpu", "--epochs", "1", "--batch-size", "64", "--set", *SMALL]
-    two_at_a_time = ["--jobs", "2"]  # a thread each: two that wait for work would take it from the other tests
-    return ["--runs", str(runs), "--data", str(data), *two_at_a_time, *training]
-
-
 def command(data, runs, *more):
-    return ["--protocol", "stratified", "--folds", "0", "1", *options(data, runs), *more]
+    which = ["--protocol", "stratified", "--folds", "0", "1", "--runs", str(runs), "--data", str(data)]
+    two_at_a_time = ["--jobs", "2"]  # a thread each: two that wait for work would take it from the other tests
+    training = ["--device", "cpu", "--epochs", "1", "--batch-size", "64", "--set", *SMALL]
+    return [*which, *two_at_a_time, *training, *more]
+
+
+@pytest.fixture
+def run(tiny_ravdess, capsys):
+    """Run a command, and give its exit code and what it printed to stdout and stderr."""
+    return lambda runs, *more: (crossvalidate.main(command(tiny_ravdess, runs, *more)), *capsys.readouterr())
+
+
+def read(runs):
+    """The table and the answers of a cross-validation."""
+    path = runs / "stratified" / "table.json"
+    return json.loads(path.read_text()), predictions.read_rows(path.with_suffix(".predictions.csv.gz"))
 
 
 @pytest.fixture(scope="module")
@@ -28,30 +39,17 @@ def finished(tiny_ravdess, tmp_path_factory):
 
 
 def test_every_fold_has_a_row_and_every_clip_a_prediction(finished):
-    table = json.loads((finished / "stratified" / "table.json").read_text())
+    table, rows = read(finished)
     assert [(row["fold"], row["seed"]) for row in table["rows"]] == [(0, 0), (1, 0)]
     assert (table["runs"], table["planned"]) == (2, 2)
     uar = table["summary"]["test"]["uar"]
     assert uar["mean"] == pytest.approx(sum(row["test"]["uar"] for row in table["rows"]) / 2)
     assert uar["sd_seeds"] is None
     assert table["rows"][0]["manifest_hash"] != table["rows"][1]["manifest_hash"]
-    rows = predictions.read_rows(finished / "stratified" / "table.predictions.csv.gz")
     scored = sum(row[part]["clips"] for row in table["rows"] for part in ("validation", "test"))
     assert len(rows) == scored
     assert {row["fold"] for row in rows} == {"0", "1"}
     assert [*table["rows"][0]["test"]["by"]["gender"]] == ["male", "female"]
-
-
-def assert_same_scores(folder, other):
-    """The tables of two folders say the same, but for what took how long."""
-    tables = [json.loads((each / "stratified" / "table.json").read_text()) for each in (folder, other)]
-    rows, others = ([{k: v for k, v in row.items() if k != "seconds"} for row in table["rows"]] for table in tables)
-    assert rows == others
-    assert tables[0]["summary"] == tables[1]["summary"]
-    answers, same = (
-        predictions.read_rows(each / "stratified" / "table.predictions.csv.gz") for each in (folder, other)
-    )
-    assert answers == same
 
 
 def test_ranks_of_torchrun_take_the_trainings_in_turn(finished, tiny_ravdess, tmp_path):
@@ -60,19 +58,17 @@ def test_ranks_of_torchrun_take_the_trainings_in_turn(finished, tiny_ravdess, tm
     codes, printed = ranks.run(2, trainings, tmp_path / "log.txt")
     assert codes == [0, 0], printed
     assert printed.count("stratified, test part, 2 of 2 trainings") == 1
-    assert_same_scores(finished, tmp_path)
+    (table, rows), (other, same) = read(finished), read(tmp_path)
+    for row in (*table["rows"], *other["rows"]):
+        del row["seconds"]
+    assert (table, rows) == (other, same)
 
 
-def test_a_training_that_never_begins_says_why_in_its_log(tmp_path):
-    """As in a script without `if __name__ == "__main__":`, which the new process would run once more."""
-    assert process.train([], tmp_path / "log.txt", threads=1, environment={"A": 1}) == 1
-    assert "needs `if __name__ ==" in (tmp_path / "log.txt").read_text()
-
-
-def test_seeds_of_a_fold_answer_as_one_model_too(finished, tiny_ravdess, tmp_path, capsys):
+def test_seeds_of_a_fold_answer_as_one_model_too(finished, run, tmp_path):
     path = tmp_path / "two.json"
-    more = ["--folds", "0", "--seeds", "0", "1", "--table", str(path)]
-    assert crossvalidate.main(command(tiny_ravdess, finished, *more)) == 0
+    code, out, _ = run(finished, "--folds", "0", "--seeds", "0", "1", "--table", str(path))
+    assert code == 0
+    assert "seeds together" in out
     table = json.loads(path.read_text())
     scored = sum(row["test"]["clips"] for row in table["rows"])
     every, together = table["pooled"]["all answers"], table["pooled"]["seeds together"]
@@ -80,41 +76,67 @@ def test_seeds_of_a_fold_answer_as_one_model_too(finished, tiny_ravdess, tmp_pat
     low, high = every["interval95"]["uar"]
     assert low <= every["uar"] <= high
     assert every["accuracy"] == pytest.approx(table["summary"]["test"]["accuracy"]["mean"])
-    assert "seeds together" in capsys.readouterr().out
 
 
-def test_started_again_it_trains_nothing_that_is_done(finished, tiny_ravdess, capsys):
+def test_started_again_it_trains_nothing_that_is_done_and_other_settings_need_another_name(finished, run):
     log = finished / "stratified" / "fold0-seed0" / "log.txt"
     before = log.read_text()
-    assert crossvalidate.main(command(tiny_ravdess, finished)) == 0
-    assert log.read_text() == before
-    assert "stratified, test part, 2 of 2 trainings" in capsys.readouterr().out
+    code, out, _ = run(finished)
+    assert (code, log.read_text()) == (0, before)
+    assert "stratified, test part, 2 of 2 trainings" in out
+    code, _, said = run(finished, "--lr", "1")
+    assert code == 2
+    assert "other settings (training.lr is 0.002 there and 1.0 here); give these another --name" in said
 
 
-def test_other_settings_need_another_name(finished, tiny_ravdess, capsys):
-    assert crossvalidate.main(command(tiny_ravdess, finished, "--lr", "1")) == 2
-    assert "give these another --name" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "again",
+    [
+        ("--lr", "0.001", "--data", "here"),
+        ("--data", str(Path("here").resolve()), "--set", "training.lr=1e-3"),
+        ("--data", "here", "--lr", "1e-3", "--device", "cpu"),
+    ],
+)
+def test_the_same_settings_may_be_written_otherwise(again, tmp_path):
+    for same in (("--data", "here", "--lr", "1e-3"), again):
+        crossvalidate.hold_to_one_setting(tmp_path, ["actors5", *same])
+    for other in (["actors6", *again], ["actors5", *again, "--refit"], ["actors5", *again, "--no-test"]):
+        with pytest.raises(InputError, match="other settings"):
+            crossvalidate.hold_to_one_setting(tmp_path, other)
 
 
-def test_a_training_that_fails_is_named_with_its_reason(tiny_ravdess, tmp_path, capsys):
-    assert crossvalidate.main(command(tiny_ravdess, tmp_path, "--lr", "-1", "--folds", "0")) == 2
-    printed = capsys.readouterr().err
-    assert "error: fold 0, seed 0: TrainConfig.lr must be positive" in printed
-    assert "no training of 1 came to its end" in printed
+def test_wrong_settings_are_said_once(run, tmp_path, capsys):
+    assert run(tmp_path, "--lr", "-1") == (2, "", "error: TrainConfig.lr must be positive, got -1.0\n")
+    with pytest.raises(SystemExit):
+        run(tmp_path, "--ray")
+    assert "unrecognized arguments: --ray" in capsys.readouterr().err
 
 
-def test_the_folds_of_speakers_are_counted_in_the_data(tiny_ravdess, tmp_path, monkeypatch, capsys):
+def test_a_training_that_fails_is_named_with_its_reason(run, tmp_path, monkeypatch):
+    one = tmp_path, "--init", "missing{seed}.pth", "--folds", "0"
+    code, _, said = run(*one)
+    assert code == 2
+    assert "error: fold 0, seed 0: missing0.pth: no such checkpoint" in said
+    assert "no training of 1 came to its end" in said
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, -9))
+    assert "error: fold 0, seed 0: the training was ended by signal 9" in run(*one)[2]
+
+
+def test_the_folds_of_speakers_are_counted_in_the_data(tiny_ravdess, tmp_path):
     """Six speakers: five folds, or one speaker out at a time."""
     training = ["--data", str(tiny_ravdess)]
-    assert [*crossvalidate.all_folds("speakers", training)] == [0, 1, 2, 3, 4]
-    assert [*crossvalidate.all_folds("loso", ["--epochs", "1", *training])] == [0, 1, 2, 3, 4, 5]
     wav = next(tiny_ravdess.rglob("*.wav"))
     for name in ("one", "two"):
         (tmp_path / f"{name}.csv").write_text(f"file,emotion\n{wav},sad\n")
     two = ["--corpora", f"one={tmp_path / 'one.csv'}", f"two={tmp_path / 'two.csv'}"]
-    assert [*crossvalidate.all_folds("loco", two)] == [0, 1]
-    assert [*crossvalidate.all_folds("twin-safe")] == [0, 1, 2, 3, 4]
-    assert [*crossvalidate.all_folds("actors6")] == [0, 1, 2, 3, 4, 5]
+    for protocol, arguments, folds in (
+        ("speakers", training, 5),
+        ("loso", ["--epochs", "1", *training], 6),
+        ("loco", two, 2),
+        ("twin-safe", [], 5),
+        ("actors6", [], 6),
+    ):
+        assert [*crossvalidate.all_folds(protocol, arguments)] == [*range(folds)]
 
 
 @pytest.fixture
@@ -127,12 +149,17 @@ def asked(monkeypatch):
 
 @pytest.mark.parametrize(
     ("flags", "protocol", "folds"),
-    [([], "speakers", [0, 1, 2, 3, 4]), (["--protocol", "twin-safe", "--folds", "3"], "grouped", [3])],
+    [
+        (["--data"], "speakers", [0, 1, 2, 3, 4]),
+        (["--protocol", "twin-safe", "--folds", "3", "--data"], "grouped", [3]),
+        ([], "actors5", [0, 1, 2, 3, 4]),
+    ],
 )
-def test_data_of_ones_own_is_dealt_by_speakers_and_an_alias_is_what_it_stands_for(
+def test_data_of_ones_own_is_dealt_by_speakers_and_the_default_corpus_by_its_published_folds(
     flags, protocol, folds, asked, tiny_ravdess, tmp_path, capsys
 ):
-    assert crossvalidate.main([*flags, *options(tiny_ravdess, tmp_path)]) == 2
+    data = [str(tiny_ravdess)] if flags else []
+    assert crossvalidate.main([*flags, *data, "--runs", str(tmp_path)]) == 2
     assert "no training of" in capsys.readouterr().err
     assert [(run.protocol, run.fold) for run in asked] == [(protocol, fold) for fold in folds]
     assert asked[0].out == tmp_path / protocol / f"fold{folds[0]}-seed0"
@@ -145,40 +172,14 @@ def test_a_refit_repeats_the_seed_or_another_one_of_the_fold(asked, tmp_path):
         (first / place / "result.json").touch()
     more = ["--folds", "0", "1", "--seeds", "1", "2", "--refit", str(first)]
     assert crossvalidate.main(["--runs", str(tmp_path), *more]) == 2
-    repeated = [f"fold{run.fold}-seed{run.seed} of {run.arguments[1].rpartition('/')[2]}" for run in asked]
-    assert repeated == [
-        "fold0-seed1 of fold0-seed1",
-        "fold1-seed1 of fold1-seed1",
-        "fold0-seed2 of fold0-seed0",
-        "fold1-seed2 of fold1-seed1",
-    ]
+    repeated = [f"fold{run.fold}-seed{run.seed} of {Path(run.arguments[1]).name}" for run in asked]
+    of = ("fold0-seed1", "fold1-seed1"), ("fold0-seed0", "fold1-seed1")
+    assert repeated == [f"fold{fold}-seed{seed} of {of[seed - 1][fold]}" for seed in (1, 2) for fold in (0, 1)]
 
 
-def test_fold_and_seed_in_an_argument_are_the_trainings_own(finished, tiny_ravdess, tmp_path, capsys):
+def test_fold_and_seed_in_an_argument_are_the_trainings_own(finished, run, tmp_path):
     """A training that begins with the weights of another one, whose folder the fold and the seed name."""
     first = str(finished / "stratified" / "fold{fold}-seed{seed}" / "last.pth")
-    more = ["--folds", "1", "--init", first]
-    assert crossvalidate.main(command(tiny_ravdess, tmp_path, *more)) == 0
+    assert run(tmp_path, "--folds", "1", "--init", first)[0] == 0
     config = json.loads((tmp_path / "stratified" / "fold1-seed0" / "config.json").read_text())
     assert config["init"] == first.format(fold=1, seed=0)
-
-
-def test_the_default_corpus_has_its_published_folds(asked, tmp_path):
-    assert crossvalidate.main(["--runs", str(tmp_path)]) == 2
-    assert [(run.protocol, run.fold) for run in asked] == [("actors5", fold) for fold in range(5)]
-
-
-def test_enrolled_clips_have_a_table_of_their_own(finished, tiny_ravdess, tmp_path, capsys):
-    path = tmp_path / "enrolled.json"
-    more = ["--enrol", "0", "1", "--enrol-clips", "unlabelled", "--draws", "2", "--table", str(path)]
-    assert crossvalidate.main(command(tiny_ravdess, finished, *more)) == 0
-    table = json.loads(path.read_text())
-    none, one = table["enrolment"]["all answers"]
-    assert (none["kind"], none["count"], one["kind"], one["count"]) == ("none", 0, "unlabelled", 1)
-    assert none["clips"] == table["pooled"]["all answers"]["clips"]
-    assert none["accuracy"]["mean"] == pytest.approx(table["pooled"]["all answers"]["accuracy"], abs=1e-3)
-    assert one["clips"] < none["clips"]
-    assert "Enrolment, all answers" in capsys.readouterr().out
-    stored = (finished / "stratified" / "fold0-seed0" / "enrolment.pth").stat().st_mtime_ns
-    assert crossvalidate.main(command(tiny_ravdess, finished, *more)) == 0
-    assert (finished / "stratified" / "fold0-seed0" / "enrolment.pth").stat().st_mtime_ns == stored

@@ -4,12 +4,10 @@ import shutil
 import pytest
 import torch
 
-from ser_gpu import checkpoint, corpora, enrol, evaluate, predict
+from ser_gpu import checkpoint, enrol, predict
 from ser_gpu.checkpoint import Provenance
-from ser_gpu.cli import options
 from ser_gpu.config import AudioConfig, CnnConfig, ModelConfig, TtaConfig
 from ser_gpu.corpora.splits import Protocol
-from ser_gpu.evaluation import enrolment
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.voices.voice import Voice
 
@@ -106,84 +104,3 @@ def test_predict_refuses_a_voice_of_another_model_or_another_file(weights, recor
     ):
         assert predict.main(["--weights", model, "--voice", str(voice), "--device", "cpu", str(recordings[0])]) == 2
         assert said in one_line(capsys.readouterr().err)
-
-
-def test_evaluate_scores_other_clips_than_the_enrolled_ones(weights, tiny_ravdess, tmp_path, capsys):
-    more = ["--enrol", "3", "--enrol-clips", *enrolment.KINDS, "--draws", "2", "--out", str(tmp_path), "--json"]
-    speakers = ["--test-speakers", "1", "2"]
-    assert evaluate.main([weights, "--data", str(tiny_ravdess), "--device", "cpu", *speakers, *more]) == 0
-    result = json.loads(capsys.readouterr().out)
-    rows = {(row["kind"], row["count"]): row for row in result["enrolment"]}
-    assert rows["none", 0]["clips"] == 64
-    assert rows["none", 0]["uar"]["mean"] == pytest.approx(result["uar"])
-    assert (rows["all", 0]["clips"], rows["all", 0]["draws"]) == (64, 1)
-    for kind in enrolment.KINDS[:3]:
-        assert rows[kind, 3]["clips"] == 64 - 2 * 3
-        assert (rows[kind, 3]["speakers"], rows[kind, 3]["draws"]) == (2, 2)
-        assert rows[kind, 3]["uar"]["sd"] is not None
-
-
-def test_the_scores_are_of_the_answers_that_predict_gives_with_the_voice(weights, tiny_ravdess):
-    model, clips = checkpoint.load_model(weights, "cpu"), corpora.load(tiny_ravdess).clips[:40]
-    bank = options.read_clips(clips, model.sample_rate, torch.device("cpu"))
-    found = enrolment.answers(model, bank, clips, ["labelled"], [4], draws=1)
-    entry = found["entries"][1]
-    for speaker, rows in enrolment.speakers(clips).items():
-        enrolled = enrolment.chosen(clips, rows, "labelled", 4, 0)
-        recordings, emotions = [clips[row].path for row in enrolled], [clips[row].emotion for row in enrolled]
-        voice = model.enrol(recordings, emotions)
-        scored = [i for i, row in enumerate(entry["rows"].tolist()) if clips[row].speaker == speaker]
-        for i in scored[:3]:
-            answer = model.predict(clips[entry["rows"][i]].path, voice=voice)
-            expected = torch.tensor([answer.probabilities[label] for label in model.labels])
-            torch.testing.assert_close(entry["probabilities"][i], expected, atol=1e-4, rtol=0)  # int16 in the bank
-
-
-def test_more_clips_than_anybody_has_are_refused(weights, tiny_ravdess, tmp_path, capsys):
-    more = ["--enrol", "32", "--test-speakers", "1", "--out", str(tmp_path)]
-    assert evaluate.main([weights, "--data", str(tiny_ravdess), "--device", "cpu", *more]) == 2
-    assert "nobody has 32 clips to enrol and one more to score" in one_line(capsys.readouterr().err)
-
-
-def test_a_voice_is_made_of_its_speakers_own_clips(tiny_ravdess):
-    clips = corpora.load(tiny_ravdess).clips
-    rows = [i for i, clip in enumerate(clips) if clip.speaker == "03"]
-    for kind in enrolment.KINDS[:3]:
-        drawn = enrolment.chosen(clips, rows, kind, 4, draw=0)
-        assert len({*drawn}) == 4
-        assert {*drawn} <= {*rows}
-        assert drawn == enrolment.chosen(clips, list(reversed(rows)), kind, 4, draw=0)
-    assert {clips[row].emotion for row in enrolment.chosen(clips, rows, "neutral", 4, 0)} == {"neutral"}
-    labelled = enrolment.chosen(clips, rows, "labelled", 8, draw=1)
-    assert len({clips[row].emotion for row in labelled}) == 8
-    assert enrolment.chosen(clips, rows, "neutral", 5, 0) is None
-    draws = {tuple(enrolment.chosen(clips, rows, "unlabelled", 4, draw)) for draw in range(5)}
-    assert len(draws) > 1
-
-
-def test_several_trainings_answer_as_one(tiny_ravdess):
-    rows = torch.tensor([0, 2])
-    contents = [
-        {
-            "labels": ["a", "b"],
-            "clips": ["x", "y", "z"],
-            "speakers": ["s", "s", "s"],
-            "truth": [0, 0, 1],
-            "without": torch.tensor([[share, 1 - share]] * 3),
-            "entries": [
-                {
-                    "kind": "unlabelled",
-                    "count": 1,
-                    "draw": draw,
-                    "rows": rows,
-                    "probabilities": torch.tensor([[share, 1 - share], [1 - share, share]]),
-                }
-                for draw in range(2)
-            ],
-        }
-        for share in (0.9, 0.4)
-    ]
-    (every,), (one,) = enrolment.table(contents), enrolment.table([enrolment.together(contents)])
-    assert (every["clips"], one["clips"], every["draws"]) == (4, 2, 2)
-    assert (every["uar"]["mean"], every["uar"]["sd"], one["uar"]["mean"]) == (0.5, 0.0, 1.0)
-    assert one["without"]["uar"] == 0.5

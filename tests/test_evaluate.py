@@ -26,86 +26,78 @@ def trained(tiny_ravdess, tmp_path):
     return save(tmp_path / "model.pth", "ravdess", split.manifest_hash)
 
 
-def run(path, data, *more):
-    return evaluate.main([str(path), "--data", str(data), "--device", "cpu", *more])
+@pytest.fixture
+def run(tiny_ravdess, capsys):
+    """Run a command, and give its exit code and what it printed to stdout and stderr."""
+    of = lambda data: ["--data", str(data or tiny_ravdess), "--device", "cpu"]  # noqa: E731
+    return lambda path, *more, data=None: (evaluate.main([str(path), *of(data), *more]), *capsys.readouterr())
 
 
-def test_it_prints_tables_and_writes_json_and_figure(trained, tiny_ravdess, capsys):
-    assert run(trained, tiny_ravdess) == 0
-    printed = capsys.readouterr().out
+def test_it_prints_tables_and_writes_json_and_figure(trained, run):
+    code, shown, _ = run(trained)
+    assert code == 0
     for word in ("accuracy", "UAR", "macro F1", "precision", "surprised", "Confusion", "male", "female"):
-        assert word in printed
+        assert word in shown
     result = json.loads(trained.with_name("model.evaluation.json").read_text())
-    assert result["clips"] == 20
-    assert result["part"] == "test"
-    assert sum(map(sum, result["confusion"])) == 20
+    assert (result["clips"], result["part"], sum(map(sum, result["confusion"]))) == (20, "test", 20)
     with Image.open(trained.with_name("model.confusion.png")) as image:
         assert min(image.size) > 400
 
 
-def test_json_goes_to_stdout_alone(trained, tiny_ravdess, tmp_path, capsys):
-    assert run(trained, tiny_ravdess, "--json", "--out", str(tmp_path / "elsewhere")) == 0
-    printed = json.loads(capsys.readouterr().out)
-    assert printed == json.loads((tmp_path / "elsewhere" / "model.evaluation.json").read_text())
-
-
-def test_the_figures_are_those_of_the_model(trained, tiny_ravdess, capsys):
+def test_json_goes_to_stdout_alone_and_the_figures_are_those_of_the_model(trained, run, tiny_ravdess, tmp_path):
     """Accuracy by the command equals the share of single predictions that are right."""
-    assert run(trained, tiny_ravdess, "--json") == 0
-    accuracy = json.loads(capsys.readouterr().out)["accuracy"]
+    code, out, _ = run(trained, "--json", "--out", str(tmp_path / "elsewhere"))
+    found = json.loads(out)
+    assert code == 0
+    assert found == json.loads((tmp_path / "elsewhere" / "model.evaluation.json").read_text())
     clips = corpora.load(tiny_ravdess).clips
     test = set(Protocol().split(clips).ids("test"))
     model = checkpoint.load_model(trained)
     right = [model.predict(clip.path).emotion == clip.emotion for clip in clips if clip.id in test]
-    assert accuracy == pytest.approx(sum(right) / len(right))
+    assert found["accuracy"] == pytest.approx(sum(right) / len(right))
 
 
 @pytest.mark.parametrize(
     "more", [["--part", "train"], ["--part", "validation"], ["--part", "all"], ["--test-actors", "1"], ["--fold", "1"]]
 )
-def test_it_refuses_clips_that_the_model_was_trained_on(more, trained, tiny_ravdess, capsys):
-    assert run(trained, tiny_ravdess, *more) == 2
-    printed = capsys.readouterr()
-    assert "in its training or validation" in printed.err
-    assert printed.out == ""
+def test_it_refuses_clips_that_the_model_was_trained_on(more, trained, run):
+    code, out, err = run(trained, *more)
+    assert (code, out) == (2, "")
+    assert "in its training or validation" in err
     assert not trained.with_name("model.evaluation.json").exists()
-    assert run(trained, tiny_ravdess, *more, "--allow-trained") == 0
+    assert run(trained, *more, "--allow-trained")[0] == 0
 
 
-def test_it_refuses_another_set_of_clips(trained, tiny_ravdess, tmp_path, capsys):
-    smaller = tmp_path / "smaller"
-    shutil.copytree(tiny_ravdess, smaller)
-    shutil.rmtree(smaller / "Actor_06")
-    assert run(trained, smaller) == 2
-    assert "trained on another set of clips" in capsys.readouterr().err
+def test_it_refuses_another_set_of_clips(trained, run, tiny_ravdess, tmp_path):
+    smaller = shutil.copytree(tiny_ravdess, tmp_path / "smaller", ignore=shutil.ignore_patterns("Actor_06"))
+    code, _, err = run(trained, data=smaller)
+    assert code == 2
+    assert "trained on another set of clips" in err
 
 
-def test_of_a_corpus_that_it_was_not_trained_on_all_clips_are_scored(tiny_ravdess, tmp_path, capsys):
+def test_of_a_corpus_that_it_was_not_trained_on_all_clips_are_scored(run, tmp_path):
     elsewhere = save(tmp_path / "model.pth", "tess, savee")
-    assert run(elsewhere, tiny_ravdess, "--json") == 0
-    result = json.loads(capsys.readouterr().out)
-    assert (result["part"], result["clips"]) == ("all", 192)
-    assert run(elsewhere, tiny_ravdess, "--json", "--protocol", "actors5") == 0
-    assert json.loads(capsys.readouterr().out)["part"] == "test"
+    for more, part, clips in (([], "all", 192), (["--protocol", "actors5"], "test", 64)):
+        code, out, _ = run(elsewhere, "--json", *more)
+        result = json.loads(out)
+        assert (code, result["part"], result["clips"]) == (0, part, clips)
 
 
-def test_emotions_that_the_model_does_not_know_are_left_out_and_counted(tiny_ravdess, tmp_path, capsys):
-    elsewhere = save(tmp_path / "model.pth", "tess", labels=("sad", "angry"))
-    assert run(elsewhere, tiny_ravdess, "--json") == 0
-    printed = capsys.readouterr()
-    assert json.loads(printed.out)["clips"] == 48
-    said = "left out: 144 clips of emotions unknown to the model (calm, disgust, fearful, happy, neutral, ...)"
-    assert said in printed.err
-    assert run(save(tmp_path / "model.pth", "tess", labels=("bored", "amused")), tiny_ravdess) == 2
-    assert "no clip to score in the all part: the model knows bored, amused" in capsys.readouterr().err
+def test_emotions_that_the_model_does_not_know_are_left_out_and_counted(run, tmp_path):
+    code, out, err = run(save(tmp_path / "model.pth", "tess", labels=("sad", "angry")), "--json")
+    assert (code, json.loads(out)["clips"]) == (0, 48)
+    assert "left out: 144 clips of emotions unknown to the model (calm, disgust, fearful, happy, neutral, ...)" in err
+    code, _, err = run(save(tmp_path / "model.pth", "tess", labels=("bored", "amused")))
+    assert code == 2
+    assert "no clip to score in the all part: the model knows bored, amused" in err
 
 
 @pytest.mark.parametrize("content", [b"", b"words", None])
-def test_an_unreadable_checkpoint_is_one_line(content, tiny_ravdess, tmp_path, capsys):
+def test_an_unreadable_checkpoint_is_one_line(content, run, tmp_path):
     path = tmp_path / "bad.pth"
     if content is not None:
         path.write_bytes(content)
-    assert run(path, tiny_ravdess) == 2
-    printed = capsys.readouterr().err.strip()
-    assert "bad.pth" in printed
-    assert "\n" not in printed
+    code, _, err = run(path)
+    (said,) = err.splitlines()
+    assert code == 2
+    assert "bad.pth" in said

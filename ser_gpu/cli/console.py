@@ -127,11 +127,6 @@ def show_report(title: str, report: dict, emotions: Sequence[str]) -> None:
         out.print(table(f"By {facet}", ("", *values), rows))
 
 
-def show_enrolment(title: str, rows: Iterable[Sequence[str]]) -> None:
-    """What enrolled clips give, a row for each kind and number of them."""
-    out.print(table(title, ("enrolled", "clips", "voices", "scored", "UAR", "ECE", "without"), rows))
-
-
 def show_crossvalidation(crossvalidation: dict) -> None:
     """Every run of a cross-validation, then the means; the test part where it was scored, else validation."""
     name = f"{crossvalidation['name']}: {crossvalidation['protocol']}"

@@ -5,21 +5,12 @@ from dataclasses import asdict
 from statistics import fmean, stdev
 
 from ser_gpu.errors import InputError
+from ser_gpu.settings import first_difference
 from ser_gpu.training.config import TrainConfig
 
 METRICS = ("accuracy", "uar", "macro_f1", "ece")
 PARTS = ("validation", "test")
-_KEPT = (
-    "fold",
-    "seed",
-    "manifest_hash",
-    "parameters",
-    "bfloat16",
-    "temperature",
-    "seconds",
-    "config",
-    "environment",
-)
+_KEPT = ("fold", "seed", "manifest_hash", "parameters", "bfloat16", "temperature", "seconds", "config", "environment")
 
 
 def table(name: str, protocol: str, results: Sequence[dict], planned: int) -> dict:
@@ -30,18 +21,18 @@ def table(name: str, protocol: str, results: Sequence[dict], planned: int) -> di
         planned: trainings that the table is meant to hold.
 
     Raises:
-        ValueError: trainings that differ in more than fold and seed.
+        InputError: trainings that differ in more than fold and seed.
     """
-    if difference := _first_difference([_settings(result) for result in results]):
-        raise InputError(f"{name}: not trainings of one recipe, they differ in {difference}; use another --name")
+    first, *others = map(_settings, results)
+    if difference := next(filter(None, (first_difference(first, other) for other in others)), None):
+        raise InputError(f"{name}: not trainings of one recipe, {difference}; use another --name")
     rows = [row(result) for result in results]
-    parts = [part for part in PARTS if all(part in row for row in rows)]
     return {
         "name": name,
         "protocol": protocol,
         "runs": len(rows),
         "planned": planned,
-        "summary": {part: summary(rows, part) for part in parts},
+        "summary": {part: summary(rows, part) for part in PARTS if all(part in row for row in rows)},
         "rows": rows,
     }
 
@@ -71,16 +62,13 @@ def summary(rows: Sequence[dict], part: str) -> dict[str, dict]:
 
 
 def _settings(result: dict) -> dict[str, object]:
-    """Every value of a configuration by its full name, without fold and seed."""
-    parts = {**result["config"]["model"], "training": asdict(TrainConfig.from_dict(result["config"]["training"]))}
-    values = {f"{part}.{name}": value for part, config in parts.items() for name, value in config.items()}
-    values["begun with other weights"] = result.get("init_sha256") is not None  # which may be others for each training
-    return {name: value for name, value in values.items() if name not in ("training.fold", "training.seed")}
-
-
-def _first_difference(settings: Sequence[dict[str, object]]) -> str | None:
-    names = sorted(set().union(*settings))
-    return next((name for name in names if len({repr(each.get(name)) for each in settings}) > 1), None)
+    training = {
+        name: value
+        for name, value in asdict(TrainConfig.from_dict(result["config"]["training"])).items()
+        if name not in ("fold", "seed")
+    }
+    begun = result.get("init_sha256") is not None  # with other weights, which may be others for each training
+    return {"training": training, **result["config"]["model"], "a network to begin with": begun}
 
 
 def _spread(rows: Sequence[dict], part: str, metric: str, axis: str) -> float | None:

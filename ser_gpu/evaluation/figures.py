@@ -12,7 +12,6 @@ from ser_gpu.evaluation.metrics import calibration_error
 from ser_gpu.files import replacing
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _PALETTE = 48
@@ -48,28 +47,23 @@ def training_curves(history: Sequence[dict], title: str) -> "Figure":
         history: rows of `metrics.csv`, one an epoch.
         title: what the figure shows.
     """
-    epochs = [row["epoch"] for row in history]
     validated = "validation_loss" in history[0]
+    column = {name: [row[name] for row in history] for name in history[0]}
     figure = _new_figure(figsize=(9.0 if validated else 4.5, 3.8), layout="constrained")
     loss, *others = figure.subplots(1, 2 if validated else 1, squeeze=False)[0]
-    loss.plot(epochs, [row["train_loss"] for row in history], color=GREY, label="training (augmented, mixed)")
+    loss.plot(column["epoch"], column["train_loss"], color=GREY, label="training (augmented, mixed)")
     loss.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="Loss", ylim=(0, None))
     loss.grid(alpha=0.3)
     figure.suptitle(title, parse_math=False)
-    if validated:
-        _draw_validation(loss, others[0], history)
+    for score in others:
+        loss.plot(column["epoch"], column["validation_loss"], color=BLUE, label="validation")
+        score.plot(column["epoch"], column["validation_accuracy"], color=BLUE, label="accuracy")
+        score.plot(column["epoch"], column["validation_uar"], color=ORANGE, linestyle="--", label="UAR")
+        score.set(xlabel="epoch", ylabel="share right", title="Validation", ylim=(0, 1))
+        score.grid(alpha=0.3)
+        score.legend(frameon=False, loc="lower right")
     loss.legend(frameon=False, loc="best")
     return figure
-
-
-def _draw_validation(loss: "Axes", score: "Axes", history: Sequence[dict]) -> None:
-    epochs = [row["epoch"] for row in history]
-    loss.plot(epochs, [row["validation_loss"] for row in history], color=BLUE, label="validation")
-    score.plot(epochs, [row["validation_accuracy"] for row in history], color=BLUE, label="accuracy")
-    score.plot(epochs, [row["validation_uar"] for row in history], color=ORANGE, linestyle="--", label="UAR")
-    score.set(xlabel="epoch", ylabel="share right", title="Validation", ylim=(0, 1))
-    score.grid(alpha=0.3)
-    score.legend(frameon=False, loc="lower right")
 
 
 def confusion(matrix: Sequence[Sequence[int]], emotions: Sequence[str], title: str) -> "Figure":

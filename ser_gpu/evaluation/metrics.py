@@ -1,7 +1,7 @@
 """Scores of a set of answers: accuracy, UAR, macro F1, confusion, calibration, bootstrap intervals.
 
 UAR is the unweighted average recall, which scikit-learn calls balanced accuracy; here, as macro F1, over the emotions
-that occur. Truth and predictions are indices of emotions; a prediction below zero stands for no answer.
+that occur. Truth and predictions are indices of emotions, [N] int; a prediction below zero stands for no answer.
 """
 
 from collections.abc import Hashable, Sequence
@@ -14,12 +14,9 @@ HEADLINE = ("accuracy", "uar", "macro_f1")
 
 
 def headline(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """Accuracy, UAR and macro F1.
-
-    Shape: [N] int, [N] int.
-    """
-    scores = _from_counts(*_counts(truth, predicted, np.zeros(len(truth), int)))
-    return dict(zip(HEADLINE, map(float, scores), strict=True))
+    """Accuracy, UAR and macro F1."""
+    counts = _counts(truth, predicted, np.zeros(len(truth), int))  # [3, 1, C]
+    return dict(zip(HEADLINE, map(float, _headline(*counts[:, 0])), strict=True))
 
 
 def bootstrap_intervals(
@@ -31,33 +28,25 @@ def bootstrap_intervals(
     """
     _, group_of = np.unique(np.asarray(groups), return_inverse=True)
     counts = _counts(truth, predicted, group_of)
-    size = len(counts[0])
+    size = counts.shape[1]
     generator = np.random.default_rng(seed)
-    scores = []
-    for _ in range(draws):
-        times = np.bincount(generator.integers(size, size=size), minlength=size)
-        scores.append(_from_counts(*(times[:, None] * each for each in counts)))
-    low, high = np.percentile(scores, [2.5, 97.5], axis=0)
-    return {name: [float(low[i]), float(high[i])] for i, name in enumerate(HEADLINE)}
+    drawn = (np.bincount(generator.integers(size, size=size), minlength=size) for _ in range(draws))  # times of each
+    bounds = np.percentile([_headline(*(times @ counts)) for times in drawn], [2.5, 97.5], axis=0)
+    return dict(zip(HEADLINE, bounds.T.tolist(), strict=True))
 
 
-def _counts(truth: np.ndarray, predicted: np.ndarray, group_of: np.ndarray) -> tuple[np.ndarray, ...]:
-    """By group and emotion: right answers, clips, answers.
-
-    Shape: [N] int each -> [G, C] each.
-    """
-    shape = group_of.max() + 1, max(truth.max(), predicted.max()) + 1
-    hits, clips, answers = (np.zeros(shape, int) for _ in range(3))
+def _counts(truth: np.ndarray, predicted: np.ndarray, group_of: np.ndarray) -> np.ndarray:
+    """Right answers, clips, and answers, by group and emotion, [3, G, C]."""
+    counts = np.zeros((3, group_of.max() + 1, max(truth.max(), predicted.max()) + 1), int)
     right, answered = truth == predicted, predicted >= 0
-    np.add.at(hits, (group_of[right], truth[right]), 1)
-    np.add.at(clips, (group_of, truth), 1)
-    np.add.at(answers, (group_of[answered], predicted[answered]), 1)
-    return hits, clips, answers
+    np.add.at(counts[0], (group_of[right], truth[right]), 1)
+    np.add.at(counts[1], (group_of, truth), 1)
+    np.add.at(counts[2], (group_of[answered], predicted[answered]), 1)
+    return counts
 
 
-def _from_counts(hits: np.ndarray, clips: np.ndarray, answers: np.ndarray) -> tuple[float, float, float]:
-    hits, clips, answers = hits.sum(axis=0), clips.sum(axis=0), answers.sum(axis=0)
-    present = clips > 0
+def _headline(hits: np.ndarray, clips: np.ndarray, answers: np.ndarray) -> tuple[float, float, float]:
+    present = clips > 0  # [C]
     recall = hits[present] / clips[present]
     f1 = 2 * hits[present] / (clips[present] + answers[present])
     return hits.sum() / clips.sum(), recall.mean(), f1.mean()
@@ -78,10 +67,7 @@ def per_emotion(confusion: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, emotions: int) -> np.ndarray:
-    """Clips by true emotion (rows) and predicted emotion (columns).
-
-    Shape: [N], [N] -> [C, C].
-    """
+    """Clips by true emotion (rows) and predicted emotion (columns), [C, C]."""
     return np.bincount(truth * emotions + predicted, minlength=emotions**2).reshape(emotions, emotions)
 
 
@@ -90,14 +76,12 @@ def most_confused(confusion: np.ndarray, emotions: Sequence[str], count: int = 5
 
     Shape: [C, C] counts, true emotion by row, predicted by column.
     """
-    confusion = np.asarray(confusion)
     wrong = confusion - np.diag(np.diag(confusion))
     shares = wrong / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    order = np.argsort(-shares, axis=None, kind="stable")[:count]
-    pairs = zip(*np.unravel_index(order, shares.shape), strict=True)
+    largest = np.argsort(-shares, axis=None, kind="stable")[:count]
     return [
         {"acted": emotions[row], "predicted": emotions[column], "share": float(shares[row, column])}
-        for row, column in pairs
+        for row, column in zip(*np.unravel_index(largest, shares.shape), strict=True)
         if shares[row, column] > 0
     ]
 
@@ -111,13 +95,8 @@ def reliability(truth: np.ndarray, probabilities: np.ndarray, bins: int = CALIBR
     right = probabilities.argmax(axis=1) == truth
     bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
     return [
-        {
-            "clips": int(inside.sum()),
-            "confidence": float(confidence[inside].mean()),
-            "accuracy": float(right[inside].mean()),
-        }
-        for inside in (bin_of == number for number in range(bins))
-        if inside.any()
+        {"clips": int(rows.sum()), "confidence": float(confidence[rows].mean()), "accuracy": float(right[rows].mean())}
+        for rows in (bin_of == number for number in np.unique(bin_of))
     ]
 
 
@@ -138,7 +117,7 @@ def log_loss(truth: np.ndarray, logits: np.ndarray) -> float:
 
     Shape: [N], [N, C].
     """
-    from scipy.special import log_softmax
+    from scipy.special import log_softmax  # here, since scipy comes with the [train] extra
 
     return -float(log_softmax(logits, axis=1)[np.arange(len(truth)), truth].mean())
 
@@ -150,12 +129,8 @@ def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
 
     Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
-    logits = logits.astype(np.float64)
     from scipy.optimize import minimize_scalar
 
-    best = minimize_scalar(
-        lambda log_temperature: log_loss(truth, logits / np.exp(log_temperature)),
-        bounds=(np.log(0.05), np.log(20.0)),
-        method="bounded",
-    )
-    return float(np.exp(best.x))
+    logits = logits.astype(np.float64)
+    loss = lambda log_temperature: log_loss(truth, logits / np.exp(log_temperature))  # noqa: E731
+    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded").x))

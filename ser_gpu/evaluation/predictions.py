@@ -12,7 +12,6 @@ import numpy as np
 
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.errors import InputError
-from ser_gpu.evaluation import migrations
 from ser_gpu.evaluation.report import Answers
 from ser_gpu.files import replacing
 
@@ -51,16 +50,16 @@ def write(path: str | Path, rows: Sequence[dict]) -> None:
 
 
 def read_rows(path: str | Path) -> list[dict[str, str]]:
-    """The rows of a table, those of an older one with today's columns.
+    """The rows of a table.
 
     Raises:
-        ValueError: the file is no such table.
+        InputError: the file is no such table.
         OSError: it cannot be read.
     """
     try:
         content = Path(path).read_bytes()
         text = (gzip.decompress(content) if Path(path).suffix == ".gz" else content).decode()
-        found = [migrations.speaker_was_a_number(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
+        found = [*csv.DictReader(io.StringIO(text, newline=""))]
     except (gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError, csv.Error):
         raise InputError(f"{path}: damaged, or not a CSV file") from None
     if missing := {"part", "clip", "emotion", "predicted"} - set(found[0] if found else ()):
@@ -72,7 +71,7 @@ def read(path: str | Path, part: str = "test") -> Answers:
     """The answers to one part.
 
     Raises:
-        ValueError: the table holds no answer to that part, or is no table of predictions.
+        InputError: the table holds no answer to that part, or is no table of predictions.
         OSError: it cannot be read.
     """
     found = [row for row in read_rows(path) if row["part"] == part]
@@ -80,10 +79,12 @@ def read(path: str | Path, part: str = "test") -> Answers:
         raise InputError(f"{path}: no answers to the {part} part")
     labels = tuple(column for column in found[0] if column not in FIELDS)
     try:
-        probabilities = np.array([[float(row[label]) for label in labels] for row in found])
+        probabilities = np.array([[float(row[label]) for label in labels] for row in found])  # [N, C]
         folds = np.array([int(row.get("fold", 0)) for row in found])
     except (TypeError, ValueError):  # a field that is empty or no number
         raise InputError(f"{path}: damaged, or not a table of predictions") from None
+    if not np.allclose(probabilities.sum(axis=1), 1.0, atol=1e-3):
+        raise InputError(f"{path}: not a table of predictions, {', '.join(labels)} are no probabilities")
     return Answers(
         clips=tuple(map(_clip, found)),
         labels=labels,
@@ -94,11 +95,11 @@ def read(path: str | Path, part: str = "test") -> Answers:
 
 def together(answers: Answers) -> Answers:
     """One answer for each clip and fold: the mean probability of the trainings that answered."""
-    members: dict[tuple[int, str], list[int]] = {}
+    rows: dict[tuple[int, str], list[int]] = {}
     for row, (fold, clip) in enumerate(zip(answers.folds, answers.clips, strict=True)):
-        members.setdefault((int(fold), clip.id), []).append(row)
-    first = [each[0] for each in members.values()]
-    mean = np.array([answers.probabilities[each].mean(axis=0) for each in members.values()])
+        rows.setdefault((int(fold), clip.id), []).append(row)
+    first = [each[0] for each in rows.values()]
+    mean = np.array([answers.probabilities[each].mean(axis=0) for each in rows.values()])  # [N, C]
     return replace(
         answers,
         clips=tuple(answers.clips[row] for row in first),
@@ -109,11 +110,10 @@ def together(answers: Answers) -> Answers:
 
 
 def _clip(row: dict[str, str]) -> Clip:
-    """The clip of a row; its file need not exist."""
     intensity = row.get("intensity")
     return Clip(
         id=row["clip"],
-        path=Path(row["clip"]),
+        path=Path(row["clip"]),  # which need not exist
         emotion=row["emotion"],
         speaker=row.get("speaker") or None,
         corpus=row.get("corpus") or "",

@@ -1,12 +1,17 @@
-"""What a model answers on clips, and how right it is."""
+"""What a model answers on clips, how right it is, and what that was measured with."""
 
+import platform
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from ser_gpu import __version__
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.evaluation import metrics
@@ -14,6 +19,7 @@ from ser_gpu.model import SpeechEmotionModel, clip_logits
 
 FACETS = ("gender", "intensity", "corpus")
 _ORDER = ("male", "female", "normal", "low", "medium", "high", "strong")
+_PACKAGES = ("torchaudio", "nnAudio", "torch-audiomentations", "soundfile", "soxr", "numpy", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -37,8 +43,7 @@ class Answers:
     @cached_property
     def truth(self) -> np.ndarray:
         """The label of each row, as an index of `labels`, [N]."""
-        index = {label: i for i, label in enumerate(self.labels)}
-        return np.array([index[clip.emotion] for clip in self.clips])
+        return np.array([self.labels.index(clip.emotion) for clip in self.clips])
 
     @cached_property
     def probabilities(self) -> np.ndarray:
@@ -60,17 +65,21 @@ class Answers:
         Args:
             by_speaker: the 95 % intervals resample speakers, where there are two or more; else clips.
         """
-        truth, predicted = self.truth, self.predicted
+        truth, predicted, logits = self.truth, self.predicted, self.logits.astype(np.float64)
         confusion = metrics.confusion_matrix(truth, predicted, len(self.labels))
         each = metrics.per_emotion(confusion)
-        before = metrics.reliability(truth, _softmax(self.logits.astype(np.float64)))
-        after = metrics.reliability(truth, self.probabilities)
-        intensity = self._facet("intensity")
+        before, after = (metrics.reliability(truth, found) for found in (_softmax(logits), self.probabilities))
+        clips = [clip.id for clip in self.clips]
+        speakers = [clip.speaker or clip.id for clip in self.clips]
+        facets = {name: self._facet(name) for name in FACETS}
+        intensity = facets["intensity"]
         return {
             "clips": len(truth),
             **self.headline(),
-            "interval95": metrics.bootstrap_intervals(truth, predicted, self._groups(by_speaker)),
-            "log_loss": metrics.log_loss(truth, self.logits.astype(np.float64) / self.temperature),
+            "interval95": metrics.bootstrap_intervals(
+                truth, predicted, speakers if by_speaker and len({*speakers}) > 1 else clips
+            ),
+            "log_loss": metrics.log_loss(truth, logits / self.temperature),
             "ece": metrics.calibration_error(after),
             "ece_before_temperature": metrics.calibration_error(before),
             "reliability": {"before": before, "after": after},
@@ -87,8 +96,8 @@ class Answers:
                     value: {"clips": int(rows.sum()), **metrics.headline(truth[rows], predicted[rows])}
                     for value, rows in values.items()
                 }
-                for facet in FACETS
-                if (values := self._facet(facet)) and not (facet == "corpus" and len(values) == 1)
+                for facet, values in facets.items()
+                if values and not (facet == "corpus" and len(values) == 1)
             },
         }
 
@@ -113,11 +122,6 @@ class Answers:
         known = sorted({*values.tolist()} - {""}, key=lambda value: (*(value != each for each in _ORDER), value))
         return {value: values == value for value in known}
 
-    def _groups(self, by_speaker: bool) -> list[str]:
-        """What the intervals resample."""
-        speakers = [clip.speaker or clip.id for clip in self.clips]
-        return speakers if by_speaker and len({*speakers}) > 1 else [clip.id for clip in self.clips]
-
 
 def answers(
     model: SpeechEmotionModel, bank: ClipBank, rows: Tensor, clips: Sequence[Clip], tta: bool = True
@@ -132,15 +136,29 @@ def answers(
 
 
 def of_logits(model: SpeechEmotionModel, logits: Tensor, clips: Sequence[Clip]) -> Answers:
-    """The answers that these logits are.
-
-    Shape: [N, C], one row a clip.
-    """
+    """The answers that logits, [N, C], are: one row a clip."""
     return Answers(tuple(clips), model.labels, logits.cpu().numpy(), float(model.temperature))
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
-    """Over the emotions of each row, [N, C]."""
-    from scipy.special import softmax
+    from scipy.special import softmax  # here, since scipy comes with the [train] extra
 
-    return softmax(logits, axis=1)
+    return softmax(logits, axis=1)  # [N, C]
+
+
+def environment(device: torch.device) -> dict:
+    """What a figure was measured with, ready for JSON: versions, device, threads. Stands in every result file."""
+    packages = {}
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            packages[package] = version(package)
+    return {
+        "ser_gpu": __version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        **packages,
+        "device": device.type,
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
+        "threads": torch.get_num_threads(),
+        "tf32": {"matmul": torch.backends.cuda.matmul.allow_tf32, "cudnn": torch.backends.cudnn.allow_tf32},
+    }

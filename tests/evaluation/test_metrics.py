@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-import torch
+from scipy.special import softmax
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
@@ -23,10 +23,6 @@ def answers():
     return truth, logits
 
 
-def softmax(logits):
-    return torch.from_numpy(logits).softmax(dim=1).numpy()
-
-
 def test_headline_is_scikit_learns(answers):
     truth, logits = answers
     predicted = logits.argmax(axis=1)
@@ -44,31 +40,24 @@ def test_the_scores_of_each_emotion_are_scikit_learns(answers):
     theirs = precision_recall_fscore_support(truth, predicted, labels=range(9), zero_division=0.0)
     for ours, expected in zip(metrics.per_emotion(confusion).values(), theirs, strict=True):
         np.testing.assert_allclose(ours, expected)
-    assert metrics.log_loss(truth, logits) == pytest.approx(their_log_loss(truth, softmax(logits)))
+    assert metrics.log_loss(truth, logits) == pytest.approx(their_log_loss(truth, softmax(logits, axis=1)))
 
 
-def test_an_emotion_that_does_not_occur_does_not_count():
-    scores = metrics.headline(np.array([0, 0, 1]), np.array([0, 5, 1]))
-    assert scores["uar"] == pytest.approx(0.75)
-    assert scores["macro_f1"] == pytest.approx((2 / 3 + 1) / 2)
-
-
-def test_no_answer_is_a_wrong_one():
-    scores = metrics.headline(np.array([0, 0, 1]), np.array([0, -1, 1]))
+@pytest.mark.parametrize("second", [5, -1])
+def test_an_emotion_that_does_not_occur_does_not_count_and_no_answer_is_a_wrong_one(second):
+    scores = metrics.headline(np.array([0, 0, 1]), np.array([0, second, 1]))
     assert scores == pytest.approx({"accuracy": 2 / 3, "uar": 0.75, "macro_f1": (2 / 3 + 1) / 2})
 
 
 def test_the_most_confused_are_the_largest_shares(answers):
     truth, logits = answers
     confusion = metrics.confusion_matrix(truth, logits.argmax(axis=1), 8)
-    names = "abcdefgh"
     shares = confusion / confusion.sum(axis=1, keepdims=True)
     np.fill_diagonal(shares, 0)
-    found = metrics.most_confused(confusion, names)
+    found = metrics.most_confused(confusion, range(8))
     assert [pair["share"] for pair in found] == pytest.approx(sorted(shares.ravel())[::-1][:5])
-    first = found[0]
-    assert shares[names.index(first["acted"]), names.index(first["predicted"])] == first["share"]
-    assert metrics.most_confused(np.eye(8, dtype=int), names) == []
+    assert shares[found[0]["acted"], found[0]["predicted"]] == found[0]["share"]
+    assert metrics.most_confused(np.eye(8, dtype=int), range(8)) == []
 
 
 def test_intervals_hold_the_score_and_widen_with_coarser_groups(answers):
@@ -92,35 +81,31 @@ def test_the_bootstrap_scores_what_it_draws(answers):
     for _ in range(50):
         rows = np.concatenate([np.flatnonzero(groups == group) for group in generator.integers(24, size=24)])
         scores.append([*metrics.headline(truth[rows], predicted[rows]).values()])
-    expected = np.percentile(scores, [2.5, 97.5], axis=0)
-    found = metrics.bootstrap_intervals(truth, predicted, groups.astype(str), draws=50)
-    by_name = metrics.bootstrap_intervals(truth, predicted, [f"{group:02}" for group in groups], draws=50)
-    np.testing.assert_allclose(np.array([*by_name.values()]).T, expected)
-    assert found.keys() == by_name.keys()
+    found = metrics.bootstrap_intervals(truth, predicted, [f"{group:02}" for group in groups], draws=50)
+    np.testing.assert_allclose(np.array([*found.values()]).T, np.percentile(scores, [2.5, 97.5], axis=0))
+    assert found.keys() == metrics.bootstrap_intervals(truth, predicted, groups.astype(str), draws=50).keys()
 
 
-def calibration_error(truth, probabilities):
-    return metrics.calibration_error(metrics.reliability(truth, probabilities))
+SURE, HALF_SURE = np.eye(4), np.tile([[0.5, 0.3, 0.2]], (10, 1))
 
 
-def test_calibration_error_of_known_cases():
-    sure_and_right = np.eye(4)
-    assert calibration_error(np.arange(4), sure_and_right) == 0
-    assert calibration_error((np.arange(4) + 1) % 4, sure_and_right) == 1
-    half_sure = np.tile([[0.5, 0.3, 0.2]], (10, 1))
-    assert calibration_error(np.array([0] * 5 + [1] * 5), half_sure) == pytest.approx(0)
-    assert calibration_error(np.zeros(10, int), half_sure) == pytest.approx(0.5)
+@pytest.mark.parametrize(
+    ("truth", "probabilities", "error"),
+    [
+        (np.arange(4), SURE, 0),
+        ((np.arange(4) + 1) % 4, SURE, 1),
+        (np.arange(10) % 2, HALF_SURE, 0),
+        (np.zeros(10, int), HALF_SURE, 0.5),
+    ],
+)
+def test_calibration_error_of_known_cases(truth, probabilities, error):
+    assert metrics.calibration_error(metrics.reliability(truth, probabilities)) == pytest.approx(error)
 
 
-@pytest.mark.parametrize("scale", [0.25, 1.0, 6.0])
-def test_temperature_undoes_a_scale_of_the_logits(answers, scale):
-    truth, logits = answers
-    base = metrics.fit_temperature(logits, truth)
-    assert metrics.fit_temperature(logits * scale, truth) == pytest.approx(base * scale, rel=1e-3)
-
-
-def test_fitted_temperature_is_the_likeliest(answers):
+def test_the_temperature_is_the_likeliest_and_undoes_a_scale_of_the_logits(answers):
     truth, logits = answers
     best = metrics.fit_temperature(logits, truth)
-    others = (best * 0.95, best * 1.05)
-    assert metrics.log_loss(truth, logits / best) <= min(metrics.log_loss(truth, logits / each) for each in others)
+    loss = {factor: metrics.log_loss(truth, logits / best / factor) for factor in (0.95, 1.0, 1.05)}
+    assert loss[1.0] == min(loss.values())
+    for scale in (0.25, 1.0, 6.0):
+        assert metrics.fit_temperature(logits * scale, truth) == pytest.approx(best * scale, rel=1e-3)

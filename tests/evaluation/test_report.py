@@ -11,10 +11,14 @@ from ser_gpu.evaluation.report import Answers
 @pytest.fixture
 def answers(clips):
     """Answers to all clips that are right about half of the time."""
-    generator = np.random.default_rng(0)
-    logits = generator.normal(size=(len(clips), 8))
+    logits = np.random.default_rng(0).normal(size=(len(clips), 8))
     logits[np.arange(len(clips)), [EMOTIONS.index(clip.emotion) for clip in clips]] += 1.5
     return Answers(clips, EMOTIONS, logits)
+
+
+def changed(answers, change):
+    """The same answers to changed clips."""
+    return replace(answers, clips=tuple(replace(clip, **change(row, clip)) for row, clip in enumerate(answers.clips)))
 
 
 def test_the_report_adds_up(answers):
@@ -38,23 +42,17 @@ def test_the_report_adds_up(answers):
 
 
 def test_what_the_clips_do_not_know_is_not_there(answers):
-    bare = [replace(clip, gender=None, speaker=None, extra=()) for clip in answers.clips]
-    report = replace(answers, clips=tuple(bare)).report(by_speaker=True)
+    report = changed(answers, lambda *_: {"gender": None, "speaker": None, "extra": ()}).report(by_speaker=True)
     assert report["by"] == {}
     assert report["per_emotion"]["angry"]["recall_by"] == {}
     assert report["interval95"] == answers.report(by_speaker=False)["interval95"], "of clips, where no speaker is known"
 
 
-def test_gender_may_be_known_of_some_clips(answers):
-    some = [replace(clip, gender=clip.gender if row < 60 else None) for row, clip in enumerate(answers.clips)]
-    by_gender = replace(answers, clips=tuple(some)).report(by_speaker=True)["by"]["gender"]
-    assert sum(scores["clips"] for scores in by_gender.values()) == 60
-
-
-def test_several_corpora_stand_side_by_side(answers):
-    two = [replace(clip, corpus="a" if row % 3 else "b") for row, clip in enumerate(answers.clips)]
-    by_corpus = replace(answers, clips=tuple(two)).report(by_speaker=True)["by"]["corpus"]
-    assert [(name, scores["clips"]) for name, scores in by_corpus.items()] == [("a", 960), ("b", 480)]
+def test_gender_may_be_known_of_some_clips_and_several_corpora_stand_side_by_side(answers):
+    change = lambda row, clip: {"gender": clip.gender if row < 60 else None, "corpus": "a" if row % 3 else "b"}  # noqa: E731
+    by = changed(answers, change).report(by_speaker=True)["by"]
+    assert sum(scores["clips"] for scores in by["gender"].values()) == 60
+    assert [(name, scores["clips"]) for name, scores in by["corpus"].items()] == [("a", 960), ("b", 480)]
 
 
 def test_intervals_resample_speakers_or_clips(answers):
@@ -62,8 +60,7 @@ def test_intervals_resample_speakers_or_clips(answers):
     for by_speaker, groups in ((True, [c.speaker for c in answers.clips]), (False, [c.id for c in answers.clips])):
         expected = metrics.bootstrap_intervals(answers.truth, predicted, groups)
         assert answers.report(by_speaker)["interval95"] == expected
-    one = [replace(clip, speaker="01") for clip in answers.clips]
-    report = replace(answers, clips=tuple(one)).report(by_speaker=True)
+    report = changed(answers, lambda *_: {"speaker": "01"}).report(by_speaker=True)
     assert report["interval95"] == answers.report(by_speaker=False)["interval95"], "one speaker cannot be resampled"
 
 

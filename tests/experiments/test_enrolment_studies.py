@@ -17,24 +17,11 @@ from experiments import (
     shrinkage,
     tta_copies,
 )
+from experiments import enrolment as enrolment_scores
 from ser_gpu import checkpoint, corpora, enrolment
 from ser_gpu.audio.clip_bank import ClipBank
-from ser_gpu.checkpoint import Provenance
-from ser_gpu.config import AudioConfig, CnnConfig, ModelConfig, TtaConfig
 from ser_gpu.corpora.splits import Protocol
-from ser_gpu.evaluation import enrolment as enrolment_scores
-from ser_gpu.model import SpeechEmotionModel
-
-
-def saved(path, protocol, clips, seed=0):
-    """An untrained model of a protocol on these clips."""
-    torch.manual_seed(seed)
-    config = ModelConfig(
-        audio=AudioConfig(clip_seconds=1.0), cnn=CnnConfig(width=4, depth=2, members=1), tta=TtaConfig(enabled=False)
-    )
-    stored = {**protocol.as_dict(), "corpus": ", ".join(sorted({clip.corpus for clip in clips}))}
-    checkpoint.save(path, SpeechEmotionModel(config), Provenance(stored, protocol.split(clips).manifest_hash, seed=0))
-    return str(path)
+from tests.experiments.conftest import saved
 
 
 def test_wrong_clips_are_enrolled(tiny_ravdess, tmp_path, capsys, monkeypatch):
@@ -105,7 +92,7 @@ def test_recipes_answer_together(tiny_ravdess, tmp_path, capsys):
     assert both["enrolment"][0]["clips"] == len(some)
     assert all(-1.0 <= row["men_less_women"] <= 1.0 for row in both["enrolment"])
     assert enrolment_together.main([str(tmp_path), *more]) == 2
-    assert "holds no training that was scored with --enrol" in capsys.readouterr().err
+    assert "holds no training that experiments.enrolment scored" in capsys.readouterr().err
 
 
 def test_copies_are_compared(tiny_ravdess, tmp_path, capsys, monkeypatch):

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from ser_gpu.cli import console, options
-from ser_gpu.evaluation import environment
+from ser_gpu.evaluation.report import environment
 from ser_gpu.files import write_json
 from tests.conftest import synthetic_ravdess, synthetic_voice
 from tests.long import files, fuzz, kills, logits, memory, report, speech, timeline
@@ -30,7 +30,7 @@ def _check(args: argparse.Namespace) -> int:
     measured = {
         "command": f"python -m tests.long {' '.join(sys.argv[1:])}",
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "environment": environment.describe(torch.device("cpu")),
+        "environment": environment(torch.device("cpu")),
         **SUBJECTS[args.subject](args),
     }
     write_json(report.RESULTS / f"{subject}.json", measured)

@@ -1,20 +1,32 @@
-"""How much enrolment helps: each speaker is enrolled with some of their clips and scored on their other ones.
+"""python -m experiments.enrolment TRAINED: how much enrolment helps, of a checkpoint or of a whole cross-validation.
 
-Enrolled clips are not scored, but where all clips are enrolled, and a voice is made of clips of its own speaker alone.
-Beside each score stands that of the same clips without a voice.
+Each speaker is enrolled with some of their clips and scored on their other ones. Enrolled clips are not scored, but
+where all clips are enrolled, and a voice is made of clips of its own speaker alone. Beside each score stands that of
+the same clips without a voice.
 """
 
+import argparse
+import hashlib
+import json
+import sys
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from statistics import fmean, stdev
 
 import numpy as np
 import torch
 
+from ser_gpu import checkpoint, evaluate
 from ser_gpu.audio.clip_bank import ClipBank
+from ser_gpu.checkpoint import CheckpointError
+from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
+from ser_gpu.corpora.splits import Protocol
 from ser_gpu.errors import InputError
 from ser_gpu.evaluation import metrics
+from ser_gpu.evaluation.report import environment
+from ser_gpu.files import write_json
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.voices import enrol
 from ser_gpu.voices import plan as plans
@@ -24,6 +36,125 @@ ALL = "all"
 KINDS = ("unlabelled", "neutral", "labelled", ALL)
 COUNTS = (0, 1, 2, 4, 8, 16, 32)
 SCORES = (*metrics.HEADLINE, "ece")
+FILE = "enrolment.pth"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line, enrol, score, and print the table."""
+    args = _parser().parse_args(arguments)
+    return options.run(lambda: _measure(args))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m experiments.enrolment", description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add(
+        "checkpoint",
+        metavar="TRAINED",
+        help="a .pth file that ser-gpu train wrote, or the folder of a cross-validation, such as runs/actors5",
+    )
+    add("--counts", type=int, nargs="+", default=COUNTS[1:], metavar="N", help="clips to enrol (default: 1 2 ... 32)")
+    add(
+        "--kinds",
+        nargs="+",
+        choices=KINDS,
+        default=KINDS,
+        help="which clips to enrol: any; neutral ones; with their labels, of all emotions alike; or every clip of the "
+        "speaker, those that are scored (default: all of these)",
+    )
+    add("--draws", type=options.positive_int, default=5, help="draws of the enrolled clips (default: %(default)s)")
+    evaluate.add_options(parser)
+    add(
+        "--out",
+        help="JSON file (default: NAME.enrolment.json beside the checkpoint); of a cross-validation its table, which "
+        "gets the scores (default: table.json in the folder)",
+    )
+    add("--json", action="store_true", help="print the JSON instead of tables")
+    return parser
+
+
+def _measure(args: argparse.Namespace) -> int:
+    path, device = Path(args.checkpoint), options.device(args.device)
+    if path.is_dir():
+        out = Path(args.out or path / "table.json")
+        result = _of_folder(args, path, out, device)
+        tables = {f"Enrolment, {which}": rows for which, rows in result["enrolment"].items()}
+    else:
+        out = Path(args.out or path.with_suffix(".enrolment.json"))
+        model, provenance = checkpoint.load(path, device)
+        clips, result, _ = evaluate.asked(args, model.labels, provenance)
+        rows = table([_with_progress(args, model, clips, device)])
+        tables = {f"Enrolment, {evaluate.title(result)}": rows}
+        result |= {"environment": environment(device), "enrolment": rows}
+    write_json(out, result)
+    if args.json:
+        console.print_json(result)
+    else:
+        for title, rows in tables.items():
+            show(title, rows)
+        console.err.print(f"written: {out}")
+    return options.DONE
+
+
+def _of_folder(args: argparse.Namespace, folder: Path, path: Path, device: torch.device) -> dict:
+    """The table of a cross-validation with the scores of all its trainings taken together, and of several of a fold
+    also as one model.
+
+    The answers of each training are kept in its folder, so that they are computed once.
+    """
+    if args.protocol or args.fold is not None or args.test_speakers or args.allow_trained:
+        raise InputError(
+            f"{folder}: --protocol, --fold, --test-speakers and --allow-trained are for a single checkpoint"
+        )
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        rows, parts = stored["rows"], [*stored["summary"]]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        raise InputError(f"{path}: no table of a cross-validation; --out names it") from None
+    if not parts:
+        raise InputError(f"{path}: its trainings held nothing out")
+    found = options.find_clips(args.data, args.corpus, options.corpora_of(args.corpora))
+    of_fold: dict[int, list[dict]] = {}
+    for row in rows:
+        training = folder / f"fold{row['fold']}-seed{row['seed']}"
+        of_fold.setdefault(row["fold"], []).append(_of_training(args, training, args.part or parts[-1], found, device))
+    every = [content for contents in of_fold.values() for content in contents]
+    tables = {"all answers": table(every)}
+    if len(every) > len(of_fold):
+        tables["seeds together"] = table([together(contents) for contents in of_fold.values()])
+    return stored | {"enrolment": tables}
+
+
+def _of_training(
+    args: argparse.Namespace, folder: Path, part: str, found: Sequence[Clip], device: torch.device
+) -> dict:
+    path = folder / "last.pth"
+    weights = hashlib.sha256(path.read_bytes()).hexdigest()
+    asked = {"kinds": [*args.kinds], "counts": [*args.counts], "draws": args.draws, "part": part, "weights": weights}
+    try:
+        stored = checkpoint.read(folder / FILE)
+        if stored.get("asked") == asked:
+            return stored["answers"]
+    except CheckpointError:  # there are none yet
+        pass
+    model, provenance = checkpoint.load(path, device)
+    split = Protocol.from_dict(provenance.protocol).split(found)
+    if split.manifest_hash != provenance.manifest_hash:
+        raise InputError(f"{folder}: was trained on other clips than these {len(found):,}")
+    clips = [clip for clip in found if split.part_of[clip.id] == part]
+    content = _with_progress(args, model, clips, device)
+    checkpoint.write(folder / FILE, {"asked": asked, "answers": content})
+    return content
+
+
+def _with_progress(
+    args: argparse.Namespace, model: SpeechEmotionModel, clips: Sequence[Clip], device: torch.device
+) -> dict:
+    bank = options.read_clips(clips, model.sample_rate, device)
+    with console.progress() as progress:
+        task = progress.add_task("Enrolling", total=len(speakers(clips)))
+        advance = lambda: progress.advance(task)  # noqa: E731
+        return answers(model, bank, clips, args.kinds, args.counts, args.draws, on_speaker=advance)
 
 
 def answers(
@@ -228,11 +359,17 @@ def _over_draws(values: Sequence[float]) -> dict[str, float | None]:
     return {"mean": fmean(values), "sd": stdev(values) if len(values) > 1 else None}
 
 
-def lines(rows: Sequence[dict]) -> Iterator[tuple[str, ...]]:
-    """The cells of each row of a table, for people."""
+def show(title: str, rows: Sequence[dict]) -> None:
+    """What enrolled clips give, a row for each kind and number of them."""
+    shown = console.table(title, ("enrolled", "clips", "voices", "scored", "UAR", "ECE", "without"))
     for row in rows:
         cells = [row["kind"], str(row["count"]), str(row["speakers"]), str(row["clips"])]
         for name in ("uar", "ece"):
             spread = "" if row[name]["sd"] is None else f" ±{row[name]['sd']:.3f}"
             cells.append(f"{row[name]['mean']:.3f}{spread}")
-        yield (*cells, f"{row['without']['uar']:.3f}")
+        shown.add_row(*cells, f"{row['without']['uar']:.3f}")
+    console.out.print(shown)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
