@@ -18,9 +18,10 @@ from experiments import (
     tta_copies,
 )
 from experiments import enrolment as enrolment_scores
-from ser_gpu import checkpoint, corpora, enrolment
+from ser_gpu import checkpoint, corpora
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.corpora.splits import Protocol
+from ser_gpu.voices import plan
 from tests.experiments.conftest import saved
 
 
@@ -45,7 +46,7 @@ def test_wrong_clips_are_enrolled(tiny_ravdess, tmp_path, capsys, monkeypatch):
 def test_the_weight_of_the_population_is_varied_and_left_as_it_was(tiny_ravdess, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(shrinkage, "POPULATIONS", (0.0, 1e9))
     monkeypatch.setattr(shrinkage, "COUNTS", (2, 4))
-    before = enrolment.POPULATION_WINDOWS
+    before = plan.POPULATION_WINDOWS
     path = saved(tmp_path / "a.pth", Protocol("speakers"), corpora.load(tiny_ravdess).clips)
     more = ["--data", str(tiny_ravdess), "--device", "cpu", "--draws", "1", "--out", str(tmp_path / "found")]
     assert shrinkage.main([path, *more]) == 0
@@ -53,7 +54,7 @@ def test_the_weight_of_the_population_is_varied_and_left_as_it_was(tiny_ravdess,
     loss = {(row["population_windows"], row["clips"]): row["log_loss"] for row in rows}
     assert len(loss) == 4
     assert loss[0.0, 2] != loss[1e9, 2]
-    assert before == enrolment.POPULATION_WINDOWS
+    assert before == plan.POPULATION_WINDOWS
     path = saved(tmp_path / "b.pth", Protocol("all"), corpora.load(tiny_ravdess).clips)
     assert shrinkage.main([path, *more]) == 2
     assert "its protocol has no validation clips" in capsys.readouterr().err
@@ -62,7 +63,7 @@ def test_the_weight_of_the_population_is_varied_and_left_as_it_was(tiny_ravdess,
 def test_the_prior_of_a_head_is_varied_and_left_as_it_was(tiny_ravdess, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(head_prior, "PRIORS", (None, 1.0))
     monkeypatch.setattr(head_prior, "COUNTS", (4, 8))
-    before = enrolment.HEAD_PRIOR
+    before = plan.HEAD_PRIOR
     path = saved(tmp_path / "a.pth", Protocol("speakers"), corpora.load(tiny_ravdess).clips)
     more = ["--data", str(tiny_ravdess), "--device", "cpu", "--draws", "1", "--out", str(tmp_path / "found")]
     assert head_prior.main([path, *more]) == 0
@@ -71,7 +72,7 @@ def test_the_prior_of_a_head_is_varied_and_left_as_it_was(tiny_ravdess, tmp_path
     loss = {(row["prior"], row["clips"]): row["log_loss"] for row in rows}
     assert len(loss) == 4
     assert loss[None, 8] != loss[1.0, 8]
-    assert before == enrolment.HEAD_PRIOR
+    assert before == plan.HEAD_PRIOR
 
 
 def test_recipes_answer_together(tiny_ravdess, tmp_path, capsys):
