@@ -35,7 +35,8 @@ def timeline_voices() -> str:
 def vad() -> str:
     """In how many of the sounds each detector finds a voice, and how sure silero is of one."""
     result = read(study_file("vad"))
-    named = {"periodicity": "by periodicity", "cuts": "cuts of the timeline", "third frame": "third frame"}
+    cuts = "cuts of the timeline"
+    named = {"periodicity": "guard of `predict`", "silero": cuts, "cuts": cuts, "third frame": "third frame"}
     titles = {key: title for key, title in named.items() if key in result["milliseconds"]}
     prefixes = {"voices": "voice: ", "no_words": "no words: ", "other_sounds": ""}
     rows = []

@@ -128,7 +128,8 @@ def levelled(clips: np.ndarray) -> np.ndarray:
 def speaks(clips: np.ndarray) -> np.ndarray:
     """Whether somebody speaks in each clip: a tenth of a second of speech is enough.
 
-    `THRESHOLD` was chosen on training speakers (`python -m experiments.vad`).
+    `THRESHOLD` lies between what was measured on training speakers (`python -m experiments.vad`): each of 360 clips
+    reaches 0.34, and mains hum 0.24.
 
     Shape: [B, T] float32 at 16 kHz, at any level -> [B] bool.
 
