@@ -76,10 +76,7 @@ def load(
         raise CheckpointError(f"{path}: is a state dict, not a checkpoint; write it with ser_gpu.checkpoint.save")
     try:
         content = migrated(stored)
-        config, labels = ModelConfig.from_dict(content["config"]), _labels(content["labels"])
-        weights = _weights(content["state_dict"], config, labels)
-        model = SpeechEmotionModel(config, labels, _mel_kernels(weights)).float()
-        model.load_state_dict(weights)
+        model = rebuilt(content["config"], content["labels"], content["state_dict"])
         provenance = _provenance(content["provenance"])
     except KeyError as error:
         raise CheckpointError(f"{path}: not a ser_gpu checkpoint, it has no {error}") from None
@@ -91,6 +88,19 @@ def load(
 def load_model(path: str | Path | None = None, device: str | torch.device | None = None) -> SpeechEmotionModel:
     """The model of a checkpoint, ready to predict; arguments and errors as in `load`."""
     return load(path, device)[0]
+
+
+def rebuilt(config: dict, labels: list[str], weights: dict[str, Tensor]) -> SpeechEmotionModel:
+    """The model of plain data that nobody has checked: configuration, names and tensors, on the CPU.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError, RuntimeError: they do not fit each other or this version.
+    """
+    known, names = ModelConfig.from_dict(config), _labels(labels)
+    weights = _weights(weights, known, names)
+    model = SpeechEmotionModel(known, names, _mel_kernels(weights)).float()
+    model.load_state_dict(weights)
+    return model
 
 
 def default_weights() -> Path:

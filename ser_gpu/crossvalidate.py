@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -23,7 +22,6 @@ from ser_gpu.errors import InputError, require
 from ser_gpu.evaluation import crossvalidation, enrolment, predictions
 from ser_gpu.evaluation.migrations import scores_by_sex
 from ser_gpu.files import write_json
-from ser_gpu.scale import cluster
 from ser_gpu.training import distributed, process
 from ser_gpu.training.distributed import Ranks
 
@@ -85,7 +83,7 @@ def run(args: argparse.Namespace, train_arguments: list[str]) -> int:
             lambda: hold_to_one_setting(folder, [protocol, *train_arguments, *(["--refit"] if args.refit else [])])
         )
         own = runs[ranks.rank :: ranks.count]
-        failed = ranks.total(train_all(own, train_arguments, args.jobs, _ray_options(args)))
+        failed = ranks.total(train_all(own, train_arguments, args.jobs))
     if not ranks.is_first:
         return options.DONE
     for run in set(runs) - set(own):
@@ -184,26 +182,21 @@ def hold_to_one_setting(folder: Path, arguments: list[str]) -> None:
     write_json(path, arguments)
 
 
-def train_all(runs: Sequence[Run], train_arguments: list[str], jobs: int, on_ray: dict | None = None) -> int:
+def train_all(runs: Sequence[Run], train_arguments: list[str], jobs: int) -> int:
     """Run what is not finished, each training a process with its own log; how many failed.
 
     Args:
         jobs: trainings at a time, each with that part of the cores; of each rank, where torchrun started several.
-        on_ray: the Ray cluster's address and the GPUs of a training, where Ray is to run them.
     """
     runs = [run for run in runs if not run.finished]
     if not runs:
         return 0
     failed = 0
     threads = max(1, (os.cpu_count() or 1) // (jobs * int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
-    with console.progress("status") as progress, ExitStack() as stack:
-        if on_ray is None:
-            run_each = stack.enter_context(ThreadPoolExecutor(jobs)).map
-        else:
-            run_each = stack.enter_context(cluster.tasks(cores=threads, **on_ray))
+    with console.progress("status") as progress, ThreadPoolExecutor(jobs) as pool:
         task = progress.add_task("Trainings", total=len(runs), status="")
         one = partial(_train_one, train_arguments=train_arguments, threads=threads, folder=Path.cwd())
-        for run, code in zip(runs, run_each(one, runs), strict=True):
+        for run, code in zip(runs, pool.map(one, runs), strict=True):
             if code:
                 failed += 1
                 _tell_failure(run)
@@ -214,10 +207,6 @@ def train_all(runs: Sequence[Run], train_arguments: list[str], jobs: int, on_ray
 def _tell_failure(run: Run) -> None:
     why = _last_line(run).removeprefix("error: ")
     console.err.print(f"error: fold {run.fold}, seed {run.seed}: {why} ({run.out}/log.txt)")
-
-
-def _ray_options(args: argparse.Namespace) -> dict | None:
-    return {"address": args.address, "gpus": args.gpus} if args.ray else None
 
 
 def _train_one(run: Run, train_arguments: list[str], threads: int, folder: Path) -> int:
@@ -267,11 +256,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_run_options(parser)
     parser.add_argument("--name", help="of the folder and the table (default: the protocol, -refit for a refit)")
-    parser.add_argument("--ray", action="store_true", help="run the trainings as tasks of Ray, such as of a cluster")
-    parser.add_argument("--address", help="of the Ray cluster, such as auto (default: Ray on this machine)")
-    parser.add_argument(
-        "--gpus", type=options.share_of_gpus, help="of each training on Ray (default: 1 where there are any)"
-    )
     enrolment_runs.add_options(parser, enrolment.KINDS)
     parser.add_argument(
         "--refit",

@@ -40,7 +40,6 @@ LONG_FILES = (
     "test_interruptions.py",
     "test_train.py",
     "test_score.py",
-    "test_tasks.py",
 )
 SAMPLE_RATE = 16_000
 TINY_SPEAKERS = range(1, 7)
