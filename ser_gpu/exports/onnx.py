@@ -1,4 +1,4 @@
-"""The whole model, waveform in and probabilities out, as one graph: `.onnx` and `.pt2` files of any batch and length."""
+"""The whole model, waveform in and probabilities out, as one graph: `.onnx` and `.pt2` files, of any batch."""
 
 import copy
 import io

@@ -208,7 +208,6 @@ class Blocked:
         if name.partition(".")[0] in ("torch", "torchaudio", "filelock"):
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Blocked())
-from ser_gpu.exports import hub, onnx
 from ser_gpu.onnx import OnnxModel
 model = OnnxModel({str(speaker_file)!r})
 print(model.predict({str(SAMPLE)!r}).emotion)

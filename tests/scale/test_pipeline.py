@@ -76,7 +76,7 @@ def test_what_is_not_done_is_read_from_parquet(parquet, calls):
     found = sources.find([str(parquet)])
     assert [group.names[0] for group in found.groups] == ["00.wav", "05.wav", "10.wav"]
     left = found.without({f"{n:02}.wav" for n in range(7)})
-    assert len(left) == 5
+    assert len(left.names) == 5
     rows = pa.concat_tables(pipeline.unpack(pa.Table.from_pylist([vars(group) for group in left.groups])))
     assert rows["path"].to_pylist() == [f"{n:02}.wav" for n in range(7, 12)]
     assert rows["bytes"][0].as_py() == (calls / "07.wav").read_bytes()
