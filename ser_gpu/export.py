@@ -44,15 +44,15 @@ def run(args: argparse.Namespace) -> int:
             from ser_gpu.exports import hub  # here, since huggingface_hub is of the extra `export`
 
             hub.write(args.hub, model, provenance, licence, sha256)
-            said = str(args.hub)
-        elif suffix == ".pt2":
-            onnx.to_pt2(model, out, args.tta)
-            said = out
+            said = args.hub
         else:
-            difference = onnx.to_onnx(model, out, args.tta, args.dft, licence, sha256, args.speaker)
-            said = f"{out}, opset {onnx.OPSET}, largest difference from torch {difference:.1e}"
-    if not args.hub:
-        said = said.replace(out, f"{out}, {Path(out).stat().st_size / 1e6:.1f} MB", 1)
+            checked = ""
+            if suffix == ".pt2":
+                onnx.to_pt2(model, out, args.tta)
+            else:
+                difference = onnx.to_onnx(model, out, args.tta, args.dft, licence, sha256, args.speaker)
+                checked = f", opset {onnx.OPSET}, largest difference from torch {difference:.1e}"
+            said = f"{out}, {Path(out).stat().st_size / 1e6:.1f} MB{checked}"
     console.err.print(f"written: {said}")
     return options.DONE
 
