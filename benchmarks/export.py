@@ -14,7 +14,8 @@ import ser_gpu
 from benchmarks.signals import SAMPLE_RATE
 from benchmarks.tables import TableForm
 from benchmarks.timing import RATE_COLUMNS, interleaved, quietly, rates
-from ser_gpu import checkpoint, export
+from ser_gpu import checkpoint
+from ser_gpu.exports import onnx as export
 from ser_gpu.model import SpeechEmotionModel
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -5,288 +5,15 @@ Hugging Face Hub has it. Batch and length are free in each. With `--speaker` an 
 """
 
 import argparse
-import copy
 import hashlib
-import io
-import json
-import logging
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
-from ser_gpu import __version__, checkpoint, hub
-from ser_gpu.checkpoint import Provenance
+from ser_gpu import checkpoint
 from ser_gpu.cli import console, options
-from ser_gpu.errors import InputError, extra
-from ser_gpu.files import replacing
-from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.stages import speaker_norm
-from ser_gpu.stages.exportable import ConvolutionMelPower, ExportableVoiceActivity, StftMelPower
-from ser_gpu.stages.mel import FftMelPower
-from ser_gpu.stages.speaker_norm import Statistics
-from ser_gpu.voices.voice import numbers
-
-OPSET = 18
-DFTS = {"stft": StftMelPower, "conv": ConvolutionMelPower}
-TOLERANCE = 1e-4  # of a probability: float32 sums in another order
-_BATCH = torch.export.Dim("batch", min=1, max=65_536)
-_CHECKED = ((1, 800), (3, 30_000), (2, 100_003))  # clips, samples
-
-
-class ExportedModel(nn.Module):
-    """What an exported file computes.
-
-    Args:
-        model: whose silence trimming, log-mel spectrogram, network and temperature are inside.
-        tta: test-time augmentation.
-        dft: "stft", or "conv" where the runtime has no STFT or a slow one.
-
-    Shape: waveform [B, T] float32 at the model's rate, T at least the trimming's hop -> probabilities [B, C] float32,
-    speech [B] bool.
-
-    Raises:
-        ValueError: a spectrogram whose kernels were trained, or a `dft` that is not known.
-    """
-
-    def __init__(self, model: SpeechEmotionModel, tta: bool = True, dft: str = "stft"):
-        super().__init__()
-        if dft not in DFTS:
-            raise InputError(f"dft must be one of {', '.join(DFTS)}, got {dft!r}")
-        if not isinstance(model.mel.mel_power, FftMelPower):
-            raise InputError("a model with mel.backend=conv cannot be exported; mel.backend=fft computes the same")
-        self.model = copy.deepcopy(model).cpu().float().eval()
-        self.model.mel.mel_power = DFTS[dft](self.model.mel.mel_power)
-        self.model.vad = ExportableVoiceActivity(self.model.vad)
-        self.tta = tta
-
-    def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
-        return self.model.probabilities(self.model(waveform, tta=self.tta)), self.model.vad(waveform)
-
-
-class ExportedSpeakerModel(ExportedModel):
-    """The same for one speaker at a time, whose statistics come in and go out.
-
-    With a weight of zero for each clip, the clips are answered with the statistics that are given: those of a `Voice`.
-    With weights that sum to the share of `ser_gpu.voices.plan.Plan`, the clips are measured, and what goes out is their
-    speaker's voice: layer by layer as in `Recognizer.enrol`, by the same code. The features are what a head is made of.
-
-    Raises:
-        ValueError: as in `ExportedModel`; a network without batch normalisation.
-
-    Shape: waveform [B, T], mean [N], variance [N], weight [B], head [C, inputs + 1] -> probabilities [B, C],
-    speech [B], mean [N], variance [N], features [B, inputs].
-    """
-
-    def __init__(self, model: SpeechEmotionModel, tta: bool = True, dft: str = "stft"):
-        super().__init__(model, tta, dft)
-        if not speaker_norm.layers(model.cnn):
-            raise InputError(f"the network {model.config.cnn.network!r} has no batch normalisation that takes a voice")
-
-    def forward(
-        self, waveform: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, head: Tensor
-    ) -> tuple[Tensor, ...]:
-        share = weight.sum()
-        views = self.model.tta.copies if self.tta else 1
-        of_view = weight / share.clamp(min=torch.finfo(torch.float32).tiny) / views
-        of_views = of_view.expand(views, weight.shape[0]).flatten()
-        given = Statistics(mean, variance, head)
-        with speaker_norm.measuring(self.model.cnn, of_views, share, given) as found:
-            answers = super().forward(waveform)
-        statistics, features = found()
-        if features.shape[1] == 0:  # the last layer takes no head
-            return *answers, statistics.mean, statistics.variance, weight[:, None][:, :0]
-        of_clips = features.unflatten(0, (views, weight.shape[0])).mean(dim=0)
-        return *answers, statistics.mean, statistics.variance, of_clips
-
-
-def program(
-    model: SpeechEmotionModel, tta: bool = True, dft: str = "stft", speaker: bool = False
-) -> torch.export.ExportedProgram:
-    """The model as one graph with a free batch and a free number of samples.
-
-    Args:
-        tta, dft: as in `ExportedModel`.
-        speaker: with the inputs and outputs of `ExportedSpeakerModel`.
-
-    Raises:
-        ValueError: as in `ExportedModel` or `ExportedSpeakerModel`.
-    """
-    samples = torch.export.Dim("samples", min=model.config.trim.hop, max=2**31 - 1)
-    examples: tuple[Tensor, ...] = (torch.linspace(-1.0, 1.0, 2 * 30_000).reshape(2, 30_000),)
-    shapes: tuple[dict | None, ...] = ({0: _BATCH, 1: samples},)
-    if speaker:
-        exported = ExportedSpeakerModel(model, tta, dft)
-        of_all = speaker_norm.population(exported.model.cnn)
-        examples += (of_all.mean, of_all.variance, torch.full((2,), 0.25), no_head(exported.model))
-        shapes += (None, None, {0: _BATCH}, None)
-    else:
-        exported = ExportedModel(model, tta, dft)
-    with torch.no_grad():
-        return torch.export.export(exported, examples, dynamic_shapes=shapes)
-
-
-def to_pt2(model: SpeechEmotionModel, path: str | Path, tta: bool = True) -> None:
-    """Write a program for `torch.export.load`; it needs torch, and nothing of ser_gpu.
-
-    Raises:
-        ValueError: as in `ExportedModel`.
-        OSError: the file cannot be written.
-    """
-    traced = program(model, tta)
-    graphs = (each.graph for each in traced.graph_module.modules() if isinstance(each, torch.fx.GraphModule))
-    for node in (node for graph in graphs for node in graph.nodes):
-        node.meta.pop("stack_trace", None)  # it names the folders of this machine
-    buffer = io.BytesIO()  # since the name of a file would be stored in it
-    torch.export.save(traced, buffer, extra_files={"metadata.json": json.dumps(metadata(model, tta=tta))})
-    with replacing(path) as temporary, buffer.getbuffer() as content:
-        temporary.write_bytes(content)
-
-
-def to_onnx(
-    model: SpeechEmotionModel,
-    path: str | Path,
-    tta: bool = True,
-    dft: str = "stft",
-    licence: str | None = None,
-    sha256: str | None = None,
-    speaker: bool = False,
-) -> float:
-    """Write an ONNX file and check it: by onnx's checker, and against torch.
-
-    Args:
-        tta, dft: as in `ExportedModel`.
-        licence: of the weights, for the metadata.
-        sha256: of the checkpoint, for the metadata.
-        speaker: as in `program`.
-
-    Returns:
-        The largest difference of a probability from torch.
-
-    Raises:
-        ValueError: as in `program`; or the file does not answer as the model does.
-        ModuleNotFoundError: the extra `export` is not installed.
-        OSError: the file cannot be written.
-    """
-    onnx = extra("onnx", "export")
-    extra("onnxscript", "export")
-    traced = program(model, tta, dft, speaker)
-    names = {"input_names": ["waveform"], "output_names": ["probabilities", "speech"]}
-    if speaker:
-        names["input_names"] += ["mean", "variance", "weight", "head"]
-        names["output_names"] += ["speaker_mean", "speaker_variance", "features"]
-    with torch.no_grad():
-        exported = torch.onnx.export(traced, dynamo=True, opset_version=OPSET, verbose=False, **names)
-    proto = exported.model_proto
-    _name_dimensions(proto)
-    _forget_sources(proto)
-    about = {"tta": tta, "dft": dft, "licence": licence, "sha256": sha256}
-    if speaker:
-        about |= {"network": model.network_hash, "population": json.dumps(population(model))}
-        about |= {"temperature": float(model.temperature)}
-    proto.producer_name, proto.producer_version = "ser_gpu", __version__
-    proto.doc_string = "Speech emotion recognition: waveform in, probabilities of emotions and presence of speech out."
-    onnx.helper.set_model_props(proto, metadata(model, **about))
-    onnx.checker.check_model(proto, full_check=True)
-    content = proto.SerializeToString(deterministic=True)
-    difference = _difference(content, model, tta, speaker)
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
-    return difference
-
-
-def metadata(model: SpeechEmotionModel, **more: object) -> dict[str, str]:
-    """What a program needs to feed the file and to read its answer, as texts; what is None is left out.
-
-    Example:
-        >>> metadata(SpeechEmotionModel(), tta=True)["sample_rate"]
-        '16000'
-    """
-    known = {
-        "labels": json.dumps(list(model.labels)),
-        "sample_rate": model.sample_rate,
-        "window_samples": model.config.audio.clip_samples,
-        "trim": json.dumps(vars(model.config.trim)),
-        "ser_gpu": __version__,
-        "opset": OPSET,
-        **more,
-    }
-    return {name: str(value) for name, value in known.items() if value is not None}
-
-
-def population(model: SpeechEmotionModel) -> dict[str, list[float]]:
-    """The statistics that are nobody's voice in particular: those of the training, as a `.voice` file has them."""
-    of_all = speaker_norm.population(model.cnn)
-    return {name: numbers(getattr(of_all, name).float().cpu().numpy()) for name in ("mean", "variance")}
-
-
-def no_head(model: SpeechEmotionModel) -> Tensor:
-    """The head of nobody in particular.
-
-    Shape: -> [C, inputs + 1].
-    """
-    return torch.zeros(len(model.labels), speaker_norm.head_inputs(model.cnn) + 1)
-
-
-def licence_of(path: Path, provenance: Provenance) -> str | None:
-    """The licence of weights, as far as it is known: that of the corpora that they were trained on."""
-    from ser_gpu import corpora
-
-    trained_on = provenance.protocol.get("corpus")
-    if not trained_on and path.resolve().parent == checkpoint.default_weights().resolve().parent:
-        trained_on = corpora.names()[0]
-    names = [corpora.registered_name(name) for name in (trained_on or "").split(", ")]
-    if None in names:
-        return None
-    known = [corpora.get(name) for name in names]
-    return known[0].licence if len(known) == 1 else "; ".join(f"{each.title}: {each.licence}" for each in known)
-
-
-def _name_dimensions(proto: object) -> None:
-    """Call the free dimensions batch and samples wherever they stand."""
-    clips, samples = (dimension.dim_param for dimension in proto.graph.input[0].type.tensor_type.shape.dim)
-    names = {clips: "batch", samples: "samples"}
-    values = [*proto.graph.input, *proto.graph.output, *proto.graph.value_info]
-    for dimension in (d for value in values for d in value.type.tensor_type.shape.dim):
-        if dimension.dim_param in names:
-            dimension.dim_param = names[dimension.dim_param]
-
-
-def _forget_sources(proto: object) -> None:
-    """Leave out what the exporter notes on each node: its source, by the paths of this machine."""
-    for value in (*proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.value_info):
-        value.ClearField("metadata_props")
-        value.ClearField("doc_string")
-    for tensor in proto.graph.initializer:
-        tensor.ClearField("metadata_props")
-    proto.graph.ClearField("metadata_props")
-    proto.graph.ClearField("doc_string")
-
-
-@torch.inference_mode()
-def _difference(content: bytes, model: SpeechEmotionModel, tta: bool, speaker: bool) -> float:
-    ort = extra("onnxruntime", "onnx")
-    session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
-    model = copy.deepcopy(model).cpu().eval()
-    generator = torch.Generator().manual_seed(0)
-    largest = 0.0
-    for clips, samples in _CHECKED:
-        waveform = torch.randn(clips, samples, generator=generator) * torch.linspace(0, 1, samples)
-        given = {"waveform": waveform.numpy()}
-        if speaker:
-            of_all = {name: np.array(values, np.float32) for name, values in population(model).items()}
-            given |= of_all | {"weight": np.zeros(clips, np.float32), "head": no_head(model).numpy()}
-        answer = torch.from_numpy(session.run(["probabilities"], given)[0])
-        expected = model.probabilities(model(waveform, tta=tta))
-        largest = max(largest, float((answer - expected).abs().max()))
-    if not largest < TOLERANCE:
-        raise InputError(f"the exported file answers {largest:.1e} away from the model, {TOLERANCE:.0e} is allowed")
-    return largest
+from ser_gpu.errors import InputError
+from ser_gpu.exports import onnx
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -310,37 +37,24 @@ def run(args: argparse.Namespace) -> int:
     if args.speaker and suffix != ".onnx":
         raise InputError("--speaker is for an .onnx file")
     model, provenance = checkpoint.load(weights, "cpu")
-    licence = args.licence or licence_of(weights, provenance)
+    licence = args.licence or onnx.licence_of(weights, provenance)
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
-    with console.err.status(f"Exporting {weights.name}"), quiet_exporter():
+    with console.err.status(f"Exporting {weights.name}"), onnx.quiet_exporter():
         if args.hub:
+            from ser_gpu.exports import hub  # here, since huggingface_hub is of the extra `export`
+
             hub.write(args.hub, model, provenance, licence, sha256)
-            said = str(args.hub)
-        elif suffix == ".pt2":
-            to_pt2(model, out, args.tta)
-            said = _size(out)
+            said = args.hub
         else:
-            difference = to_onnx(model, out, args.tta, args.dft, licence, sha256, args.speaker)
-            said = f"{_size(out)}, opset {OPSET}, largest difference from torch {difference:.1e}"
+            checked = ""
+            if suffix == ".pt2":
+                onnx.to_pt2(model, out, args.tta)
+            else:
+                difference = onnx.to_onnx(model, out, args.tta, args.dft, licence, sha256, args.speaker)
+                checked = f", opset {onnx.OPSET}, largest difference from torch {difference:.1e}"
+            said = f"{out}, {Path(out).stat().st_size / 1e6:.1f} MB{checked}"
     console.err.print(f"written: {said}")
     return options.DONE
-
-
-def _size(path: str) -> str:
-    return f"{path}, {Path(path).stat().st_size / 1e6:.1f} MB"
-
-
-@contextmanager
-def quiet_exporter() -> Iterator[None]:
-    """Without the warnings that the exporter has for developers of torch."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -357,17 +71,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--dft",
-        choices=tuple(DFTS),
+        choices=tuple(onnx.DFTS),
         default="stft",
         help="the spectrogram by ONNX's STFT, or by a convolution, which browsers compute faster (default: stft)",
     )
     add("--speaker", action="store_true", help="a file that enrols speakers, and answers with their voices")
     add("--licence", help="of the weights, for the metadata (default: that of their corpus, where it is known)")
-    add(
-        "--hub",
-        metavar="DIR",
-        help="write a folder for the Hugging Face Hub: model.safetensors, config.json, README.md",
-    )
+    help = "write a folder for the Hugging Face Hub: model.safetensors, config.json, README.md"
+    add("--hub", metavar="DIR", help=help)
     return parser
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +19,15 @@ _SETTINGS = b"ser_gpu"
 
 def schema(labels: Sequence[str], timeline: bool) -> "pa.Schema":
     """The columns: path, emotion, confidence, a probability for each label, seconds of speech, error; of a timeline
-    path, seconds, seconds of speech, segments, error.
+    path, seconds, segments, seconds of speech, error.
     """
-    import pyarrow as pa
+    import pyarrow as pa  # here and below, since `ser-gpu score --help` should not need it
 
-    answer = [("emotion", pa.string()), ("confidence", pa.float32())]
-    answer += [(_column(label), pa.float32()) for label in labels]
+    answer = [
+        ("emotion", pa.string()),
+        ("confidence", pa.float32()),
+        *((f"p_{label}", pa.float32()) for label in labels),
+    ]
     if timeline:
         segment = pa.struct([("start", pa.float64()), ("end", pa.float64()), *answer])
         answer = [("seconds", pa.float64()), ("segments", pa.list_(segment))]
@@ -48,12 +51,8 @@ def of_timeline(timeline: Timeline) -> dict:
 
 
 def _answer(found: Prediction | Segment) -> dict:
-    shares = {_column(label): share for label, share in found.probabilities.items()}
+    shares = {f"p_{label}": share for label, share in found.probabilities.items()}
     return {"emotion": found.emotion, "confidence": found.confidence} | shares
-
-
-def _column(label: str) -> str:
-    return f"p_{label}"
 
 
 def write(batch: "pa.Table", out: str, settings: dict) -> "pa.Table":
@@ -62,51 +61,71 @@ def write(batch: "pa.Table", out: str, settings: dict) -> "pa.Table":
     The file is named after the recordings in it: a batch that Ray does again is written to the same place.
     """
     import pyarrow as pa
-    from pyarrow.parquet import write_table
 
     names = batch.column("path").to_pylist()
     digest = hashlib.sha256("\n".join(sorted(names)).encode("utf-8", "surrogateescape")).hexdigest()
-    buffer = pa.BufferOutputStream()
-    write_table(batch.replace_schema_metadata({_SETTINGS: json.dumps(settings)}), buffer)
-    storage.write_file(f"{out}/part-{digest[:20]}.parquet", buffer.getvalue().to_pybytes())
+    _put(batch.replace_schema_metadata({_SETTINGS: json.dumps(settings)}), f"{out}/part-{digest[:20]}.parquet")
     failed = batch.num_rows - batch.column("error").null_count
     return pa.table({"recordings": [batch.num_rows], "failed": [failed]})
 
 
-def done(out: str, settings: dict) -> set[str]:
-    """The recordings that a folder holds already, with an answer or an error.
+def _put(table: "pa.Table", place: str) -> None:
+    import pyarrow as pa
+    from pyarrow.parquet import write_table
+
+    buffer = pa.BufferOutputStream()
+    write_table(table, buffer)
+    storage.write_file(place, buffer.getvalue().to_pybytes())
+
+
+def done(out: str, settings: dict) -> dict[str, str | None]:
+    """The recordings that a folder holds already, each with its error; None of one that is answered.
 
     Raises:
-        ValueError: they were answered by another model, or in another way; or a file there is no result.
+        InputError: they were answered by another model, or in another way; or a file there is no result.
     """
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
-
-    found: set[str] = set()
-    for place in _files(out):
-        try:
-            with storage.open_file(place) as file, ParquetFile(file) as parquet:
-                stored = (parquet.schema_arrow.metadata or {}).get(_SETTINGS)
-                if stored is None:
-                    raise InputError(f"{place}: is no result of ser-gpu score; name another folder with --out")
-                if difference := _difference(json.loads(stored), settings):
-                    raise InputError(f"{out}: holds answers of {difference}; name another folder with --out")
-                found.update(parquet.read(["path"]).column(0).to_pylist())
-        except pa.ArrowInvalid:
-            raise InputError(f"{place}: is not a Parquet file; name another folder with --out") from None
+    found: dict[str, str | None] = {}
+    for place in _parts(out):
+        table = _read(place, ["path", "error"])
+        stored = (table.schema.metadata or {}).get(_SETTINGS)
+        if stored is None:
+            raise InputError(f"{place}: is no result of ser-gpu score; name another folder with --out")
+        stored = json.loads(stored)
+        if stored != settings:
+            other = "one emotion a recording" if settings["timeline"] else "timelines"
+            kind = "another model" if stored.get("timeline") == settings["timeline"] else other
+            raise InputError(f"{out}: holds answers of {kind}; name another folder with --out")
+        found.update(zip(table["path"].to_pylist(), table["error"].to_pylist(), strict=True))
     return found
 
 
-def _files(out: str) -> list[str]:
-    if storage.is_address(out):
-        return [place for place in storage.list_files(out) if place.endswith(".parquet")]
-    for left in Path(out).glob(".part-*"):  # of a process that was killed while it wrote
-        left.unlink(missing_ok=True)
-    return [str(path) for path in sorted(Path(out).glob("*.parquet")) if not path.name.startswith(".")]
+def forget(out: str, names: Collection[str]) -> None:
+    """Take the rows of some recordings out of a folder; each file of it changes whole."""
+    import pyarrow as pa
+
+    for place in _parts(out):
+        table = _read(place)
+        kept = table.filter(pa.array([name not in names for name in table["path"].to_pylist()], pa.bool_()))
+        if kept.num_rows == 0:
+            storage.remove(place)
+        elif kept.num_rows < table.num_rows:
+            _put(kept, place)
 
 
-def _difference(stored: dict, settings: dict) -> str | None:
-    """What is not the same, in words."""
-    if stored.get("timeline") != settings["timeline"]:
-        return "one emotion a recording" if settings["timeline"] else "timelines"
-    return None if stored == settings else "another model"
+def _read(place: str, columns: list[str] | None = None) -> "pa.Table":
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        with storage.open_file(place) as file, ParquetFile(file) as parquet:
+            return parquet.read(columns)
+    except pa.ArrowInvalid:
+        raise InputError(f"{place}: is not a Parquet file; name another folder with --out") from None
+
+
+def _parts(out: str) -> list[str]:
+    if not storage.is_address(out):
+        for left in Path(out).glob(".part-*"):  # of a process that was killed while it wrote
+            left.unlink(missing_ok=True)
+    names = ((place, place.rpartition("/")[2]) for place in storage.list_files(out, depth=1))
+    return [place for place, name in names if name.endswith(".parquet") and not name.startswith(".")]

@@ -3,8 +3,7 @@
 import csv
 import io
 import os
-from collections.abc import Iterator, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -16,9 +15,9 @@ from ser_gpu.scale import storage
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
 
-LISTS = (".csv", ".tsv")
-PARQUET = ".parquet"
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
 PATH_COLUMNS = ("path", "file")
 BYTES_COLUMNS = ("audio", "bytes")
 
@@ -41,6 +40,10 @@ class RowGroup:
     rows: tuple[int, ...]
     names: tuple[str, ...]
 
+    def without(self, done: Collection[str]) -> "RowGroup":
+        left = [(row, name) for row, name in zip(self.rows, self.names, strict=True) if name not in done]
+        return replace(self, rows=tuple(row for row, _ in left), names=tuple(name for _, name in left))
+
 
 @dataclass(frozen=True)
 class Sources:
@@ -49,26 +52,24 @@ class Sources:
     files: tuple[str, ...]
     groups: tuple[RowGroup, ...]
 
-    def __len__(self) -> int:
-        return len(self.files) + sum(len(group.names) for group in self.groups)
+    @property
+    def names(self) -> list[str]:
+        """What every recording is called."""
+        return [*self.files, *(name for group in self.groups for name in group.names)]
 
-    def without(self, done: AbstractSet[str]) -> "Sources":
+    def without(self, done: Collection[str]) -> "Sources":
         """Those that are not done."""
-        files = tuple(name for name in self.files if name not in done)
-        groups = (_left(group, done) for group in self.groups)
-        return Sources(files, tuple(group for group in groups if group.names))
-
-
-def _left(group: RowGroup, done: AbstractSet[str]) -> RowGroup:
-    left = [(row, name) for row, name in zip(group.rows, group.names, strict=True) if name not in done]
-    return replace(group, rows=tuple(row for row, _ in left), names=tuple(name for _, name in left))
+        groups = (group.without(done) for group in self.groups)
+        return Sources(
+            tuple(name for name in self.files if name not in done), tuple(group for group in groups if group.names)
+        )
 
 
 def find(places: Sequence[str]) -> Sources:
     """The recordings that some places name; a file that is named twice is one.
 
     Raises:
-        ValueError: a place that names none, a list without paths, or two recordings of one name in Parquet files.
+        InputError: a place that names none, a list without paths, or two recordings of one name in Parquet files.
     """
     files: list[str] = []
     groups: list[RowGroup] = []
@@ -76,15 +77,19 @@ def find(places: Sequence[str]) -> Sources:
         suffix = PurePosixPath(place).suffix.lower()
         if storage.is_folder(place):
             files += _of_folder(place)
-        elif suffix in LISTS:
-            files += _listed(place, _rows_of_csv(place, "\t" if suffix == ".tsv" else ","))
-        elif suffix == PARQUET:
+        elif suffix in DELIMITERS:
+            files += _of_csv(place, DELIMITERS[suffix])
+        elif suffix == ".parquet":
             _add_parquet(place, files, groups)
         else:
             files.append(place)
-    files = list(dict.fromkeys(files))
-    _require_distinct(files, groups)
-    return Sources(tuple(files), tuple(groups))
+    found = Sources(tuple(dict.fromkeys(files)), tuple(groups))
+    seen = set(found.files)
+    for place, name in ((group.place, name) for group in groups for name in group.names):
+        if name in seen:
+            raise InputError(f"{place}: the path {name!r} is there twice, so an answer would not tell which")
+        seen.add(name)
+    return found
 
 
 def _of_folder(place: str) -> list[str]:
@@ -97,50 +102,42 @@ def _of_folder(place: str) -> list[str]:
     return found
 
 
-def _rows_of_csv(place: str, delimiter: str) -> tuple[list[str], Iterator[dict[str, str]]]:
+def _of_csv(place: str, delimiter: str) -> list[str]:
     with storage.open_file(place) as file:
         content = file.read()
     try:
-        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig")), delimiter=delimiter)
-        return list(reader.fieldnames or ()), reader
+        rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig")), delimiter=delimiter)
     except UnicodeDecodeError:
         raise InputError(f"{place}: not text in UTF-8") from None
+    column = _path_column(place, rows.fieldnames or ())
+    return _resolved((row[column] for row in rows), place)
 
 
-def _listed(place: str, table: tuple[list[str], Iterator[dict[str, str]]]) -> list[str]:
-    """The paths of a list; those that are relative are so to its folder."""
-    columns, rows = table
-    column = _column(place, columns)
-    folder = place.rpartition("/")[0]
-    named = (row[column] for row in rows if row[column])
-    return [_resolved(name, folder) for name in named]
-
-
-def _resolved(name: str, folder: str) -> str:
-    """A path on this machine in one spelling, so that a file that is named twice is found to be one."""
-    place = name if storage.is_address(name) or Path(name).is_absolute() else f"{folder}/{name}"
-    return place if storage.is_address(place) else os.path.normpath(place)
-
-
-def _column(place: str, columns: Sequence[str]) -> str:
+def _path_column(place: str, columns: Sequence[str]) -> str:
     column = next((name for name in PATH_COLUMNS if name in columns), None)
     if column is None:
         raise InputError(f"{place}: no column {' or '.join(PATH_COLUMNS)}; there are: {', '.join(columns) or 'none'}")
     return column
 
 
+def _resolved(names: Iterable[str | None], place: str) -> list[str]:
+    """The paths of a list, relative ones to its folder; each in one spelling, so that a file named twice is one."""
+    folder = place.rpartition("/")[0]
+    places = (name if "://" in name or Path(name).is_absolute() else f"{folder}/{name}" for name in names if name)
+    return [place if storage.is_address(place) else os.path.normpath(place) for place in places]
+
+
 def _add_parquet(place: str, files: list[str], groups: list[RowGroup]) -> None:
     """The recordings that a Parquet file holds or, where it holds none, lists."""
-    import pyarrow as pa
+    import pyarrow as pa  # here and below, since `ser-gpu score --help` should not need it
     from pyarrow.parquet import ParquetFile
 
     try:
         with storage.open_file(place) as file, ParquetFile(file) as parquet:
-            schema = parquet.schema_arrow
-            audio = audio_column(schema)
+            audio = audio_column(parquet.schema_arrow)
             if audio is None:
-                column = _column(place, schema.names)
-                files += _listed(place, (schema.names, parquet.read([column]).to_pylist()))
+                column = _path_column(place, parquet.schema_arrow.names)
+                files += _resolved(parquet.read([column]).column(0).to_pylist(), place)
                 return
             first = 0
             for number in range(parquet.num_row_groups):
@@ -157,32 +154,23 @@ def audio_column(schema: "pa.Schema") -> str | None:
     """
     import pyarrow.types as types
 
-    for name in BYTES_COLUMNS:
-        if name in schema.names:
-            kind = schema.field(name).type
-            if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-                return f"{name}.bytes"
-            if types.is_binary(kind) or types.is_large_binary(kind):
-                return name
+    for name in (name for name in BYTES_COLUMNS if name in schema.names):
+        kind = schema.field(name).type
+        if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+            return f"{name}.bytes"
+        if types.is_binary(kind) or types.is_large_binary(kind):
+            return name
     return None
 
 
-def _names(place: str, parquet: object, group: int, within: str, first: int) -> tuple[str, ...]:
+def _names(place: str, parquet: "ParquetFile", group: int, within: str, first: int) -> tuple[str, ...]:
     """What the rows of a group call themselves, in the first column of paths that there is; else FILE#ROW."""
-    candidates = (*PATH_COLUMNS, *([f"{within}.path"] if within else []))
-    for column in candidates:
+    count = parquet.metadata.row_group(group).num_rows
+    stated: list[str | None] = [None] * count
+    for column in (*PATH_COLUMNS, *([f"{within}.path"] if within else [])):
         table = parquet.read_row_group(group, columns=[column])
         if table.num_columns:
-            values = table.column(0).combine_chunks()
-            values = values.field("path") if column == f"{within}.path" else values
-            return tuple(value or f"{place}#{first + row}" for row, value in enumerate(values.to_pylist()))
-    return tuple(f"{place}#{first + row}" for row in range(parquet.metadata.row_group(group).num_rows))
-
-
-def _require_distinct(files: Sequence[str], groups: Sequence[RowGroup]) -> None:
-    seen = set(files)
-    for group in groups:
-        for name in group.names:
-            if name in seen:
-                raise InputError(f"{group.place}: the path {name!r} is there twice, so an answer would not tell which")
-            seen.add(name)
+            values = table.column(0).to_pylist()
+            stated = [value and value["path"] for value in values] if column == f"{within}.path" else values
+            break
+    return tuple(name or f"{place}#{first + row}" for row, name in enumerate(stated))

@@ -2,15 +2,18 @@
 
 import json
 import re
+import runpy
 import threading
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ser_gpu import app, export
+from ser_gpu import app
 from ser_gpu.audio.samples import load
 from ser_gpu.audio.silero import SpeechProbability
+from ser_gpu.exports import onnx, page
 
 PAGE_FILES = ("index.html", "style.css", "main.js", "worker.js")
 
@@ -19,15 +22,15 @@ PAGE_FILES = ("index.html", "style.css", "main.js", "worker.js")
 def runtime(tmp_path, monkeypatch):
     """A folder in the place of onnxruntime-web, and an exporter that takes no time; what was exported."""
     exported = []
-    for name in app.RUNTIME_FILES:
+    for name in page.RUNTIME_FILES:
         (tmp_path / name).write_text("runtime")
-    monkeypatch.setattr(app, "RUNTIME", tmp_path)
+    monkeypatch.setattr(page, "runtime_folder", lambda: tmp_path)
 
     def write(model, path, **settings):
         exported.append(settings)
         path.write_bytes(b"model")
 
-    monkeypatch.setattr(export, "to_onnx", write)
+    monkeypatch.setattr(onnx, "to_onnx", write)
     return exported
 
 
@@ -40,7 +43,7 @@ def test_the_page_is_written_whole_and_a_model_once(runtime, tmp_path, capsys):
         (False, "conv", True),
     ]
     assert all((site / name).is_file() for name in (*PAGE_FILES, "model.onnx", "speech.onnx", "sample.wav"))
-    assert sorted(path.name for path in (site / "ort").iterdir()) == sorted(app.RUNTIME_FILES)
+    assert sorted(path.name for path in (site / "ort").iterdir()) == sorted(page.RUNTIME_FILES)
     about = json.loads((site / "model.json").read_text())
     assert (about["sample_rate"], about["window_samples"], about["tta"]) == (16_000, 48_000, False)
     assert about["licence"] == runtime[0]["licence"]
@@ -50,9 +53,9 @@ def test_the_page_is_written_whole_and_a_model_once(runtime, tmp_path, capsys):
 def test_the_page_hears_speech_as_python_does(tmp_path):
     ort = pytest.importorskip("onnxruntime", reason="pip install 'ser_gpu[onnx]'")
     pytest.importorskip("onnx", reason="pip install 'ser_gpu[export]'")
-    app._write_detector(tmp_path / "speech.onnx")
+    page._write_detector(tmp_path / "speech.onnx")
     session = ort.InferenceSession(tmp_path / "speech.onnx", providers=["CPUExecutionProvider"])
-    waveform = load(app.SAMPLE, 16_000).numpy()[: 50 * 512]
+    waveform = load(page.SAMPLE, 16_000).numpy()[: 50 * 512]
     expected, _ = SpeechProbability()(waveform)
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(waveform, (64, 0)), 576)[::512]
     zeros = np.zeros((1, 1, 128), np.float32)
@@ -74,7 +77,7 @@ def test_the_server_sends_what_threads_need(tmp_path):
 
 
 def test_what_is_missing_is_said_in_one_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(app, "RUNTIME", tmp_path)
+    monkeypatch.setattr(page, "runtime_folder", lambda: tmp_path)
     assert app.main(["--out", str(tmp_path / "site")]) == 2
     said = capsys.readouterr().err
     assert "onnxruntime-web is not installed: run npm ci" in said
@@ -82,7 +85,27 @@ def test_what_is_missing_is_said_in_one_line(tmp_path, monkeypatch, capsys):
 
 
 def test_the_page_asks_for_nothing_from_elsewhere():
-    for path in (path for suffix in ("html", "js", "css") for path in app.PAGE.glob(f"*.{suffix}")):
+    for path in (path for suffix in ("html", "js", "css") for path in page.page_folder().glob(f"*.{suffix}")):
         assert not re.search(r"https?://", path.read_text(encoding="utf-8")), path.name
-    lock = json.loads((app.PAGE / "package-lock.json").read_text(encoding="utf-8"))
+    lock = json.loads((page.page_folder() / "package-lock.json").read_text(encoding="utf-8"))
     assert all("resolved" not in package for package in lock["packages"].values())
+
+
+@pytest.mark.parametrize("module", [app, page])
+def test_to_import_it_reads_no_disk(module, monkeypatch):
+    for name in ("is_dir", "is_file", "exists", "resolve"):
+        monkeypatch.setattr(Path, name, lambda path, name=name: pytest.fail(f"{name} of {path}"))
+    runpy.run_path(module.__file__)
+
+
+def test_a_port_that_cannot_be_is_one_line(capsys):
+    assert app.main(["--port", "99999"]) == 2
+    assert capsys.readouterr().err == "error: --port must be between 0 and 65535, got 99999\n"
+
+
+def test_a_busy_port_is_named(tmp_path):
+    with (
+        app.server(tmp_path, 0) as first,
+        pytest.raises(OSError, match=f"--port {first.server_port}: .*another --port"),
+    ):
+        app.server(tmp_path, first.server_port)

@@ -17,6 +17,7 @@ import ser_gpu
 from ser_gpu import app
 from ser_gpu.audio.samples import load
 from ser_gpu.corpora.clip import EMOTIONS
+from ser_gpu.exports import page
 from ser_gpu.stages import prepared
 from ser_gpu.voices.voice import Voice
 from tests.conftest import synthetic_voice
@@ -34,14 +35,18 @@ def browser() -> str:
     if os.environ.get("SER_APP") != "1":
         pytest.skip("make test-app runs the page in a browser")
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None or shutil.which("node") is None or not (app.PAGE / "node_modules" / "playwright-core").is_dir():
+    if (
+        found is None
+        or shutil.which("node") is None
+        or not (page.page_folder() / "node_modules" / "playwright-core").is_dir()
+    ):
         pytest.skip("the page needs chromium, node, and npm ci in app/")
     return found
 
 
 @pytest.fixture(scope="module")
 def address():
-    site = app.build(app.SITE)
+    site = page.build(page.site_folder())
     with app.server(site, 0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://localhost:{server.server_port}/"
@@ -98,7 +103,7 @@ def test_the_page(browser, address, tmp_path, monkeypatch):
     given = {
         "url": address,
         "chromium": browser,
-        "modules": str(app.PAGE / "package.json"),
+        "modules": str(page.page_folder() / "package.json"),
         "files": {name: str(path) for name, path in files.items()},
         "compressed": compressed,
         "enrolled": ENROLLED,
@@ -121,16 +126,3 @@ def test_the_page(browser, address, tmp_path, monkeypatch):
     taught = Voice.load(tmp_path / "taught.voice")
     assert taught.recordings == 8
     assert model.predict(files["sample"], voice=taught).emotion in model.labels
-
-
-def test_a_port_that_cannot_be_is_one_line(capsys):
-    assert app.main(["--port", "99999"]) == 2
-    assert capsys.readouterr().err == "error: --port must be between 0 and 65535, got 99999\n"
-
-
-def test_a_busy_port_is_named(tmp_path):
-    with (
-        app.server(tmp_path, 0) as first,
-        pytest.raises(OSError, match=f"--port {first.server_port}: .*another --port"),
-    ):
-        app.server(tmp_path, first.server_port)

@@ -11,7 +11,8 @@ import pytest
 import soundfile
 
 import ser_gpu
-from ser_gpu import checkpoint, export, hub
+from ser_gpu import checkpoint
+from ser_gpu.exports import hub, onnx
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLES = ROOT / "examples"
@@ -38,7 +39,7 @@ def test_the_gradio_example_answers_what_gradio_gives_it(monkeypatch):
 def test_the_cards_hold_what_the_hub_asks_for():
     weights = checkpoint.default_weights()
     model, provenance = checkpoint.load(weights, "cpu")
-    card = huggingface_hub.ModelCard(hub.card(model, provenance, export.licence_of(weights, provenance)))
+    card = huggingface_hub.ModelCard(hub.card(model, provenance, onnx.licence_of(weights, provenance)))
     space = huggingface_hub.SpaceCard((EXAMPLES / "gradio_space.md").read_text(encoding="utf-8"))
     assert METADATA.items() <= card.data.to_dict().items()
     assert METADATA.items() <= space.data.to_dict().items()

@@ -16,13 +16,14 @@ import soundfile
 import torch
 
 import ser_gpu
-from ser_gpu import ModelConfig, SpeechEmotionModel, checkpoint, export, hub
+from ser_gpu import ModelConfig, SpeechEmotionModel, checkpoint, export
 from ser_gpu.audio.samples import load
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli.main import main
 from ser_gpu.config import CnnConfig, TtaConfig
 from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.errors import AudioError, MissingExtraError, NoSpeechError
+from ser_gpu.exports import hub, onnx
 from ser_gpu.onnx import OnnxModel
 from ser_gpu.stages import cnn, prepared, speaker_norm
 from ser_gpu.voices.voice import Voice, VoiceError
@@ -84,14 +85,14 @@ def adaptable() -> SpeechEmotionModel:
 @pytest.fixture(scope="module")
 def speaker_file(adaptable, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("speaker") / "speaker.onnx"
-    export.to_onnx(adaptable, path, speaker=True)
+    onnx.to_onnx(adaptable, path, speaker=True)
     return path
 
 
 @pytest.fixture(scope="module")
 def pt2_file(small, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("pt2") / "a.pt2"
-    export.to_pt2(small, path, tta=False)
+    onnx.to_pt2(small, path, tta=False)
     return path
 
 
@@ -164,7 +165,7 @@ def test_the_file_says_what_it_is(exported, onnx_model, shipped):
     about = onnx_model.metadata
     assert about["window_samples"] == "48000"
     assert about["sha256"] == hashlib.sha256(checkpoint.default_weights().read_bytes()).hexdigest()
-    assert about["licence"] == export.licence_of(*loaded_default())
+    assert about["licence"] == onnx.licence_of(*loaded_default())
     assert about["opset"] == "18"
     (given,) = onnx_model.session.get_inputs()
     assert (given.name, given.shape) == ("waveform", ["batch", "samples"])
@@ -241,8 +242,8 @@ def test_onnx_enrols_as_torch_does(adaptable, speaker_model, emotions):
 def test_a_network_whose_last_layer_takes_no_head_is_exported(tmp_path, monkeypatch):
     monkeypatch.setitem(cnn.NETWORKS, "plain", PlainHead)
     model = SpeechEmotionModel(ModelConfig(cnn=CnnConfig(network="plain"), tta=TtaConfig(enabled=False))).eval()
-    with export.quiet_exporter():
-        export.to_onnx(model, tmp_path / "plain.onnx", speaker=True)
+    with onnx.quiet_exporter():
+        onnx.to_onnx(model, tmp_path / "plain.onnx", speaker=True)
     exported = OnnxModel(tmp_path / "plain.onnx", threads=1)
     voice = exported.enrol(speakers_clips(1), EMOTIONS[:4])
     assert voice.head is None
@@ -319,7 +320,7 @@ def test_both_transforms_are_the_models_own(shipped):
     # as modules: that a file of them answers so too is checked whenever one is written
     waveform = sounds(4, 30_000)
     for dft, tta in (("stft", False), ("conv", False), ("conv", True)):
-        probabilities, speech = export.ExportedModel(shipped, tta, dft)(waveform)
+        probabilities, speech = onnx.ExportedModel(shipped, tta, dft)(waveform)
         torch.testing.assert_close(probabilities, expected(shipped, waveform, tta), atol=1e-5, rtol=0)
         assert speech.tolist() == shipped.vad(waveform).tolist()
 
@@ -332,21 +333,52 @@ def test_pt2_is_the_same_to_the_last_bits(small, pt2_file):
             torch.testing.assert_close(program(waveform)[0], expected(small, waveform, tta=False), atol=1e-6, rtol=0)
 
 
-def test_a_hub_folder_holds_the_model_and_its_card(tmp_path, small):
-    yaml = pytest.importorskip("yaml")
+@pytest.fixture
+def hub_folder(tmp_path, capsys) -> Path:
     assert export.main(["--hub", str(tmp_path)]) == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    return tmp_path
+
+
+def test_a_hub_folder_holds_the_model_and_its_card(hub_folder, small):
+    yaml = pytest.importorskip("yaml")
+    assert sorted(path.name for path in hub_folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     shipped, waveform = ser_gpu.load_model(device="cpu"), sounds(2, 20_000)
     with torch.inference_mode():
-        assert torch.equal(hub.load(tmp_path, "cpu")(waveform), shipped(waveform))
-    metadata = yaml.safe_load((tmp_path / "README.md").read_text().split("---\n")[1])
+        for model in (hub.load(hub_folder, "cpu"), hub.HubModel.from_pretrained(hub_folder)):
+            assert torch.equal(model(waveform), shipped(waveform))
+    metadata = yaml.safe_load((hub_folder / "README.md").read_text().split("---\n")[1])
     assert metadata["pipeline_tag"] == "audio-classification"
-    assert metadata["license"] == hub.LICENCES[export.licence_of(*loaded_default())]
-    hub.write(tmp_path, small, Provenance({"name": "stratified", "fold": 0}, "a" * 64, 0), "my own")
-    assert yaml.safe_load((tmp_path / "README.md").read_text().split("---\n")[1])["license_name"] == "my own"
-    (tmp_path / "config.json").write_text("{}")
+    assert metadata["license"] == hub.LICENCES[onnx.licence_of(*loaded_default())]
+    hub.write(hub_folder, small, Provenance({"name": "stratified", "fold": 0}, "a" * 64, 0), "my own")
+    assert yaml.safe_load((hub_folder / "README.md").read_text().split("---\n")[1])["license_name"] == "my own"
+    (hub_folder / "config.json").write_text("{}")
     with pytest.raises(checkpoint.CheckpointError, match="not a folder of ser_gpu"):
-        hub.load(tmp_path)
+        hub.load(hub_folder)
+
+
+@torch.inference_mode()
+def test_a_hub_folder_outlives_the_code(hub_folder):
+    place = hub_folder / "config.json"
+    config, waveform = json.loads(place.read_text()), sounds(2, 20_000)
+    assert config["format_version"] == checkpoint.FORMAT_VERSION
+    wanted = hub.load(hub_folder, "cpu")(waveform)
+    for version in (None, 99):  # as folders without one were written, and a newer one
+        config.pop("format_version", None)
+        place.write_text(json.dumps(config | ({"format_version": version} if version else {})))
+        if version is None:
+            assert torch.equal(hub.load(hub_folder, "cpu")(waveform), wanted)
+    with pytest.raises(checkpoint.CheckpointError, match=r"format 99, this version of ser_gpu reads 1 to"):
+        hub.load(hub_folder)
+
+
+def test_a_library_of_the_hub_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch, capsys):
+    for name in ("huggingface_hub", "safetensors"):
+        monkeypatch.delitem(sys.modules, "ser_gpu.exports.hub", raising=False)
+        monkeypatch.delattr("ser_gpu.exports.hub", raising=False)
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, name, None)
+            assert export.main(["--hub", str(tmp_path)]) == 2
+        assert f"{name} is not installed: pip install 'ser_gpu[export]'" in capsys.readouterr().err
 
 
 def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path, small, capsys, monkeypatch):
@@ -361,12 +393,12 @@ def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path, small, capsys,
         assert "\n" not in said
     config = dataclasses.replace(small.config, mel=dataclasses.replace(small.config.mel, backend="conv"))
     with pytest.raises(ValueError, match="cannot be exported"):
-        export.ExportedModel(SpeechEmotionModel(config))
+        onnx.ExportedModel(SpeechEmotionModel(config))
     with pytest.raises(ValueError, match="dft must be"):
-        export.ExportedModel(small, dft="fft")
+        onnx.ExportedModel(small, dft="fft")
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'ser_gpu\[export\]'"):
-        export.to_onnx(small, tmp_path / "a.onnx")
+        onnx.to_onnx(small, tmp_path / "a.onnx")
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/export.md"])

@@ -15,7 +15,7 @@ import pytest
 from ser_gpu import checkpoint, score
 from ser_gpu.cli import options
 from ser_gpu.errors import NoSpeechError
-from ser_gpu.scale import results
+from ser_gpu.scale import pipeline, results
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -56,20 +56,44 @@ def test_every_recording_has_the_answer_that_predict_gives(scored, calls, weight
             assert [row[f"p_{e}"] for e in model.labels] == pytest.approx([*answer.probabilities.values()], abs=1e-5)
 
 
-def test_started_again_it_scores_what_is_new(scored, calls, command, tmp_path, capsys):
+def test_started_again_it_scores_what_is_new_and_counts_what_failed(scored, calls, command, tmp_path, capsys):
     out, more = tmp_path / "out", tmp_path / "more"
     shutil.copytree(scored, out)
     before = {path: path.stat().st_mtime_ns for path in out.glob("*.parquet")}
-    assert score.main(command(calls, "--out", out, "--json")) == 0
-    assert json.loads(capsys.readouterr().out)["recordings"] == 0
+    assert score.main(command(calls, "--out", out)) == options.SOME_FAILED
+    said = capsys.readouterr().err
+    assert f"written: 0 recordings, to {out}; 4 of 44 have an error; --retry tries them again" in said
     more.mkdir()
     shutil.copy(calls / "00.wav", more / "new.wav")
-    assert score.main(command(calls, more / "*.wav", "--out", out, "--json")) == 0
+    assert score.main(command(calls, more / "*.wav", "--out", out, "--json")) == options.SOME_FAILED
     said = capsys.readouterr()
-    assert json.loads(said.out) == {"recordings": 1, "failed": 0, "done_before": 44, "out": str(out)}
+    assert json.loads(said.out) == {"recordings": 1, "failed": 4, "done_before": 44, "out": str(out)}
     assert f"44 of 45 recordings are in {out} already" in said.err
+    assert "INFO" not in said.err
     assert before == {path: path.stat().st_mtime_ns for path in before}
     assert len(table(out)) == 45
+
+
+def test_what_failed_is_tried_again(calls, command, tmp_path, capsys):
+    some, out = tmp_path / "some", tmp_path / "out"
+    some.mkdir()
+    for name in ("00.wav", "empty.wav"):
+        shutil.copy(calls / name, some)
+    assert score.main(command(some, "--out", out)) == options.SOME_FAILED
+    shutil.copy(calls / "01.wav", some / "empty.wav")
+    assert score.main(command(some / "00.wav", "--out", out)) == options.DONE
+    assert score.main(command(some, "--out", out)) == options.SOME_FAILED
+    capsys.readouterr()
+    assert score.main(command(some, "--out", out, "--retry")) == options.DONE
+    assert f"written: 1 recording, to {out}; 0 of 2 have an error\n" in capsys.readouterr().err
+    assert table(out).error.isna().all()
+
+
+def test_a_source_that_is_not_there_is_refused_before_anything_starts(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(pipeline, "connected", None)
+    assert score.main(command(tmp_path / "nowhere", "--out", tmp_path / "out")) == options.WRONG_USE
+    assert capsys.readouterr().err == f"error: {tmp_path}/nowhere: no such file or folder\n"
+    assert not (tmp_path / "out").exists()
 
 
 def test_lists_and_parquet_with_audio_give_the_same_answers(scored, calls, command, tmp_path):
@@ -84,12 +108,7 @@ def test_lists_and_parquet_with_audio_give_the_same_answers(scored, calls, comma
     audio = [{"bytes": (calls / name).read_bytes(), "path": name} for name in names]
     write_table(pa.table({"audio": audio}), tmp_path / "audio-0.parquet", row_group_size=5)
     write_table(pa.table({"bytes": [each["bytes"] for each in audio]}), tmp_path / "bytes.parquet")
-    sources = [
-        tmp_path / "list.csv",
-        tmp_path / "list.parquet",
-        tmp_path / "audio-*.parquet",
-        tmp_path / "bytes.parquet",
-    ]
+    sources = [tmp_path / name for name in ("list.csv", "list.parquet", "audio-*.parquet", "bytes.parquet")]
     assert score.main(command(*sources, "--out", tmp_path / "out")) == 0
     found, expected = table(tmp_path / "out"), table(scored)
     assert len(found) == 3 * 12
@@ -157,7 +176,7 @@ def test_a_full_disk_is_one_line_and_what_is_written_stays(calls, command, tmp_p
     assert score.main(command(calls / "0*.wav", "--out", out)) == 0
     before = sorted(out.iterdir())
     with monkeypatch.context() as patch:
-        patch.setattr(score.results, "write", _on_a_full_disk)
+        patch.setattr(pipeline.results, "write", _on_a_full_disk)
         assert score.main(command(calls, "--out", out)) == options.WRONG_USE
     said = capsys.readouterr().err
     assert "Traceback" not in said

@@ -1,8 +1,7 @@
-"""The stages of scoring without Ray: what a worker does with a batch."""
+"""Scoring without Ray: which recordings are found, what a worker does with a batch, and what a result holds."""
 
 import json
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,15 +11,15 @@ pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip instal
 from pyarrow.parquet import write_table  # noqa: E402
 
 from ser_gpu import checkpoint  # noqa: E402
-from ser_gpu.scale import results, sources, stages, storage  # noqa: E402
+from ser_gpu.scale import pipeline, results, sources, storage  # noqa: E402
 
 SETTINGS = {"model": "one", "timeline": False}
 
 
 def answered(paths, model, timeline=False):
     """What a worker makes of some files."""
-    decoded = pa.concat_tables(stages.decode(pa.table({"path": [*map(str, paths)]}), model.sample_rate))
-    return stages.Answer(model, "cpu", timeline)(decoded)
+    decoded = pa.concat_tables(pipeline.decode(pa.table({"path": [*map(str, paths)]}), model.sample_rate))
+    return pipeline.Answer(model, "cpu", timeline)(decoded)
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +45,9 @@ def test_a_recording_that_is_too_long_for_a_row_is_answered_alike(calls, model, 
     """A second stands for five minutes."""
     paths = sorted(calls.iterdir())
     whole = answered(paths, model).to_pandas()
-    monkeypatch.setattr(stages, "LONGEST_DECODED_SECONDS", 1.0)
+    monkeypatch.setattr(pipeline, "LONGEST_DECODED_SECONDS", 1.0)
     batch = pa.table({"path": [*map(str, paths)]})
-    rows = pa.concat_tables(stages.decode(batch, model.sample_rate))
+    rows = pa.concat_tables(pipeline.decode(batch, model.sample_rate))
     assert 10 < rows["samples"].null_count < len(rows)
     later = answered(paths, model).to_pandas()
     assert later.emotion.equals(whole.emotion)
@@ -77,8 +76,8 @@ def test_what_is_not_done_is_read_from_parquet(parquet, calls):
     found = sources.find([str(parquet)])
     assert [group.names[0] for group in found.groups] == ["00.wav", "05.wav", "10.wav"]
     left = found.without({f"{n:02}.wav" for n in range(7)})
-    assert len(left) == 5
-    rows = pa.concat_tables(stages.unpack(pa.Table.from_pylist([vars(group) for group in left.groups])))
+    assert len(left.names) == 5
+    rows = pa.concat_tables(pipeline.unpack(pa.Table.from_pylist([vars(group) for group in left.groups])))
     assert rows["path"].to_pylist() == [f"{n:02}.wav" for n in range(7, 12)]
     assert rows["bytes"][0].as_py() == (calls / "07.wav").read_bytes()
 
@@ -88,8 +87,8 @@ def test_rows_without_a_path_are_called_by_their_number(parquet, calls, tmp_path
     write_table(pa.table({"bytes": [(calls / "00.wav").read_bytes(), None]}), place, row_group_size=1)
     found = sources.find([str(place)])
     assert [group.names for group in found.groups] == [(f"{place}#0",), (f"{place}#1",)]
-    rows = pa.concat_tables(stages.unpack(pa.Table.from_pylist([vars(group) for group in found.groups])))
-    good, bad = pa.concat_tables(stages.decode(rows, 16_000)).to_pylist()
+    rows = pa.concat_tables(pipeline.unpack(pa.Table.from_pylist([vars(group) for group in found.groups])))
+    good, bad = pa.concat_tables(pipeline.decode(rows, 16_000)).to_pylist()
     assert good["error"] is None
     assert bad["error"] == f"{place}#1: is empty"
 
@@ -123,7 +122,19 @@ def test_an_address_is_searched_read_and_written(form, calls, model, tmp_path):
     assert batch["emotion"].to_pylist()[:4] == answered(sorted(calls.glob("0[0-3].wav")), model)["emotion"].to_pylist()
     out = form.format(tmp_path / "out")
     assert results.write(batch, out, SETTINGS).to_pylist() == [{"recordings": 5, "failed": 1}]
-    assert results.done(out, SETTINGS) == {*found.files, missing}
+    assert results.done(out, SETTINGS) == {**dict.fromkeys(found.files), missing: f"{missing}: no such file"}
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}"])
+def test_rows_are_forgotten_and_the_others_stay(form, calls, model, tmp_path):
+    names = [str(calls / f"{n:02}.wav") for n in range(4)]
+    out = form.format(tmp_path)
+    for few in (names[:3], names[3:]):
+        results.write(answered(few, model), out, SETTINGS)
+    before = pa.parquet.read_table(tmp_path).to_pylist()
+    results.forget(out, {names[1], names[3]})
+    assert results.done(out, SETTINGS) == {names[0]: None, names[2]: None}
+    assert pa.parquet.read_table(tmp_path).to_pylist() == [row for row in before if row["path"] in (names[0], names[2])]
 
 
 def test_a_batch_that_is_written_twice_is_there_once(calls, model, tmp_path):
@@ -138,7 +149,7 @@ def test_a_batch_that_is_written_twice_is_there_once(calls, model, tmp_path):
 def test_what_a_killed_writer_left_is_cleared_and_no_row(calls, model, tmp_path):
     results.write(answered([calls / "00.wav"], model), str(tmp_path), SETTINGS)
     (tmp_path / ".part-0123-abc.parquet").write_bytes(b"PAR1")
-    assert results.done(str(tmp_path), SETTINGS) == {str(calls / "00.wav")}
+    assert results.done(str(tmp_path), SETTINGS) == {str(calls / "00.wav"): None}
     assert len([*tmp_path.iterdir()]) == 1
 
 
@@ -162,6 +173,7 @@ def test_other_answers_are_not_mixed_in(settings, message, calls, model, tmp_pat
         ("list.csv", b"file\n\xff\xfe", "list.csv: not text in UTF-8"),
         ("a.parquet", b"nothing", "a.parquet: is not a Parquet file"),
         ("*.wav", None, "nothing has such a name"),
+        ("nowhere", None, "nowhere: no such file or folder"),
         ("empty", None, "empty: no audio file in this folder"),
     ],
 )
@@ -180,9 +192,8 @@ def test_an_unknown_address_is_one_line():
 
 
 def test_the_stream_of_an_address_goes_back_and_forth(calls):
-    path = Path(calls / "00.wav")
-    with storage.open_file(f"file://{path}") as stream:
+    with storage.open_file(f"file://{calls}/00.wav") as stream:
         stream.seek(-4, os.SEEK_END)
-        assert stream.read() == path.read_bytes()[-4:]
+        assert stream.read() == (calls / "00.wav").read_bytes()[-4:]
         stream.seek(0)
         assert stream.read(4) == b"RIFF"

@@ -8,16 +8,50 @@ from pathlib import Path
 
 import torch
 
-from ser_gpu import __version__
-from ser_gpu.checkpoint import CheckpointError, Provenance, default_device
-from ser_gpu.config import ModelConfig
+from ser_gpu import checkpoint
+from ser_gpu.checkpoint import CheckpointError, Provenance
 from ser_gpu.errors import extra
-from ser_gpu.files import replacing, write_json
+from ser_gpu.files import replacing
 from ser_gpu.model import SpeechEmotionModel
 
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+huggingface_hub, safetensors = extra("huggingface_hub", "export"), extra("safetensors", "export")
+
 LICENCES = {"CC BY-NC-SA 4.0": "cc-by-nc-sa-4.0", "CC BY 4.0": "cc-by-4.0", "MIT": "mit"}  # and the Hub's names
-_MEL_KERNELS = ("mel.mel_power.window", "mel.mel_power.mel_basis")
+_OLDEST = 2  # of a folder that does not say its format
+
+
+class HubModel(SpeechEmotionModel, huggingface_hub.PyTorchModelHubMixin, library_name="ser_gpu"):
+    """The same model with `from_pretrained` and `save_pretrained` of huggingface_hub.
+
+    Its `config.json` has the format version of a checkpoint, and an older folder goes through the same migrations.
+    """
+
+    def __init__(self, model: SpeechEmotionModel, about: dict):
+        power = model.mel.mel_power
+        kernels = (power.window, power.mel_basis) if model.mel.backend == "fft" else None
+        super().__init__(model.config, model.labels, kernels)
+        self.load_state_dict(model.state_dict())
+        self._hub_mixin_config = about
+
+    @classmethod
+    def _from_pretrained(
+        cls, *, model_id: str, config: dict | None = None, map_location: str = "cpu", strict: bool = True, **where
+    ) -> "HubModel":
+        name = "model.safetensors"
+        path = Path(model_id, name)
+        if not Path(model_id).is_dir():
+            path = Path(huggingface_hub.hf_hub_download(model_id, name, **where))
+        try:
+            with safetensors.safe_open(path, "pt") as file:
+                weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, it is no dictionary
+            version = config.get("format_version", _OLDEST)
+            stored = {name: config[name] for name in ("config", "labels")}
+            content = checkpoint.migrated(stored | {"format_version": version, "state_dict": weights, "provenance": {}})
+            model = checkpoint.rebuilt(content["config"], content["labels"], content["state_dict"])
+        except Exception as error:  # of safetensors, of a configuration or weights that do not fit
+            problem = " ".join(str(error).split())[:200]
+            raise CheckpointError(f"{model_id}: not a folder of ser_gpu: {problem}") from None
+        return cls(model, config).to(map_location).eval()
 
 
 def write(
@@ -34,15 +68,10 @@ def write(
         sha256: of the checkpoint that they are from.
 
     Raises:
-        MissingExtraError: the extra `export` is not installed.
         OSError: a file cannot be written.
     """
-    safetensors = extra("safetensors.torch", "export")
-    folder = Path(folder)
-    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    with replacing(folder / WEIGHTS) as temporary:
-        safetensors.save_file(weights, temporary, metadata={"format": "pt"})
-    config = {
+    about = {
+        "format_version": checkpoint.FORMAT_VERSION,
         "model_type": "ser_gpu",
         "library_name": "ser_gpu",
         "package_version": __version__,
@@ -50,29 +79,24 @@ def write(
         "config": model.config.as_dict(),
         "checkpoint_sha256": sha256,
     }
-    write_json(folder / CONFIG, config)
-    with replacing(folder / CARD) as temporary:
+    with replacing(Path(folder) / "README.md") as temporary:  # the mixin leaves a card that is there
         temporary.write_text(card(model, provenance, licence), encoding="utf-8")
+    HubModel(model, about).save_pretrained(folder)
 
 
-def load(folder: str | Path, device: str | torch.device | None = None) -> SpeechEmotionModel:
+def load(folder: str | Path, device: str | torch.device | None = None) -> HubModel:
     """The model of a folder that `write` wrote, in evaluation mode.
 
     Raises:
         CheckpointError: a file is missing, or is not what `write` wrote.
-        MissingExtraError: the extra `export` is not installed.
     """
-    safetensors = extra("safetensors.torch", "export")
-    folder = Path(folder)
+    if not (Path(folder) / "config.json").is_file():  # else it would be looked for on the Hub
+        raise CheckpointError(f"{folder}: not a folder of ser_gpu: it has no config.json")
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        weights = safetensors.load_file(folder / WEIGHTS)
-        kernels = tuple(weights[name] for name in _MEL_KERNELS) if _MEL_KERNELS[0] in weights else None
-        model = SpeechEmotionModel(ModelConfig.from_dict(config["config"]), config["labels"], kernels)
-        model.load_state_dict(weights)
-    except Exception as error:  # of JSON, of safetensors, of a configuration or weights that do not fit
-        raise CheckpointError(f"{folder}: not a folder of ser_gpu: {' '.join(str(error).split())[:200]}") from None
-    return model.to(default_device() if device is None else device).eval()
+        model = HubModel.from_pretrained(folder)
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{folder}: not a folder of ser_gpu: {error}") from None
+    return model.to(checkpoint.default_device() if device is None else device)
 
 
 def card(model: SpeechEmotionModel, provenance: Provenance, licence: str | None = None) -> str:
@@ -91,9 +115,9 @@ The model names one of {len(model.labels)} emotions ({labels}) from a voice. The
 spectrogram are part of the model. {uses}
 
 ```python
-from ser_gpu import hub
+from ser_gpu.exports.hub import HubModel
 
-model = hub.load("path/to/this/folder")
+model = HubModel.from_pretrained("path/to/this/folder")
 print(model.predict("clip.wav"))
 ```
 

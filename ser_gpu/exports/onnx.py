@@ -1,0 +1,409 @@
+"""The whole model, waveform in and probabilities out, as one graph: `.onnx` and `.pt2` files, of any batch."""
+
+import copy
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ser_gpu import __version__, checkpoint, corpora
+from ser_gpu.checkpoint import Provenance
+from ser_gpu.errors import InputError, extra
+from ser_gpu.files import replacing
+from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.stages import speaker_norm, vad
+from ser_gpu.stages.mel import FftMelPower
+from ser_gpu.stages.speaker_norm import Statistics
+from ser_gpu.voices.voice import numbers
+
+OPSET = 18
+TOLERANCE = 1e-4  # of a probability: float32 sums in another order
+_BATCH = torch.export.Dim("batch", min=1, max=65_536)
+_CHECKED = ((1, 800), (3, 30_000), (2, 100_003))  # clips, samples
+
+
+class StftMelPower(nn.Module):
+    """`FftMelPower` with the squares taken of real numbers, since a graph cannot cut complex ones.
+
+    Shape: [B, L] -> [B, M, F].
+    """
+
+    def __init__(self, fft: FftMelPower):
+        super().__init__()
+        self.config = fft.config
+        self.bins = fft.bins
+        self.register_buffer("window", fft.window.clone())
+        self.register_buffer("mel_basis", fft.mel_basis[:, : fft.bins].clone())
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        config = self.config
+        stft = torch.stft(
+            waveform,
+            config.n_fft,
+            config.hop,
+            window=self.window,
+            center=True,
+            pad_mode="constant",
+            return_complex=True,
+        )
+        return torch.matmul(self.mel_basis, torch.view_as_real(stft)[:, : self.bins].square().sum(dim=3))
+
+
+class ConvolutionMelPower(nn.Module):
+    """`FftMelPower` by a convolution with windowed cosines and sines, for runtimes without an STFT or with a slow one.
+
+    Shape: [B, L] -> [B, M, F].
+    """
+
+    def __init__(self, fft: FftMelPower):
+        super().__init__()
+        self.config = fft.config
+        self.bins = fft.bins
+        self.register_buffer("kernels", _fourier_kernels(fft.window, range(fft.bins), fft.config.n_fft))
+        self.register_buffer("mel_basis", fft.mel_basis[:, : fft.bins].clone())
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        padding = self.config.n_fft // 2
+        parts = F.conv1d(waveform[:, None], self.kernels, stride=self.config.hop, padding=padding).square()
+        return torch.matmul(self.mel_basis, parts[:, : self.bins] + parts[:, self.bins :])
+
+
+class ExportableVoiceActivity(nn.Module):
+    """`ser_gpu.stages.vad.VoiceActivity` without an FFT and without a branch on the length.
+
+    Zeros before and behind a clip are not part of it, so that clips of many lengths fit into one batch.
+
+    Shape: [B, T] float32 -> [B] bool.
+    """
+
+    def __init__(self, activity: vad.VoiceActivity):
+        super().__init__()
+        self.activity = activity
+        self.hop, self.frame_length = activity.hop, activity.frame_length
+        self.steady_samples = vad._STEADY_SECONDS * activity.sample_rate
+        length = activity.frame_length
+        window = torch.hann_window(length, dtype=torch.float64)
+        self.register_buffer("kernels", _fourier_kernels(window, activity.bins, 2 * length))
+        self.register_buffer("mean", torch.full((1, 1, length), 1 / length))
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        sound, samples = _without_padding(waveform)
+        # frames of zeros behind the clip's own, so that there are always five
+        padded = F.pad(sound, (0, self.frame_length + (vad._VOICED_FRAMES - 2) * self.hop))[:, None]
+        own = (samples - self.frame_length).clamp(min=0) // self.hop + 1
+        periodic = self._periodicity(padded)
+        is_own = torch.arange(periodic.shape[1], device=waveform.device) < own[:, None]
+        highest = periodic.masked_fill(~is_own, -torch.inf).topk(vad._VOICED_FRAMES, dim=1).values
+        lowest = highest.gather(1, own.clamp(max=vad._VOICED_FRAMES)[:, None] - 1).squeeze(1)
+        fluctuates = self._fluctuation_db(padded, is_own) > vad.FLUCTUATION_DB
+        return (lowest > vad.PERIODICITY) & (fluctuates | (samples < self.steady_samples))
+
+    def _periodicity(self, padded: Tensor) -> Tensor:
+        """Shape: [B, 1, T] -> [B, N]."""
+        parts = F.conv1d(padded, self.kernels, stride=self.hop).square()
+        bins = len(self.activity.bins)
+        return self.activity.periodicity((parts[:, :bins] + parts[:, bins:]).sqrt().transpose(1, 2))
+
+    def _fluctuation_db(self, padded: Tensor, is_own: Tensor) -> Tensor:
+        """Shape: [B, 1, T], [B, N] bool -> [B]."""
+        power = F.conv1d(padded.square(), self.mean, stride=self.hop).squeeze(1).masked_fill(~is_own, 0.0)
+        loud = power > power.amax(dim=1, keepdim=True) * 10 ** (-vad._LOUD_DB / 10)
+        decibels = 10 * power.clamp(min=torch.finfo(torch.float32).tiny).log10()
+        count = loud.sum(dim=1).clamp(min=1)
+        mean = (decibels * loud).sum(dim=1) / count
+        return (((decibels - mean[:, None]).square() * loud).sum(dim=1) / count).sqrt()
+
+
+def _without_padding(waveform: Tensor) -> tuple[Tensor, Tensor]:
+    """Each clip from its first sample that is not zero, and its number of samples up to the last such one.
+
+    Shape: [B, T] -> [B, T], [B] int64.
+    """
+    is_sound = (waveform != 0).int()
+    start = is_sound.argmax(dim=1)
+    samples = waveform.shape[1] - is_sound.flip(1).argmax(dim=1) - start
+    time = torch.arange(waveform.shape[1], device=waveform.device)
+    source = (start[:, None] + time).clamp(max=waveform.shape[1] - 1)
+    return waveform.gather(1, source).masked_fill(time >= samples[:, None], 0.0), samples
+
+
+def _fourier_kernels(window: Tensor, bins: range, size: int) -> Tensor:
+    """Windowed cosines, then sines, of some bins of an FFT of `size`.
+
+    Shape: [N] -> [2 bins, 1, N] float32.
+    """
+    time = torch.arange(len(window), dtype=torch.float64)
+    angle = 2 * torch.pi * torch.tensor(list(bins), dtype=torch.float64)[:, None] * time / size
+    return (torch.cat([angle.cos(), angle.sin()]) * window.double()).float()[:, None]
+
+
+DFTS = {"stft": StftMelPower, "conv": ConvolutionMelPower}
+
+
+class ExportedModel(nn.Module):
+    """What an exported file computes.
+
+    Args:
+        model: whose silence trimming, log-mel spectrogram, network and temperature are inside.
+        tta: test-time augmentation.
+        dft: "stft", or "conv" where the runtime has no STFT or a slow one.
+
+    Shape: waveform [B, T] float32 at the model's rate, T at least the trimming's hop -> probabilities [B, C] float32,
+    speech [B] bool.
+
+    Raises:
+        ValueError: a spectrogram whose kernels were trained, or a `dft` that is not known.
+    """
+
+    def __init__(self, model: SpeechEmotionModel, tta: bool = True, dft: str = "stft"):
+        super().__init__()
+        if dft not in DFTS:
+            raise InputError(f"dft must be one of {', '.join(DFTS)}, got {dft!r}")
+        if not isinstance(model.mel.mel_power, FftMelPower):
+            raise InputError("a model with mel.backend=conv cannot be exported; mel.backend=fft computes the same")
+        self.model = copy.deepcopy(model).cpu().float().eval()
+        self.model.mel.mel_power = DFTS[dft](self.model.mel.mel_power)
+        self.model.vad = ExportableVoiceActivity(self.model.vad)
+        self.tta = tta
+
+    def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        return self.model.probabilities(self.model(waveform, tta=self.tta)), self.model.vad(waveform)
+
+
+class ExportedSpeakerModel(ExportedModel):
+    """The same for one speaker at a time, whose statistics come in and go out.
+
+    With a weight of zero for each clip, the clips are answered with the statistics that are given: those of a `Voice`.
+    With weights that sum to the share of `ser_gpu.voices.plan.Plan`, the clips are measured, and what goes out is their
+    speaker's voice: layer by layer as in `Recognizer.enrol`, by the same code. The features are what a head is made of.
+
+    Raises:
+        ValueError: as in `ExportedModel`; a network without batch normalisation.
+
+    Shape: waveform [B, T], mean [N], variance [N], weight [B], head [C, inputs + 1] -> probabilities [B, C],
+    speech [B], mean [N], variance [N], features [B, inputs].
+    """
+
+    def __init__(self, model: SpeechEmotionModel, tta: bool = True, dft: str = "stft"):
+        super().__init__(model, tta, dft)
+        if not speaker_norm.layers(model.cnn):
+            raise InputError(f"the network {model.config.cnn.network!r} has no batch normalisation that takes a voice")
+
+    def forward(
+        self, waveform: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, head: Tensor
+    ) -> tuple[Tensor, ...]:
+        share = weight.sum()
+        views = self.model.tta.copies if self.tta else 1
+        of_view = weight / share.clamp(min=torch.finfo(torch.float32).tiny) / views
+        of_views = of_view.expand(views, weight.shape[0]).flatten()
+        given = Statistics(mean, variance, head)
+        with speaker_norm.measuring(self.model.cnn, of_views, share, given) as found:
+            answers = super().forward(waveform)
+        statistics, features = found()
+        if features.shape[1] == 0:  # the last layer takes no head
+            return *answers, statistics.mean, statistics.variance, weight[:, None][:, :0]
+        of_clips = features.unflatten(0, (views, weight.shape[0])).mean(dim=0)
+        return *answers, statistics.mean, statistics.variance, of_clips
+
+
+def program(
+    model: SpeechEmotionModel, tta: bool = True, dft: str = "stft", speaker: bool = False
+) -> torch.export.ExportedProgram:
+    """The model as one graph with a free batch and a free number of samples.
+
+    Args:
+        tta, dft: as in `ExportedModel`.
+        speaker: with the inputs and outputs of `ExportedSpeakerModel`.
+
+    Raises:
+        ValueError: as in `ExportedModel` or `ExportedSpeakerModel`.
+    """
+    samples = torch.export.Dim("samples", min=model.config.trim.hop, max=2**31 - 1)
+    examples: tuple[Tensor, ...] = (torch.linspace(-1.0, 1.0, 2 * 30_000).reshape(2, 30_000),)
+    shapes: tuple[dict | None, ...] = ({0: _BATCH, 1: samples},)
+    if speaker:
+        exported = ExportedSpeakerModel(model, tta, dft)
+        of_all = speaker_norm.population(exported.model.cnn)
+        examples += (of_all.mean, of_all.variance, torch.full((2,), 0.25), no_head(exported.model))
+        shapes += (None, None, {0: _BATCH}, None)
+    else:
+        exported = ExportedModel(model, tta, dft)
+    with torch.no_grad():
+        return torch.export.export(exported, examples, dynamic_shapes=shapes)
+
+
+def to_pt2(model: SpeechEmotionModel, path: str | Path, tta: bool = True) -> None:
+    """Write a program for `torch.export.load`; it needs torch, and nothing of ser_gpu.
+
+    Raises:
+        ValueError: as in `ExportedModel`.
+        OSError: the file cannot be written.
+    """
+    traced = program(model, tta)
+    graphs = (each.graph for each in traced.graph_module.modules() if isinstance(each, torch.fx.GraphModule))
+    for node in (node for graph in graphs for node in graph.nodes):
+        node.meta.pop("stack_trace", None)  # it names the folders of this machine
+    buffer = io.BytesIO()  # since the name of a file would be stored in it
+    torch.export.save(traced, buffer, extra_files={"metadata.json": json.dumps(metadata(model, tta=tta))})
+    with replacing(path) as temporary, buffer.getbuffer() as content:
+        temporary.write_bytes(content)
+
+
+def to_onnx(
+    model: SpeechEmotionModel,
+    path: str | Path,
+    tta: bool = True,
+    dft: str = "stft",
+    licence: str | None = None,
+    sha256: str | None = None,
+    speaker: bool = False,
+) -> float:
+    """Write an ONNX file and check it: by onnx's checker, and against torch.
+
+    Args:
+        tta, dft: as in `ExportedModel`.
+        licence: of the weights, for the metadata.
+        sha256: of the checkpoint, for the metadata.
+        speaker: as in `program`.
+
+    Returns:
+        The largest difference of a probability from torch.
+
+    Raises:
+        ValueError: as in `program`; or the file does not answer as the model does.
+        ModuleNotFoundError: the extra `export` is not installed.
+        OSError: the file cannot be written.
+    """
+    onnx = extra("onnx", "export")
+    extra("onnxscript", "export")
+    traced = program(model, tta, dft, speaker)
+    names = {"input_names": ["waveform"], "output_names": ["probabilities", "speech"]}
+    if speaker:
+        names["input_names"] += ["mean", "variance", "weight", "head"]
+        names["output_names"] += ["speaker_mean", "speaker_variance", "features"]
+    with torch.no_grad():
+        exported = torch.onnx.export(traced, dynamo=True, opset_version=OPSET, verbose=False, **names)
+    proto = exported.model_proto
+    _name_dimensions(proto)
+    _forget_sources(proto)
+    about = {"tta": tta, "dft": dft, "licence": licence, "sha256": sha256}
+    if speaker:
+        about |= {"network": model.network_hash, "population": json.dumps(population(model))}
+        about |= {"temperature": float(model.temperature)}
+    proto.producer_name, proto.producer_version = "ser_gpu", __version__
+    proto.doc_string = "Speech emotion recognition: waveform in, probabilities of emotions and presence of speech out."
+    onnx.helper.set_model_props(proto, metadata(model, **about))
+    onnx.checker.check_model(proto, full_check=True)
+    content = proto.SerializeToString(deterministic=True)
+    difference = _difference(content, model, tta, speaker)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return difference
+
+
+def metadata(model: SpeechEmotionModel, **more: object) -> dict[str, str]:
+    """What a program needs to feed the file and to read its answer, as texts; what is None is left out.
+
+    Example:
+        >>> metadata(SpeechEmotionModel(), tta=True)["sample_rate"]
+        '16000'
+    """
+    known = {
+        "labels": json.dumps(list(model.labels)),
+        "sample_rate": model.sample_rate,
+        "window_samples": model.config.audio.clip_samples,
+        "trim": json.dumps(vars(model.config.trim)),
+        "ser_gpu": __version__,
+        "opset": OPSET,
+        **more,
+    }
+    return {name: str(value) for name, value in known.items() if value is not None}
+
+
+def population(model: SpeechEmotionModel) -> dict[str, list[float]]:
+    """The statistics that are nobody's voice in particular: those of the training, as a `.voice` file has them."""
+    of_all = speaker_norm.population(model.cnn)
+    return {name: numbers(getattr(of_all, name).float().cpu().numpy()) for name in ("mean", "variance")}
+
+
+def no_head(model: SpeechEmotionModel) -> Tensor:
+    """The head of nobody in particular.
+
+    Shape: -> [C, inputs + 1].
+    """
+    return torch.zeros(len(model.labels), speaker_norm.head_inputs(model.cnn) + 1)
+
+
+def licence_of(path: Path, provenance: Provenance) -> str | None:
+    """The licence of weights, as far as it is known: that of the corpora that they were trained on."""
+    trained_on = provenance.protocol.get("corpus")
+    if not trained_on and path.resolve().parent == checkpoint.default_weights().resolve().parent:
+        trained_on = corpora.names()[0]
+    names = [corpora.registered_name(name) for name in (trained_on or "").split(", ")]
+    if None in names:
+        return None
+    known = [corpora.get(name) for name in names]
+    return known[0].licence if len(known) == 1 else "; ".join(f"{each.title}: {each.licence}" for each in known)
+
+
+def _name_dimensions(proto: object) -> None:
+    """Call the free dimensions batch and samples wherever they stand."""
+    clips, samples = (dimension.dim_param for dimension in proto.graph.input[0].type.tensor_type.shape.dim)
+    names = {clips: "batch", samples: "samples"}
+    values = [*proto.graph.input, *proto.graph.output, *proto.graph.value_info]
+    for dimension in (d for value in values for d in value.type.tensor_type.shape.dim):
+        if dimension.dim_param in names:
+            dimension.dim_param = names[dimension.dim_param]
+
+
+def _forget_sources(proto: object) -> None:
+    """Leave out what the exporter notes on each node: its source, by the paths of this machine."""
+    for value in (*proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.value_info):
+        value.ClearField("metadata_props")
+        value.ClearField("doc_string")
+    for tensor in proto.graph.initializer:
+        tensor.ClearField("metadata_props")
+    proto.graph.ClearField("metadata_props")
+    proto.graph.ClearField("doc_string")
+
+
+@torch.inference_mode()
+def _difference(content: bytes, model: SpeechEmotionModel, tta: bool, speaker: bool) -> float:
+    ort = extra("onnxruntime", "onnx")
+    session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+    model = copy.deepcopy(model).cpu().eval()
+    generator = torch.Generator().manual_seed(0)
+    largest = 0.0
+    for clips, samples in _CHECKED:
+        waveform = torch.randn(clips, samples, generator=generator) * torch.linspace(0, 1, samples)
+        given = {"waveform": waveform.numpy()}
+        if speaker:
+            of_all = {name: np.array(values, np.float32) for name, values in population(model).items()}
+            given |= of_all | {"weight": np.zeros(clips, np.float32), "head": no_head(model).numpy()}
+        answer = torch.from_numpy(session.run(["probabilities"], given)[0])
+        expected = model.probabilities(model(waveform, tta=tta))
+        largest = max(largest, float((answer - expected).abs().max()))
+    if not largest < TOLERANCE:
+        raise InputError(f"the exported file answers {largest:.1e} away from the model, {TOLERANCE:.0e} is allowed")
+    return largest
+
+
+@contextmanager
+def quiet_exporter() -> Iterator[None]:
+    """Without the warnings that the exporter has for developers of torch."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,143 @@
+"""The page that names emotions in the browser: its own files, onnxruntime-web, and the model as ONNX.
+
+The page's own files are in `app/` of the repository, or in the installed package; onnxruntime-web comes from `npm ci`
+there.
+"""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from ser_gpu import __version__, checkpoint
+from ser_gpu.audio import silero
+from ser_gpu.errors import InputError, extra
+from ser_gpu.exports import onnx
+from ser_gpu.files import read_json, replacing, write_json
+from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.stages import speaker_norm
+from ser_gpu.timeline.cuts import TimelineSettings
+from ser_gpu.voices import plan
+
+PACKAGE = Path(__file__).parent.parent
+SAMPLE = PACKAGE.parent / "examples" / "sample.wav"
+RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
+DETECTOR = "silero_vad_16k_sequence.onnx"  # of speech: it takes all frames at once, as ser_gpu.audio.silero does
+_GATES = (0, 3, 1, 2)  # of an LSTM: torch has input, forget, cell, output; ONNX input, output, forget, cell
+
+
+def is_installed() -> bool:
+    """Whether the page's files are in the package, as a wheel has them, and not beside it in a checkout."""
+    return (PACKAGE / "page").is_dir()
+
+
+def page_folder() -> Path:
+    return PACKAGE / "page" if is_installed() else PACKAGE.parent / "app"
+
+
+def runtime_folder() -> Path:
+    return page_folder() / "node_modules" / "onnxruntime-web" / "dist"
+
+
+def site_folder() -> Path:
+    """Where the page is written that is served here."""
+    return Path.home() / ".cache" / "ser_gpu" / "app" if is_installed() else PACKAGE.parent / "build" / "app"
+
+
+def build(folder: str | Path, weights: str | Path | None = None, tta: bool = True) -> Path:
+    """Write the page, onnxruntime-web and the model; a model that is there and the same is kept.
+
+    Args:
+        weights: checkpoint; None, the one that comes with the package.
+        tta: test-time augmentation.
+
+    Raises:
+        ValueError: onnxruntime-web or silero-vad is not there; or as in `ser_gpu.exports.onnx.to_onnx`.
+        CheckpointError: the checkpoint cannot be used.
+    """
+    folder, weights = Path(folder), Path(weights or checkpoint.default_weights())
+    source, runtime = page_folder(), runtime_folder()
+    if not all((runtime / name).is_file() for name in RUNTIME_FILES):
+        raise InputError(f"{runtime}: onnxruntime-web is not installed: run npm ci in {source}")
+    (folder / "ort").mkdir(parents=True, exist_ok=True)
+    sample = [SAMPLE] if SAMPLE.is_file() else []
+    for path in (*source.glob("*.html"), *source.glob("*.css"), *source.glob("*.js"), *sample):
+        shutil.copy(path, folder / path.name)
+    for name in RUNTIME_FILES:
+        shutil.copy(runtime / name, folder / "ort" / name)
+    _write_detector(folder / "speech.onnx")
+    _write_model(folder, weights, tta)
+    return folder
+
+
+def _write_model(folder: Path, weights: Path, tta: bool) -> None:
+    model, provenance = checkpoint.load(weights, "cpu")
+    about = {
+        "name": weights.name,
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "licence": onnx.licence_of(weights, provenance),
+        "ser_gpu": __version__,
+        "tta": tta,
+        "labels": list(model.labels),
+        "sample_rate": model.sample_rate,
+        "window_samples": model.config.audio.clip_samples,
+        "trim": vars(model.config.trim),
+        "mel": vars(model.config.mel),
+        "timeline": vars(TimelineSettings()),
+        "speaker": _speaker(model),
+        "sample": SAMPLE.is_file(),
+    }
+    description = folder / "model.json"
+    if (folder / "model.onnx").is_file() and description.is_file():
+        if read_json(description) == about:
+            return
+        description.unlink()
+    with onnx.quiet_exporter():
+        settings = {"tta": tta, "dft": "conv", "licence": about["licence"], "sha256": about["sha256"]}
+        onnx.to_onnx(model, folder / "model.onnx", **settings, speaker=about["speaker"] is not None)
+    write_json(description, about)  # last: what it describes is there
+
+
+def _write_detector(path: Path) -> None:
+    """silero-vad's graph with the weights of `ser_gpu.audio.silero`; those in the graph are of another training."""
+    library = extra("onnx", "export")
+    proto = library.load(silero.data_folder() / DETECTOR)
+    weights = silero.load_weights()
+    places = {f"encoder.{i}.{kind}": weights[f"conv{i + 1}.{kind}"] for i in range(4) for kind in ("weight", "bias")}
+    places |= {f"output.{kind}": weights[f"final_conv.{kind}"] for kind in ("weight", "bias")}
+    (lstm,) = (node for node in proto.graph.node if node.op_type == "LSTM")
+    cell = {name: _by_gate(weights[f"lstm_cell.{name}"]) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
+    biases = np.concatenate([cell["bias_ih"], cell["bias_hh"]])
+    places |= dict(zip(lstm.input[1:4], (cell["weight_ih"][None], cell["weight_hh"][None], biases[None]), strict=True))
+    used = {name for node in proto.graph.node for name in node.input}
+    kept = [each for each in proto.graph.initializer if each.name in used]
+    del proto.graph.initializer[:]
+    for each in kept:
+        values = places.get(each.name)
+        proto.graph.initializer.append(each if values is None else library.numpy_helper.from_array(values, each.name))
+    library.checker.check_model(proto, full_check=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def _by_gate(values: np.ndarray) -> np.ndarray:
+    """Shape: [4 H, ...] -> [4 H, ...]."""
+    return np.concatenate([np.split(values, 4)[gate] for gate in _GATES])
+
+
+def _speaker(model: SpeechEmotionModel) -> dict | None:
+    """What the page needs to learn a voice; None where the network takes none."""
+    if not speaker_norm.layers(model.cnn):
+        return None
+    return {
+        "network": model.network_hash,
+        "population": onnx.population(model),
+        "head": list(onnx.no_head(model).shape),
+        "population_windows": plan.POPULATION_WINDOWS,
+        "population_windows_one_emotion": plan.POPULATION_WINDOWS_ONE_EMOTION,
+        "sharpening": plan.SHARPENING,
+        "helpful_windows": plan.HELPFUL_WINDOWS,
+        "alike_share": plan.ALIKE_SHARE,
+        "fewest_alike": plan.FEWEST_ALIKE,
+    }
