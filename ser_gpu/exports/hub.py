@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ser_gpu import checkpoint
+from ser_gpu import __version__, checkpoint
 from ser_gpu.checkpoint import CheckpointError, Provenance
 from ser_gpu.errors import extra
 from ser_gpu.files import replacing
