@@ -25,7 +25,7 @@ def kill(data: Path, folder: Path, count: int, seed: int) -> dict:
     Args:
         data: a RAVDESS tree, a small one.
         folder: for both trainings.
-        count: kills, every fourth of them in the middle of writing a file.
+        count: kills, every second of them in the middle of writing a file.
         seed: of the moments.
     """
     whole, killed = folder / "whole", folder / "killed"
@@ -35,7 +35,7 @@ def kill(data: Path, folder: Path, count: int, seed: int) -> dict:
     generator = random.Random(seed)
     kills = {"moment": 0, "writing": 0}
     while sum(kills.values()) < count:
-        writing = sum(kills.values()) % 4 == 3
+        writing = sum(kills.values()) % 2 == 1
         after = None if writing else generator.uniform(0.0, 1.2 * duration / count)
         at_write = generator.randint(1, 2) if writing else None
         code = _train(data, killed, count, after, at_write)
