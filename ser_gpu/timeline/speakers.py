@@ -23,20 +23,14 @@ class Turn(NamedTuple):
 
 
 class Speakers:
-    """The one speaker of each moment.
+    """The one speaker of each moment, from turns in any order.
 
     A moment that two turns share is of the one that began first. A moment outside of all turns is of the nearest turn
     up to half a second away, and else of nobody: voice activity detectors differ that much at the edges.
 
-    Args:
-        turns: in any order.
-
-    Example:
-        >>> speakers = Speakers([Turn(0.0, 2.0, "alice"), Turn(3.0, 4.0, "bob")])
-        >>> speakers.of(0.5, 1.0), speakers.of(2.8, 3.5), speakers.of(9.0, 9.5)
-        ('alice', 'bob', None)
-        >>> speakers.changes(1.0, 4.0)
-        [2.5]
+    >>> speakers = Speakers([Turn(0.0, 2.0, "alice"), Turn(3.0, 4.0, "bob")])
+    >>> speakers.of(0.5, 1.0), speakers.of(9.0, 9.5), speakers.changes(1.0, 4.0)
+    ('alice', None, [2.5])
     """
 
     def __init__(self, turns: Iterable[Turn]):
@@ -86,12 +80,8 @@ class Speakers:
 def read_rttm(path: str | Path, recording: str | None = None) -> Speakers:
     """The turns of an RTTM file, as pyannote, NeMo and others write it.
 
-    Args:
-        recording: its name, where the file is of several recordings; its lines are those with the name's stem.
-
-    Raises:
-        ValueError: the file cannot be read, a line of it is no RTTM, or none is of the recording; one line that names
-            the file.
+    Of a file of several recordings the lines with the stem of this `recording` count. Raises InputError, a line that
+    names the file, where it cannot be read, a line of it is no RTTM, or none is of the recording.
     """
     turns: dict[str, list[Turn]] = {}
     for number, line in enumerate(_lines(Path(path)), 1):
@@ -99,21 +89,18 @@ def read_rttm(path: str | Path, recording: str | None = None) -> Speakers:
         if fields[:1] != ["SPEAKER"]:
             continue
         try:
-            start, seconds, speaker = float(fields[3]), float(fields[4]), fields[7]
-            is_time = 0 <= start < math.inf and 0 <= seconds < math.inf
+            start, seconds, speaker = float(fields[3]), float(fields[4]), printable(fields[7])
+            if not (0 <= start < math.inf and 0 <= seconds < math.inf):
+                raise ValueError
         except (ValueError, IndexError):
-            is_time = False
-        if not is_time:
-            raise InputError(f"{path}, line {number}: is no RTTM: {printable(line[:60])}")
-        turns.setdefault(fields[1], []).append(Turn(start, start + seconds, printable(speaker)))
+            raise InputError(f"{path}, line {number}: is no RTTM: {printable(line[:60])}") from None
+        turns.setdefault(fields[1], []).append(Turn(start, start + seconds, speaker))
     if not turns:
         raise InputError(f"{path}: no line of it begins with SPEAKER, is it RTTM?")
     stem = "_".join(Path(recording).stem.split()) if recording else None
-    if stem in turns:
-        return Speakers(turns[stem])
-    if len(turns) > 1:
+    if stem not in turns and len(turns) > 1:
         raise InputError(f"{path}: is of {len(turns)} recordings, and none of them is {stem}")
-    return Speakers(*turns.values())
+    return Speakers(turns.get(stem) or next(iter(turns.values())))
 
 
 def _lines(path: Path) -> list[str]:
