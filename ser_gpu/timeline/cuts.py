@@ -1,5 +1,6 @@
 """SpeechCuts: samples as they come -> the stretches of speech between pauses."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,25 +18,15 @@ _LOUD_SHARE, _LOUD_SHARE_OF_BLOCK = 0.9, 0.75
 
 @dataclass(frozen=True)
 class TimelineSettings(Settings):
-    """How a recording is cut and smoothed. The values were chosen by `python -m experiments.timeline --fit`.
+    """How a recording is cut and smoothed. The values were chosen by `python -m experiments.timeline --fit`."""
 
-    Attributes:
-        on: probability of speech at which speech starts.
-        off: probability below which it may end.
-        pause_frames: frames of 32 ms below `off` that end it.
-        margin_frames: frames on each side of a stretch that belong to it.
-        least_frames: frames of `on` or more without which a stretch is no speech.
-        stay: probability that an emotion outlasts a second.
-        full_seconds: a shorter stretch is weaker evidence, in proportion.
-    """
-
-    on: float = setting(0.5, PROBABILITY)
-    off: float = setting(0.2, PROBABILITY)
-    pause_frames: int = setting(4, POSITIVE)
-    margin_frames: int = 3
-    least_frames: int = setting(3, POSITIVE)
-    stay: float = setting(0.3, PROBABILITY)
-    full_seconds: float = setting(1.0, POSITIVE)
+    on: float = setting(0.5, PROBABILITY)  # probability of speech at which speech starts
+    off: float = setting(0.2, PROBABILITY)  # below it, speech may end
+    pause_frames: int = setting(4, POSITIVE)  # of 32 ms below `off` that end it
+    margin_frames: int = 3  # on each side of a stretch that belong to it
+    least_frames: int = setting(3, POSITIVE)  # of `on` or more without which a stretch is no speech
+    stay: float = setting(0.3, PROBABILITY)  # probability that an emotion outlasts a second
+    full_seconds: float = setting(1.0, POSITIVE)  # a shorter stretch is weaker evidence, in proportion
 
     def __post_init__(self):
         super().__post_init__()
@@ -65,17 +56,12 @@ class SpeechCuts:
 
     The detector hears each block of half a second at one level: the loudest tenth of the frames of the last ten
     seconds, or a quarter of those of the block, counts as voice. A single click is neither.
-
-    Args:
-        detector: at its own sample rate, which is that of the samples.
-        most_seconds: of a stretch.
-        settings: thresholds.
     """
 
     def __init__(self, detector: SpeechProbability, most_seconds: float, settings: TimelineSettings):
         self.settings = settings
         self.detector = detector
-        self.frame = detector.frame
+        self.frame = detector.frame  # samples at the detector's own rate, which is that of the recording
         self.block = BLOCK_FRAMES * self.frame
         self.most_frames = max(4, int(most_seconds * detector.sample_rate / self.frame))
         self.samples_seen = 0
@@ -113,7 +99,7 @@ class SpeechCuts:
 
     def close(self) -> list[Stretch]:
         """The stretch that the end of the recording ends."""
-        return self._end(self._frame - self._quiet + self.settings.margin_frames, []) if self.in_speech else []
+        return self._end(self._frame - self._quiet + self.settings.margin_frames) if self.in_speech else []
 
     def _gain(self, block: np.ndarray) -> np.float32:
         levels = np.sqrt(np.square(block.reshape(-1, self.frame)).mean(axis=1))
@@ -133,18 +119,18 @@ class SpeechCuts:
         self._speech.append(probability)
         self._quiet = self._quiet + 1 if probability < settings.off else 0
         if self._quiet == settings.pause_frames:
-            return self._end(self._frame + 1 - settings.pause_frames + settings.margin_frames, [])
+            return self._end(self._frame + 1 - settings.pause_frames + settings.margin_frames)
         if len(self._speech) >= self.most_frames:
             half = len(self._speech) // 2
             cut = half + int(np.argmin(self._speech[half:]))
             return self._end(self._start + cut, self._speech[cut:])
         return []
 
-    def _end(self, end: int, later: list[float]) -> list[Stretch]:
+    def _end(self, end: int, later: Sequence[float] = ()) -> list[Stretch]:
         """The stretch up to the frame `end`, none if it has too little voice; what is `later` begins the next one."""
         voiced = sum(each >= self.settings.on for each in self._speech)
         first, last = self._start * self.frame, min(end * self.frame, self.samples_seen)
-        self._start, self._speech = end, later
+        self._start, self._speech = end, list(later)
         if voiced < self.settings.least_frames:
             return []
         self._last_end = end

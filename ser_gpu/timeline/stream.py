@@ -30,28 +30,18 @@ class Stream:
     Segments come in order and leave no gap: a stretch of speech between two pauses is one, what lies before it another.
     A stretch is answered when the next one has ended, or after a second without speech, or at the end; speech without
     a pause is cut after the model's window, three seconds. A recording of up to six seconds is one stretch, answered as
-    `SpeechEmotionModel.predict` answers it: so the first six seconds of any stream are answered when they are over.
-    `now` does not wait. How the samples are cut into pushes changes no segment.
+    `predict` answers it: so the first six seconds of any stream are answered when they are over. `now` does not wait.
+    How the samples are cut into pushes changes no segment.
 
-    Where it is known who speaks when, a stretch is cut where the speaker changes, each speaker is smoothed by
+    Where `speakers` say who speaks when, a stretch is cut where the speaker changes, each speaker is smoothed by
     themselves, and a short recording is answered like a long one.
 
-    Args:
-        answers: of a model; `SpeechEmotionModel.stream` makes them.
-        sample_rate: Hz of the samples; left out, the model's.
-        name: for messages.
-        settings: of cuts and smoothing.
-        speakers: who speaks when.
+    Raises AudioError for a rate (Hz; left out, the model's) that no recording has.
 
-    Raises:
-        AudioError: a rate that no recording has.
-        MissingExtraError: silero-vad is not installed.
-
-    Example:
-        >>> from ser_gpu.model import SpeechEmotionModel
-        >>> stream = SpeechEmotionModel().stream()
-        >>> stream.push(np.zeros(20_000)), [segment.speech for segment in stream.close()]
-        ([], [False])
+    >>> from ser_gpu.model import SpeechEmotionModel
+    >>> stream = SpeechEmotionModel().stream()
+    >>> stream.push(np.zeros(20_000)), [segment.speech for segment in stream.close()]
+    ([], [False])
     """
 
     def __init__(
@@ -62,18 +52,15 @@ class Stream:
         settings: TimelineSettings | None = None,
         speakers: Speakers | None = None,
     ):
-        self.answers = answers
-        self.name = name
-        self.settings = settings or TimelineSettings()
-        self.speakers = speakers
-        self._detector = SpeechProbability()
-        self.rate = self._detector.sample_rate
+        self.answers, self.name, self.speakers = answers, name, speakers
+        settings, detector = settings or TimelineSettings(), SpeechProbability()
+        self.rate = detector.sample_rate
         rate = answers.sample_rate if sample_rate is None else checked_rate(sample_rate, name)
         self._pushed: list[np.ndarray] = []
         self._resampled = resampled(_taken(self._pushed), rate, self.rate)
-        self._cuts = SpeechCuts(self._detector, answers.window_seconds, self.settings)
+        self._cuts = SpeechCuts(detector, answers.window_seconds, settings)
         self._smoothers: defaultdict[str | None, EmotionSmoother] = defaultdict(
-            partial(EmotionSmoother, self.settings.stay, self.settings.full_seconds)
+            partial(EmotionSmoother, settings.stay, settings.full_seconds)
         )
         self._pending = np.zeros(0, np.float32)  # less than a block
         self._short: list[np.ndarray] | None = [] if speakers is None else None  # while it may be a short recording
@@ -89,14 +76,9 @@ class Stream:
         return self._cuts.samples_seen / self.rate
 
     def push(self, samples: object) -> list[Segment]:
-        """Hear more, and give the segments that are finished.
+        """Hear more, [T] or [T, channels] of integers or floating point, and give the segments that are finished.
 
-        Args:
-            samples: [T], or [T, channels], of integers or floating point, an array or a tensor; none at all is fine.
-
-        Raises:
-            AudioError: another shape or type, or samples that are not finite.
-            ValueError: the stream is closed.
+        Raises AudioError for another shape or type and samples that are not finite, InputError once it is closed.
         """
         if self._is_closed:
             raise InputError("the stream is closed")
@@ -120,7 +102,7 @@ class Stream:
 
     def now(self) -> Prediction | None:
         """The emotion of the last three seconds, unsmoothed; None where nobody speaks in them."""
-        frames = len(self._recent) / self._detector.frame
+        frames = len(self._recent) / self._cuts.frame
         if self._cuts.frames_since_speech >= frames or not self._recent.any():
             return None
         return Prediction.of(self.answers.labels, self.answers.of_stretch(self._recent).tolist())
@@ -143,14 +125,12 @@ class Stream:
                 return []
             stretches, self._early, self._short = self._early, [], None
         segments = self._answered(stretches)
-        if self._waiting and not self._cuts.in_speech:
-            quiet = self._cuts.samples_seen - self._waiting.end
-            if quiet > LAG_SECONDS * self.rate:
-                segments += self._finished()
+        is_quiet = self._waiting and not self._cuts.in_speech
+        if is_quiet and self._cuts.samples_seen - self._waiting.end > LAG_SECONDS * self.rate:
+            segments += self._finished()
         return segments
 
     def _answered(self, stretches: list[Stretch]) -> list[Segment]:
-        """Take stretches; each finishes the one before it."""
         segments = []
         for part in self._by_speaker(stretches):
             start, end = part.start / self.rate, part.end / self.rate
@@ -195,12 +175,10 @@ class Stream:
 
 
 class _Answered(NamedTuple):
-    """A stretch from sample `start` to `end`, its probabilities, [C], and who speaks in it where that is known."""
-
-    start: int
+    start: int  # sample of the recording
     end: int
-    probabilities: np.ndarray
-    speaker: str | None
+    probabilities: np.ndarray  # [C]
+    speaker: str | None  # where that is known
 
 
 def _taken(pushed: list[np.ndarray]) -> Iterator[np.ndarray]:
@@ -212,14 +190,9 @@ def _taken(pushed: list[np.ndarray]) -> Iterator[np.ndarray]:
 def _mono(samples: object, name: str) -> np.ndarray:
     """Shape: [T] or [T, channels] -> [T] float32."""
     array = array_of(samples, name)
-    if array.ndim == 2 and 1 <= array.shape[1] <= MOST_CHANNELS:
-        channels = array.T
-    elif array.ndim == 1:
-        channels = array[None]
-    else:
+    columns = array[:, None] if array.ndim == 1 else array
+    if columns.ndim != 2 or not 1 <= columns.shape[1] <= MOST_CHANNELS:
         raise AudioError.of(name, f"push takes samples as [T] or [T, channels], got {list(array.shape)}")
     if array.dtype.kind not in "iuf":
         raise AudioError.of(name, f"samples must be integers or floating point, got {array.dtype}")
-    if not array.size:
-        return np.zeros(0, np.float32)
-    return np.concatenate([mix(block, name) for block in blocks(channels)])
+    return np.concatenate([np.zeros(0, np.float32), *(mix(block, name) for block in blocks(columns.T))])
