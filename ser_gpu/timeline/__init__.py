@@ -27,21 +27,7 @@ def timeline(
     speakers: Speakers | None = None,
     step_seconds: float = 0.5,
 ) -> Timeline:
-    """The emotions of one recording over time. It is read once, and memory does not grow with its length but for the
-    answers.
-
-    Args:
-        answers: of a model; `Recognizer.timeline` makes them.
-        recording: as in `ser_gpu.audio.samples.recording`.
-        sample_rate: Hz of an array; left out, it is at the model's own rate.
-        speakers: who speaks when, where that is known.
-        step_seconds: of the regular grid.
-
-    Raises:
-        AudioError: a recording that cannot be used.
-        ValueError: `step_seconds` is not positive.
-        MissingExtraError: silero-vad is not installed.
-    """
+    """The emotions of one recording over time, read once and in constant memory: see `Recognizer.timeline`."""
     empty = Timeline("", 0.0, answers.labels, (), step_seconds)  # a wrong step is refused before an hour of work
     name, parts = stretches(answers, recording, sample_rate, speakers)
     found = [segment for _, segments in parts for segment in segments]
@@ -53,8 +39,7 @@ def stretches(
 ) -> tuple[str, Iterator[tuple[float, list[Segment]]]]:
     """What to call a recording, and while it is read: the seconds heard so far, and the segments that are finished.
 
-    Raises:
-        AudioError: some when the recording is opened and some while it is read.
+    Raises AudioError, some when the recording is opened and some while it is read.
     """
     name, blocks = natural_blocks(recording, sample_rate, answers.sample_rate)
     return name, _stretches(answers, name, blocks, speakers)
@@ -76,6 +61,6 @@ def _stretches(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
-    from ser_gpu.timeline.command import main
+    from ser_gpu.timeline.command import main  # here, since it imports this module
 
     return main(arguments)

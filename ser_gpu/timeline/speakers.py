@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +11,6 @@ from ser_gpu.errors import InputError, printable, reason
 
 NEAR_SECONDS = 0.5
 LEAST_SECONDS = 0.25
-LARGEST_BYTES = 2**26
 
 
 class Turn(NamedTuple):
@@ -83,32 +82,26 @@ def read_rttm(path: str | Path, recording: str | None = None) -> Speakers:
     Of a file of several recordings the lines with the stem of this `recording` count. Raises InputError, a line that
     names the file, where it cannot be read, a line of it is no RTTM, or none is of the recording.
     """
-    turns: dict[str, list[Turn]] = {}
-    for number, line in enumerate(_lines(Path(path)), 1):
-        fields = line.split()  # SPEAKER file channel start seconds <NA> <NA> name ...
-        if fields[:1] != ["SPEAKER"]:
-            continue
-        try:
-            start, seconds, speaker = float(fields[3]), float(fields[4]), printable(fields[7])
-            if not (0 <= start < math.inf and 0 <= seconds < math.inf):
-                raise ValueError
-        except (ValueError, IndexError):
-            raise InputError(f"{path}, line {number}: is no RTTM: {printable(line[:60])}") from None
-        turns.setdefault(fields[1], []).append(Turn(start, start + seconds, speaker))
-    if not turns:
-        raise InputError(f"{path}: no line of it begins with SPEAKER, is it RTTM?")
-    stem = "_".join(Path(recording).stem.split()) if recording else None
-    if stem not in turns and len(turns) > 1:
-        raise InputError(f"{path}: is of {len(turns)} recordings, and none of them is {stem}")
-    return Speakers(turns.get(stem) or next(iter(turns.values())))
-
-
-def _lines(path: Path) -> list[str]:
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise InputError(f"{path}: too large for RTTM")
-        return path.read_text(encoding="utf-8").splitlines()
+        with Path(path).open(encoding="utf-8") as file:
+            lines = [(number, line) for number, line in enumerate(file, 1) if line.split()[:1] == ["SPEAKER"]]
     except OSError as error:
         raise InputError(f"{path}: {reason(error).lower()}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: is no text, so no RTTM") from None
+    if not lines:
+        raise InputError(f"{path}: no line of it begins with SPEAKER, is it RTTM?")
+    turns = defaultdict[str, list[Turn]](list)
+    for number, line in lines:
+        try:
+            _, name, _, start, seconds, _, _, speaker, *_ = line.split()
+            turn = Turn(float(start), float(start) + float(seconds), printable(speaker))
+            if not 0 <= turn.start <= turn.end < math.inf:
+                raise ValueError
+        except ValueError:
+            raise InputError(f"{path}, line {number}: is no RTTM: {printable(line.strip()[:60])}") from None
+        turns[name].append(turn)
+    stem = "_".join(Path(recording).stem.split()) if recording else None
+    if stem not in turns and len(turns) > 1:
+        raise InputError(f"{path}: is of {len(turns)} recordings, and none of them is {stem}")
+    return Speakers(turns.get(stem) or next(iter(turns.values())))

@@ -52,7 +52,7 @@ class Stream:
         settings: TimelineSettings | None = None,
         speakers: Speakers | None = None,
     ):
-        self.answers, self.name, self.speakers = answers, name, speakers
+        self.answers, self.name, self._speakers = answers, name, speakers or Speakers(())
         settings, detector = settings or TimelineSettings(), SpeechProbability()
         self.rate = detector.sample_rate
         rate = answers.sample_rate if sample_rate is None else checked_rate(sample_rate, name)
@@ -134,7 +134,7 @@ class Stream:
         segments = []
         for part in self._by_speaker(stretches):
             start, end = part.start / self.rate, part.end / self.rate
-            speaker = self.speakers and self.speakers.of(start, end)
+            speaker = self._speakers.of(start, end)
             answer = self.answers.of_stretch(part.samples, speaker)
             before, so_far = self._smoothers[speaker].take(answer, start, end)
             if self._waiting is not None and self._waiting.speaker == speaker:
@@ -145,7 +145,7 @@ class Stream:
 
     def _by_speaker(self, stretches: list[Stretch]) -> Iterator[Stretch]:
         for stretch in stretches:
-            cuts = self.speakers.changes(stretch.start / self.rate, stretch.end / self.rate) if self.speakers else []
+            cuts = self._speakers.changes(stretch.start / self.rate, stretch.end / self.rate)
             bounds = [0, *(round(cut * self.rate) - stretch.start for cut in cuts), len(stretch.samples)]
             for first, end in pairwise(bounds):
                 yield Stretch(stretch.start + first, stretch.samples[first:end])
