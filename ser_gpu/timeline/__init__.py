@@ -27,7 +27,10 @@ def timeline(
     speakers: Speakers | None = None,
     step_seconds: float = 0.5,
 ) -> Timeline:
-    """The emotions of one recording over time, read once and in constant memory: see `Recognizer.timeline`."""
+    """The emotions of one recording over time. It is read once, and memory grows with the answers alone.
+
+    Raises AudioError for a recording that cannot be used, InputError for a step that is not positive.
+    """
     empty = Timeline("", 0.0, answers.labels, (), step_seconds)  # a wrong step is refused before an hour of work
     name, parts = stretches(answers, recording, sample_rate, speakers)
     found = [segment for _, segments in parts for segment in segments]

@@ -1,11 +1,10 @@
 """The picture of a timeline: the emotions' probabilities, stacked over time, and where somebody speaks, or who."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_gpu.timeline.segment import Segment, Timeline
+from ser_gpu.timeline.segment import Timeline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,17 +27,13 @@ _SPEECH = "#333333"
 _NAME_POINTS = 9
 
 
-def figure(timeline: Timeline, width_inches: float = 12.0) -> "Figure":
-    """Draw it: whatever its length, at most 480 columns, and the sure segments that are wide enough by name.
-
-    Raises:
-        ModuleNotFoundError: matplotlib is not installed.
-    """
+def figure(timeline: Timeline) -> "Figure":
+    """Draw it: whatever its length, at most 480 columns, and the sure segments that are wide enough by name."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     edges, shares, rows = columns(timeline)
-    drawn = Figure(figsize=(width_inches, 3.6 + 0.3 * len(rows)), layout="constrained")
+    drawn = Figure(figsize=(12.0, 3.6 + 0.3 * len(rows)), layout="constrained")
     above, below = drawn.subplots(2, 1, sharex=True, height_ratios=(12, len(rows)))
     bottom = np.zeros(len(shares))
     for number, label in enumerate(timeline.labels):
@@ -64,9 +59,7 @@ def figure(timeline: Timeline, width_inches: float = 12.0) -> "Figure":
 
 
 def _name(axes: "Axes", timeline: Timeline) -> None:
-    """Write its emotion over each segment that is sure and as wide as the name, which stands upright if most are not
-    that wide.
-    """
+    """Write its emotion over each segment that is sure and wide enough; upright if most are too narrow for words."""
     axes.figure.draw_without_rendering()  # only then it is known how wide a second is
     second = axes.get_window_extent().width / max(timeline.seconds, 1e-3)
     sizes = {}
@@ -95,17 +88,19 @@ def columns(timeline: Timeline) -> tuple[np.ndarray, np.ndarray, dict[str, np.nd
     cells = timeline.grid
     together = -(-len(cells) // MOST_COLUMNS)
     groups = [cells[at : at + together] for at in range(0, len(cells), together)]
-    edges = [group[0].start for group in groups] + [timeline.seconds]
+    edges = np.array([*(group[0].start for group in groups), timeline.seconds])
     shares = np.zeros((len(groups), len(timeline.labels)))
     for row, group in enumerate(groups):
         if spoken := [list(cell.probabilities.values()) for cell in group if cell.speech]:
             shares[row] = np.mean(spoken, axis=0)
-
-    def share(holds: Callable[[Segment], bool]) -> np.ndarray:
-        return np.array([np.mean([holds(cell) for cell in group]) for group in groups])
-
-    turns = {name: share(lambda cell, name=name: cell.speaker == name) for name in timeline.speakers}
-    return np.array(edges), shares, turns or {"speech": share(lambda cell: cell.speech)}
+    whose = timeline.speakers or (None,)
+    turns = {
+        name or "speech": np.array(
+            [np.mean([cell.speech and cell.speaker == name for cell in group]) for group in groups]
+        )
+        for name in whose
+    }
+    return edges, shares, turns
 
 
 def clock(seconds: float) -> str:
