@@ -4,6 +4,7 @@ import math
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,28 +34,21 @@ class Speakers:
     """
 
     def __init__(self, turns: Iterable[Turn]):
-        # the time axis in parts, each with one speaker or nobody: where it starts
-        self._starts: list[float] = [-math.inf]
-        self._speakers: list[str | None] = [None]
+        parts: list[tuple[float, str | None]] = [(-math.inf, None)]  # of the time axis: where each starts, who has it
         end = -math.inf
         for turn in sorted(turns, key=lambda each: (each.start, each.end)):
             start = max(turn.start, end)
             if turn.end <= start:
                 continue
             if start - end > 2 * NEAR_SECONDS:
-                self._begin(end + NEAR_SECONDS, None)
-                self._begin(start - NEAR_SECONDS, turn.speaker)
+                parts += [(end + NEAR_SECONDS, None), (start - NEAR_SECONDS, turn.speaker)]
             else:
-                self._begin(end + (start - end) / 2, turn.speaker)
+                parts.append((end + (start - end) / 2, turn.speaker))
             end = turn.end
-        self._begin(end + NEAR_SECONDS, None)
-        self._starts.append(math.inf)
+        parts.append((end + NEAR_SECONDS, None))
+        firsts = [next(group) for _, group in groupby(parts, key=lambda part: part[1])]
+        self._starts, self._speakers = [*(start for start, _ in firsts), math.inf], [speaker for _, speaker in firsts]
         self.names = tuple(dict.fromkeys(name for name in self._speakers if name is not None))
-
-    def _begin(self, start: float, speaker: str | None) -> None:
-        if speaker != self._speakers[-1]:
-            self._starts.append(start)
-            self._speakers.append(speaker)
 
     def of(self, start: float, end: float) -> str | None:
         """Who has most of the time from `start` to `end`; None where nobody has any."""

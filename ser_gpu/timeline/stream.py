@@ -59,9 +59,7 @@ class Stream:
         self._pushed: list[np.ndarray] = []
         self._resampled = resampled(_taken(self._pushed), rate, self.rate)
         self._cuts = SpeechCuts(detector, answers.window_seconds, settings)
-        self._smoothers: defaultdict[str | None, EmotionSmoother] = defaultdict(
-            partial(EmotionSmoother, settings.stay, settings.full_seconds)
-        )
+        self._smoothers = defaultdict(partial(EmotionSmoother, settings.stay, settings.full_seconds))  # by speaker
         self._pending = np.zeros(0, np.float32)  # less than a block
         self._short: list[np.ndarray] | None = [] if speakers is None else None  # while it may be a short recording
         self._early: list[Stretch] = []  # of that short recording
@@ -82,23 +80,20 @@ class Stream:
         """
         if self._is_closed:
             raise InputError("the stream is closed")
-        mono = _mono(samples, self.name)
-        if not len(mono):
-            return []
-        self._pushed.append(mono)
-        return self._heard(next(self._resampled))
+        self._pushed.append(_mono(samples, self.name))
+        return list(self._heard(next(self._resampled)))
 
     def close(self) -> list[Segment]:
         """End it, and give the segments that are left; they end with the recording."""
         if self._is_closed:
             return []
         self._is_closed = True
-        segments = self._heard(next(self._resampled, np.zeros(0, np.float32)))  # what the resampler held back
+        segments = list(self._heard(next(self._resampled, np.zeros(0, np.float32))))  # what the resampler held back
         if len(self._pending):
             segments += self._block(self._pending)
         last = self._cuts.close()
         segments += self._answered(last) if self._short is None else self._as_one(self._early + last)
-        return segments + self._finished() + self._gap(self._cuts.samples_seen)
+        return [*segments, *self._finished(), *self._gap(self._cuts.samples_seen)]
 
     def now(self) -> Prediction | None:
         """The emotion of the last three seconds, unsmoothed; None where nobody speaks in them."""
@@ -107,48 +102,39 @@ class Stream:
             return None
         return Prediction.of(self.answers.labels, self.answers.of_stretch(self._recent).tolist())
 
-    def _heard(self, samples: np.ndarray) -> list[Segment]:
+    def _heard(self, samples: np.ndarray) -> Iterator[Segment]:
         self._pending = np.concatenate([self._pending, samples])
-        segments = []
         while len(self._pending) >= self._cuts.block:
             block, self._pending = np.split(self._pending, [self._cuts.block])
-            segments += self._block(block)
-        return segments
+            yield from self._block(block)
 
-    def _block(self, block: np.ndarray) -> list[Segment]:
+    def _block(self, block: np.ndarray) -> Iterator[Segment]:
         stretches = self._cuts.take(block)
         self._recent = np.concatenate([self._recent, block])[-round(self.answers.window_seconds * self.rate) :]
         if self._short is not None:
             self._short.append(block)
             self._early += stretches
             if self.seconds <= SHORT_SECONDS:
-                return []
+                return
             stretches, self._early, self._short = self._early, [], None
-        segments = self._answered(stretches)
+        yield from self._answered(stretches)
         is_quiet = self._waiting and not self._cuts.in_speech
         if is_quiet and self._cuts.samples_seen - self._waiting.end > LAG_SECONDS * self.rate:
-            segments += self._finished()
-        return segments
+            yield from self._finished()
 
-    def _answered(self, stretches: list[Stretch]) -> list[Segment]:
-        segments = []
-        for part in self._by_speaker(stretches):
-            start, end = part.start / self.rate, part.end / self.rate
-            speaker = self._speakers.of(start, end)
-            answer = self.answers.of_stretch(part.samples, speaker)
-            before, so_far = self._smoothers[speaker].take(answer, start, end)
-            if self._waiting is not None and self._waiting.speaker == speaker:
-                self._waiting = self._waiting._replace(probabilities=before)
-            segments += self._finished()
-            self._waiting = _Answered(part.start, part.end, so_far, speaker)
-        return segments
-
-    def _by_speaker(self, stretches: list[Stretch]) -> Iterator[Stretch]:
+    def _answered(self, stretches: list[Stretch]) -> Iterator[Segment]:
         for stretch in stretches:
-            cuts = self._speakers.changes(stretch.start / self.rate, stretch.end / self.rate)
-            bounds = [0, *(round(cut * self.rate) - stretch.start for cut in cuts), len(stretch.samples)]
-            for first, end in pairwise(bounds):
-                yield Stretch(stretch.start + first, stretch.samples[first:end])
+            changes = self._speakers.changes(stretch.start / self.rate, stretch.end / self.rate)
+            bounds = [stretch.start, *(round(at * self.rate) for at in changes), stretch.end]
+            for start, end in pairwise(bounds):
+                times = start / self.rate, end / self.rate
+                speaker = self._speakers.of(*times)
+                answer = self.answers.of_stretch(stretch.samples[start - stretch.start : end - stretch.start], speaker)
+                before, so_far = self._smoothers[speaker].take(answer, *times)
+                if self._waiting is not None and self._waiting.speaker == speaker:
+                    self._waiting = self._waiting._replace(probabilities=before)
+                yield from self._finished()
+                self._waiting = _Answered(start, end, so_far, speaker)
 
     def _as_one(self, stretches: list[Stretch]) -> list[Segment]:
         """Take a short recording as one stretch, answered as `predict` does."""
@@ -161,17 +147,18 @@ class Stream:
             self._waiting = _Answered(start, end, probabilities, None)
         return []
 
-    def _finished(self) -> list[Segment]:
+    def _finished(self) -> Iterator[Segment]:
         """The stretch that waited for the next one, and what lies before it."""
-        if self._waiting is None:
-            return []
-        (start, end, probabilities, speaker), self._waiting = self._waiting, None
-        before, self._given = self._gap(start), end
-        named = dict(zip(self.answers.labels, probabilities.tolist(), strict=True))
-        return [*before, spoken(start / self.rate, end / self.rate, named, speaker)]
+        if self._waiting is not None:
+            (start, end, probabilities, speaker), self._waiting = self._waiting, None
+            yield from self._gap(start)
+            self._given = end
+            named = dict(zip(self.answers.labels, probabilities.tolist(), strict=True))
+            yield spoken(start / self.rate, end / self.rate, named, speaker)
 
-    def _gap(self, end: int) -> list[Segment]:
-        return [silent(self._given / self.rate, end / self.rate)] if end > self._given else []
+    def _gap(self, end: int) -> Iterator[Segment]:
+        if end > self._given:
+            yield silent(self._given / self.rate, end / self.rate)
 
 
 class _Answered(NamedTuple):
