@@ -6,8 +6,6 @@ Also the command `ser-gpu timeline`, which is `python -m ser_gpu.timeline`.
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ser_gpu.audio.samples import natural_blocks
 from ser_gpu.errors import AudioError
 from ser_gpu.timeline.segment import Segment, Timeline, merged
@@ -45,21 +43,19 @@ def stretches(
     Raises AudioError, some when the recording is opened and some while it is read.
     """
     name, blocks = natural_blocks(recording, sample_rate, answers.sample_rate)
-    return name, _stretches(answers, name, blocks, speakers)
 
+    def parts() -> Iterator[tuple[float, list[Segment]]]:
+        stream = None
+        for rate, block in blocks:
+            stream = stream or Stream(answers, rate, name, speakers=speakers)
+            for at in range(0, len(block), rate):
+                yield stream.seconds, stream.push(block[at : at + rate])
+        if stream is None:
+            raise AudioError.of(name, "holds no samples")
+        last = stream.close()
+        yield stream.seconds, last
 
-def _stretches(
-    answers: "Answers", name: str, blocks: Iterator[tuple[int, np.ndarray]], speakers: Speakers | None
-) -> Iterator[tuple[float, list[Segment]]]:
-    stream = None
-    for rate, block in blocks:
-        stream = stream or Stream(answers, rate, name, speakers=speakers)
-        for at in range(0, len(block), rate):
-            yield stream.seconds, stream.push(block[at : at + rate])
-    if stream is None:
-        raise AudioError.of(name, "holds no samples")
-    last = stream.close()
-    yield stream.seconds, last
+    return name, parts()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

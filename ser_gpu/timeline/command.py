@@ -75,7 +75,7 @@ def _run(args: argparse.Namespace) -> int:
     streams = args.format == ("jsonl",) and args.out is None
     code = options.DONE
     for name in args.files:
-        speakers, voice = speakers_of[name], voices.get(None) or voices or None
+        speakers, voice = speakers_of[name], voices.get(None, voices)
         try:
             with options.quiet_decoders():
                 if args.own_voice:

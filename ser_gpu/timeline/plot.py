@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.timeline.segment import Timeline
 
 if TYPE_CHECKING:
@@ -11,17 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_COLUMNS = 480
-# Okabe and Ito, and a darker red for anger
-COLOURS = {
-    "neutral": "#BBBBBB",
-    "calm": "#56B4E9",
-    "happy": "#F0E442",
-    "sad": "#0072B2",
-    "angry": "#B22222",
-    "fearful": "#CC79A7",
-    "disgust": "#009E73",
-    "surprised": "#E69F00",
-}
+_HEX = "#BBBBBB #56B4E9 #F0E442 #0072B2 #B22222 #CC79A7 #009E73 #E69F00"  # Okabe and Ito, a darker red for anger
+COLOURS = dict(zip(EMOTIONS, _HEX.split(), strict=True))
 _OTHERS = ("#7F3C8D", "#11A579", "#3969AC", "#F2B701", "#E73F74", "#80BA5A", "#008695", "#CF1C90")
 _SPEECH = "#333333"
 _NAME_POINTS = 9
@@ -68,15 +60,13 @@ def _name(axes: "Axes", timeline: Timeline) -> None:
         sizes[label] = np.add(text.get_window_extent().size, (6, 0))  # pixels: width with a gap, height
         text.remove()
     sure = [each for each in timeline.segments if each.speech and each.confidence >= 0.5]
-    lying, upright = ([each for each in sure if sizes[each.emotion][side] <= each.seconds * second] for side in (0, 1))
-    is_upright = 2 * len(lying) < len(sure)
-    named = upright if is_upright else lying
-    room = max((sizes[each.emotion][0 if is_upright else 1] + 4 for each in named), default=0)
+    fitting = [[each for each in sure if sizes[each.emotion][side] <= each.seconds * second] for side in (0, 1)]
+    side = int(2 * len(fitting[0]) < len(sure))  # 0: names lie, 1: they stand upright
+    room = max((sizes[each.emotion][1 - side] + 4 for each in fitting[side]), default=0)
     axes.set_ylim(0, 1 / (1 - room / axes.get_window_extent().height))
-    for each in named:
-        place = ((each.start + each.end) / 2, 1.01)
-        turned = 90 if is_upright else 0
-        axes.text(*place, each.emotion, ha="center", va="bottom", rotation=turned, fontsize=_NAME_POINTS)
+    style = {"ha": "center", "va": "bottom", "rotation": 90 * side, "fontsize": _NAME_POINTS}
+    for each in fitting[side]:
+        axes.text((each.start + each.end) / 2, 1.01, each.emotion, **style)
 
 
 def columns(timeline: Timeline) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
@@ -93,13 +83,10 @@ def columns(timeline: Timeline) -> tuple[np.ndarray, np.ndarray, dict[str, np.nd
     for row, group in enumerate(groups):
         if spoken := [list(cell.probabilities.values()) for cell in group if cell.speech]:
             shares[row] = np.mean(spoken, axis=0)
-    whose = timeline.speakers or (None,)
-    turns = {
-        name or "speech": np.array(
-            [np.mean([cell.speech and cell.speaker == name for cell in group]) for group in groups]
-        )
-        for name in whose
-    }
+    turns = {}
+    for name in timeline.speakers or (None,):
+        speaks = ([cell.speech and cell.speaker == name for cell in group] for group in groups)
+        turns[name or "speech"] = np.array([np.mean(cells) for cells in speaks])
     return edges, shares, turns
 
 

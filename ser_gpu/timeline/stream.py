@@ -34,14 +34,7 @@ class Stream:
     How the samples are cut into pushes changes no segment.
 
     Where `speakers` say who speaks when, a stretch is cut where the speaker changes, each speaker is smoothed by
-    themselves, and a short recording is answered like a long one.
-
-    Raises AudioError for a rate (Hz; left out, the model's) that no recording has.
-
-    >>> from ser_gpu.model import SpeechEmotionModel
-    >>> stream = SpeechEmotionModel().stream()
-    >>> stream.push(np.zeros(20_000)), [segment.speech for segment in stream.close()]
-    ([], [False])
+    themselves, and a short recording is answered like a long one. Left out, the sample rate is the model's.
     """
 
     def __init__(
