@@ -1,6 +1,5 @@
 """SpeechCuts: samples as they come -> the stretches of speech between pauses."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +9,7 @@ from ser_gpu.settings import POSITIVE, PROBABILITY, Settings, setting
 
 BLOCK_FRAMES = 16
 
-_LEVEL = 0.1
-_SMALLEST_LEVEL = 1e-7
-_LEVEL_FRAMES = 312
+_LEVEL, _SMALLEST_LEVEL, _LEVEL_FRAMES = 0.1, 1e-7, 312
 _LOUD_SHARE, _LOUD_SHARE_OF_BLOCK = 0.9, 0.75
 
 
@@ -36,10 +33,10 @@ class TimelineSettings(Settings):
 
 @dataclass(frozen=True)
 class Stretch:
-    """Speech without a pause: the sample of the recording at which it starts, and its samples, [T] float32."""
+    """Speech without a pause."""
 
-    start: int
-    samples: np.ndarray
+    start: int  # sample of the recording
+    samples: np.ndarray  # [T] float32
 
     @property
     def end(self) -> int:
@@ -59,8 +56,7 @@ class SpeechCuts:
     """
 
     def __init__(self, detector: SpeechProbability, most_seconds: float, settings: TimelineSettings):
-        self.settings = settings
-        self.detector = detector
+        self.detector, self.settings = detector, settings
         self.frame = detector.frame  # samples at the detector's own rate, which is that of the recording
         self.block = BLOCK_FRAMES * self.frame
         self.most_frames = max(4, int(most_seconds * detector.sample_rate / self.frame))
@@ -99,7 +95,7 @@ class SpeechCuts:
 
     def close(self) -> list[Stretch]:
         """The stretch that the end of the recording ends."""
-        return self._end(self._frame - self._quiet + self.settings.margin_frames) if self.in_speech else []
+        return self._end(self._frame - self._quiet + self.settings.margin_frames, []) if self.in_speech else []
 
     def _gain(self, block: np.ndarray) -> np.float32:
         levels = np.sqrt(np.square(block.reshape(-1, self.frame)).mean(axis=1))
@@ -119,18 +115,18 @@ class SpeechCuts:
         self._speech.append(probability)
         self._quiet = self._quiet + 1 if probability < settings.off else 0
         if self._quiet == settings.pause_frames:
-            return self._end(self._frame + 1 - settings.pause_frames + settings.margin_frames)
+            return self._end(self._frame + 1 - settings.pause_frames + settings.margin_frames, [])
         if len(self._speech) >= self.most_frames:
             half = len(self._speech) // 2
             cut = half + int(np.argmin(self._speech[half:]))
             return self._end(self._start + cut, self._speech[cut:])
         return []
 
-    def _end(self, end: int, later: Sequence[float] = ()) -> list[Stretch]:
+    def _end(self, end: int, later: list[float]) -> list[Stretch]:
         """The stretch up to the frame `end`, none if it has too little voice; what is `later` begins the next one."""
         voiced = sum(each >= self.settings.on for each in self._speech)
         first, last = self._start * self.frame, min(end * self.frame, self.samples_seen)
-        self._start, self._speech = end, list(later)
+        self._start, self._speech = end, later
         if voiced < self.settings.least_frames:
             return []
         self._last_end = end
