@@ -53,11 +53,17 @@ class SpeechCuts:
 
     The detector hears each block of half a second at one level: the loudest tenth of the frames of the last ten
     seconds, or a quarter of those of the block, counts as voice. A single click is neither.
+
+    Args:
+        detector: at its own sample rate, which is that of the samples.
+        most_seconds: of a stretch.
+        settings: thresholds.
     """
 
     def __init__(self, detector: SpeechProbability, most_seconds: float, settings: TimelineSettings):
-        self.detector, self.settings = detector, settings
-        self.frame = detector.frame  # samples at the detector's own rate, which is that of the recording
+        self.settings = settings
+        self.detector = detector
+        self.frame = detector.frame
         self.block = BLOCK_FRAMES * self.frame
         self.most_frames = max(4, int(most_seconds * detector.sample_rate / self.frame))
         self.samples_seen = 0
