@@ -47,9 +47,9 @@ def as_csv(timeline: Timeline) -> str:
     who = ["speaker"] if timeline.speakers else []
     writer.writerow(["start", "end", "speech", *who, "emotion", "confidence", *timeline.labels])
     for each in timeline.segments:
-        row = [f"{each.start:.3f}", f"{each.end:.3f}", int(each.speech), *([each.speaker] * len(who)), each.emotion]
-        shares = [each.confidence, *each.probabilities.values()] if each.speech else []
-        writer.writerow([*row, *([f"{share:.4f}" for share in shares] or [""] * (1 + len(timeline.labels)))])
+        row = [f"{each.start:.3f}", f"{each.end:.3f}", int(each.speech), *([each.speaker] if who else []), each.emotion]
+        shares = (each.confidence, *each.probabilities.values()) if each.speech else ()
+        writer.writerow(row + ([f"{share:.4f}" for share in shares] or [""] * (1 + len(timeline.labels))))
     return text.getvalue()
 
 
