@@ -18,7 +18,6 @@ STEP_SECONDS = 0.5
 FORMATS = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4", "u8": "u1"}
 DEFAULT_FORMAT = "s16le"
 _HELD_SECONDS = 10.0
-_MICROPHONE_RATE = 16_000
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,19 +88,14 @@ def _show(seconds: float, answer: Prediction | None, in_place: bool) -> None:
 
 
 class _StandardInput:
-    """Raw samples from standard input. Nothing is dropped: the writer waits where this is too slow."""
+    """Raw samples. Nothing is dropped: the writer waits where this is too slow."""
 
-    name = "standard input"
-    dropped_seconds = 0.0
+    name, dropped_seconds = "standard input", 0.0
 
     def __init__(self, args: argparse.Namespace):
         self.rate, self.channels, self.type = args.rate, args.channels, np.dtype(FORMATS[args.format or DEFAULT_FORMAT])
 
-    def chunks(self) -> Iterator[np.ndarray]:
-        """Half a second each, the last one shorter.
-
-        Shape: -> [T, channels].
-        """
+    def chunks(self) -> Iterator[np.ndarray]:  # [T, channels], half a second, the last one shorter
         if sys.stdin is None:
             raise AudioError.of(self.name, "is closed")
         frame_bytes = self.channels * self.type.itemsize
@@ -113,24 +107,18 @@ class _StandardInput:
 
 
 class _Microphone:
-    """The system's microphone. Sound that waits for more than ten seconds is dropped and counted."""
+    """Sound that waits for more than ten seconds is dropped and counted."""
 
-    name = "microphone"
-    rate = _MICROPHONE_RATE
+    name, rate, dropped_seconds = "microphone", 16_000, 0.0
 
     def __init__(self):
         try:
             self._sounddevice = extra("sounddevice", "live")
         except OSError:  # it is there, the library that it loads is not
             raise InputError("a microphone needs PortAudio (apt install libportaudio2)") from None
-        self.dropped_seconds = 0.0
         self._held: queue.Queue[np.ndarray] = queue.Queue(round(_HELD_SECONDS / STEP_SECONDS))
 
-    def chunks(self) -> Iterator[np.ndarray]:
-        """Half a second each.
-
-        Shape: -> [T, 1].
-        """
+    def chunks(self) -> Iterator[np.ndarray]:  # [T, 1], half a second each
         size = round(STEP_SECONDS * self.rate)
         try:
             with self._sounddevice.InputStream(self.rate, size, channels=1, dtype="float32", callback=self._heard):

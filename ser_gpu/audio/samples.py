@@ -219,7 +219,8 @@ def blocks(channels: np.ndarray) -> Iterator[np.ndarray]:
             half = 2.0 ** (8 * block.dtype.itemsize - 1)
             block = (block.astype(np.float64) - (half if block.dtype.kind == "u" else 0.0)) / half
         with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is infinite, and refused as such
-            yield block.astype(np.float32)
+            block = block.astype(np.float32)
+        yield block  # outside, since a generator that is ended elsewhere could not put the state back
 
 
 def mix(channels: np.ndarray, name: str) -> np.ndarray:

@@ -6,8 +6,6 @@ Also the command `ser-gpu timeline`, which is `python -m ser_gpu.timeline`.
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ser_gpu.audio.samples import natural_blocks
 from ser_gpu.errors import AudioError
 from ser_gpu.timeline.segment import Segment, Timeline, merged
@@ -27,20 +25,9 @@ def timeline(
     speakers: Speakers | None = None,
     step_seconds: float = 0.5,
 ) -> Timeline:
-    """The emotions of one recording over time. It is read once, and memory does not grow with its length but for the
-    answers.
+    """The emotions of one recording over time. It is read once, and memory grows with the answers alone.
 
-    Args:
-        answers: of a model; `Recognizer.timeline` makes them.
-        recording: as in `ser_gpu.audio.samples.recording`.
-        sample_rate: Hz of an array; left out, it is at the model's own rate.
-        speakers: who speaks when, where that is known.
-        step_seconds: of the regular grid.
-
-    Raises:
-        AudioError: a recording that cannot be used.
-        ValueError: `step_seconds` is not positive.
-        MissingExtraError: silero-vad is not installed.
+    Raises AudioError for a recording that cannot be used, InputError for a step that is not positive.
     """
     empty = Timeline("", 0.0, answers.labels, (), step_seconds)  # a wrong step is refused before an hour of work
     name, parts = stretches(answers, recording, sample_rate, speakers)
@@ -53,29 +40,26 @@ def stretches(
 ) -> tuple[str, Iterator[tuple[float, list[Segment]]]]:
     """What to call a recording, and while it is read: the seconds heard so far, and the segments that are finished.
 
-    Raises:
-        AudioError: some when the recording is opened and some while it is read.
+    Raises AudioError, some when the recording is opened and some while it is read.
     """
     name, blocks = natural_blocks(recording, sample_rate, answers.sample_rate)
-    return name, _stretches(answers, name, blocks, speakers)
 
+    def parts() -> Iterator[tuple[float, list[Segment]]]:
+        stream = None
+        for rate, block in blocks:
+            stream = stream or Stream(answers, rate, name, speakers=speakers)
+            for at in range(0, len(block), rate):
+                yield stream.seconds, stream.push(block[at : at + rate])
+        if stream is None:
+            raise AudioError.of(name, "holds no samples")
+        last = stream.close()
+        yield stream.seconds, last
 
-def _stretches(
-    answers: "Answers", name: str, blocks: Iterator[tuple[int, np.ndarray]], speakers: Speakers | None
-) -> Iterator[tuple[float, list[Segment]]]:
-    stream = None
-    for rate, block in blocks:
-        stream = stream or Stream(answers, rate, name, speakers=speakers)
-        for at in range(0, len(block), rate):
-            yield stream.seconds, stream.push(block[at : at + rate])
-    if stream is None:
-        raise AudioError.of(name, "holds no samples")
-    last = stream.close()
-    yield stream.seconds, last
+    return name, parts()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
-    from ser_gpu.timeline.command import main
+    from ser_gpu.timeline.command import main  # here, since it imports this module
 
     return main(arguments)

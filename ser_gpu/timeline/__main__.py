@@ -1,5 +1,3 @@
-"""python -m ser_gpu.timeline."""
-
 from ser_gpu.timeline.command import main
 
 raise SystemExit(main())

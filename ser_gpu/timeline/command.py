@@ -3,26 +3,23 @@
 import argparse
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import soundfile
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ser_gpu.cli import console, options
-from ser_gpu.errors import AudioError, InputError, extra
-from ser_gpu.recognizer import Answers
+from ser_gpu.errors import AudioError, InputError, require
+from ser_gpu.recognizer import Answers, Recognizer
 from ser_gpu.timeline import formats, stretches
 from ser_gpu.timeline.plot import clock
 from ser_gpu.timeline.segment import Segment, Timeline, merged
 from ser_gpu.timeline.speakers import Speakers, read_rttm
-
-if TYPE_CHECKING:
-    from ser_gpu.model import SpeechEmotionModel
-    from ser_gpu.onnx import OnnxModel
-    from ser_gpu.voices.voice import Voice
+from ser_gpu.voices.enrol import own_voice
+from ser_gpu.voices.voice import Voice
 
 STANDARD_INPUT = "-"
 _BAR = 30
@@ -38,7 +35,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--format", type=_formats, default=(), metavar="A,B,...", help=f"of {', '.join(formats.FORMATS)}")
     add("--out", metavar="FILE", help="where to; of several recordings a folder (default: standard output)")
     add("--plot", metavar="PNG", help="also draw it; of several recordings into this folder")
-    add("--step", type=_step, default=0.5, metavar="SECONDS", help="of the picture's grid (default: %(default)s)")
+    step = options.number(0.01, 3_600)
+    add("--step", type=step, default=0.5, metavar="SECONDS", help="of the picture's grid (default: %(default)s)")
     add_voice = parser.add_mutually_exclusive_group().add_argument
     help = "who speaks, as ser-gpu enrol wrote it with the same checkpoint; of --speakers, once for each NAME"
     add_voice("--voice", metavar="[NAME=]FILE", action="append", default=[], help=help)
@@ -54,19 +52,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _formats(text: str) -> tuple[str, ...]:
-    """An argparse type: names of formats, with commas between."""
     names = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",") if name.strip()))
     if unknown := [name for name in names if name not in formats.FORMATS]:
         raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(formats.FORMATS)}")
     return names
-
-
-def _step(text: str) -> float:
-    """An argparse type: seconds above zero."""
-    with suppress(ValueError):
-        if 0.01 <= float(text) <= 3_600:
-            return float(text)
-    raise argparse.ArgumentTypeError(f"must be seconds between 0.01 and 3600, got {text!r}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     outputs = _outputs(args)
     if args.plot:
-        extra("matplotlib", "figures")  # before an hour of work, not after it
+        require("figures", "matplotlib")  # before an hour of work, not after it
     speakers_of = {name: read_rttm(args.speakers, name) if args.speakers else None for name in args.files}
     voice_files = _voice_files(args, speakers_of.values())
     model = options.model(args.weights, args.device)
@@ -86,7 +75,7 @@ def _run(args: argparse.Namespace) -> int:
     streams = args.format == ("jsonl",) and args.out is None
     code = options.DONE
     for name in args.files:
-        speakers, voice = speakers_of[name], voices.get(None) or voices or None
+        speakers, voice = speakers_of[name], voices.get(None, voices)
         try:
             with options.quiet_decoders():
                 if args.own_voice:
@@ -121,21 +110,20 @@ def _outputs(args: argparse.Namespace) -> dict[str, list[tuple[str, Path | None]
         return {name: [(format, None) for format in args.format] for name in args.files}
     out = Path(args.out)
     if not several and len(args.format) < 2:
-        return {args.files[0]: [(args.format[0] if args.format else formats.of_suffix(args.out), out)]}
+        return {args.files[0]: [(args.format[0] if args.format else formats.of_suffix(out), out)]}
     if len({Path(name).stem for name in args.files}) < len(args.files):
         raise InputError("--out: two recordings would be written under one name; run them one by one")
-
-    def path(name: str, suffix: str) -> Path:
-        return out / f"{Path(name).stem}{suffix}" if several else out.with_suffix(suffix)
-
-    chosen = args.format or ("json",)
-    return {name: [(format, path(name, formats.SUFFIXES[format])) for format in chosen] for name in args.files}
+    chosen = [(format, formats.SUFFIXES[format]) for format in args.format or ("json",)]
+    stems = {name: out / Path(name).stem if several else out.with_suffix("") for name in args.files}
+    return {name: [(format, Path(f"{stem}{suffix}")) for format, suffix in chosen] for name, stem in stems.items()}
 
 
 def _voice_files(args: argparse.Namespace, speakers: Iterable[Speakers | None]) -> dict[str | None, str]:
     """The file of each speaker whom --voice names; of None, where it names one file and no speaker."""
     if args.own_voice and STANDARD_INPUT in args.files:
         raise InputError("--own-voice: standard input cannot be read twice, save it as a file")
+    if args.own_voice and Path(args.weights or "").suffix.lower() == ".onnx":
+        raise InputError("--own-voice: an .onnx file enrols nobody here, name a .pth checkpoint")
     if len(args.voice) == 1 and "=" not in args.voice[0]:
         return {None: args.voice[0]}
     if args.voice and not args.speakers:
@@ -149,19 +137,12 @@ def _voice_files(args: argparse.Namespace, speakers: Iterable[Speakers | None]) 
     return files
 
 
-def _own_voice(
-    model: "SpeechEmotionModel | OnnxModel", name: str, speakers: Speakers | None
-) -> "Voice | dict[str, Voice]":
-    from ser_gpu.model import SpeechEmotionModel  # here, since an .onnx file needs no torch
-    from ser_gpu.voices.enrol import own_voice
-
-    if not isinstance(model, SpeechEmotionModel):
-        raise InputError("--own-voice: an .onnx file enrols nobody here, name a .pth checkpoint")
+def _own_voice(model: Recognizer, name: str, speakers: Speakers | None) -> Voice | dict[str, Voice]:
     with console.err.status(f"Enrolling {_short(name)}"):
         voice = own_voice(model, name, speakers=speakers)
-    for speaker, each in voice.items() if speakers else [(None, voice)]:
+    for speaker, each in voice.items() if speakers else [(name, voice)]:
         for note in each.notes:
-            console.err.print(f"note: {speaker or name}: {note}")
+            console.err.print(f"note: {speaker}: {note}")
     return voice
 
 
@@ -211,16 +192,15 @@ def _show(timeline: Timeline) -> None:
         console.out.print(f"{clock(start):>8}  {bar:{_BAR}}  {named or 'nobody speaks'}")
     for speaker in timeline.speakers:
         seconds, named = _shares(each for each in timeline.segments if each.speaker == speaker)
-        console.out.print(f"{speaker}: {clock(seconds)}  {named}", markup=False)
+        console.out.print(f"{speaker}: {clock(seconds)}  {named}")
 
 
 def _shares(segments: Iterable[Segment], start: float = 0.0, end: float = math.inf) -> tuple[float, str]:
     """Seconds of speech, and the three emotions with most of them, in percent."""
-    shares: dict[str, float] = {}
+    shares: Counter[str] = Counter()
     for segment in segments:
         overlap = min(end, segment.end) - max(start, segment.start)
         if segment.speech and overlap > 0:
-            shares[segment.emotion] = shares.get(segment.emotion, 0.0) + overlap
-    total = sum(shares.values())
-    longest = sorted(shares.items(), key=lambda item: -item[1])[:3]
-    return total, ", ".join(f"{emotion} {share / total:.0%}" for emotion, share in longest)
+            shares[segment.emotion] += overlap
+    total = shares.total()
+    return total, ", ".join(f"{emotion} {share / total:.0%}" for emotion, share in shares.most_common(3))

@@ -9,33 +9,21 @@ from ser_gpu.settings import POSITIVE, PROBABILITY, Settings, setting
 
 BLOCK_FRAMES = 16
 
-_LEVEL = 0.1
-_SMALLEST_LEVEL = 1e-7
-_LEVEL_FRAMES = 312
+_LEVEL, _SMALLEST_LEVEL, _LEVEL_FRAMES = 0.1, 1e-7, 312
 _LOUD_SHARE, _LOUD_SHARE_OF_BLOCK = 0.9, 0.75
 
 
 @dataclass(frozen=True)
 class TimelineSettings(Settings):
-    """How a recording is cut and smoothed. The values were chosen by `python -m experiments.timeline --fit`.
+    """How a recording is cut and smoothed. The values were chosen by `python -m experiments.timeline --fit`."""
 
-    Attributes:
-        on: probability of speech at which speech starts.
-        off: probability below which it may end.
-        pause_frames: frames of 32 ms below `off` that end it.
-        margin_frames: frames on each side of a stretch that belong to it.
-        least_frames: frames of `on` or more without which a stretch is no speech.
-        stay: probability that an emotion outlasts a second.
-        full_seconds: a shorter stretch is weaker evidence, in proportion.
-    """
-
-    on: float = setting(0.5, PROBABILITY)
-    off: float = setting(0.2, PROBABILITY)
-    pause_frames: int = setting(4, POSITIVE)
-    margin_frames: int = 3
-    least_frames: int = setting(3, POSITIVE)
-    stay: float = setting(0.3, PROBABILITY)
-    full_seconds: float = setting(1.0, POSITIVE)
+    on: float = setting(0.5, PROBABILITY)  # probability of speech at which speech starts
+    off: float = setting(0.2, PROBABILITY)  # below it, speech may end
+    pause_frames: int = setting(4, POSITIVE)  # of 32 ms below `off` that end it
+    margin_frames: int = 3  # on each side of a stretch that belong to it
+    least_frames: int = setting(3, POSITIVE)  # of `on` or more without which a stretch is no speech
+    stay: float = setting(0.3, PROBABILITY)  # probability that an emotion outlasts a second
+    full_seconds: float = setting(1.0, POSITIVE)  # a shorter stretch is weaker evidence, in proportion
 
     def __post_init__(self):
         super().__post_init__()
@@ -45,10 +33,10 @@ class TimelineSettings(Settings):
 
 @dataclass(frozen=True)
 class Stretch:
-    """Speech without a pause: the sample of the recording at which it starts, and its samples, [T] float32."""
+    """Speech without a pause."""
 
-    start: int
-    samples: np.ndarray
+    start: int  # sample of the recording
+    samples: np.ndarray  # [T] float32
 
     @property
     def end(self) -> int:

@@ -1,16 +1,5 @@
 """Timelines as files that other programs read. Each format is a function: a timeline -> its text.
 
-| name       | suffix    | read by                                             |
-|------------|-----------|-----------------------------------------------------|
-| json       | .json     | anything; an object with `segments`                 |
-| jsonl      | .jsonl    | line by line, while it is written                   |
-| csv        | .csv      | spreadsheets, pandas                                |
-| rttm       | .rttm     | pyannote, dscore; the emotion stands for the speaker |
-| vtt        | .vtt      | browsers (`<track>`)                                |
-| srt        | .srt      | video players                                       |
-| textgrid   | .TextGrid | Praat                                               |
-| audacity   | .txt      | Audacity: File, Import, Labels                      |
-
 Times are seconds to a millisecond. Subtitles, RTTM and labels hold what is spoken; the others say also where nobody
 speaks. Where it is known who speaks, all of them say it, too.
 """
@@ -27,14 +16,7 @@ from ser_gpu.timeline.segment import Segment, Timeline
 
 
 def of_suffix(path: str | Path) -> str:
-    """The format that a suffix means.
-
-    >>> of_suffix("talk.TextGrid")
-    'textgrid'
-
-    Raises:
-        ValueError: no format has it.
-    """
+    """The format that a suffix means; raises InputError where no format has it."""
     suffix = Path(path).suffix.lower()
     for name, known in SUFFIXES.items():
         if known.lower() == suffix:
@@ -49,7 +31,7 @@ def as_json(timeline: Timeline) -> str:
 
 
 def as_jsonl(timeline: Timeline) -> str:
-    """An object a line."""
+    """An object a line, to be read while it is written."""
     return "".join(json_line(timeline.name, segment) for segment in timeline.segments)
 
 
@@ -59,21 +41,20 @@ def json_line(name: str, segment: Segment) -> str:
 
 
 def as_csv(timeline: Timeline) -> str:
-    """A row a segment; what a pause does not have stays empty."""
+    """For spreadsheets and pandas: a row a segment; what a pause does not have stays empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     who = ["speaker"] if timeline.speakers else []
     writer.writerow(["start", "end", "speech", *who, "emotion", "confidence", *timeline.labels])
     for each in timeline.segments:
-        row = [f"{each.start:.3f}", f"{each.end:.3f}", int(each.speech), *([each.speaker] * len(who)), each.emotion]
-        shares = [each.confidence, *each.probabilities.values()] if each.speech else []
-        empty = [""] * (1 + len(timeline.labels) - len(shares))
-        writer.writerow([*row, *(f"{share:.4f}" for share in shares), *empty])
+        row = [f"{each.start:.3f}", f"{each.end:.3f}", int(each.speech), *([each.speaker] if who else []), each.emotion]
+        shares = (each.confidence, *each.probabilities.values()) if each.speech else ()
+        writer.writerow(row + ([f"{share:.4f}" for share in shares] or [""] * (1 + len(timeline.labels))))
     return text.getvalue()
 
 
 def as_rttm(timeline: Timeline) -> str:
-    """A line a segment with speech. It is of the emotion, or of "speaker_emotion"; names have no spaces there."""
+    """For pyannote and dscore: the emotion, or "speaker_emotion", stands for their speaker; names have no spaces."""
     name = _one_word(Path(timeline.name).stem) or "recording"
     return "".join(
         f"SPEAKER {name} 1 {each.start:.3f} {each.seconds:.3f} <NA> <NA> "
@@ -83,19 +64,17 @@ def as_rttm(timeline: Timeline) -> str:
 
 
 def as_vtt(timeline: Timeline) -> str:
-    """WebVTT subtitles; who speaks is their voice, <v NAME>."""
+    """WebVTT, the subtitles of browsers; who speaks is their voice, <v NAME>."""
     cues = ["WEBVTT\n"]
     for each in _spoken(timeline):
-        said = f"{each.emotion} {each.confidence:.0%}"
-        if each.speaker is not None:
-            name = re.sub(r"[<>&\s]+", " ", each.speaker).strip()
-            said = f"<v {name}>{said}"
-        cues.append(f"{_clock(each.start, '.')} --> {_clock(each.end, '.')}\n{said}\n")
+        name = re.sub(r"[<>&\s]+", " ", each.speaker or "").strip()
+        voice = "" if each.speaker is None else f"<v {name}>"
+        cues.append(f"{_clock(each.start, '.')} --> {_clock(each.end, '.')}\n{voice}{_share(each)}\n")
     return "\n".join(cues)
 
 
 def as_srt(timeline: Timeline) -> str:
-    """SubRip subtitles."""
+    """SubRip, the subtitles of video players."""
     return "\n".join(
         f"{number}\n{_clock(each.start, ',')} --> {_clock(each.end, ',')}\n{_said(each)}\n"
         for number, each in enumerate(_spoken(timeline), 1)
@@ -103,7 +82,7 @@ def as_srt(timeline: Timeline) -> str:
 
 
 def as_textgrid(timeline: Timeline) -> str:
-    """A TextGrid with one tier, `emotion`, and where it is known `speaker`; a pause is an interval without text."""
+    """For Praat: a tier `emotion`, and where it is known `speaker`; a pause is an interval without text."""
     tiers = ["emotion", "speaker"] if timeline.speakers else ["emotion"]
     end, count = f"{timeline.seconds:.3f}", len(timeline.segments)
     text = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n'
@@ -119,7 +98,7 @@ def as_textgrid(timeline: Timeline) -> str:
 
 
 def as_audacity(timeline: Timeline) -> str:
-    """A label track."""
+    """A label track of Audacity: File, Import, Labels."""
     return "".join(f"{each.start:.3f}\t{each.end:.3f}\t{_said(each)}\n" for each in _spoken(timeline))
 
 
@@ -132,9 +111,12 @@ def _spoken(timeline: Timeline) -> Iterator[Segment]:
     return (segment for segment in timeline.segments if segment.speech)
 
 
+def _share(segment: Segment) -> str:
+    return f"{segment.emotion} {segment.confidence:.0%}"
+
+
 def _said(segment: Segment) -> str:
-    said = f"{segment.emotion} {segment.confidence:.0%}"
-    return said if segment.speaker is None else f"{segment.speaker}: {said}"
+    return _share(segment) if segment.speaker is None else f"{segment.speaker}: {_share(segment)}"
 
 
 def _one_word(text: str) -> str:
@@ -142,9 +124,5 @@ def _one_word(text: str) -> str:
 
 
 def _clock(seconds: float, point: str) -> str:
-    """
-    >>> _clock(3_725.0405, ",")
-    '01:02:05,040'
-    """
     whole, milliseconds = divmod(round(1_000 * seconds), 1_000)
     return f"{whole // 3_600:02}:{whole // 60 % 60:02}:{whole % 60:02}{point}{milliseconds:03}"

@@ -1,44 +1,31 @@
 """The picture of a timeline: the emotions' probabilities, stacked over time, and where somebody speaks, or who."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_gpu.timeline.segment import Segment, Timeline
+from ser_gpu.corpora.clip import EMOTIONS
+from ser_gpu.timeline.segment import Timeline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_COLUMNS = 480
-# Okabe and Ito, and a darker red for anger
-COLOURS = {
-    "neutral": "#BBBBBB",
-    "calm": "#56B4E9",
-    "happy": "#F0E442",
-    "sad": "#0072B2",
-    "angry": "#B22222",
-    "fearful": "#CC79A7",
-    "disgust": "#009E73",
-    "surprised": "#E69F00",
-}
+_HEX = "#BBBBBB #56B4E9 #F0E442 #0072B2 #B22222 #CC79A7 #009E73 #E69F00"  # Okabe and Ito, a darker red for anger
+COLOURS = dict(zip(EMOTIONS, _HEX.split(), strict=True))
 _OTHERS = ("#7F3C8D", "#11A579", "#3969AC", "#F2B701", "#E73F74", "#80BA5A", "#008695", "#CF1C90")
 _SPEECH = "#333333"
 _NAME_POINTS = 9
 
 
-def figure(timeline: Timeline, width_inches: float = 12.0) -> "Figure":
-    """Draw it: whatever its length, at most 480 columns, and the sure segments that are wide enough by name.
-
-    Raises:
-        ModuleNotFoundError: matplotlib is not installed.
-    """
+def figure(timeline: Timeline) -> "Figure":
+    """Draw it: whatever its length, at most 480 columns, and the sure segments that are wide enough by name."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     edges, shares, rows = columns(timeline)
-    drawn = Figure(figsize=(width_inches, 3.6 + 0.3 * len(rows)), layout="constrained")
+    drawn = Figure(figsize=(12.0, 3.6 + 0.3 * len(rows)), layout="constrained")
     above, below = drawn.subplots(2, 1, sharex=True, height_ratios=(12, len(rows)))
     bottom = np.zeros(len(shares))
     for number, label in enumerate(timeline.labels):
@@ -64,9 +51,7 @@ def figure(timeline: Timeline, width_inches: float = 12.0) -> "Figure":
 
 
 def _name(axes: "Axes", timeline: Timeline) -> None:
-    """Write its emotion over each segment that is sure and as wide as the name, which stands upright if most are not
-    that wide.
-    """
+    """Write its emotion over each segment that is sure and wide enough; upright if most are too narrow for words."""
     axes.figure.draw_without_rendering()  # only then it is known how wide a second is
     second = axes.get_window_extent().width / max(timeline.seconds, 1e-3)
     sizes = {}
@@ -75,15 +60,13 @@ def _name(axes: "Axes", timeline: Timeline) -> None:
         sizes[label] = np.add(text.get_window_extent().size, (6, 0))  # pixels: width with a gap, height
         text.remove()
     sure = [each for each in timeline.segments if each.speech and each.confidence >= 0.5]
-    lying, upright = ([each for each in sure if sizes[each.emotion][side] <= each.seconds * second] for side in (0, 1))
-    is_upright = 2 * len(lying) < len(sure)
-    named = upright if is_upright else lying
-    room = max((sizes[each.emotion][0 if is_upright else 1] + 4 for each in named), default=0)
+    fitting = [[each for each in sure if sizes[each.emotion][side] <= each.seconds * second] for side in (0, 1)]
+    side = int(2 * len(fitting[0]) < len(sure))  # 0: names lie, 1: they stand upright
+    room = max((sizes[each.emotion][1 - side] + 4 for each in fitting[side]), default=0)
     axes.set_ylim(0, 1 / (1 - room / axes.get_window_extent().height))
-    for each in named:
-        place = ((each.start + each.end) / 2, 1.01)
-        turned = 90 if is_upright else 0
-        axes.text(*place, each.emotion, ha="center", va="bottom", rotation=turned, fontsize=_NAME_POINTS)
+    style = {"ha": "center", "va": "bottom", "rotation": 90 * side, "fontsize": _NAME_POINTS}
+    for each in fitting[side]:
+        axes.text((each.start + each.end) / 2, 1.01, each.emotion, **style)
 
 
 def columns(timeline: Timeline) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
@@ -95,17 +78,16 @@ def columns(timeline: Timeline) -> tuple[np.ndarray, np.ndarray, dict[str, np.nd
     cells = timeline.grid
     together = -(-len(cells) // MOST_COLUMNS)
     groups = [cells[at : at + together] for at in range(0, len(cells), together)]
-    edges = [group[0].start for group in groups] + [timeline.seconds]
+    edges = np.array([*(group[0].start for group in groups), timeline.seconds])
     shares = np.zeros((len(groups), len(timeline.labels)))
     for row, group in enumerate(groups):
         if spoken := [list(cell.probabilities.values()) for cell in group if cell.speech]:
             shares[row] = np.mean(spoken, axis=0)
-
-    def share(holds: Callable[[Segment], bool]) -> np.ndarray:
-        return np.array([np.mean([holds(cell) for cell in group]) for group in groups])
-
-    turns = {name: share(lambda cell, name=name: cell.speaker == name) for name in timeline.speakers}
-    return np.array(edges), shares, turns or {"speech": share(lambda cell: cell.speech)}
+    turns = {}
+    for name in timeline.speakers or (None,):
+        speaks = ([cell.speech and cell.speaker == name for cell in group] for group in groups)
+        turns[name or "speech"] = np.array([np.mean(cells) for cells in speaks])
+    return edges, shares, turns
 
 
 def clock(seconds: float) -> str:

@@ -18,25 +18,15 @@ JOINED_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of a recording.
+    """A part of a recording."""
 
-    Attributes:
-        start: seconds from the start of the recording.
-        end: seconds, of the first moment after it.
-        speech: False where nobody speaks; then there is no emotion.
-        emotion: the likeliest one, or None.
-        confidence: its probability, or None.
-        probabilities: of each emotion in label order; empty where nobody speaks.
-        speaker: who speaks, where that was said.
-    """
-
-    start: float
-    end: float
-    speech: bool
-    emotion: str | None
-    confidence: float | None
-    probabilities: dict[str, float]
-    speaker: str | None = None
+    start: float  # seconds from the start of the recording
+    end: float  # seconds, of the first moment after it
+    speech: bool  # False where nobody speaks; then there is no emotion
+    emotion: str | None  # the likeliest one
+    confidence: float | None  # its probability
+    probabilities: dict[str, float]  # of each emotion in label order; empty where nobody speaks
+    speaker: str | None = None  # where that was said
 
     @property
     def seconds(self) -> float:
@@ -50,11 +40,7 @@ class Segment:
 
 
 def spoken(start: float, end: float, probabilities: dict[str, float], speaker: str | None = None) -> Segment:
-    """A segment with speech.
-
-    >>> spoken(0.0, 1.0, {"sad": 0.75, "calm": 0.25}).emotion
-    'sad'
-    """
+    """A segment with speech."""
     emotion = max(probabilities, key=probabilities.__getitem__)
     return Segment(start, end, True, emotion, probabilities[emotion], probabilities, speaker)
 
@@ -70,7 +56,7 @@ def merged(segments: Iterable[Segment]) -> Iterator[Segment]:
     A pause between two emotions stays a segment of its own. Probabilities are the mean, weighted by seconds of speech.
     """
     held: list[Segment] = []
-    pause: list[Segment] = []  # the short one behind them, if any
+    pause: list[Segment] = []  # behind them, if any
     for segment in segments:
         if held and not segment.speech and segment.seconds <= JOINED_SECONDS:
             pause = [segment]
@@ -79,9 +65,7 @@ def merged(segments: Iterable[Segment]) -> Iterator[Segment]:
             pause = []
         else:
             yield from [*_joined(held), *pause]
-            held, pause = [segment] if segment.speech else [], []
-            if not segment.speech:
-                yield segment
+            held, pause = ([segment], []) if segment.speech else ([], [segment])
     yield from [*_joined(held), *pause]
 
 
@@ -103,21 +87,13 @@ def _mean(parts: Sequence[Segment], weights: Sequence[float]) -> dict[str, float
 
 @dataclass(frozen=True)
 class Timeline:
-    """The emotions of a recording over time.
+    """The emotions of a recording over time."""
 
-    Attributes:
-        name: of the recording.
-        seconds: its length.
-        labels: the emotions that the model knows, in order.
-        stretches: in order and without gaps; each stretch of speech between two pauses has its own answer.
-        step_seconds: of the grid.
-    """
-
-    name: str
-    seconds: float
-    labels: tuple[str, ...]
-    stretches: tuple[Segment, ...]
-    step_seconds: float = 0.5
+    name: str  # of the recording
+    seconds: float  # its length
+    labels: tuple[str, ...]  # the emotions that the model knows, in order
+    stretches: tuple[Segment, ...]  # without gaps; each stretch of speech between two pauses has its own answer
+    step_seconds: float = 0.5  # of the grid
 
     def __post_init__(self):
         if not self.step_seconds > 0:
@@ -148,15 +124,12 @@ class Timeline:
         seconds = [min(end, each.end) - max(start, each.start) for each in parts]
         if not parts or sum(seconds) < (end - start) / 2:
             return silent(start, end)
-        longest = parts[max(range(len(parts)), key=seconds.__getitem__)]
-        return spoken(start, end, _mean(parts, seconds), longest.speaker)
+        return spoken(start, end, _mean(parts, seconds), parts[seconds.index(max(seconds))].speaker)
 
     def save(self, path: str | Path, format: str | None = None) -> None:
         """Write it whole or not at all, in a format of `ser_gpu.timeline.formats`; left out, the suffix tells it.
 
-        Raises:
-            ValueError: an unknown format or suffix.
-            OSError: the file cannot be written.
+        Raises InputError where there is no such format or suffix, OSError where the file cannot be written.
         """
         from ser_gpu.timeline.formats import FORMATS, of_suffix  # here, since they import this module
 

@@ -14,28 +14,18 @@ class EmotionSmoother:
     answer is the probability of the state given all stretches up to the next one (the forward-backward algorithm with a
     lag of one), so that a stream is answered as a file is.
 
-    Args:
-        stay: probability that an emotion outlasts a second.
-        full_seconds: of speech that count in full.
-
     Source: Rabiner, A Tutorial on Hidden Markov Models, Proc. IEEE 77(2), 1989.
     """
 
     def __init__(self, stay: float, full_seconds: float):
-        self.stay = stay
-        self.full_seconds = full_seconds
+        self.stay, self.full_seconds = stay, full_seconds
         self._state: np.ndarray | None = None  # [C]
         self._middle = 0.0
 
     def take(self, probabilities: np.ndarray, start: float, end: float) -> tuple[np.ndarray | None, np.ndarray]:
         """The answer to the stretch before this one in its light, None for the first; and the one to this so far.
 
-        Args:
-            probabilities: of this stretch alone.
-            start: seconds.
-            end: seconds.
-
-        Shape: [C] -> [C] or None, [C]; float64.
+        Shape: probabilities of this stretch alone [C] -> [C] or None, [C]; float64.
         """
         weight = min(1.0, (end - start) / self.full_seconds)
         evidence = np.maximum(probabilities.astype(np.float64), _SMALLEST) ** weight

@@ -2,8 +2,9 @@
 
 import math
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,6 @@ from ser_gpu.errors import InputError, printable, reason
 
 NEAR_SECONDS = 0.5
 LEAST_SECONDS = 0.25
-LARGEST_BYTES = 2**26
 
 
 class Turn(NamedTuple):
@@ -23,45 +23,32 @@ class Turn(NamedTuple):
 
 
 class Speakers:
-    """The one speaker of each moment.
+    """The one speaker of each moment, from turns in any order.
 
     A moment that two turns share is of the one that began first. A moment outside of all turns is of the nearest turn
     up to half a second away, and else of nobody: voice activity detectors differ that much at the edges.
 
-    Args:
-        turns: in any order.
-
-    Example:
-        >>> speakers = Speakers([Turn(0.0, 2.0, "alice"), Turn(3.0, 4.0, "bob")])
-        >>> speakers.of(0.5, 1.0), speakers.of(2.8, 3.5), speakers.of(9.0, 9.5)
-        ('alice', 'bob', None)
-        >>> speakers.changes(1.0, 4.0)
-        [2.5]
+    >>> speakers = Speakers([Turn(0.0, 2.0, "alice"), Turn(3.0, 4.0, "bob")])
+    >>> speakers.of(0.5, 1.0), speakers.of(9.0, 9.5), speakers.changes(1.0, 4.0)
+    ('alice', None, [2.5])
     """
 
     def __init__(self, turns: Iterable[Turn]):
-        # the time axis in parts, each with one speaker or nobody: where it starts
-        self._starts: list[float] = [-math.inf]
-        self._speakers: list[str | None] = [None]
+        parts: list[tuple[float, str | None]] = [(-math.inf, None)]  # of the time axis: where each starts, who has it
         end = -math.inf
         for turn in sorted(turns, key=lambda each: (each.start, each.end)):
             start = max(turn.start, end)
             if turn.end <= start:
                 continue
             if start - end > 2 * NEAR_SECONDS:
-                self._begin(end + NEAR_SECONDS, None)
-                self._begin(start - NEAR_SECONDS, turn.speaker)
+                parts += [(end + NEAR_SECONDS, None), (start - NEAR_SECONDS, turn.speaker)]
             else:
-                self._begin(end + (start - end) / 2, turn.speaker)
+                parts.append((end + (start - end) / 2, turn.speaker))
             end = turn.end
-        self._begin(end + NEAR_SECONDS, None)
-        self._starts.append(math.inf)
+        parts.append((end + NEAR_SECONDS, None))
+        firsts = [next(group) for _, group in groupby(parts, key=lambda part: part[1])]
+        self._starts, self._speakers = [*(start for start, _ in firsts), math.inf], [speaker for _, speaker in firsts]
         self.names = tuple(dict.fromkeys(name for name in self._speakers if name is not None))
-
-    def _begin(self, start: float, speaker: str | None) -> None:
-        if speaker != self._speakers[-1]:
-            self._starts.append(start)
-            self._speakers.append(speaker)
 
     def of(self, start: float, end: float) -> str | None:
         """Who has most of the time from `start` to `end`; None where nobody has any."""
@@ -86,42 +73,29 @@ class Speakers:
 def read_rttm(path: str | Path, recording: str | None = None) -> Speakers:
     """The turns of an RTTM file, as pyannote, NeMo and others write it.
 
-    Args:
-        recording: its name, where the file is of several recordings; its lines are those with the name's stem.
-
-    Raises:
-        ValueError: the file cannot be read, a line of it is no RTTM, or none is of the recording; one line that names
-            the file.
+    Of a file of several recordings the lines with the stem of this `recording` count. Raises InputError, a line that
+    names the file, where it cannot be read, a line of it is no RTTM, or none is of the recording.
     """
-    turns: dict[str, list[Turn]] = {}
-    for number, line in enumerate(_lines(Path(path)), 1):
-        fields = line.split()  # SPEAKER file channel start seconds <NA> <NA> name ...
-        if fields[:1] != ["SPEAKER"]:
-            continue
-        try:
-            start, seconds, speaker = float(fields[3]), float(fields[4]), fields[7]
-            is_time = 0 <= start < math.inf and 0 <= seconds < math.inf
-        except (ValueError, IndexError):
-            is_time = False
-        if not is_time:
-            raise InputError(f"{path}, line {number}: is no RTTM: {printable(line[:60])}")
-        turns.setdefault(fields[1], []).append(Turn(start, start + seconds, printable(speaker)))
-    if not turns:
-        raise InputError(f"{path}: no line of it begins with SPEAKER, is it RTTM?")
-    stem = "_".join(Path(recording).stem.split()) if recording else None
-    if stem in turns:
-        return Speakers(turns[stem])
-    if len(turns) > 1:
-        raise InputError(f"{path}: is of {len(turns)} recordings, and none of them is {stem}")
-    return Speakers(*turns.values())
-
-
-def _lines(path: Path) -> list[str]:
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise InputError(f"{path}: too large for RTTM")
-        return path.read_text(encoding="utf-8").splitlines()
+        with Path(path).open(encoding="utf-8") as file:
+            lines = [(number, line) for number, line in enumerate(file, 1) if line.split()[:1] == ["SPEAKER"]]
     except OSError as error:
         raise InputError(f"{path}: {reason(error).lower()}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: is no text, so no RTTM") from None
+    if not lines:
+        raise InputError(f"{path}: no line of it begins with SPEAKER, is it RTTM?")
+    turns = defaultdict[str, list[Turn]](list)
+    for number, line in lines:
+        try:
+            _, name, _, start, seconds, _, _, speaker, *_ = line.split()
+            turn = Turn(float(start), float(start) + float(seconds), printable(speaker))
+            if not 0 <= turn.start <= turn.end < math.inf:
+                raise ValueError
+        except ValueError:
+            raise InputError(f"{path}, line {number}: is no RTTM: {printable(line.strip()[:60])}") from None
+        turns[name].append(turn)
+    stem = "_".join(Path(recording).stem.split()) if recording else None
+    if stem not in turns and len(turns) > 1:
+        raise InputError(f"{path}: is of {len(turns)} recordings, and none of them is {stem}")
+    return Speakers(turns.get(stem) or next(iter(turns.values())))

@@ -195,6 +195,14 @@ def test_a_long_recording_is_taken_in_blocks():
     assert max(sizes) <= 2**19
 
 
+def test_a_generator_of_blocks_leaves_numpys_warnings_as_they_are():
+    """One that held them could not be ended by another thread: the page of an unraisable ValueError."""
+    usual = np.geterr()
+    waiting = blocks(np.zeros((1, 9), np.int16))
+    next(waiting)
+    assert np.geterr() == usual
+
+
 @given(
     blocks=st.lists(st.lists(st.integers(0, 9), max_size=9), max_size=9), size=st.integers(1, 12) | st.just(math.inf)
 )
