@@ -4,7 +4,7 @@ from torch_audiomentations import Compose
 
 from ser_gpu.config import AugmentConfig
 from ser_gpu.stages import waveform_augment
-from ser_gpu.stages.channel import AddNoise
+from ser_gpu.stages.channel import AddNoise, RandomChannel
 from ser_gpu.stages.stretch import Warp
 from ser_gpu.stages.waveform_augment import WaveformAugment, build_chain
 
@@ -17,9 +17,10 @@ def augment():
 def test_the_chain_is_a_compose_of_what_the_configuration_names(augment, voices):
     augment(voices)
     assert isinstance(augment.chain, Compose)
-    warp, noise = augment.chain.transforms
-    assert (type(warp), warp.speed, warp.semitones, warp.shift_seconds) == (Warp, (0.87, 1.15), 1.8, 0.25)
-    assert (type(noise), noise.min_snr_db, noise.p) == (AddNoise, 5.0, 0.5)
+    warp, channel, noise = augment.chain.transforms
+    assert (type(warp), warp.config, warp.p) == (Warp, augment.config, 1.0)
+    assert (type(channel), channel.p) == (RandomChannel, 0.0)
+    assert (type(noise), noise.config, noise.p) == (AddNoise, augment.config, 0.5)
 
 
 def test_training_changes_every_clip_and_keeps_shape_and_input(augment, voices):
