@@ -30,7 +30,7 @@ class TrimSilence(nn.Module):
         return map_chunks(lambda clips, *own: self.window(clips, *self.bounds(clips, *own)), *given)
 
     def window(self, waveform: Tensor, start: Tensor, end: Tensor) -> Tensor:
-        """The samples from `start` to `end`, [B] each, in the middle of a window [B, L]; or the central L."""
+        """The samples from `start` to `end`, [B] each, in the middle of a window [B, L]; the central L of more."""
         start = start + ((end - start - self.clip_samples) // 2).clamp(min=0)
         kept = (end - start).clamp(max=self.clip_samples)
         margin = (self.clip_samples - kept) // 2

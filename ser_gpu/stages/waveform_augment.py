@@ -27,7 +27,7 @@ class WaveformAugment(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         if not (self.training and self.config.enabled):
             return waveform
-        if self.chain is None:  # which inference need not import
+        if self.chain is None:  # built late, since importing it takes time that inference need not wait
             self.chain = build_chain(self.config, self.sample_rate)
         return self.chain(waveform.unsqueeze(1)).samples.squeeze(1)
 
