@@ -140,7 +140,7 @@ def _time_stretches(batch: int, device: torch.device) -> dict[str, tuple]:
 
 
 def _noises() -> dict[str, tuple]:
-    ours = AddNoise(5.0, 40.0, 0.0, 1.0, 1.0, SAMPLE_RATE)
+    ours = AddNoise(AugmentConfig(noise_probability=1.0), SAMPLE_RATE)
     stock = AddColoredNoise(5.0, 40.0, 0.0, 1.0, p=1.0, sample_rate=SAMPLE_RATE, output_type="dict")
     generator = np.random.default_rng(0)
     return {

@@ -6,6 +6,7 @@ import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
 
+from ser_gpu.config import AugmentConfig
 from ser_gpu.stages.batched import BatchedTransform, uniform
 from ser_gpu.stages.mel import map_chunks
 
@@ -21,58 +22,41 @@ _SMALLEST_POWER = 1e-12
 class RandomChannel(BatchedTransform):
     """Pass each clip through a colour, a band and a room of its own: one filter, applied in one FFT.
 
-    The colour is a gain of up to `colour_db` up or down at each octave, straight in between. The band loses what lies
-    below a cut of 20 to 400 Hz and above one of 3 to 8 kHz. The room answers with noise that decays by 60 dB within
-    up to `reverb_seconds` and is 0 to 20 dB weaker than the direct sound. The clip keeps its length; the room's
-    answer beyond its end is cut.
-
-    Args:
-        colour_db: largest gain or loss of an octave.
-        reverb_seconds: longest reverberation time (60 dB).
-        p: probability with which a clip meets it.
-        sample_rate: Hz.
+    The colour is a gain of up to `channel_colour_db` up or down at each octave, the band loses what lies beyond two
+    cuts, and the room answers with noise that decays by 60 dB within up to `reverb_seconds`, as far as the clip goes.
 
     Source: Polack 1988 (exponentially decaying noise as a room's response); a Butterworth magnitude for the cuts.
     """
 
-    def __init__(self, colour_db: float, reverb_seconds: float, p: float, sample_rate: int):
-        super().__init__(p, sample_rate)
-        self.colour_db = colour_db
-        self.reverb_seconds = max(reverb_seconds, SHORTEST_REVERB_SECONDS)
+    def __init__(self, config: AugmentConfig, sample_rate: int):
+        super().__init__(config.channel_probability, sample_rate)
+        self.colour_db = config.channel_colour_db
+        self.reverb_seconds = max(config.reverb_seconds, SHORTEST_REVERB_SECONDS)
 
     def draw(self, waveform: Tensor) -> dict[str, Tensor]:
         batch, device = len(waveform), waveform.device
         tail = round(self.reverb_seconds * self.sample_rate)
         return {
-            "colour_db": torch.empty(batch, len(KNOTS_HZ), device=device).uniform_(-self.colour_db, self.colour_db),
-            "low_cut": _log_uniform(batch, *LOW_CUT_HZ, device),
-            "high_cut": _log_uniform(batch, *HIGH_CUT_HZ, device),
+            "colour_db": uniform((batch, len(KNOTS_HZ)), -self.colour_db, self.colour_db, device),
+            "low_cut": uniform(batch, *map(math.log, LOW_CUT_HZ), device).exp(),
+            "high_cut": uniform(batch, *map(math.log, HIGH_CUT_HZ), device).exp(),
             "reverb_seconds": uniform(batch, SHORTEST_REVERB_SECONDS, self.reverb_seconds, device),
             "direct_to_reverb_db": uniform(batch, *DIRECT_TO_REVERB_DB, device),
             "noise": torch.randn(batch, tail, device=device),
         }
 
     def change(self, waveform: Tensor, **drawn: Tensor) -> Tensor:
-        names = ("colour_db", "low_cut", "high_cut", "reverb_seconds", "direct_to_reverb_db", "noise")
-        return map_chunks(self._filter, waveform, *(drawn[name] for name in names))
-
-    def _filter(
-        self,
-        waveform: Tensor,
-        colour_db: Tensor,
-        low_cut: Tensor,
-        high_cut: Tensor,
-        reverb_seconds: Tensor,
-        direct_to_reverb_db: Tensor,
-        noise: Tensor,
-    ) -> Tensor:
         length = waveform.shape[1]
-        size = next_fast_len(length + noise.shape[1], real=True)
+        size = next_fast_len(length + drawn["noise"].shape[1], real=True)
         hertz = torch.linspace(0.0, self.sample_rate / 2, size // 2 + 1, device=waveform.device)
-        response = colour(colour_db, hertz) * band(low_cut, high_cut, hertz)
-        impulse = room(noise, reverb_seconds, direct_to_reverb_db, self.sample_rate)
-        spectrum = torch.fft.rfft(waveform, size) * torch.fft.rfft(impulse, size) * response
-        return torch.fft.irfft(spectrum, size)[:, :length]
+
+        def filtered(waveform, colour_db, low_cut, high_cut, reverb_seconds, direct_to_reverb_db, noise):
+            response = colour(colour_db, hertz) * band(low_cut, high_cut, hertz)
+            impulse = room(noise, reverb_seconds, direct_to_reverb_db, self.sample_rate)
+            spectrum = torch.fft.rfft(waveform, size) * torch.fft.rfft(impulse, size) * response
+            return torch.fft.irfft(spectrum, size)[:, :length]
+
+        return map_chunks(filtered, waveform, *drawn.values())  # in the order of `draw`
 
 
 class AddNoise(BatchedTransform):
@@ -81,17 +65,14 @@ class AddNoise(BatchedTransform):
     The signal-to-noise ratio compares mean powers over the whole window, silence around the speech included.
     """
 
-    def __init__(
-        self, min_snr_db: float, max_snr_db: float, min_decay: float, max_decay: float, p: float, sample_rate: int
-    ):
-        super().__init__(p, sample_rate)
-        self.min_snr_db, self.max_snr_db = min_snr_db, max_snr_db
-        self.min_decay, self.max_decay = min_decay, max_decay
+    def __init__(self, config: AugmentConfig, sample_rate: int):
+        super().__init__(config.noise_probability, sample_rate)
+        self.config = config
 
     def draw(self, waveform: Tensor) -> dict[str, Tensor]:
-        decay = uniform(len(waveform), self.min_decay, self.max_decay, waveform.device)
-        snr_db = uniform(len(waveform), self.min_snr_db, self.max_snr_db, waveform.device)
-        length, dtype = waveform.shape[1], waveform.dtype
+        c, (batch, length), device, dtype = self.config, waveform.shape, waveform.device, waveform.dtype
+        decay = uniform(batch, c.min_noise_decay, c.max_noise_decay, device)
+        snr_db = uniform(batch, c.min_snr_db, c.max_snr_db, device)
         return {"snr_db": snr_db, "noise": map_chunks(lambda chunk: coloured_noise(chunk, length, dtype), decay)}
 
     def change(self, waveform: Tensor, snr_db: Tensor, noise: Tensor) -> Tensor:
@@ -102,23 +83,15 @@ class AddNoise(BatchedTransform):
 
 
 def coloured_noise(decay: Tensor, length: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Gaussian noise, drawn as a spectrum and shaped there; its power does not matter and is not fixed.
-
-    The bin at 0 Hz is shaped as its neighbour.
-
-    Shape: [B] -> [B, length].
-    """
-    bins = torch.arange(length // 2 + 1, device=decay.device).clamp(min=1)
+    """Gaussian noise of any power, drawn as a spectrum and shaped there: [B] -> [B, length]."""
+    bins = torch.arange(length // 2 + 1, device=decay.device).clamp(min=1)  # 0 Hz is shaped as its neighbour
     spectrum = torch.randn(len(decay), len(bins), 2, device=decay.device, dtype=dtype)
     shape = torch.exp(-0.5 * decay[:, None] * bins.log())
     return torch.fft.irfft(torch.view_as_complex(spectrum * shape[..., None].to(dtype)), n=length)
 
 
 def colour(gains_db: Tensor, hertz: Tensor) -> Tensor:
-    """Amplitude at each frequency of gains at `KNOTS_HZ`, straight in dB over octaves and flat beyond.
-
-    Shape: [B, knots], [K] -> [B, K].
-    """
+    """Amplitude at each frequency, [B, knots], [K] -> [B, K], of gains at `KNOTS_HZ`, straight over octaves in dB."""
     octave = (hertz.clamp(min=KNOTS_HZ[0]) / KNOTS_HZ[0]).log2().clamp(max=len(KNOTS_HZ) - 1 - 1e-4)
     left = octave.floor()
     decibels = torch.lerp(gains_db[:, left.long()], gains_db[:, left.long() + 1], (octave - left)[None])
@@ -126,28 +99,17 @@ def colour(gains_db: Tensor, hertz: Tensor) -> Tensor:
 
 
 def band(low_cut: Tensor, high_cut: Tensor, hertz: Tensor) -> Tensor:
-    """Amplitude at each frequency of a band between two cuts in Hz, where it is 3 dB down.
-
-    Shape: [B], [B], [K] -> [B, K].
-    """
+    """Amplitude at each frequency of a band that is 3 dB down at its two cuts in Hz: [B], [B], [K] -> [B, K]."""
     above = (low_cut[:, None] / hertz.clamp(min=1.0)).pow(_SLOPE)
     below = (hertz / high_cut[:, None]).pow(_SLOPE)
     return ((1 + above) * (1 + below)).rsqrt()
 
 
 def room(noise: Tensor, reverb_seconds: Tensor, direct_to_reverb_db: Tensor, sample_rate: int) -> Tensor:
-    """Impulse response of a room: the direct sound, of energy one, and a decaying tail.
-
-    Shape: [B, N], [B], [B] -> [B, N].
-    """
+    """Impulse response of a room, the direct sound, of energy one, and a decaying tail: [B, N], [B], [B] -> [B, N]."""
     time = torch.arange(noise.shape[1], device=noise.device) / sample_rate
     tail = noise * torch.exp(-3.0 * math.log(10.0) * time / reverb_seconds[:, None])
     energy = tail.square().sum(dim=1, keepdim=True)
-    tail = tail * (10.0 ** (-direct_to_reverb_db[:, None] / 10.0) / energy).sqrt()
-    direct = torch.zeros_like(tail)
-    direct[:, 0] = 1.0
-    return direct + tail
-
-
-def _log_uniform(count: int, low: float, high: float, device: torch.device) -> Tensor:
-    return uniform(count, math.log(low), math.log(high), device).exp()
+    impulse = tail * (10.0 ** (-direct_to_reverb_db[:, None] / 10.0) / energy).sqrt()
+    impulse[:, 0] += 1.0
+    return impulse

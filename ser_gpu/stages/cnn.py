@@ -1,7 +1,6 @@
 """EmotionCnn: the network that names the emotion of a spectrogram, or several of them side by side.
 
-ResidualCnn is the network of this package: residual 2-D convolutions on the log-mel spectrogram, a pooling and a linear
-layer. To add one, write it in a file of its own and name it in `NETWORKS` (CONTRIBUTING.md shows how).
+To add a network, write it in a file of its own and name it in `NETWORKS` (CONTRIBUTING.md shows how).
 """
 
 from collections.abc import Callable
@@ -19,7 +18,6 @@ class ResidualBlock(nn.Module):
     """Average pooling, then two 3x3 convolutions with batch normalisation beside a 1x1 shortcut, dropout of channels.
 
     Shape: [B, in_channels, H, W] -> [B, out_channels, H // pool[0], W // pool[1]].
-
     Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016.
     """
 
@@ -44,18 +42,10 @@ class ResidualCnn(nn.Module):
     """Classify a spectrogram as an image.
 
     A 5x5 stem that halves bands and frames, `depth` residual blocks that double the channels and halve both axes (the
-    last one the bands alone), and a head: a pooling, dropout, linear.
-
-    Args:
-        config: width, depth, dropout, head.
-        bands: M.
-        frames: F; the flatten head is built for this many.
-        classes: C.
+    last one the bands alone), and a head: a pooling, dropout, linear. The flatten head takes F frames alone.
 
     Shape: [B, 1, M, F] -> [B, C].
-
-    Raises:
-        ValueError: too few bands or frames for the depth.
+    Raises InputError where bands or frames are too few for the depth.
     """
 
     def __init__(self, config: CnnConfig, bands: int, frames: int, classes: int):
@@ -66,36 +56,20 @@ class ResidualCnn(nn.Module):
         )
         widths = [stem, *(config.width * 2**level for level in range(config.depth))]
         pools = [(2, 2)] * (config.depth - 1) + [(2, 1)]
-        self.blocks = nn.Sequential(
-            *(
-                ResidualBlock(before, after, pool, config.block_dropout)
-                for before, after, pool in zip(widths[:-1], widths[1:], pools, strict=True)
-            )
-        )
+        blocks = zip(widths[:-1], widths[1:], pools, strict=True)
+        self.blocks = nn.Sequential(*(ResidualBlock(*block, config.block_dropout) for block in blocks))
         height = (bands + 1) // 2 // 2**config.depth
         width = (frames + 1) // 2 // 2 ** (config.depth - 1)
         if height == 0 or width == 0:
             raise InputError(f"{bands} bands and {frames} frames are too few for {config.depth} blocks")
-        self.pool = GlobalAveragePooling() if config.head == "gap" else nn.Flatten()
-        self.dropout = nn.Dropout(config.head_dropout)
         cells = 1 if config.head == "gap" else height * width
+        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()) if config.head == "gap" else nn.Flatten()
+        self.dropout = nn.Dropout(config.head_dropout)
         self.classify = SpeakerLinear(widths[-1] * cells, classes)
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         x = self.blocks(self.stem(spectrogram))
         return self.classify(self.dropout(self.pool(x)))
-
-
-class GlobalAveragePooling(nn.Module):
-    """Mean over bands and frames.
-
-    Shape: [B, C, H, W] -> [B, C].
-
-    Source: Lin et al., Network In Network, ICLR 2014.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean(dim=(2, 3))
 
 
 # Name -> a class that is made from (CnnConfig, bands M, frames F, classes C) and maps [B, 1, M, F] to [B, C] logits
@@ -107,19 +81,9 @@ NETWORKS: dict[str, Callable[[CnnConfig, int, int, int], nn.Module]] = {
 class EmotionCnn(nn.Module):
     """One answer from each member of an ensemble of networks of one kind; their mean is the model's.
 
-    Args:
-        config: of each network, and how many `members` there are.
-        bands: M.
-        frames: F, of one window.
-        classes: C.
-
     Shape: [B, 1, M, F] -> [K, B, C] for K members.
-
-    Raises:
-        ValueError: `config.network` is not in `NETWORKS`, or does not fit this many bands and frames.
-
-    Source: Lakshminarayanan et al., Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles,
-    NeurIPS 2017.
+    Raises InputError where `config.network` is not in `NETWORKS`, or does not fit this many bands and frames.
+    Source: Lakshminarayanan et al., Simple and Scalable Predictive Uncertainty Estimation, NeurIPS 2017.
     """
 
     def __init__(self, config: CnnConfig, bands: int, frames: int, classes: int):

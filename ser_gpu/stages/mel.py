@@ -1,7 +1,4 @@
-"""LogMel: from a waveform to a normalised log-mel spectrogram, in float32 whatever autocast says.
-
-Float32Module and map_chunks are what the other stages before the network share with it.
-"""
+"""LogMel: from a waveform to a normalised log-mel spectrogram; and what the other stages in float32 share with it."""
 
 from collections.abc import Callable
 
@@ -32,12 +29,8 @@ class Float32Module(nn.Module):
 
 
 def map_chunks(function: Callable[..., Tensor], *tensors: Tensor, clips: int = 4) -> Tensor:
-    """Apply a function of a batch; on a CPU to `clips` clips at a time, which is up to three times as fast.
-
-    An exported graph, which is for any batch, has the function once.
-
-    Shape: each tensor [B, ...] -> [B, ...].
-    """
+    """Apply a function of a batch; on a CPU to `clips` clips at a time, which is up to three times as fast."""
+    # an exported graph, which is for any batch, has the function once
     if torch.compiler.is_exporting() or tensors[0].device.type != "cpu" or len(tensors[0]) <= clips:
         return function(*tensors)
     parts = zip(*(tensor.split(clips) for tensor in tensors), strict=True)
@@ -47,98 +40,63 @@ def map_chunks(function: Callable[..., Tensor], *tensors: Tensor, clips: int = 4
 class LogMel(Float32Module):
     """Mel power spectrogram, decibels below the clip's peak, then each clip to zero mean and unit variance.
 
-    The kernels are nnAudio's. They are applied by nnAudio's own convolution ("conv") or, with the same window and mel
-    basis, by FFT ("fft"), which is several times as fast. "auto" is conv where the kernels are trainable and fft where
-    they are frozen.
+    The kernels are nnAudio's, applied by its convolution ("conv") or, several times as fast, by FFT ("fft").
 
-    Args:
-        config: FFT length and hop in samples, bands, frequency range in Hz, floor in dB, backend.
-        sample_rate: Hz.
-        kernels: window and mel basis that nnAudio made before, for the fft backend; so that a model that is loaded
-            from a file does not import nnAudio, which takes longer than the rest of the start.
+    With the `kernels` that nnAudio made before, a model that is loaded from a file need not import it, which takes
+    longer than the rest of the start.
 
-    Shape:
-        - input: [B, L] floating point
-        - output: [B, 1, M, F] float32, F = L // hop + 1
-
-    Raises:
-        ValueError: kernels of another shape than the configuration's.
-
+    Shape: [B, L] floating point -> [B, 1, M, F] float32, F = L // hop + 1.
+    Raises InputError where the kernels have another shape than the configuration's.
     Source: `librosa.feature.melspectrogram` and `librosa.power_to_db` (librosa 0.11), zero padding at the edges.
     """
 
     def __init__(self, config: MelConfig, sample_rate: int, kernels: tuple[Tensor, Tensor] | None = None):
         super().__init__()
         self.config = config
+        self.backend = config.backend
+        if self.backend == "auto":
+            self.backend = "conv" if config.trainable else "fft"
         if self.backend == "conv":
             self.mel_power = ConvMelPower(config, sample_rate)
         else:
             self.mel_power = FftMelPower(config, sample_rate, *(kernels or nnaudio_kernels(config, sample_rate)))
-
-    @property
-    def backend(self) -> str:
-        """How the transform is computed: "conv" or "fft"."""
-        if self.config.backend == "auto":
-            return "conv" if self.config.trainable else "fft"
-        return self.config.backend
 
     def forward(self, waveform: Tensor) -> Tensor:
         with torch.autocast(waveform.device.type, enabled=False):
             return normalised(self.decibels(waveform))
 
     def decibels(self, waveform: Tensor) -> Tensor:
-        """Level of each cell below the clip's loudest cell, not under the floor.
-
-        Shape: [B, L] -> [B, 1, M, F], between -top_db and 0 dB.
-        """
+        """Level of each cell below the clip's loudest cell, [B, L] -> [B, 1, M, F], between -top_db and 0 dB."""
         level = 10.0 * self.power(waveform).clamp(min=_SMALLEST_POWER).log10()
         return (level - level.amax(dim=(1, 2), keepdim=True)).clamp(min=-self.config.top_db).unsqueeze(1)
 
     def power(self, waveform: Tensor) -> Tensor:
-        """Mel power spectrogram.
-
-        Shape: [B, L] -> [B, M, F].
-        """
+        """Mel power spectrogram, [B, L] -> [B, M, F]."""
         complex_bytes = 8 * (self.config.n_fft // 2 + 1) * (waveform.shape[-1] // self.config.hop + 1)
         return map_chunks(self.mel_power, waveform.float(), clips=max(1, _CACHE_BYTES // complex_bytes))
 
 
 def normalised(decibels: Tensor) -> Tensor:
-    """Each spectrogram to zero mean and unit variance.
-
-    Shape: [B, 1, M, F] -> [B, 1, M, F].
-    """
+    """Each spectrogram to zero mean and unit variance: [B, 1, M, F] -> [B, 1, M, F]."""
     return F.layer_norm(decibels, decibels.shape[1:], eps=_SMALLEST_VARIANCE)  # one pass where a mean would be several
 
 
 class FftMelPower(nn.Module):
-    """Mel power spectrogram by FFT; its kernels are part of its state.
-
-    Shape: [B, L] -> [B, M, F].
-    """
+    """Mel power spectrogram by FFT, [B, L] -> [B, M, F]; its kernels are part of its state."""
 
     def __init__(self, config: MelConfig, sample_rate: int, window: Tensor, mel_basis: Tensor):
         super().__init__()
         self.config = config
         self.bins = min(config.n_fft // 2, int(config.f_max * config.n_fft / sample_rate)) + 1
-        for name, kernel, shape in (
-            ("window", window, (config.n_fft,)),
-            ("mel_basis", mel_basis, (config.n_mels, config.n_fft // 2 + 1)),
-        ):
-            if tuple(kernel.shape) != shape:
-                raise InputError(f"the {name} must be {list(shape)}, got {list(kernel.shape)}")
+        shapes = {"window": [config.n_fft], "mel_basis": [config.n_mels, config.n_fft // 2 + 1]}
+        for (name, shape), kernel in zip(shapes.items(), (window, mel_basis), strict=True):
+            if list(kernel.shape) != shape:
+                raise InputError(f"the {name} must be {shape}, got {list(kernel.shape)}")
             self.register_buffer(name, kernel.clone())
 
     def forward(self, waveform: Tensor) -> Tensor:
-        stft = torch.stft(
-            waveform,
-            self.config.n_fft,
-            self.config.hop,
-            window=self.window,
-            center=True,
-            pad_mode="constant",
-            return_complex=True,
-        )
+        n_fft, hop = self.config.n_fft, self.config.hop
+        stft = torch.stft(waveform, n_fft, hop, window=self.window, pad_mode="constant", return_complex=True)
         stft = stft[:, : self.bins]  # above f_max no band hears anything
         power = stft.real.square()
         power = torch.addcmul(power, stft.imag, stft.imag)  # in one pass: what is between would cost another
@@ -146,11 +104,9 @@ class FftMelPower(nn.Module):
 
 
 class ConvMelPower(nn.Module):
-    """Mel power spectrogram by nnAudio's convolution, squared without its square root, whose gradient at zero is NaN.
+    """Mel power spectrogram by nnAudio's convolution, [B, L] -> [B, M, F].
 
     Frozen kernels are rebuilt from the configuration and not stored in a state dict; trainable ones are weights.
-
-    Shape: [B, L] -> [B, M, F].
     """
 
     def __init__(self, config: MelConfig, sample_rate: int):
@@ -161,16 +117,16 @@ class ConvMelPower(nn.Module):
                 module.register_buffer(name, kernel, persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        with _exact_convolution():
-            power = self.layer.stft(waveform, output_format="Complex").square().sum(dim=-1)
-        return torch.matmul(self.layer.mel_basis, power)
+        cudnn = torch.backends.cudnn
+        settings = cudnn.enabled, cudnn.benchmark, cudnn.benchmark_limit, cudnn.deterministic
+        with cudnn.flags(*settings, allow_tf32=False):  # which costs about a decibel
+            parts = self.layer.stft(waveform, output_format="Complex")
+        # without nnAudio's own square root, whose gradient at zero is NaN
+        return torch.matmul(self.layer.mel_basis, parts.square().sum(dim=-1))
 
 
 def nnaudio_kernels(config: MelConfig, sample_rate: int) -> tuple[Tensor, Tensor]:
-    """nnAudio's window and mel basis.
-
-    Shape: -> [n_fft], [M, n_fft // 2 + 1].
-    """
+    """nnAudio's window and mel basis: [n_fft], [M, n_fft // 2 + 1]."""
     layer = _nnaudio_layer(config, sample_rate)
     return layer.stft.window_mask.flatten(), layer.mel_basis
 
@@ -178,21 +134,7 @@ def nnaudio_kernels(config: MelConfig, sample_rate: int) -> tuple[Tensor, Tensor
 def _nnaudio_layer(config: MelConfig, sample_rate: int) -> nn.Module:
     from nnAudio.features.mel import MelSpectrogram
 
-    return MelSpectrogram(
-        sr=sample_rate,
-        n_fft=config.n_fft,
-        hop_length=config.hop,
-        n_mels=config.n_mels,
-        fmin=config.f_min,
-        fmax=config.f_max,
-        pad_mode="constant",
-        trainable_mel=config.trainable,
-        trainable_STFT=config.trainable,
-        verbose=False,
-    )
-
-
-def _exact_convolution():
-    """cuDNN without TF32, which costs about a decibel; its other settings stay."""
-    cudnn = torch.backends.cudnn
-    return cudnn.flags(cudnn.enabled, cudnn.benchmark, cudnn.benchmark_limit, cudnn.deterministic, allow_tf32=False)
+    frames = {"n_fft": config.n_fft, "hop_length": config.hop, "pad_mode": "constant"}
+    bands = {"n_mels": config.n_mels, "fmin": config.f_min, "fmax": config.f_max}
+    trainable = {"trainable_mel": config.trainable, "trainable_STFT": config.trainable}
+    return MelSpectrogram(sample_rate, **frames, **bands, **trainable, verbose=False)

@@ -1,7 +1,4 @@
-"""Augmentation of the spectrogram: pitch, tempo and place moved; gains of bands; masks; mixup.
-
-Each module is the identity in `eval()`. All of it is drawn from torch's generators: the same seed, the same batch.
-"""
+"""Augmentation of the spectrogram: pitch, tempo and place moved; gains of bands; masks; mixup; none in `eval()`."""
 
 import math
 
@@ -23,36 +20,24 @@ class MoveSpectrogram(Float32Module):
     """Read bands and frames from other places: another pitch, another tempo, a shift, one of each a clip.
 
     Every band reads where its centre frequency was before the pitch moved; above the highest band the highest one
-    goes on. Frames from outside the clip are silent. A vocoder's phases, which the network does not see, are not
-    computed.
+    goes on. Frames from outside the clip are silent.
 
-    Args:
-        mel: frequency range, number of bands, hop and floor of the spectrogram.
-
-    Shape:
-        - decibels: [B, 1, M, F]; pitch and tempo (ratios) and shift (frames): [B], or [1] for all, which is faster
-        - output: [B, 1, M, F]
-
-    Source: Jaitly and Hinton, Vocal Tract Length Perturbation improves speech recognition, ICML workshop 2013, for the
-    bands.
+    Shape: [B, 1, M, F], ratios of pitch and tempo and frames of shift [B], or [1] for all, which is faster -> the same.
+    Source, for the bands: Jaitly and Hinton, Vocal Tract Length Perturbation, ICML workshop 2013.
     """
 
     def __init__(self, mel: MelConfig):
         super().__init__()
         self.floor_db = -mel.top_db
-        lowest, highest = hertz_to_mel(torch.tensor([mel.f_min, mel.f_max], dtype=torch.float32)).unbind()
+        lowest, highest = hertz_to_mel(torch.tensor([mel.f_min, mel.f_max], dtype=torch.float32))
         step = (highest - lowest) / (mel.n_mels + 1)
-        self.register_buffer("lowest", lowest.clone(), persistent=False)
+        self.register_buffer("lowest", lowest, persistent=False)
         self.register_buffer("step", step, persistent=False)
         self.register_buffer("centre", mel_to_hertz(lowest + step * torch.arange(1, mel.n_mels + 1)), persistent=False)
 
-    def forward(self, decibels: Tensor, pitch: Tensor, tempo: Tensor, shift: Tensor) -> Tensor:
-        return self.frames(self.bands(decibels, pitch), tempo, shift)
-
     def bands(self, decibels: Tensor, pitch: Tensor) -> Tensor:
         """The pitch alone."""
-        source = hertz_to_mel(self.centre / pitch[:, None])
-        place = (source - self.lowest) / self.step - 1.0
+        place = (hertz_to_mel(self.centre / pitch[:, None]) - self.lowest) / self.step - 1.0  # [B, M]
         return _read(decibels, place.clamp(0, decibels.shape[2] - 1)[:, None, :, None], dim=2)
 
     def frames(self, decibels: Tensor, tempo: Tensor, shift: Tensor) -> Tensor:
@@ -66,17 +51,7 @@ class MoveSpectrogram(Float32Module):
 
 
 class SpectrogramWarp(nn.Module):
-    """What `Warp` does to a waveform, done to its decibels, in `train()` only.
-
-    Speed, pitch, tempo and shift are drawn from the same ranges with the same probabilities.
-
-    Args:
-        config: ranges and probabilities.
-        mel: as in `MoveSpectrogram`.
-        sample_rate: Hz.
-
-    Shape: [B, 1, M, F] dB -> [B, 1, M, F] dB.
-    """
+    """What `Warp` does to a waveform, done to its decibels, [B, 1, M, F] -> the same, without phases."""
 
     def __init__(self, config: AugmentConfig, mel: MelConfig, sample_rate: int):
         super().__init__()
@@ -87,11 +62,7 @@ class SpectrogramWarp(nn.Module):
     def forward(self, decibels: Tensor) -> Tensor:
         if not (self.training and self.config.enabled and self.config.warp == "spectrogram"):
             return decibels
-        return self.move(decibels, *self._draw(len(decibels), decibels.device))
-
-    def _draw(self, batch: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Ratios of pitch and tempo, and frames of shift, one of each a clip."""
-        c = self.config
+        c, batch, device = self.config, len(decibels), decibels.device
 
         def drawn(probability: float, low: float, high: float, otherwise: float) -> Tensor:
             value = torch.empty(batch, device=device).uniform_(low, high)
@@ -101,13 +72,12 @@ class SpectrogramWarp(nn.Module):
         octaves = drawn(c.pitch_probability, -c.pitch_semitones / 12.0, c.pitch_semitones / 12.0, 0.0)
         stretch = drawn(c.stretch_probability, c.min_stretch, c.max_stretch, 1.0)
         seconds = drawn(c.shift_probability, -c.shift_seconds, c.shift_seconds, 0.0)
-        return speed * 2.0**octaves, speed * stretch, seconds * self.frames_per_second
+        pitched = self.move.bands(decibels, speed * 2.0**octaves)
+        return self.move.frames(pitched, speed * stretch, seconds * self.frames_per_second)
 
 
 class BandGain(nn.Module):
-    """Another microphone, another larynx: a random gain of each mel band, smooth over the bands.
-
-    Shape: [B, 1, M, F] dB -> [B, 1, M, F] dB.
+    """Another microphone, another larynx: a gain of each mel band, smooth over the bands; [B, 1, M, F] -> the same.
 
     Source: Nam et al., FilterAugment, ICASSP 2022 (the linear kind).
     """
@@ -127,9 +97,7 @@ class BandGain(nn.Module):
 
 
 class SpectrogramMask(nn.Module):
-    """SpecAugment: hide some mel bands and some frames of each clip behind its mean, which is zero.
-
-    Shape: [B, 1, M, F] -> [B, 1, M, F].
+    """SpecAugment: hide some bands and frames of each clip behind its mean, which is zero; [B, 1, M, F] -> the same.
 
     Source: Park et al., SpecAugment, Interspeech 2019.
     """
@@ -150,8 +118,7 @@ class SpectrogramMask(nn.Module):
 class Mixup(nn.Module):
     """Blend clips, and their labels, with others of the batch; of its own group, where a batch is several equal ones.
 
-    Shape: spectrogram [B, 1, M, F], labels [B] int64 -> [B, 1, M, F], targets [B, C] float32 that sum to one.
-
+    Shape: [B, 1, M, F], labels [B] int64 -> [B, 1, M, F], targets [B, C] float32 that sum to one.
     Source: Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018.
     """
 
@@ -161,26 +128,22 @@ class Mixup(nn.Module):
         self.classes = classes
 
     def forward(self, spectrogram: Tensor, labels: Tensor, groups: int = 1) -> tuple[Tensor, Tensor]:
+        c, batch, device = self.config, len(labels), labels.device
         targets = F.one_hot(labels, self.classes).float()
-        if not (self.training and self.config.enabled and self.config.mixup_probability > 0):
+        if not (self.training and c.enabled and c.mixup_probability > 0):
             return spectrogram, targets
-        batch = len(labels)
-        beta = torch.full((batch,), self.config.mixup_beta, device=labels.device)
+        beta = torch.full((batch,), c.mixup_beta, device=device)
         weight = torch.distributions.Beta(beta, beta, validate_args=False).sample()
-        mixed = torch.rand(batch, device=labels.device) < self.config.mixup_probability
-        weight = torch.where(mixed, weight, 1.0)
+        weight = torch.where(torch.rand(batch, device=device) < c.mixup_probability, weight, 1.0)
         size = batch // groups
-        partner = torch.rand(groups, size, device=labels.device).argsort(dim=1)
-        partner = (partner + size * torch.arange(groups, device=labels.device)[:, None]).flatten()
+        partner = torch.rand(groups, size, device=device).argsort(dim=1)
+        partner = (partner + size * torch.arange(groups, device=device)[:, None]).flatten()
         spectrogram = torch.lerp(spectrogram[partner], spectrogram, weight[:, None, None, None])
         return spectrogram, torch.lerp(targets[partner], targets, weight[:, None])
 
 
 def hertz_to_mel(hertz: Tensor) -> Tensor:
-    """Slaney's mel scale: straight up to 1 kHz, logarithmic above; as `librosa.hz_to_mel` and nnAudio have it.
-
-    Source: Slaney, Auditory Toolbox, 1998.
-    """
+    """The mel scale of Slaney's Auditory Toolbox (1998): straight up to 1 kHz, logarithmic above; as librosa has it."""
     above = _KNEE_MEL + (hertz / _KNEE_HERTZ).clamp(min=1.0).log() / _LOG_STEP
     return torch.where(hertz < _KNEE_HERTZ, hertz / _HERTZ_PER_MEL, above)
 
@@ -192,10 +155,7 @@ def mel_to_hertz(mel: Tensor) -> Tensor:
 
 
 def _read(decibels: Tensor, place: Tensor, dim: int) -> Tensor:
-    """Values between the cells of one axis, by a straight line.
-
-    Shape: [B, 1, M, F], a place for each cell or for all along an axis of size one -> [B, 1, M, F].
-    """
+    """Values between the cells of one axis, by a straight line; an axis of `place` may have the size one for all."""
     left = place.floor().clamp(max=decibels.shape[dim] - 2)
     cell = left.long()
 
@@ -208,10 +168,7 @@ def _read(decibels: Tensor, place: Tensor, dim: int) -> Tensor:
 
 
 def _random_spans(batch: int, size: int, count: int, width: int, device: torch.device) -> Tensor:
-    """True inside `count` spans of each clip, each 0 to `width` long, anywhere in `size`.
-
-    Shape: -> [B, size] bool.
-    """
+    """True inside `count` spans of each clip, each 0 to `width` long, anywhere in `size`: [B, size] bool."""
     length = torch.rand(batch, 1, count, 1, device=device) * min(width, size)
     start = torch.rand(batch, 1, count, 1, device=device) * (size - length)
     position = torch.arange(size, device=device)

@@ -16,14 +16,7 @@ class TrimSilence(nn.Module):
     A frame is silent if its RMS is `top_db` or more below that of the clip's loudest frame. A clip without any sound
     has no loudest frame and stays whole.
 
-    Args:
-        config: threshold in dB, frame length and hop in samples.
-        clip_samples: L, the window in samples.
-
-    Shape:
-        - waveform: [B, T] float32; lengths: [B] int64, or None where every clip fills its row
-        - output: [B, L] float32
-
+    Shape: [B, T] float32, lengths [B] int64 or None where every clip fills its row -> [B, L = clip_samples] float32.
     Source: `librosa.effects.trim` (librosa 0.11), reference level `np.max`.
     """
 
@@ -33,16 +26,11 @@ class TrimSilence(nn.Module):
         self.clip_samples = clip_samples
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return map_chunks(self._trim, waveform, _own_lengths(waveform, lengths))
-
-    def _trim(self, waveform: Tensor, lengths: Tensor) -> Tensor:
-        return self.window(waveform, *self.bounds(waveform, lengths))
+        given = (waveform,) if lengths is None else (waveform, lengths)
+        return map_chunks(lambda clips, *own: self.window(clips, *self.bounds(clips, *own)), *given)
 
     def window(self, waveform: Tensor, start: Tensor, end: Tensor) -> Tensor:
-        """The samples from `start` to `end` in the middle of a window: zeros around them, or the central L of them.
-
-        Shape: [B, T], [B] int64, [B] int64 -> [B, L].
-        """
+        """The samples from `start` to `end`, [B] each, in the middle of a window [B, L]; the central L of more."""
         start = start + ((end - start - self.clip_samples) // 2).clamp(min=0)
         kept = (end - start).clamp(max=self.clip_samples)
         margin = (self.clip_samples - kept) // 2
@@ -59,39 +47,23 @@ class TrimSilence(nn.Module):
         return waveform.gather(1, source).masked_fill(~inside, 0.0)
 
     def bounds(self, waveform: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """First sample kept and first sample after it, for each clip.
-
-        Shape: [B, T] and [B] -> [B] int64, [B] int64.
-        """
+        """First sample kept and first sample after it: [B, T], [B] -> [B] int64, [B] int64."""
         hop, frame_length = self.config.hop, self.config.frame_length
-        lengths = _own_lengths(waveform, lengths)
-        beyond = torch.arange(waveform.shape[-1], device=waveform.device) >= lengths[:, None]
+        (batch, samples), device = waveform.shape, waveform.device
+        lengths = torch.full((batch,), samples, device=device) if lengths is None else lengths.clamp(max=samples)
+        beyond = torch.arange(samples, device=device) >= lengths[:, None]
         padded = F.pad(waveform.masked_fill(beyond, 0.0), (frame_length // 2, frame_length // 2))
-        frames, blocks_per_frame = waveform.shape[-1] // hop + 1, frame_length // hop
-        blocks = _blocks(padded, frames + blocks_per_frame - 1, hop).square().sum(dim=2)
-        power = blocks.unfold(1, blocks_per_frame, 1).sum(dim=2) / frame_length  # [B, frames]
+        frames, blocks_per_frame = samples // hop + 1, frame_length // hop
+        count = frames + blocks_per_frame - 1
+        if torch.compiler.is_exporting():  # a slice would tie the graph to some numbers of samples
+            blocks = padded[:, torch.arange(count, device=device)[:, None] * hop + torch.arange(hop, device=device)]
+        else:
+            blocks = padded[:, : count * hop].unflatten(1, (-1, hop))  # [B, count, hop]
+        power = blocks.square().sum(dim=2).unfold(1, blocks_per_frame, 1).sum(dim=2) / frame_length  # [B, frames]
         loudness = 10.0 * power.clamp(min=_SMALLEST_POWER).log10()
-        is_frame = torch.arange(frames, device=waveform.device) <= (lengths // hop)[:, None]  # as librosa counts them
+        is_frame = torch.arange(frames, device=device) <= (lengths // hop)[:, None]  # as librosa counts them
         peak = loudness.masked_fill(~is_frame, -torch.inf).amax(dim=1, keepdim=True)
         sounds = (loudness - peak > -self.config.top_db) & is_frame
         first = sounds.int().argmax(dim=1)
         last = frames - 1 - sounds.flip(1).int().argmax(dim=1)
         return first * hop, torch.minimum((last + 1) * hop, lengths)
-
-
-def _own_lengths(waveform: Tensor, lengths: Tensor | None) -> Tensor:
-    samples = waveform.shape[-1]
-    if lengths is None:
-        return torch.full(waveform.shape[:1], samples, device=waveform.device)
-    return lengths.clamp(max=samples)
-
-
-def _blocks(waveform: Tensor, count: int, size: int) -> Tensor:
-    """The first `count` blocks of `size` samples.
-
-    Shape: [B, T] -> [B, count, size].
-    """
-    if torch.compiler.is_exporting():  # a slice would tie the graph to some numbers of samples
-        start = torch.arange(count, device=waveform.device) * size
-        return waveform[:, start[:, None] + torch.arange(size, device=waveform.device)]
-    return waveform[:, : count * size].unflatten(1, (-1, size))

@@ -9,19 +9,11 @@ from ser_gpu.stages.spectrogram_augment import MoveSpectrogram
 
 
 class TestTimeAugmentation(Float32Module):
-    """Each clip at three pitches, and each of them at three tempi or one, without chance.
-
-    Acts in `eval()` only, where it is enabled; else there is the clip alone.
-
-    Args:
-        config: how far the copies are from the clip.
-        mel: as in `MoveSpectrogram`.
+    """Each clip at three pitches, and each of them at three tempi or one; the clip alone in `train()`.
 
     Shape: [B, 1, M, F] dB -> [V B, 1, M, F] dB, the clips themselves first, then one copy of all after the other; V is
     9, 3 where the ratio of the tempi is 1, or 1 where this is not enabled.
-
-    Source: Krizhevsky et al., ImageNet Classification with Deep Convolutional Neural Networks, NeurIPS 2012, for the
-    mean over copies.
+    Source, for the mean over copies: Krizhevsky et al., ImageNet Classification with Deep CNNs, NeurIPS 2012.
     """
 
     __test__ = False  # pytest takes the name for a test's

@@ -21,17 +21,13 @@ def decibels(power):
 
 def fixed(batch, **changes):
     """A channel that does nothing, but for the changes."""
-    channel = RandomChannel(colour_db=0.0, reverb_seconds=0.5, p=1.0, sample_rate=RATE).train()
+    channel = RandomChannel(AugmentConfig(channel_colour_db=0.0, channel_probability=1.0), RATE)
     channel(torch.zeros(batch, 1, 48_000))
     channel.freeze_parameters()
-    neutral = {
-        "chosen": torch.arange(batch),
-        "used": torch.ones(batch, dtype=torch.bool),
-        "low_cut": torch.full((batch,), 1e-3),
-        "high_cut": torch.full((batch,), 1e6),
-        "direct_to_reverb_db": torch.full((batch,), 200.0),
-    }
-    channel.transform_parameters |= neutral | changes
+    neutral = {"low_cut": 1e-3, "high_cut": 1e6, "direct_to_reverb_db": 200.0}
+    channel.transform_parameters["chosen"] = torch.arange(batch)
+    channel.transform_parameters["drawn"] |= {name: torch.full((batch,), value) for name, value in neutral.items()}
+    channel.transform_parameters["drawn"] |= changes
     return channel
 
 
@@ -72,17 +68,18 @@ def test_a_room_decays_by_60_db_in_its_time_and_keeps_its_ratio():
     assert decibels(early / late) == pytest.approx(60 * 0.25 / 0.4, abs=1.5)  # 4,000 samples are 0.25 s
 
 
-def test_the_chain_holds_it_and_it_is_off_without_probability():
-    assert len(build_chain(AugmentConfig(), RATE).transforms) == 1
-    chain = build_chain(AugmentConfig(channel_probability=1.0), RATE).train()
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_the_chain_holds_it_and_it_is_off_without_probability(probability):
+    chain = build_chain(AugmentConfig(channel_probability=probability, noise_probability=0.0), RATE)
     voices = torch.randn(4, 1, 48_000)
     heard = chain(voices).samples
     assert heard.shape == voices.shape
     assert heard.isfinite().all()
+    assert torch.equal(heard, voices) is (probability == 0)
 
 
 def test_only_as_many_clips_as_asked_for_change():
-    channel = RandomChannel(colour_db=10.0, reverb_seconds=0.3, p=0.25, sample_rate=RATE).train()
+    channel = RandomChannel(AugmentConfig(channel_probability=0.25), RATE)
     noise = torch.randn(16, 1, 8_000)
     changed = (channel(noise).samples != noise).any(dim=2).sum()
     assert changed == 4
@@ -91,7 +88,8 @@ def test_only_as_many_clips_as_asked_for_change():
 
 @pytest.mark.parametrize("snr_db", [0.0, 10.0, 40.0])
 def test_the_ratio_is_what_was_asked(snr_db, voices):
-    noisy = AddNoise(snr_db, snr_db, 0.0, 2.0, 1.0, 16_000)(voices[:, None]).samples.squeeze(1)
+    config = AugmentConfig(noise_probability=1.0, min_snr_db=snr_db, max_snr_db=snr_db, max_noise_decay=2.0)
+    noisy = AddNoise(config, RATE)(voices[:, None]).samples.squeeze(1)
     measured = 10 * torch.log10(voices.square().mean(1) / (noisy - voices).square().mean(1))
     torch.testing.assert_close(measured, torch.full((8,), snr_db), atol=0.02, rtol=0)
 
@@ -105,4 +103,4 @@ def test_the_spectrum_falls_as_asked(decay):
 
 
 def test_silence_stays_silent():
-    assert not AddNoise(5, 40, 0, 1, 1.0, 16_000)(torch.zeros(2, 1, 4_000)).samples.any()
+    assert not AddNoise(AugmentConfig(noise_probability=1.0), RATE)(torch.zeros(2, 1, 4_000)).samples.any()

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from ser_gpu.config import HEADS, CnnConfig
+from ser_gpu.errors import InputError
 from ser_gpu.stages import cnn as cnn_stage
 from ser_gpu.stages.cnn import EmotionCnn
 
@@ -40,9 +41,16 @@ def test_a_clip_alone_equals_the_clip_in_a_batch():
     torch.testing.assert_close(cnn(batch)[:, 2:3], cnn(batch[2:3]), atol=1e-5, rtol=0)
 
 
-def test_too_small_a_spectrogram_is_refused():
-    with pytest.raises(ValueError, match="8 bands and 188 frames are too few for 4 blocks"):
-        EmotionCnn(CnnConfig(), 8, 188, 8)
+@pytest.mark.parametrize(
+    ("network", "bands", "message"),
+    [
+        ("residual", 8, "8 bands and 188 frames are too few for 4 blocks"),
+        ("resnet", 64, r"CnnConfig\.network must be one of residual, got 'resnet'"),
+    ],
+)
+def test_what_cannot_be_built_is_named(network, bands, message):
+    with pytest.raises(InputError, match=message):
+        EmotionCnn(CnnConfig(network=network), bands, 188, 8)
 
 
 class TwoLayers(torch.nn.Module):
@@ -61,8 +69,3 @@ def test_a_network_is_added_by_one_line(monkeypatch):
     monkeypatch.setitem(cnn_stage.NETWORKS, "two-layers", TwoLayers)
     cnn = EmotionCnn(CnnConfig(network="two-layers", members=2), 64, 188, 5)
     assert cnn(torch.randn(3, 1, 64, 188)).shape == (2, 3, 5)
-
-
-def test_a_network_that_is_not_there_is_named():
-    with pytest.raises(ValueError, match=r"CnnConfig\.network must be one of residual, got 'resnet'"):
-        EmotionCnn(CnnConfig(network="resnet"), 64, 188, 8)

@@ -11,42 +11,33 @@ from ser_gpu.stages.mel import LogMel, nnaudio_kernels
 DECIBELS = 1e-3
 
 
-def librosa_decibels(waveform, config, sample_rate=16_000):
+def librosa_decibels(waveform, config):
     stft = librosa.stft(waveform.double().numpy(), n_fft=config.n_fft, hop_length=config.hop, pad_mode="constant")
-    mel = librosa.feature.melspectrogram(
-        S=np.abs(stft) ** 2,
-        sr=sample_rate,
-        n_fft=config.n_fft,
-        n_mels=config.n_mels,
-        fmin=config.f_min,
-        fmax=config.f_max,
-    )
+    bands = {"n_mels": config.n_mels, "fmin": config.f_min, "fmax": config.f_max}
+    mel = librosa.feature.melspectrogram(S=np.abs(stft) ** 2, sr=16_000, n_fft=config.n_fft, **bands)
     return librosa.power_to_db(mel, ref=np.max, top_db=config.top_db)
+
+
+def check_decibels(waveforms, config):
+    for ours, waveform in zip(LogMel(config, 16_000).decibels(waveforms), waveforms, strict=True):
+        np.testing.assert_allclose(ours[0], librosa_decibels(waveform, config), atol=DECIBELS, rtol=0)
 
 
 @pytest.mark.parametrize("backend", ["conv", "fft"])
 @pytest.mark.parametrize("n_fft", [512, 1024, 2048])
 def test_decibels_are_librosas(backend, n_fft, voices):
-    config = MelConfig(n_fft=n_fft, backend=backend)
-    ours = LogMel(config, 16_000).decibels(voices)
-    for mine, waveform in zip(ours, voices, strict=True):
-        np.testing.assert_allclose(mine[0], librosa_decibels(waveform, config), atol=DECIBELS, rtol=0)
+    check_decibels(voices, MelConfig(n_fft=n_fft, backend=backend))
 
 
 @pytest.mark.parametrize("f_max", [440.0, 1_500.0, 7_999.0])
 def test_bands_may_end_anywhere(f_max, voices):
-    config = MelConfig(n_fft=2048, n_mels=20, f_max=f_max, backend="fft")
-    for mine, waveform in zip(LogMel(config, 16_000).decibels(voices), voices, strict=True):
-        np.testing.assert_allclose(mine[0], librosa_decibels(waveform, config), atol=DECIBELS, rtol=0)
+    check_decibels(voices, MelConfig(n_fft=2048, n_mels=20, f_max=f_max, backend="fft"))
 
 
 @pytest.mark.ravdess
 @pytest.mark.parametrize("backend", ["conv", "fft"])
 def test_decibels_are_librosas_on_real_speech(backend, ravdess_paths):
-    config = MelConfig(backend=backend)
-    waveforms, _ = ClipBank.read(ravdess_paths[::60], 16_000).batch(torch.arange(24))
-    for mine, waveform in zip(LogMel(config, 16_000).decibels(waveforms), waveforms, strict=True):
-        np.testing.assert_allclose(mine[0], librosa_decibels(waveform, config), atol=DECIBELS, rtol=0)
+    check_decibels(ClipBank.read(ravdess_paths[::60], 16_000).batch(torch.arange(24))[0], MelConfig(backend=backend))
 
 
 @pytest.fixture(params=["conv", "fft"])

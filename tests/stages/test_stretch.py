@@ -5,18 +5,12 @@ import pytest
 import torch
 import torchaudio
 
+from ser_gpu.config import AugmentConfig
 from ser_gpu.stages.batched import choose
-from ser_gpu.stages.stretch import (
-    PitchShift,
-    Speed,
-    TimeStretch,
-    Warp,
-    change_pitch_and_tempo,
-    change_speed,
-    phase_vocoder,
-)
+from ser_gpu.stages.stretch import Warp, change_pitch_and_tempo, change_speed, phase_vocoder
 
 RATE = 16_000
+STILL = {f"{name}_probability": 0.0 for name in ("speed", "pitch", "stretch", "shift")}
 SEMITONES = [-2.0, -0.7, 0.3, 2.0]
 TEMPI = [0.87, 0.95, 1.04, 1.15]
 MIDDLE = slice(16_000, 32_000)
@@ -40,24 +34,18 @@ def cents(measured, expected):
     return 1200 * math.log2(measured / expected)
 
 
-@pytest.mark.parametrize("hertz", [150.0, 440.0, 1_000.0, 3_000.0])
-def test_pitch_shift_moves_a_tone_and_keeps_the_length(hertz):
-    pitch = 2 ** (torch.tensor(SEMITONES) / 12)
-    shifted = change_pitch_and_tempo(tones(hertz, 4), pitch, torch.ones(4), longest=2 ** (2 / 12))
-    assert shifted.shape == (4, 48_000)
-    for waveform, factor in zip(shifted, pitch.tolist(), strict=True):
-        assert abs(cents(pitch_of(waveform), hertz * factor)) < 1
-
-
-@pytest.mark.parametrize("hertz", [150.0, 440.0, 1_000.0, 3_000.0])
-def test_time_stretch_keeps_the_pitch(hertz):
-    stretched = change_pitch_and_tempo(tones(hertz, 4), torch.ones(4), torch.tensor(TEMPI), longest=1 / 0.87)
-    for waveform in stretched:
-        assert abs(cents(pitch_of(waveform), hertz)) < 1
-
-
 def stretch(waveform, tempo):
     return change_pitch_and_tempo(waveform, torch.ones_like(tempo), tempo, longest=1 / 0.87)
+
+
+@pytest.mark.parametrize("hertz", [150.0, 440.0, 1_000.0, 3_000.0])
+def test_pitch_and_tempo_change_apart_and_the_length_never(hertz):
+    pitch = 2 ** (torch.tensor(SEMITONES) / 12)
+    shifted = change_pitch_and_tempo(tones(hertz, 4), pitch, torch.ones(4), longest=2 ** (2 / 12))
+    stretched = stretch(tones(hertz, 4), torch.tensor(TEMPI))
+    assert shifted.shape == stretched.shape == (4, 48_000)
+    for waveform, factor in zip([*shifted, *stretched], [*pitch.tolist(), 1, 1, 1, 1], strict=True):
+        assert abs(cents(pitch_of(waveform), hertz * factor)) < 1
 
 
 @pytest.mark.parametrize(("transform", "tolerance"), [(change_speed, 1), (stretch, 256 + 0.15 * 512 + 1)])
@@ -137,16 +125,14 @@ def test_clips_do_not_depend_on_their_batch(voices):
         torch.testing.assert_close(fast[one], change_speed(voices[one], factors[one]), atol=1e-5, rtol=0)
 
 
-TRANSFORMS = {
-    "speed": lambda p: Speed(0.87, 1.15, p, RATE),
-    "pitch": lambda p: PitchShift(2.0, p, RATE),
-    "stretch": lambda p: TimeStretch(0.87, 1.15, p, RATE),
-}
+def warp(**settings):
+    return Warp(AugmentConfig(warp="waveform", **STILL | settings), RATE)
 
 
-@pytest.fixture(params=list(TRANSFORMS))
+@pytest.fixture(params=["pitch", "stretch"])
 def make(request):
-    return TRANSFORMS[request.param]
+    """A warp of the pitch or of the tempo alone."""
+    return lambda probability: warp(**{f"{request.param}_probability": probability})
 
 
 def test_transforms_keep_the_length_and_change_what_they_choose(make, voices):
@@ -170,8 +156,9 @@ def test_probability_zero_and_eval_are_the_identity(make, voices):
     assert torch.equal(make(1.0).eval()(voices[:, None]).samples, voices[:, None])
 
 
-def test_frozen_parameters_repeat_the_same_change(make, voices):
-    transform = make(1.0)
+@pytest.mark.parametrize("what", list(STILL))
+def test_frozen_parameters_repeat_the_same_change(what, voices):
+    transform = warp(**{what: 1.0})
     first = transform(voices[:, None]).samples
     transform.freeze_parameters()
     assert torch.equal(transform(voices[:, None]).samples, first)
@@ -180,21 +167,14 @@ def test_frozen_parameters_repeat_the_same_change(make, voices):
 
 
 def test_warp_keeps_each_probability():
-    warp = Warp(RATE, (0.9, 1.1), 0.8, 2.0, 0.25, (0.9, 1.1), 0.4, 0.1, 0.6)
-    drawn = warp.draw(torch.empty(20_000, 1))
+    probabilities = {"speed": 0.8, "pitch": 0.25, "stretch": 0.4, "shift": 0.6}
+    drawn = warp(**{f"{name}_probability": value for name, value in probabilities.items()}).draw(torch.empty(20_000, 1))
     pitched, stretched = drawn["pitch"] != 1, drawn["stretch"] != 1
     assert len(pitched) == 20_000 * (1 - 0.75 * 0.6), "as many as are pitched or stretched pass the vocoder"
+    shares = [each.sum().item() / 20_000 for each in (pitched, stretched, pitched & stretched)]
+    shares += [(drawn["speed"] != 1).float().mean().item(), (drawn["shift"] != 0).float().mean().item()]
     # five standard deviations of a share of 20,000 draws are under 0.018
-    assert pitched.sum() / 20_000 == pytest.approx(0.25, abs=0.018)
-    assert stretched.sum() / 20_000 == pytest.approx(0.4, abs=0.018)
-    assert (pitched & stretched).sum() / 20_000 == pytest.approx(0.1, abs=0.018)
-    assert (drawn["speed"] != 1).float().mean() == pytest.approx(0.8, abs=0.018)
-    assert (drawn["shift"] != 0).float().mean() == pytest.approx(0.6, abs=0.018)
-
-
-def test_a_warp_of_pitch_alone_leaves_the_other_clips_exactly(voices):
-    changed = Warp(RATE, semitones=2.0, pitch_p=0.25)(voices[:, None]).samples[:, 0]
-    assert (changed != voices).any(dim=1).sum() == 2
+    assert shares == pytest.approx([0.25, 0.4, 0.1, 0.8, 0.6], abs=0.018)
 
 
 @pytest.mark.parametrize(("probability", "batch"), [(0.3, 1), (0.25, 2), (0.5, 3), (1.0, 4)])

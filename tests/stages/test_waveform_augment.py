@@ -4,7 +4,7 @@ from torch_audiomentations import Compose
 
 from ser_gpu.config import AugmentConfig
 from ser_gpu.stages import waveform_augment
-from ser_gpu.stages.channel import AddNoise
+from ser_gpu.stages.channel import AddNoise, RandomChannel
 from ser_gpu.stages.stretch import Warp
 from ser_gpu.stages.waveform_augment import WaveformAugment, build_chain
 
@@ -17,9 +17,10 @@ def augment():
 def test_the_chain_is_a_compose_of_what_the_configuration_names(augment, voices):
     augment(voices)
     assert isinstance(augment.chain, Compose)
-    warp, noise = augment.chain.transforms
-    assert (type(warp), warp.speed, warp.semitones, warp.shift_seconds) == (Warp, (0.87, 1.15), 1.8, 0.25)
-    assert (type(noise), noise.min_snr_db, noise.p) == (AddNoise, 5.0, 0.5)
+    warp, channel, noise = augment.chain.transforms
+    assert (type(warp), warp.config, warp.p) == (Warp, augment.config, 1.0)
+    assert (type(channel), channel.p) == (RandomChannel, 0.0)
+    assert (type(noise), noise.config, noise.p) == (AddNoise, augment.config, 0.5)
 
 
 def test_training_changes_every_clip_and_keeps_shape_and_input(augment, voices):
@@ -40,14 +41,12 @@ def test_the_same_seed_gives_the_same_batch(augment, voices):
     assert not torch.equal(draw(1), draw(2))
 
 
-def test_eval_is_exactly_the_identity_and_draws_nothing(augment, voices):
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "disabled"])
+def test_eval_and_disabled_augmentation_are_the_identity_and_draw_nothing(training, voices):
     state = torch.get_rng_state()
-    assert augment.eval()(voices) is voices
+    augment = WaveformAugment(AugmentConfig(enabled=not training), 16_000).train(training)
+    assert augment(voices) is voices
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_disabled_augmentation_is_the_identity_in_training(voices):
-    assert WaveformAugment(AugmentConfig(enabled=False), 16_000)(voices) is voices
 
 
 class Flip(torch.nn.Module):
