@@ -1,10 +1,12 @@
 import json
 import subprocess
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from ser_gpu import crossvalidate
+from ser_gpu.corpora.splits import ALIASES
 from ser_gpu.errors import InputError
 from ser_gpu.evaluation import predictions
 from tests import ranks
@@ -136,7 +138,8 @@ def test_the_folds_of_speakers_are_counted_in_the_data(tiny_ravdess, tmp_path):
         ("twin-safe", [], 5),
         ("actors6", [], 6),
     ):
-        assert [*crossvalidate.all_folds(protocol, arguments)] == [*range(folds)]
+        args = Namespace(protocol=protocol, folds=None)
+        assert crossvalidate.protocol_and_folds(args, arguments) == (ALIASES.get(protocol, protocol), range(folds))
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Many trainings as one table: a row each, and mean and spread over folds and over seeds."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from statistics import fmean, stdev
 
 from ser_gpu.errors import InputError
@@ -14,14 +14,9 @@ _KEPT = ("fold", "seed", "manifest_hash", "parameters", "bfloat16", "temperature
 
 
 def table(name: str, protocol: str, results: Sequence[dict], planned: int) -> dict:
-    """Rows and summary of the trainings whose results these are.
+    """Rows and summary of trainings, of which `ser-gpu train` wrote the results; `planned` are all that there will be.
 
-    Args:
-        results: what `ser_gpu.train` wrote, one a training.
-        planned: trainings that the table is meant to hold.
-
-    Raises:
-        InputError: trainings that differ in more than fold and seed.
+    Raises InputError where trainings differ in more than fold and seed.
     """
     first, *others = map(_settings, results)
     if difference := next(filter(None, (first_difference(first, other) for other in others)), None):
@@ -48,32 +43,21 @@ def row(result: dict, parts: Sequence[str] = PARTS) -> dict:
 
 
 def summary(rows: Sequence[dict], part: str) -> dict[str, dict]:
-    """Of each metric: the mean over all runs, the standard deviation over seeds of the mean over their folds, and the
-    standard deviation over folds of the mean over their seeds; None where there is but one.
-    """
-    return {
-        metric: {
-            "mean": fmean(row[part][metric] for row in rows),
-            "sd_seeds": _spread(rows, part, metric, "seed"),
-            "sd_folds": _spread(rows, part, metric, "fold"),
-        }
-        for metric in METRICS
-    }
+    """Of each metric the mean over all runs; the standard deviation over seeds of the mean over their folds, and over
+    folds of the mean over their seeds, None where there is but one."""
+    found = {}
+    for metric in METRICS:
+        found[metric] = {"mean": fmean(row[part][metric] for row in rows)}
+        for axis in ("seed", "fold"):
+            groups: dict[int, list[float]] = {}
+            for row in rows:
+                groups.setdefault(row[axis], []).append(row[part][metric])
+            means = [fmean(values) for values in groups.values()]
+            found[metric][f"sd_{axis}s"] = stdev(means) if len(means) > 1 else None
+    return found
 
 
 def _settings(result: dict) -> dict[str, object]:
-    training = {
-        name: value
-        for name, value in asdict(TrainConfig.from_dict(result["config"]["training"])).items()
-        if name not in ("fold", "seed")
-    }
+    training = asdict(replace(TrainConfig.from_dict(result["config"]["training"]), fold=0, seed=0))
     begun = result.get("init_sha256") is not None  # with other weights, which may be others for each training
     return {"training": training, **result["config"]["model"], "a network to begin with": begun}
-
-
-def _spread(rows: Sequence[dict], part: str, metric: str, axis: str) -> float | None:
-    groups: dict[int, list[float]] = {}
-    for row in rows:
-        groups.setdefault(row[axis], []).append(row[part][metric])
-    means = [fmean(values) for values in groups.values()]
-    return stdev(means) if len(means) > 1 else None
