@@ -7,9 +7,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from statistics import fmean, stdev
 
 import torch
 
@@ -17,10 +18,15 @@ from ser_gpu import corpora, train
 from ser_gpu.cli import console, options
 from ser_gpu.corpora import splits
 from ser_gpu.errors import InputError, require
-from ser_gpu.evaluation import crossvalidation, predictions
+from ser_gpu.evaluation import predictions
 from ser_gpu.files import read_json, write_json
 from ser_gpu.settings import first_difference
+from ser_gpu.training.config import TrainConfig
 from ser_gpu.training.distributed import VARIABLES, Ranks
+
+METRICS = ("accuracy", "uar", "macro_f1", "ece")
+PARTS = ("validation", "test")
+_KEPT = ("fold", "seed", "manifest_hash", "parameters", "bfloat16", "temperature", "seconds", "config", "environment")
 
 
 @dataclass(frozen=True)
@@ -96,21 +102,21 @@ def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
     done = [run for run in runs if run.finished]
     if not done:
         raise InputError(f"{folder}: no training of {len(runs)} came to its end")
-    table = crossvalidation.table(name, protocol, [run.result() for run in done], len(runs))
+    found = table(name, protocol, [run.result() for run in done], len(runs))
     written = [path := Path(args.table or folder / "table.json")]
-    if table["summary"]:
+    if found["summary"]:
         written.append(path.with_suffix(".predictions.csv.gz"))
         each = [(run, row) for run in done for row in predictions.read_rows(run.out / "predictions.csv")]
         predictions.write(written[-1], [{"fold": run.fold, "seed": run.seed, **row} for run, row in each])
-        answers = predictions.read(written[-1], part=next(reversed(table["summary"])))
-        table["pooled"] = {"all answers": answers.report(by_speaker=True)}
+        answers = predictions.read(written[-1], part=next(reversed(found["summary"])))
+        found["pooled"] = {"all answers": answers.report(by_speaker=True)}
         if len(args.seeds) > 1:  # the trainings of a fold as one model
-            table["pooled"]["seeds together"] = predictions.together(answers).report(by_speaker=True)
-    write_json(path, table)
+            found["pooled"]["seeds together"] = predictions.together(answers).report(by_speaker=True)
+    write_json(path, found)
     if args.json:
-        console.print_json(table)
+        console.print_json(found)
     else:
-        console.show_crossvalidation(table)
+        console.show_crossvalidation(found)
         console.err.print(f"written: {', '.join(map(str, written))}")
     return options.SOME_FAILED if failed else options.DONE
 
@@ -121,6 +127,56 @@ def _refit(first: str | None, fold: int, seed: int) -> tuple[str, ...]:
     same = Path(first) / f"fold{fold}-seed{seed}"
     finished = sorted(path.parent for path in Path(first).glob(f"fold{fold}-seed*/result.json"))
     return ("--refit", str(same if same in finished else [*finished, same][0]))
+
+
+def table(name: str, protocol: str, results: Sequence[dict], planned: int) -> dict:
+    """Rows and summary of trainings, of which `ser-gpu train` wrote the results; `planned` are all that there will be.
+
+    Raises InputError where trainings differ in more than fold and seed.
+    """
+    first, *others = map(_recipe, results)
+    if difference := next(filter(None, (first_difference(first, other) for other in others)), None):
+        raise InputError(f"{name}: not trainings of one recipe, {difference}; use another --name")
+    rows = [row(result) for result in results]
+    return {
+        "name": name,
+        "protocol": protocol,
+        "runs": len(rows),
+        "planned": planned,
+        "summary": {part: summary(rows, part) for part in PARTS if all(part in row for row in rows)},
+        "rows": rows,
+    }
+
+
+def row(result: dict, parts: Sequence[str] = PARTS) -> dict:
+    """What a table keeps of a training: fold, seed, settings, and the scores of these parts."""
+    scores = {
+        part: {name: result[part][name] for name in ("clips", *METRICS, "log_loss", "by")}
+        for part in parts
+        if part in result
+    }
+    return {name: result[name] for name in _KEPT} | {"init_sha256": result.get("init_sha256")} | scores
+
+
+def summary(rows: Sequence[dict], part: str) -> dict[str, dict]:
+    """Of each metric the mean over all runs; the standard deviation over seeds of the mean over their folds, and over
+    folds of the mean over their seeds, None where there is but one."""
+    found = {}
+    for metric in METRICS:
+        found[metric] = {"mean": fmean(row[part][metric] for row in rows)}
+        for axis in ("seed", "fold"):
+            groups: dict[int, list[float]] = {}
+            for row in rows:
+                groups.setdefault(row[axis], []).append(row[part][metric])
+            means = [fmean(values) for values in groups.values()]
+            found[metric][f"sd_{axis}s"] = stdev(means) if len(means) > 1 else None
+    return found
+
+
+def _recipe(result: dict) -> dict[str, object]:
+    training = asdict(replace(TrainConfig.from_dict(result["config"]["training"]), fold=0, seed=0))
+    begun = result.get("init_sha256") is not None  # with other weights, which may be others for each training
+    return {"training": training, **result["config"]["model"], "a network to begin with": begun}
 
 
 def protocol_and_folds(args: argparse.Namespace, train_arguments: Sequence[str]) -> tuple[str, Sequence[int]]:

@@ -186,3 +186,39 @@ def test_fold_and_seed_in_an_argument_are_the_trainings_own(finished, run, tmp_p
     assert run(tmp_path, "--folds", "1", "--init", first)[0] == 0
     config = json.loads((tmp_path / "stratified" / "fold1-seed0" / "config.json").read_text())
     assert config["init"] == first.format(fold=1, seed=0)
+
+
+def test_spread_is_over_means():
+    rows = [
+        {"fold": fold, "seed": seed, "test": dict.fromkeys(crossvalidate.METRICS, value)}
+        for fold, seed, value in ((0, 0, 0.1), (1, 0, 0.3), (0, 1, 0.3), (1, 1, 0.5))
+    ]
+    uar = crossvalidate.summary(rows, "test")["uar"]
+    assert uar["mean"] == pytest.approx(0.3)
+    assert uar["sd_seeds"] == pytest.approx(0.2 / 2**0.5)  # of 0.2 and 0.4
+    assert uar["sd_folds"] == pytest.approx(0.2 / 2**0.5)
+
+
+def result_of(fold, width=4, parts=("validation", "test")):
+    scores = {"clips": 10, **dict.fromkeys(crossvalidate.METRICS, 0.5), "by": {}, "log_loss": 1.0}
+    own = dict.fromkeys(("manifest_hash", "parameters", "bfloat16", "temperature", "seconds", "environment"))
+    config = {"training": {"fold": fold, "seed": 0, "lr": 0.1}, "model": {"cnn": {"width": width}}}
+    return {"fold": fold, "seed": 0, "config": config, **own, **dict.fromkeys(parts, scores)}
+
+
+def test_a_table_has_the_parts_that_all_trainings_have():
+    table = crossvalidate.table("one", "loso", [result_of(0), result_of(1, parts=("test",))], planned=3)
+    assert (table["runs"], table["planned"], [*table["summary"]]) == (2, 3, ["test"])
+    assert table["rows"][0]["test"]["log_loss"] == 1.0
+
+
+def test_trainings_of_two_recipes_make_no_table():
+    with pytest.raises(ValueError, match=r"both: not trainings of one recipe, cnn\.width is 4 there and 8 here"):
+        crossvalidate.table("both", "stratified", [result_of(0), result_of(1, width=8)], 2)
+
+
+def test_each_training_may_begin_with_other_weights_or_none_does():
+    begun = [result_of(0) | {"init_sha256": "a"}, result_of(1) | {"init_sha256": "b"}]
+    assert [row["init_sha256"] for row in crossvalidate.table("x", "loso", begun, 2)["rows"]] == ["a", "b"]
+    with pytest.raises(ValueError, match="a network to begin with is True there and False here"):
+        crossvalidate.table("x", "loso", [*begun, result_of(2)], 3)

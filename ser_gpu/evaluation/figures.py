@@ -49,16 +49,16 @@ def training_curves(history: Sequence[dict], title: str) -> "Figure":
     loss, *others = figure.subplots(1, 2 if validated else 1, squeeze=False)[0]
     loss.plot(column["epoch"], column["train_loss"], color=GREY, label="training (augmented, mixed)")
     loss.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="Loss", ylim=(0, None))
-    loss.grid(alpha=0.3)
     figure.suptitle(title, parse_math=False)
     for score in others:
         loss.plot(column["epoch"], column["validation_loss"], color=BLUE, label="validation")
         score.plot(column["epoch"], column["validation_accuracy"], color=BLUE, label="accuracy")
         score.plot(column["epoch"], column["validation_uar"], color=ORANGE, linestyle="--", label="UAR")
         score.set(xlabel="epoch", ylabel="share right", title="Validation", ylim=(0, 1))
-        score.grid(alpha=0.3)
         score.legend(frameon=False, loc="lower right")
     loss.legend(frameon=False, loc="best")
+    for axes in (loss, *others):
+        axes.grid(alpha=0.3)
     return figure
 
 

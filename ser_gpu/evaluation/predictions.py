@@ -5,7 +5,6 @@ import gzip
 import io
 import zlib
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from ser_gpu.files import replacing
 
 # all columns but those of the probabilities, one an emotion
 FIELDS = ("fold", "seed", "part", "clip", "corpus", "speaker", "gender", "intensity", "emotion", "predicted")
-_SMALLEST_PROBABILITY = 1e-6
 
 
 def rows(answers: Answers, part: str) -> list[dict]:
@@ -83,7 +81,7 @@ def read(path: str | Path, part: str = "test") -> Answers:
         )
         for row in found
     )
-    return Answers(clips, labels, np.log(np.maximum(probabilities, _SMALLEST_PROBABILITY)), folds=folds)
+    return Answers(clips, labels, _logits(probabilities), folds=folds)
 
 
 def together(answers: Answers) -> Answers:
@@ -93,10 +91,10 @@ def together(answers: Answers) -> Answers:
         rows.setdefault((int(fold), clip.id), []).append(row)
     first = [each[0] for each in rows.values()]
     mean = np.array([answers.probabilities[each].mean(axis=0) for each in rows.values()])  # [N, C]
-    return replace(
-        answers,
-        clips=tuple(answers.clips[row] for row in first),
-        logits=np.log(np.maximum(mean, _SMALLEST_PROBABILITY)),
-        temperature=1.0,
-        folds=answers.folds[first],
+    return Answers(
+        tuple(answers.clips[row] for row in first), answers.labels, _logits(mean), folds=answers.folds[first]
     )
+
+
+def _logits(probabilities: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(probabilities, 1e-6))  # since a table has five digits

@@ -51,8 +51,8 @@ def test_the_shipped_variants_are_settings_that_there_are():
 def test_the_variants_for_any_voice_are_settings_that_there_are():
     common = ["training.grouped_share=0.5", "tta.enabled=false"]
     recipe = with_settings(TrainConfig(), ModelConfig(), common)
-    variants = ablate.read_variants(Path(ablate.__file__).parent / "any_voice.toml").values()
-    found = [with_settings(*recipe, settings) for settings in variants]
+    variants = ablate.read_variants(Path(ablate.__file__).parent / "any_voice.toml")
+    found = [with_settings(*recipe, settings) for settings in variants.values()]
     assert found[0][1].augment.channel_probability == 0.5
     assert all(found.count(each) == 1 for each in found)
     assert len({ablate._slug(name) for name in variants}) == len(variants)
