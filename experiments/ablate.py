@@ -9,15 +9,15 @@ from statistics import fmean, stdev
 
 import numpy as np
 
+from ser_gpu import crossvalidate
 from ser_gpu.cli import console, options
-from ser_gpu.crossvalidate import METRICS, Run, add_run_options, hold_to_one_setting, protocol_and_folds, train_all
-from ser_gpu.crossvalidate import row as table_row
+from ser_gpu.crossvalidate import Run, add_run_options, hold_to_one_setting, protocol_and_folds, train_all
 from ser_gpu.errors import InputError
 from ser_gpu.evaluation import metrics, predictions
 from ser_gpu.files import write_json
 
 SCORES = {
-    "validation": METRICS,
+    "validation": crossvalidate.METRICS,
     "test": ("uar", "log_loss", "confidence_above_accuracy", "by_corpus"),
 }
 _SHOWN = {
@@ -134,7 +134,7 @@ def compare(
 
 
 def _against(reference: dict[tuple, float], results: Sequence[dict], score: str) -> dict:
-    rows = [table_row(result, ("validation",) if score == "validation" else ()) for result in results]
+    rows = [crossvalidate.row(result, ("validation",) if score == "validation" else ()) for result in results]
     if score == "test":
         rows = [row | {"test": result["test"]} for row, result in zip(rows, results, strict=True)]
     paired = [row[score]["uar"] - reference[_place(row)] for row in rows if _place(row) in reference]

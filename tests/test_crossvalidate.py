@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ser_gpu import crossvalidate
+from ser_gpu import crossvalidate, train
 from ser_gpu.corpora.splits import ALIASES
 from ser_gpu.errors import InputError
 from ser_gpu.evaluation import predictions
@@ -140,6 +140,18 @@ def test_the_folds_of_speakers_are_counted_in_the_data(tiny_ravdess, tmp_path):
     ):
         args = Namespace(protocol=protocol, folds=None)
         assert crossvalidate.protocol_and_folds(args, arguments) == (ALIASES.get(protocol, protocol), range(folds))
+
+
+def test_test_corpora_are_a_protocol_of_their_own_with_one_fold(monkeypatch, tmp_path):
+    commands = []
+    failed = lambda command, **_: commands.append(command) or subprocess.CompletedProcess(command, 1)  # noqa: E731
+    monkeypatch.setattr(subprocess, "run", failed)
+    several = ["--corpora", "a=a", "b=b", "--test-corpora", "b"]
+    assert crossvalidate.main(["--runs", str(tmp_path), "--seeds", "0", "1", *several]) == 2
+    asked = [train.parser().parse_args(each[3:]) for each in commands]
+    assert [(each.protocol, each.test_corpora, each.fold) for each in asked] == [(None, ["b"], 0)] * 2
+    outs = [str(tmp_path / "test-corpora" / f"fold0-seed{seed}") for seed in (0, 1)]
+    assert [each.out for each in asked] == outs
 
 
 @pytest.fixture

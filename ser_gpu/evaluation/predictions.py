@@ -91,9 +91,8 @@ def together(answers: Answers) -> Answers:
         rows.setdefault((int(fold), clip.id), []).append(row)
     first = [each[0] for each in rows.values()]
     mean = np.array([answers.probabilities[each].mean(axis=0) for each in rows.values()])  # [N, C]
-    return Answers(
-        tuple(answers.clips[row] for row in first), answers.labels, _logits(mean), folds=answers.folds[first]
-    )
+    clips = tuple(answers.clips[row] for row in first)
+    return Answers(clips, answers.labels, _logits(mean), folds=answers.folds[first])
 
 
 def _logits(probabilities: np.ndarray) -> np.ndarray:
