@@ -131,9 +131,7 @@ def _refit(first: str | None, fold: int, seed: int) -> tuple[str, ...]:
 
 def table(name: str, protocol: str, results: Sequence[dict], planned: int) -> dict:
     """Rows and summary of trainings, of which `ser-gpu train` wrote the results; `planned` are all that there will be.
-
-    Raises InputError where trainings differ in more than fold and seed.
-    """
+    Trainings that differ in more than fold and seed raise InputError."""
     first, *others = map(_recipe, results)
     if difference := next(filter(None, (first_difference(first, other) for other in others)), None):
         raise InputError(f"{name}: not trainings of one recipe, {difference}; use another --name")
@@ -200,11 +198,8 @@ def protocol_and_folds(args: argparse.Namespace, train_arguments: Sequence[str])
 
 
 def hold_to_one_setting(folder: Path, arguments: Sequence[str]) -> None:
-    """Raise InputError where the trainings of a folder have other settings.
-
-    Args:
-        arguments: the protocol and the arguments of `ser-gpu train`; `--refit` without a folder.
-    """
+    """Raise InputError where the trainings of a folder have other settings than these: the protocol, and arguments of
+    `ser-gpu train`, with `--refit` but no folder."""
     path, here = folder / "arguments.json", _settings(arguments)
     if path.exists() and (difference := first_difference(_settings(read_json(path)), here)):
         raise InputError(f"{folder}: holds trainings with other settings ({difference}); give these another --name")

@@ -113,16 +113,13 @@ def _refuse_trained(path: str, provenance: Provenance, found: Sequence[Clip], cl
         own = Protocol.from_dict(provenance.protocol).split(found)
     except InputError:  # these clips cannot be those that it was trained on
         own = None
+    why = None
     if own is None or own.manifest_hash != provenance.manifest_hash:
-        raise InputError(
-            f"{path}: was trained on another set of clips than these {len(found):,}, so its test part is not known; "
-            "--allow-trained scores it all the same"
-        )
-    if overlap := [clip for clip in clips if own.part_of.get(clip, "test") != "test"]:
-        raise InputError(
-            f"{path}: {len(overlap):,} of these clips were in its training or validation, so the scores would not be "
-            "honest; --allow-trained scores it all the same"
-        )
+        why = f"was trained on another set of clips than these {len(found):,}, so its test part is not known"
+    elif overlap := sum(own.part_of.get(clip, "test") != "test" for clip in clips):
+        why = f"{overlap:,} of these clips were in its training or validation, so the scores would not be honest"
+    if why:
+        raise InputError(f"{path}: {why}; --allow-trained scores it all the same")
 
 
 if __name__ == "__main__":
