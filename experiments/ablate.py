@@ -1,4 +1,4 @@
-"""python -m experiments.ablate: train variants of the recipe and compare them on validation parts."""
+"""python -m experiments.ablate: train variants of the recipe and compare them on validation parts, or on corpora."""
 
 import argparse
 import sys
@@ -7,13 +7,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
+import numpy as np
+
+from ser_gpu import crossvalidate
 from ser_gpu.cli import console, options
-from ser_gpu.corpora.splits import ALIASES
-from ser_gpu.crossvalidate import Run, add_run_options, all_folds, hold_to_one_setting, train_all
+from ser_gpu.crossvalidate import Run, add_run_options, hold_to_one_setting, protocol_and_folds, train_all
 from ser_gpu.errors import InputError
-from ser_gpu.evaluation import crossvalidation
-from ser_gpu.evaluation.crossvalidation import METRICS
+from ser_gpu.evaluation import metrics, predictions
 from ser_gpu.files import write_json
+
+SCORES = {
+    "validation": crossvalidate.METRICS,
+    "test": ("uar", "log_loss", "confidence_above_accuracy", "by_corpus"),
+}
+_SHOWN = {
+    "validation": {"ece": "ECE"},
+    "test": {"log_loss": "log loss", "confidence_above_accuracy": "confidence above accuracy"},
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,27 +38,30 @@ def _ablate(args: argparse.Namespace, train_arguments: list[str]) -> int:
     chosen = list(dict.fromkeys([recipe, *(args.only or variants)]))
     if unknown := [name for name in chosen if name not in variants]:
         raise InputError(f"no such variant: {', '.join(unknown)}; {args.variants} has {', '.join(variants)}")
-    folder, protocol = Path(args.runs) / "ablation", ALIASES.get(args.protocol, args.protocol)
-    folds = args.folds if args.folds is not None else all_folds(protocol, train_arguments)
+    folder = Path(args.runs) / "ablation"
+    protocol, folds = protocol_and_folds(args, train_arguments)
+    if args.score == "test" and protocol != "test-corpora":
+        raise InputError("--score test goes with --test-corpora alone: no other test part may be chosen on")
+    own = {name: _own(variants[name], args.score) for name in chosen}
     for name in chosen:
-        hold_to_one_setting(folder / _slug(name), [protocol, *train_arguments, *_own(variants[name])])
+        hold_to_one_setting(folder / _slug(name), [protocol, *train_arguments, *own[name]])
     runs = {
         name: [
-            Run(protocol, fold, seed, folder / _slug(name) / f"fold{fold}-seed{seed}", _own(variants[name]))
+            Run(protocol, fold, seed, folder / _slug(name) / f"fold{fold}-seed{seed}", own[name])
             for seed in args.seeds
             for fold in folds
         ]
         for name in chosen
     }
     failed = train_all([run for each in runs.values() for run in each], train_arguments, args.jobs)
-    results = {name: [run.result() for run in each if run.finished] for name, each in runs.items()}
-    table = compare(protocol, {name: variants[name] for name in chosen}, results)
+    results = {name: [_result(run, args.score) for run in each if run.finished] for name, each in runs.items()}
+    table = compare(protocol, {name: variants[name] for name in chosen}, results, args.score)
     path = Path(args.table or folder / "table.json")
     write_json(path, table)
     if args.json:
         console.print_json(table)
     else:
-        show(table)
+        show(table, args.score)
         console.err.print(f"written: {path}")
     return options.SOME_FAILED if failed else options.DONE
 
@@ -68,15 +81,37 @@ def read_variants(path: Path) -> dict[str, list[str]]:
     return variants
 
 
-def compare(protocol: str, variants: dict[str, list[str]], results: dict[str, Sequence[dict]]) -> dict:
-    """Validation scores of each variant, and its difference in UAR from the first one, fold by fold and seed by seed.
+def _result(run: Run, score: str) -> dict:
+    """What a training says of itself; for `test`, with the scores of its answers to each corpus that was held out."""
+    if score == "validation":
+        return run.result()
+    answers = predictions.read(run.out / "predictions.csv")
+    corpus_of = np.array([clip.corpus for clip in answers.clips])
+    by_corpus = {}
+    for corpus in np.unique(corpus_of).tolist():
+        rows = corpus_of == corpus
+        truth, probabilities = answers.truth[rows], answers.probabilities[rows]
+        right = answers.predicted[rows] == truth
+        by_corpus[corpus] = {
+            "uar": metrics.headline(truth, metrics.likeliest(probabilities, np.unique(truth)))["uar"],
+            "log_loss": metrics.log_loss(truth, answers.logits[rows]),
+            "confidence_above_accuracy": float(probabilities.max(axis=1).mean() - right.mean()),
+        }
+    return run.result() | {"test": {**_mean(list(by_corpus.values())), "by_corpus": by_corpus}}
 
-    Scores of a test part are left out.
+
+def compare(
+    protocol: str, variants: dict[str, list[str]], results: dict[str, Sequence[dict]], score: str = "validation"
+) -> dict:
+    """Scores of each variant, and its difference in UAR from the first one, fold by fold and seed by seed.
+
+    Scores of another part are left out.
 
     Args:
         protocol: its name.
         variants: name -> settings in which it differs; the first one is the recipe.
         results: name -> what `ser-gpu train` wrote at the end of each training.
+        score: the part that is compared, "validation" or "test", which has scores by corpus.
 
     Raises:
         ValueError: no training of the recipe came to its end.
@@ -84,32 +119,43 @@ def compare(protocol: str, variants: dict[str, list[str]], results: dict[str, Se
     recipe = next(iter(variants))
     if not results[recipe]:
         raise InputError(f"no training of {recipe!r} came to its end, so there is nothing to compare with")
-    reference = {_place(result): result["validation"]["uar"] for result in results[recipe]}
+    reference = {_place(result): result[score]["uar"] for result in results[recipe]}
     first = results[recipe][0]
     return {
         "protocol": protocol,
         "config": first["config"],
         "environment": first["environment"],
         "variants": [
-            {"name": name, "settings": settings, **_against(reference, results[name])}
+            {"name": name, "settings": settings, **_against(reference, results[name], score)}
             for name, settings in variants.items()
             if results[name]
         ],
     }
 
 
-def _against(reference: dict[tuple, float], results: Sequence[dict]) -> dict:
-    rows = [crossvalidation.row(result, ("validation",)) for result in results]
-    paired = [row["validation"]["uar"] - reference[_place(row)] for row in rows if _place(row) in reference]
+def _against(reference: dict[tuple, float], results: Sequence[dict], score: str) -> dict:
+    rows = [crossvalidate.row(result, ("validation",) if score == "validation" else ()) for result in results]
+    if score == "test":
+        rows = [row | {"test": result["test"]} for row, result in zip(rows, results, strict=True)]
+    paired = [row[score]["uar"] - reference[_place(row)] for row in rows if _place(row) in reference]
     several = len(paired) > 1
     return {
         "runs": len(rows),
         "parameters": rows[0]["parameters"],
         "seconds": fmean(row["seconds"] for row in rows),
-        "validation": {metric: fmean(row["validation"][metric] for row in rows) for metric in METRICS},
+        score: _mean([{name: row[score][name] for name in SCORES[score]} for row in rows]),
         "difference": fmean(paired) if paired else None,
         "standard_error": stdev(paired) / len(paired) ** 0.5 if several else None,
         "rows": [{key: value for key, value in row.items() if key not in ("config", "environment")} for row in rows],
+    }
+
+
+def _mean(scores: Sequence[dict]) -> dict:
+    return {
+        name: _mean([each[name] for each in scores])
+        if isinstance(value, dict)
+        else fmean(each[name] for each in scores)
+        for name, value in scores[0].items()
     }
 
 
@@ -117,21 +163,24 @@ def _place(row: dict) -> tuple[int, int]:
     return row["fold"], row["seed"]
 
 
-def show(table: dict) -> None:
-    """The table in the terminal: validation UAR of every variant, and its difference from the recipe in points."""
-    columns = ("variant", "runs", "parameters", "UAR", "difference", "standard error", "ECE")
-    shown = console.table(f"Ablation: {table['protocol']}, validation parts", columns)
+def show(table: dict, score: str = "validation") -> None:
+    """The table in the terminal: UAR of every variant, its difference from the recipe in points, and other scores."""
+    columns = ("variant", "runs", "parameters", "UAR", "difference", "standard error", *_SHOWN[score].values())
+    shown = console.table(f"Ablation: {table['protocol']}, {score} parts", columns)
     for row in table["variants"]:
         gap = "" if row["difference"] is None else f"{100 * row['difference']:+.1f}"
         error = "" if row["standard_error"] is None else f"{100 * row['standard_error']:.1f}"
-        scores = row["validation"]
-        cells = (f"{row['parameters']:,}", f"{scores['uar']:.3f}", gap, error, f"{scores['ece']:.3f}")
-        shown.add_row(row["name"], str(row["runs"]), *cells)
+        lines = [(row["name"], str(row["runs"]), f"{row['parameters']:,}", gap, error, row[score])]
+        lines += [(f"  {name}", "", "", "", "", own) for name, own in row[score].get("by_corpus", {}).items()]
+        for name, runs, parameters, gap, error, scores in lines:
+            more = (f"{scores[each]:.3f}" for each in _SHOWN[score])
+            shown.add_row(name, runs, parameters, f"{scores['uar']:.3f}", gap, error, *more)
     console.out.print(shown)
 
 
-def _own(settings: list[str]) -> tuple[str, ...]:
-    return ("--no-test", *(("--set", *settings) if settings else ()))
+def _own(settings: list[str], score: str) -> tuple[str, ...]:
+    no_test = ("--no-test",) if score == "validation" else ()
+    return (*no_test, *(("--set", *settings) if settings else ()))
 
 
 def _slug(name: str) -> str:
@@ -142,13 +191,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.ablate",
         description="Train each variant of the recipe on the same folds and seeds and compare their validation parts; "
-        "no test part is scored. Started again, it goes on where it stopped. Arguments that are not named here go to "
-        "ser-gpu train, such as --epochs or --device.",
+        "no test part is scored, unless --score says so. Started again, it goes on where it stopped. Arguments that "
+        "are not named here go to ser-gpu train, such as --epochs or --device.",
     )
     add_run_options(parser, protocol="search")
     default = Path(__file__).resolve().parent / "ablation.toml"
     parser.add_argument("--variants", default=str(default), help="(default: %(default)s)")
     parser.add_argument("--only", nargs="+", metavar="VARIANT", help="these variants and the recipe (default: all)")
+    scored = "compare on this part; test goes with --test-corpora alone, whose corpora are then the validation corpora "
+    scored += "of the study, so no figure of it is a test of the chosen variant (default: %(default)s)"
+    parser.add_argument("--score", choices=SCORES, default="validation", help=scored)
     return parser
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from experiments import markdown
 from experiments.figures.style import VOICES
-from ser_gpu.evaluation import crossvalidation, predictions
+from ser_gpu import crossvalidate
+from ser_gpu.evaluation import predictions
 
 ROOT = Path(__file__).resolve().parent.parent
 CROSS_VALIDATIONS = {
@@ -84,7 +85,7 @@ def actors5_folds() -> str:
     rows = []
     for fold in sorted({row["fold"] for row in trainings}):
         of_fold = sorted((row for row in trainings if row["fold"] == fold), key=lambda row: row["seed"])
-        uar = crossvalidation.summary(of_fold, "test")["uar"]
+        uar = crossvalidate.summary(of_fold, "test")["uar"]
         rows.append(
             {"fold": fold, "UAR": _with_spread(uar, "sd_seeds")}
             | {f"seed {row['seed']}": f"{row['test']['uar']:.3f}" for row in of_fold}

@@ -7,28 +7,44 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
+from statistics import fmean, stdev
 
 import torch
 
-from ser_gpu import corpora
+from ser_gpu import corpora, train
 from ser_gpu.cli import console, options
-from ser_gpu.corpora.splits import ALIASES, RANDOM_PROTOCOLS
-from ser_gpu.corpora.splits import folds as number_of_folds
+from ser_gpu.corpora import splits
 from ser_gpu.errors import InputError, require
-from ser_gpu.evaluation import crossvalidation, predictions
+from ser_gpu.evaluation import predictions
 from ser_gpu.files import read_json, write_json
 from ser_gpu.settings import first_difference
-from ser_gpu.train import new_plan
-from ser_gpu.train import parser as train_parser
-from ser_gpu.training import distributed
-from ser_gpu.training.distributed import Ranks
+from ser_gpu.training.config import TrainConfig
+from ser_gpu.training.distributed import VARIABLES, Ranks
 
-SPLIT_SEEDS = range(5)
-_PATIENCE = timedelta(days=30)  # of a rank whose trainings are done
+METRICS = ("accuracy", "uar", "macro_f1", "ece")
+PARTS = ("validation", "test")
+_KEPT = ("fold", "seed", "manifest_hash", "parameters", "bfloat16", "temperature", "seconds", "config", "environment")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training."""
+
+    protocol: str
+    fold: int
+    seed: int
+    out: Path  # the folder that it writes
+    arguments: tuple[str, ...] = ()  # further ones of `ser-gpu train`
+
+    @property
+    def finished(self) -> bool:
+        return (self.out / "result.json").exists()
+
+    def result(self) -> dict:
+        return read_json(self.out / "result.json")
 
 
 def add_run_options(parser: argparse.ArgumentParser, protocol: str | None = None) -> None:
@@ -43,7 +59,7 @@ def add_run_options(parser: argparse.ArgumentParser, protocol: str | None = None
     add("--json", action="store_true", help="print the JSON instead of the table")
 
 
-def _parser() -> argparse.ArgumentParser:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="ser-gpu crossvalidate",
         description="Train every fold and seed of a protocol and print the table. Started again, it goes on where it "
@@ -52,52 +68,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_run_options(parser)
     parser.add_argument("--name", help="of the folder and the table (default: the protocol, -refit for a refit)")
-    parser.add_argument(
-        "--refit",
-        metavar="FOLDER",
-        help="repeat the finished trainings of this folder, such as RUNS/speakers, on training and validation parts; "
-        "a seed that it lacks repeats another one of the fold",
-    )
-    return parser
+    again = "repeat the finished trainings of this folder, such as RUNS/speakers, on training and validation parts; "
+    again += "a seed that it lacks repeats another one of the fold"
+    parser.add_argument("--refit", metavar="FOLDER", help=again)
+    args, train_arguments = parser.parse_known_args(arguments)
+    train.parser().parse_args(train_arguments)  # what is wrong is said once, not by each training
+    return options.run(lambda: _run(args, train_arguments))
 
 
-@dataclass(frozen=True)
-class Run:
-    """One training: protocol, fold and seed, the folder that it writes, and further arguments of `ser-gpu train`, in
-    which `{fold}` and `{seed}` stand for the training's own."""
-
-    protocol: str
-    fold: int
-    seed: int
-    out: Path
-    arguments: tuple[str, ...] = ()
-
-    @property
-    def finished(self) -> bool:
-        """True where its result is written."""
-        return (self.out / "result.json").exists()
-
-    def result(self) -> dict:
-        """What `ser-gpu train` wrote at its end."""
-        return read_json(self.out / "result.json")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line, train what is missing, and print the table."""
-    args, train_arguments = _parser().parse_known_args(arguments)
-    train_parser().parse_args(train_arguments)  # what is wrong is said once, not by each training
-    return options.run(lambda: run(args, train_arguments))
-
-
-def run(args: argparse.Namespace, train_arguments: list[str]) -> int:
-    """Train what is missing, and write and show the table."""
+def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
     require("train", "nnAudio", "torch_audiomentations", "scipy", "sklearn", "matplotlib")
-    protocol = ALIASES.get(args.protocol, args.protocol) or "speakers"
-    if args.protocol is None and not any(_data(train_arguments)):  # the folds that were published first
-        protocol = next(iter(corpora.get(corpora.names()[0]).folds or {}), protocol)
+    protocol, folds = protocol_and_folds(args, train_arguments)
     name = args.name or (f"{protocol}-refit" if args.refit else protocol)
     folder = Path(args.runs) / name
-    folds = args.folds if args.folds is not None else all_folds(protocol, train_arguments)
     runs = [
         Run(protocol, fold, seed, folder / f"fold{fold}-seed{seed}", _refit(args.refit, fold, seed))
         for seed in args.seeds
@@ -106,7 +89,7 @@ def run(args: argparse.Namespace, train_arguments: list[str]) -> int:
     ranks = Ranks.of_torchrun()
     if not ranks.is_first:
         console.be_quiet()
-    with ranks.joined("gloo", patience=_PATIENCE):
+    with ranks.joined("gloo", patience=timedelta(days=30)):  # of a rank whose trainings are done
         settings = [protocol, *train_arguments, *(["--refit"] if args.refit else [])]
         ranks.agree(lambda: hold_to_one_setting(folder, settings))
         own = runs[ranks.rank :: ranks.count]
@@ -119,27 +102,26 @@ def run(args: argparse.Namespace, train_arguments: list[str]) -> int:
     done = [run for run in runs if run.finished]
     if not done:
         raise InputError(f"{folder}: no training of {len(runs)} came to its end")
-    table = crossvalidation.table(name, protocol, [run.result() for run in done], len(runs))
+    found = table(name, protocol, [run.result() for run in done], len(runs))
     written = [path := Path(args.table or folder / "table.json")]
-    if table["summary"]:
+    if found["summary"]:
         written.append(path.with_suffix(".predictions.csv.gz"))
         each = [(run, row) for run in done for row in predictions.read_rows(run.out / "predictions.csv")]
         predictions.write(written[-1], [{"fold": run.fold, "seed": run.seed, **row} for run, row in each])
-        answers = predictions.read(written[-1], part=next(reversed(table["summary"])))
-        table["pooled"] = {"all answers": answers.report(by_speaker=True)}
+        answers = predictions.read(written[-1], part=next(reversed(found["summary"])))
+        found["pooled"] = {"all answers": answers.report(by_speaker=True)}
         if len(args.seeds) > 1:  # the trainings of a fold as one model
-            table["pooled"]["seeds together"] = predictions.together(answers).report(by_speaker=True)
-    write_json(path, table)
+            found["pooled"]["seeds together"] = predictions.together(answers).report(by_speaker=True)
+    write_json(path, found)
     if args.json:
-        console.print_json(table)
+        console.print_json(found)
     else:
-        console.show_crossvalidation(table)
+        console.show_crossvalidation(found)
         console.err.print(f"written: {', '.join(map(str, written))}")
     return options.SOME_FAILED if failed else options.DONE
 
 
 def _refit(first: str | None, fold: int, seed: int) -> tuple[str, ...]:
-    """The arguments that repeat a training of that folder: that of the same seed, else of the fold's first one."""
     if first is None:
         return ()
     same = Path(first) / f"fold{fold}-seed{seed}"
@@ -147,63 +129,96 @@ def _refit(first: str | None, fold: int, seed: int) -> tuple[str, ...]:
     return ("--refit", str(same if same in finished else [*finished, same][0]))
 
 
-def all_folds(protocol: str, train_arguments: Sequence[str] = ()) -> Sequence[int]:
-    """Every fold of a protocol; of a random one, the first split seeds.
+def table(name: str, protocol: str, results: Sequence[dict], planned: int) -> dict:
+    """Rows and summary of trainings, of which `ser-gpu train` wrote the results; `planned` are all that there will be.
+    Trainings that differ in more than fold and seed raise InputError."""
+    first, *others = map(_recipe, results)
+    if difference := next(filter(None, (first_difference(first, other) for other in others)), None):
+        raise InputError(f"{name}: not trainings of one recipe, {difference}; use another --name")
+    rows = [row(result) for result in results]
+    return {
+        "name": name,
+        "protocol": protocol,
+        "runs": len(rows),
+        "planned": planned,
+        "summary": {part: summary(rows, part) for part in PARTS if all(part in row for row in rows)},
+        "rows": rows,
+    }
 
-    Args:
-        train_arguments: those that name the data tell how many speakers or corpora there are, where the protocol
-            depends on it.
-    """
-    name = ALIASES.get(protocol, protocol)
-    if name in RANDOM_PROTOCOLS:
-        return SPLIT_SEEDS
-    if name not in ("speakers", "loso", "loco"):
-        return range(number_of_folds(name))
-    data, corpus, several = _data(train_arguments)
-    found = corpora.load_many(several) if several else corpora.load(data, corpus)
-    return range(number_of_folds(name, found.clips))
+
+def row(result: dict, parts: Sequence[str] = PARTS) -> dict:
+    """What a table keeps of a training: fold, seed, settings, and the scores of these parts."""
+    scores = {
+        part: {name: result[part][name] for name in ("clips", *METRICS, "log_loss", "by")}
+        for part in parts
+        if part in result
+    }
+    return {name: result[name] for name in _KEPT} | {"init_sha256": result.get("init_sha256")} | scores
 
 
-def _data(train_arguments: Sequence[str]) -> tuple[str | None, str | None, dict[str, str | None] | None]:
-    args = train_parser().parse_args(train_arguments)
-    return args.data, args.corpus, options.corpora_of(args.corpora)
+def summary(rows: Sequence[dict], part: str) -> dict[str, dict]:
+    """Of each metric the mean over all runs; the standard deviation over seeds of the mean over their folds, and over
+    folds of the mean over their seeds, None where there is but one."""
+    found = {}
+    for metric in METRICS:
+        found[metric] = {"mean": fmean(row[part][metric] for row in rows)}
+        for axis in ("seed", "fold"):
+            groups: dict[int, list[float]] = {}
+            for row in rows:
+                groups.setdefault(row[axis], []).append(row[part][metric])
+            means = [fmean(values) for values in groups.values()]
+            found[metric][f"sd_{axis}s"] = stdev(means) if len(means) > 1 else None
+    return found
+
+
+def _recipe(result: dict) -> dict[str, object]:
+    training = asdict(replace(TrainConfig.from_dict(result["config"]["training"]), fold=0, seed=0))
+    begun = result.get("init_sha256") is not None  # with other weights, which may be others for each training
+    return {"training": training, **result["config"]["model"], "a network to begin with": begun}
+
+
+def protocol_and_folds(args: argparse.Namespace, train_arguments: Sequence[str]) -> tuple[str, Sequence[int]]:
+    """What `add_run_options` asks for, or else by speakers, and for the default corpus as it was published first; and
+    all folds. Test speakers or corpora, which are arguments of `ser-gpu train`, are a protocol of their own."""
+    own = train.parser().parse_args(train_arguments)
+    several = options.corpora_of(own.corpora)
+    protocol = splits.ALIASES.get(args.protocol, args.protocol) or "speakers"
+    if own.test_speakers or own.test_corpora:
+        protocol = "test-corpora" if own.test_corpora else "test-speakers"
+    elif args.protocol is None and not (own.data or own.corpus or several):
+        protocol = next(iter(corpora.get(corpora.names()[0]).folds or {}), protocol)
+    if args.folds is not None:
+        return protocol, args.folds
+    if protocol in splits.RANDOM_PROTOCOLS:
+        return protocol, range(5)
+    if protocol not in ("speakers", "loso", "loco"):
+        return protocol, range(splits.folds(protocol))
+    found = corpora.load_many(several) if several else corpora.load(own.data, own.corpus)
+    return protocol, range(splits.folds(protocol, found.clips))
 
 
 def hold_to_one_setting(folder: Path, arguments: Sequence[str]) -> None:
-    """Refuse to mix trainings of different settings under one name.
-
-    Args:
-        arguments: the protocol and the arguments of `ser-gpu train`; `--refit` without a folder.
-
-    Raises:
-        InputError: the trainings of the folder have other settings; names the first difference.
-    """
+    """Raise InputError where the trainings of a folder have other settings than these: the protocol, and arguments of
+    `ser-gpu train`, with `--refit` but no folder."""
     path, here = folder / "arguments.json", _settings(arguments)
-    if path.exists():
-        there = _settings(read_json(path))
-        if difference := first_difference(there, here):
-            raise InputError(f"{folder}: holds trainings with other settings ({difference}); give these another --name")
+    if path.exists() and (difference := first_difference(_settings(read_json(path)), here)):
+        raise InputError(f"{folder}: holds trainings with other settings ({difference}); give these another --name")
     write_json(path, list(arguments))
 
 
 def _settings(arguments: Sequence[str]) -> dict:
     """All that decides what comes out of the trainings, however it is written, and whatever computes it."""
     protocol, *own = (each for each in arguments if each != "--refit")
-    args, unknown = train_parser().parse_known_args([*own, "--protocol", protocol])
+    args, unknown = train.parser().parse_known_args(own)
+    args.protocol = protocol
     init, args.init = args.init, None  # which may be another file for each training
-    plan = asdict(new_plan(args, torch.device("cpu")))
-    for of_each in ("fold", "seed"):
-        del plan["training"][of_each]
-    plan |= {"bfloat16": args.amp or "auto", "init": init and str(Path(init).resolve())}
-    return plan | {"refit": "--refit" in arguments, "unknown": unknown}
+    plan = asdict(train.new_plan(args, torch.device("cpu"))) | {"bfloat16": args.amp or "auto"}
+    return plan | {"init": init and str(Path(init).resolve()), "refit": "--refit" in arguments, "unknown": unknown}
 
 
 def train_all(runs: Sequence[Run], train_arguments: Sequence[str], jobs: int) -> int:
-    """Run what is not finished, each training a process with its own log; how many failed.
-
-    Args:
-        jobs: trainings at a time, each with that part of the cores; of each rank, where torchrun started several.
-    """
+    """Run what is not finished, so many at a time (of each rank, where torchrun started several), each a process with
+    its own log and part of the cores; how many failed."""
     runs = [run for run in runs if not run.finished]
     if not runs:
         return 0
@@ -211,8 +226,8 @@ def train_all(runs: Sequence[Run], train_arguments: Sequence[str], jobs: int) ->
     threads = max(1, (os.cpu_count() or 1) // (jobs * int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
     with console.progress("status") as progress, ThreadPoolExecutor(jobs) as pool:
         task = progress.add_task("Trainings", total=len(runs), status="")
-        one = partial(_train_one, train_arguments=train_arguments, threads=threads)
-        for run, code in zip(runs, pool.map(one, runs), strict=True):
+        codes = pool.map(lambda run: _train_one(run, train_arguments, threads), runs)
+        for run, code in zip(runs, codes, strict=True):
             if code:
                 failed += 1
                 _tell_failure(run)
@@ -221,28 +236,24 @@ def train_all(runs: Sequence[Run], train_arguments: Sequence[str], jobs: int) ->
 
 
 def _train_one(run: Run, train_arguments: Sequence[str], threads: int) -> int:
-    """One training; its exit code."""
     run.out.mkdir(parents=True, exist_ok=True)
     filled = [re.sub(r"\{(fold|seed)\}", lambda m: str(getattr(run, m[1])), each) for each in train_arguments]
-    own = ["--protocol", run.protocol, "--fold", str(run.fold), "--seed", str(run.seed), *run.arguments]
+    own = ["--fold", str(run.fold), "--seed", str(run.seed), *run.arguments]
+    if run.protocol not in ("test-speakers", "test-corpora"):  # which are arguments of their own
+        own += ["--protocol", run.protocol]
     command = [sys.executable, "-m", "ser_gpu.train", *filled, *own, "--out", str(run.out), "--resume"]
     # a training is one process, whoever started this one
-    environment = {name: value for name, value in os.environ.items() if name not in distributed.VARIABLES}
-    environment |= {"OMP_NUM_THREADS": str(threads), "PYTHONIOENCODING": "utf-8", **_own_gpu()}
+    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    environment |= {"OMP_NUM_THREADS": str(threads), "PYTHONIOENCODING": "utf-8"}
+    ranks, gpus = Ranks.of_torchrun(), torch.cuda.device_count()
+    if ranks.count > 1 and gpus > 1:  # this rank has a GPU of its own
+        known = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
+        environment["CUDA_VISIBLE_DEVICES"] = known.split(",")[ranks.local % gpus]
     with (run.out / "log.txt").open("a", encoding="utf-8") as log:
         code = subprocess.run(command, env=environment, stdout=log, stderr=log).returncode
         if code < 0:
             log.write(f"error: the training was ended by signal {-code}\n")
     return code
-
-
-def _own_gpu() -> dict[str, str]:
-    """The GPU of this rank, where torchrun started several ranks on a machine with several GPUs."""
-    ranks, count = Ranks.of_torchrun(), torch.cuda.device_count()
-    if ranks.count == 1 or count < 2:
-        return {}
-    known = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
-    return {"CUDA_VISIBLE_DEVICES": known.split(",")[ranks.local % count]}
 
 
 def _last_line(run: Run) -> str:

@@ -22,35 +22,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Which clips of which recordings are scored."""
     options.add_data_options(parser)
     options.add_protocol_options(parser, "who is in which part (default: as the checkpoint was trained)")
-    parser.add_argument(
-        "--part",
-        choices=(*PARTS, ALL),
-        help="part to score (default: test, or all of a corpus that the model was not trained on)",
-    )
+    default = "(default: test, or all of a corpus that the model was not trained on)"
+    parser.add_argument("--part", choices=(*PARTS, ALL), help=f"part to score {default}")
     parser.add_argument("--allow-trained", action="store_true", help="score clips that the model was trained on, too")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ser-gpu evaluate",
-        description="Score a checkpoint on the test part of its own protocol, or on clips of your choice.",
-    )
+def main(arguments: Sequence[str] | None = None) -> int:
+    about = "Score a checkpoint on the test part of its own protocol, or on clips of your choice."
+    parser = argparse.ArgumentParser(prog="ser-gpu evaluate", description=about)
     parser.add_argument("checkpoint", help="a .pth file that ser-gpu train wrote")
     add_options(parser)
     parser.add_argument("--out", help="folder for the JSON and the figures (default: beside the checkpoint)")
     parser.add_argument("--json", action="store_true", help="print the JSON instead of tables")
-    return parser
+    args = parser.parse_args(arguments)
+    return options.run(lambda: _run(args))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and evaluate."""
-    args = _parser().parse_args(arguments)
-    return options.run(lambda: run(args))
-
-
-def run(args: argparse.Namespace) -> int:
-    """Score the asked clips, and write the scores and the figures."""
+def _run(args: argparse.Namespace) -> int:
     require("train", "scipy", "matplotlib")
     device = options.device(args.device)
     model, provenance = checkpoint.load(args.checkpoint, device)
@@ -59,8 +48,7 @@ def run(args: argparse.Namespace) -> int:
     usable = bank.usable().nonzero().flatten()
     if not len(usable):
         raise InputError(f"{args.checkpoint}: every clip of the {about['part']} part is silent or too short to score")
-    answered = answers(model, bank, usable, [clips[row] for row in usable.tolist()])
-    scores = answered.report(by_speaker)
+    scores = answers(model, bank, usable, [clips[row] for row in usable.tolist()]).report(by_speaker)
     result = about | {"temperature": float(model.temperature), "environment": environment(device), **scores}
     stem = Path(args.out) / Path(args.checkpoint).stem if args.out else Path(args.checkpoint).with_suffix("")
     written = [f"{stem}.{name}" for name in ("evaluation.json", "confusion.png", "reliability.png")]
@@ -82,29 +70,18 @@ def title(about: dict) -> str:
 
 
 def asked(args: argparse.Namespace, labels: Sequence[str], provenance: Provenance) -> tuple[list[Clip], dict, bool]:
-    """The clips that the command line asks for, those of emotions that the model knows; stderr counts the others.
-
-    Args:
-        args: the checkpoint, and what `add_options` adds.
-        labels: emotions that the model knows.
-        provenance: of the checkpoint.
-
-    Returns:
-        The clips, what a result says about them, and whether their speakers are new to the model.
-
-    Raises:
-        InputError: there are none, or some were in its training or validation, unless that is allowed.
-    """
+    """The clips that `add_options` asks for, of the emotions that the model knows; what a result says about them; and
+    whether their speakers are new to the model. Clips of its training raise InputError, unless they are allowed."""
     path = args.checkpoint
     found = options.find_clips(args.data, args.corpus, options.corpora_of(args.corpora))
-    trained_by = protocol = Protocol.from_dict(provenance.protocol)
-    trained_on = {*(trained_by.corpus or OWN).split(", ")}
+    own = protocol = Protocol.from_dict(provenance.protocol)
+    trained_on = {*(own.corpus or OWN).split(", ")}
     is_new = OWN not in trained_on and trained_on.isdisjoint(clip.corpus for clip in found)
     if args.test_speakers:
         protocol = Protocol("test-speakers", 0, tuple(args.test_speakers))
     elif args.protocol is not None or args.fold is not None:
-        protocol = Protocol(args.protocol or trained_by.name, args.fold or 0)
-    part = args.part or (ALL if is_new and protocol is trained_by else "test")
+        protocol = Protocol(args.protocol or own.name, args.fold or 0)
+    part = args.part or (ALL if is_new and protocol is own else "test")
     split = Split(dict.fromkeys((clip.id for clip in found), ALL)) if part == ALL else protocol.split(found)
     if not (args.allow_trained or is_new):
         _refuse_trained(path, provenance, found, split.ids(part))
@@ -132,21 +109,17 @@ def asked(args: argparse.Namespace, labels: Sequence[str], provenance: Provenanc
 
 
 def _refuse_trained(path: str, provenance: Provenance, found: Sequence[Clip], clips: Sequence[str]) -> None:
-    """Raise unless none of the clips was in the checkpoint's training or validation."""
     try:
         own = Protocol.from_dict(provenance.protocol).split(found)
     except InputError:  # these clips cannot be those that it was trained on
         own = None
+    why = None
     if own is None or own.manifest_hash != provenance.manifest_hash:
-        raise InputError(
-            f"{path}: was trained on another set of clips than these {len(found):,}, so its test part is not known; "
-            "--allow-trained scores it all the same"
-        )
-    if overlap := [clip for clip in clips if own.part_of.get(clip, "test") != "test"]:
-        raise InputError(
-            f"{path}: {len(overlap):,} of these clips were in its training or validation, so the scores would not be "
-            "honest; --allow-trained scores it all the same"
-        )
+        why = f"was trained on another set of clips than these {len(found):,}, so its test part is not known"
+    elif overlap := sum(own.part_of.get(clip, "test") != "test" for clip in clips):
+        why = f"{overlap:,} of these clips were in its training or validation, so the scores would not be honest"
+    if why:
+        raise InputError(f"{path}: {why}; --allow-trained scores it all the same")
 
 
 if __name__ == "__main__":

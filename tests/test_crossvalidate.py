@@ -1,10 +1,12 @@
 import json
 import subprocess
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
-from ser_gpu import crossvalidate
+from ser_gpu import crossvalidate, train
+from ser_gpu.corpora.splits import ALIASES
 from ser_gpu.errors import InputError
 from ser_gpu.evaluation import predictions
 from tests import ranks
@@ -136,7 +138,20 @@ def test_the_folds_of_speakers_are_counted_in_the_data(tiny_ravdess, tmp_path):
         ("twin-safe", [], 5),
         ("actors6", [], 6),
     ):
-        assert [*crossvalidate.all_folds(protocol, arguments)] == [*range(folds)]
+        args = Namespace(protocol=protocol, folds=None)
+        assert crossvalidate.protocol_and_folds(args, arguments) == (ALIASES.get(protocol, protocol), range(folds))
+
+
+def test_test_corpora_are_a_protocol_of_their_own_with_one_fold(monkeypatch, tmp_path):
+    commands = []
+    failed = lambda command, **_: commands.append(command) or subprocess.CompletedProcess(command, 1)  # noqa: E731
+    monkeypatch.setattr(subprocess, "run", failed)
+    several = ["--corpora", "a=a", "b=b", "--test-corpora", "b"]
+    assert crossvalidate.main(["--runs", str(tmp_path), "--seeds", "0", "1", *several]) == 2
+    asked = [train.parser().parse_args(each[3:]) for each in commands]
+    assert [(each.protocol, each.test_corpora, each.fold) for each in asked] == [(None, ["b"], 0)] * 2
+    outs = [str(tmp_path / "test-corpora" / f"fold0-seed{seed}") for seed in (0, 1)]
+    assert [each.out for each in asked] == outs
 
 
 @pytest.fixture
@@ -183,3 +198,39 @@ def test_fold_and_seed_in_an_argument_are_the_trainings_own(finished, run, tmp_p
     assert run(tmp_path, "--folds", "1", "--init", first)[0] == 0
     config = json.loads((tmp_path / "stratified" / "fold1-seed0" / "config.json").read_text())
     assert config["init"] == first.format(fold=1, seed=0)
+
+
+def test_spread_is_over_means():
+    rows = [
+        {"fold": fold, "seed": seed, "test": dict.fromkeys(crossvalidate.METRICS, value)}
+        for fold, seed, value in ((0, 0, 0.1), (1, 0, 0.3), (0, 1, 0.3), (1, 1, 0.5))
+    ]
+    uar = crossvalidate.summary(rows, "test")["uar"]
+    assert uar["mean"] == pytest.approx(0.3)
+    assert uar["sd_seeds"] == pytest.approx(0.2 / 2**0.5)  # of 0.2 and 0.4
+    assert uar["sd_folds"] == pytest.approx(0.2 / 2**0.5)
+
+
+def result_of(fold, width=4, parts=("validation", "test")):
+    scores = {"clips": 10, **dict.fromkeys(crossvalidate.METRICS, 0.5), "by": {}, "log_loss": 1.0}
+    own = dict.fromkeys(("manifest_hash", "parameters", "bfloat16", "temperature", "seconds", "environment"))
+    config = {"training": {"fold": fold, "seed": 0, "lr": 0.1}, "model": {"cnn": {"width": width}}}
+    return {"fold": fold, "seed": 0, "config": config, **own, **dict.fromkeys(parts, scores)}
+
+
+def test_a_table_has_the_parts_that_all_trainings_have():
+    table = crossvalidate.table("one", "loso", [result_of(0), result_of(1, parts=("test",))], planned=3)
+    assert (table["runs"], table["planned"], [*table["summary"]]) == (2, 3, ["test"])
+    assert table["rows"][0]["test"]["log_loss"] == 1.0
+
+
+def test_trainings_of_two_recipes_make_no_table():
+    with pytest.raises(ValueError, match=r"both: not trainings of one recipe, cnn\.width is 4 there and 8 here"):
+        crossvalidate.table("both", "stratified", [result_of(0), result_of(1, width=8)], 2)
+
+
+def test_each_training_may_begin_with_other_weights_or_none_does():
+    begun = [result_of(0) | {"init_sha256": "a"}, result_of(1) | {"init_sha256": "b"}]
+    assert [row["init_sha256"] for row in crossvalidate.table("x", "loso", begun, 2)["rows"]] == ["a", "b"]
+    with pytest.raises(ValueError, match="a network to begin with is True there and False here"):
+        crossvalidate.table("x", "loso", [*begun, result_of(2)], 3)

@@ -14,7 +14,7 @@ def protocols(tables: dict[str, dict], classes: int, title: str) -> Figure:
     """Test UAR of every training by protocol, and its mean.
 
     Args:
-        tables: name of a protocol -> table as `ser_gpu.evaluation.crossvalidation.table` gives it.
+        tables: name of a protocol -> table as `ser_gpu.crossvalidate.table` gives it.
         classes: number of emotions, for the level of chance.
         title: what the figure shows.
     """

@@ -1,4 +1,4 @@
-"""What the commands draw. Every figure is a function that returns it and writes nothing; `save` writes."""
+"""What the commands draw: a function a figure, which returns it; `save` writes."""
 
 import io
 import warnings
@@ -41,40 +41,33 @@ def compact(png: bytes) -> bytes:
 
 
 def training_curves(history: Sequence[dict], title: str) -> "Figure":
-    """Loss, and validation accuracy and UAR, by epoch; the training loss alone where nothing was validated.
-
-    Args:
-        history: rows of `metrics.csv`, one an epoch.
-        title: what the figure shows.
-    """
+    """Loss, and validation accuracy and UAR, by epoch (a row of `metrics.csv` each); the training loss alone where
+    nothing was validated."""
     validated = "validation_loss" in history[0]
     column = {name: [row[name] for row in history] for name in history[0]}
-    figure = _new_figure(figsize=(9.0 if validated else 4.5, 3.8), layout="constrained")
+    figure = _new_figure(figsize=(9.0 if validated else 4.5, 3.8))
     loss, *others = figure.subplots(1, 2 if validated else 1, squeeze=False)[0]
     loss.plot(column["epoch"], column["train_loss"], color=GREY, label="training (augmented, mixed)")
     loss.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="Loss", ylim=(0, None))
-    loss.grid(alpha=0.3)
     figure.suptitle(title, parse_math=False)
     for score in others:
         loss.plot(column["epoch"], column["validation_loss"], color=BLUE, label="validation")
         score.plot(column["epoch"], column["validation_accuracy"], color=BLUE, label="accuracy")
         score.plot(column["epoch"], column["validation_uar"], color=ORANGE, linestyle="--", label="UAR")
         score.set(xlabel="epoch", ylabel="share right", title="Validation", ylim=(0, 1))
-        score.grid(alpha=0.3)
         score.legend(frameon=False, loc="lower right")
     loss.legend(frameon=False, loc="best")
+    for axes in (loss, *others):
+        axes.grid(alpha=0.3)
     return figure
 
 
 def confusion(matrix: Sequence[Sequence[int]], emotions: Sequence[str], title: str) -> "Figure":
-    """Confusion matrix: each row's share by colour, clips as numbers.
-
-    Shape: [C, C] counts, true emotion by row, predicted by column.
-    """
+    """Each row's share by colour, clips as numbers. Shape: [C, C] counts, true emotion by row, predicted by column."""
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = max(1.0, len(emotions) / 10)
-    figure = _new_figure(figsize=(6.4 * size, 5.8 * size), layout="constrained")
+    figure = _new_figure(figsize=(6.4 * size, 5.8 * size))
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     places = range(len(emotions))
@@ -90,12 +83,8 @@ def confusion(matrix: Sequence[Sequence[int]], emotions: Sequence[str], title: s
 
 
 def reliability(before: Sequence[dict], after: Sequence[dict], title: str) -> "Figure":
-    """Accuracy against confidence, before and after the temperature.
-
-    Args:
-        before, after: as `ser_gpu.evaluation.metrics.reliability` gives them.
-    """
-    figure = _new_figure(figsize=(8.4, 4.2), layout="constrained")
+    """Accuracy against confidence, before and after the temperature, as `metrics.reliability` gives them."""
+    figure = _new_figure(figsize=(8.4, 4.2))
     panels = figure.subplots(1, 2, sharey=True)
     for axes, rows, name in zip(panels, (before, after), ("before temperature", "after temperature"), strict=True):
         clips = sum(row["clips"] for row in rows)
@@ -113,7 +102,6 @@ def reliability(before: Sequence[dict], after: Sequence[dict], title: str) -> "F
 
 
 def _new_figure(**settings: object) -> "Figure":
-    """matplotlib is imported with the first figure, since a command without it says how to get it."""
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # here, since a command without it says how to get it
 
-    return Figure(**settings)
+    return Figure(layout="constrained", **settings)

@@ -1,16 +1,14 @@
-"""Scores of a set of answers: accuracy, UAR, macro F1, confusion, calibration, bootstrap intervals.
+"""Scores of a set of answers. Truth and predictions are indices of emotions, [N] int; below zero is no answer.
 
-UAR is the unweighted average recall, which scikit-learn calls balanced accuracy; here, as macro F1, over the emotions
-that occur. Truth and predictions are indices of emotions, [N] int; a prediction below zero stands for no answer.
+UAR is the unweighted average recall (scikit-learn: balanced accuracy); here, as macro F1, over the emotions that occur.
 """
 
 from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-CALIBRATION_BINS = 15
-BOOTSTRAP_DRAWS = 1_000
 HEADLINE = ("accuracy", "uar", "macro_f1")
+_CALIBRATION_BINS = 15
 
 
 def headline(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
@@ -20,7 +18,7 @@ def headline(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
 
 
 def bootstrap_intervals(
-    truth: np.ndarray, predicted: np.ndarray, groups: Sequence[Hashable], draws: int = BOOTSTRAP_DRAWS, seed: int = 0
+    truth: np.ndarray, predicted: np.ndarray, groups: Sequence[Hashable], draws: int = 1_000
 ) -> dict[str, list[float]]:
     """95 % percentile intervals of the headline scores, resampling whole groups (speakers, or clips) with replacement.
 
@@ -29,7 +27,7 @@ def bootstrap_intervals(
     _, group_of = np.unique(np.asarray(groups), return_inverse=True)
     counts = _counts(truth, predicted, group_of)
     size = counts.shape[1]
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     drawn = (np.bincount(generator.integers(size, size=size), minlength=size) for _ in range(draws))  # times of each
     bounds = np.percentile([_headline(*(times @ counts)) for times in drawn], [2.5, 97.5], axis=0)
     return dict(zip(HEADLINE, bounds.T.tolist(), strict=True))
@@ -52,18 +50,9 @@ def _headline(hits: np.ndarray, clips: np.ndarray, answers: np.ndarray) -> tuple
     return hits.sum() / clips.sum(), recall.mean(), f1.mean()
 
 
-def per_emotion(confusion: np.ndarray) -> dict[str, np.ndarray]:
-    """Precision, recall, F1 and clips of each emotion; zero where there is nothing to divide by.
-
-    Shape: [C, C] counts, true emotion by row, predicted by column -> [C] each.
-    """
-    hits, clips, answers = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    return {
-        "precision": hits / np.maximum(answers, 1),
-        "recall": hits / np.maximum(clips, 1),
-        "f1": 2 * hits / np.maximum(clips + answers, 1),
-        "clips": clips,
-    }
+def likeliest(probabilities: np.ndarray, emotions: np.ndarray) -> np.ndarray:
+    """The likeliest of these emotions, such as those that a corpus has. Shape: [N, C], [E] -> [N]."""
+    return emotions[probabilities[:, emotions].argmax(axis=1)]
 
 
 def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, emotions: int) -> np.ndarray:
@@ -71,11 +60,15 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, emotions: int) ->
     return np.bincount(truth * emotions + predicted, minlength=emotions**2).reshape(emotions, emotions)
 
 
-def most_confused(confusion: np.ndarray, emotions: Sequence[str], count: int = 5) -> list[dict]:
-    """The largest errors, as shares of the clips of an emotion.
+def per_emotion(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """Precision, recall, F1 and clips of each emotion, [C] each; zero where there is nothing to divide by."""
+    hits, clips, answers = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    precision, recall = hits / np.maximum(answers, 1), hits / np.maximum(clips, 1)
+    return {"precision": precision, "recall": recall, "f1": 2 * hits / np.maximum(clips + answers, 1), "clips": clips}
 
-    Shape: [C, C] counts, true emotion by row, predicted by column.
-    """
+
+def most_confused(confusion: np.ndarray, emotions: Sequence[str], count: int = 5) -> list[dict]:
+    """The largest errors, as shares of the clips of an emotion."""
     wrong = confusion - np.diag(np.diag(confusion))
     shares = wrong / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     largest = np.argsort(-shares, axis=None, kind="stable")[:count]
@@ -86,14 +79,11 @@ def most_confused(confusion: np.ndarray, emotions: Sequence[str], count: int = 5
     ]
 
 
-def reliability(truth: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> list[dict]:
-    """For each bin of confidence that holds clips: how many, their mean confidence, and the share that is right.
-
-    Shape: [N], [N, C].
-    """
+def reliability(truth: np.ndarray, probabilities: np.ndarray) -> list[dict]:
+    """For each bin of confidence that holds clips: how many, their mean confidence, and the share that is right."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == truth
-    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    bin_of = np.minimum((confidence * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
     return [
         {"clips": int(rows.sum()), "confidence": float(confidence[rows].mean()), "accuracy": float(right[rows].mean())}
         for rows in (bin_of == number for number in np.unique(bin_of))
@@ -101,34 +91,23 @@ def reliability(truth: np.ndarray, probabilities: np.ndarray, bins: int = CALIBR
 
 
 def calibration_error(rows: Sequence[dict]) -> float:
-    """Expected calibration error (ECE): the gap between confidence and accuracy in each bin, weighted by its clips.
+    """Expected calibration error (ECE) of the rows of `reliability`: the gap between confidence and accuracy.
 
-    Args:
-        rows: as `reliability` gives them.
-
-    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
+    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017; of the temperature, too.
     """
     clips = sum(row["clips"] for row in rows)
     return sum(row["clips"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / clips
 
 
 def log_loss(truth: np.ndarray, logits: np.ndarray) -> float:
-    """Mean negative log-likelihood, in nats.
-
-    Shape: [N], [N, C].
-    """
+    """Mean negative log-likelihood, in nats. Shape: [N], [N, C]."""
     from scipy.special import log_softmax  # here, since scipy comes with the [train] extra
 
     return -float(log_softmax(logits, axis=1)[np.arange(len(truth)), truth].mean())
 
 
 def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
-    """The temperature between 0.05 and 20 that gives the truth the highest likelihood.
-
-    Shape: [N, C], [N].
-
-    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
-    """
+    """The temperature between 0.05 and 20 that gives the truth the highest likelihood. Shape: [N, C], [N]."""
     from scipy.optimize import minimize_scalar
 
     logits = logits.astype(np.float64)

@@ -5,31 +5,26 @@ import gzip
 import io
 import zlib
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.errors import InputError
-from ser_gpu.evaluation.report import Answers
+from ser_gpu.evaluation.report import Answers, field
 from ser_gpu.files import replacing
 
 # all columns but those of the probabilities, one an emotion
 FIELDS = ("fold", "seed", "part", "clip", "corpus", "speaker", "gender", "intensity", "emotion", "predicted")
-_SMALLEST_PROBABILITY = 1e-6
 
 
 def rows(answers: Answers, part: str) -> list[dict]:
-    """The rows of a table: what the model answered for each clip, in full."""
+    """What a model answered for each clip of a part."""
     return [
         {
             "part": part,
             "clip": clip.id,
-            "corpus": clip.corpus,
-            "speaker": clip.speaker or "",
-            "gender": clip.gender or "",
-            "intensity": clip.get("intensity") or "",
+            **{name: field(clip, name) for name in ("corpus", "speaker", "gender", "intensity")},
             "emotion": clip.emotion,
             "predicted": answers.labels[best],
             **{label: f"{share:.5f}" for label, share in zip(answers.labels, probabilities, strict=True)},
@@ -50,16 +45,10 @@ def write(path: str | Path, rows: Sequence[dict]) -> None:
 
 
 def read_rows(path: str | Path) -> list[dict[str, str]]:
-    """The rows of a table.
-
-    Raises:
-        InputError: the file is no such table.
-        OSError: it cannot be read.
-    """
+    """The rows of a table; raises InputError where the file is none."""
     try:
-        content = Path(path).read_bytes()
-        text = (gzip.decompress(content) if Path(path).suffix == ".gz" else content).decode()
-        found = [*csv.DictReader(io.StringIO(text, newline=""))]
+        with (gzip.open if Path(path).suffix == ".gz" else open)(path, "rt", encoding="utf-8", newline="") as file:
+            found = [*csv.DictReader(file)]
     except (gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError, csv.Error):
         raise InputError(f"{path}: damaged, or not a CSV file") from None
     if missing := {"part", "clip", "emotion", "predicted"} - set(found[0] if found else ()):
@@ -68,12 +57,7 @@ def read_rows(path: str | Path) -> list[dict[str, str]]:
 
 
 def read(path: str | Path, part: str = "test") -> Answers:
-    """The answers to one part.
-
-    Raises:
-        InputError: the table holds no answer to that part, or is no table of predictions.
-        OSError: it cannot be read.
-    """
+    """The answers to one part; raises InputError where the table holds none, or is no table of predictions."""
     found = [row for row in read_rows(path) if row["part"] == part]
     if not found:
         raise InputError(f"{path}: no answers to the {part} part")
@@ -85,12 +69,19 @@ def read(path: str | Path, part: str = "test") -> Answers:
         raise InputError(f"{path}: damaged, or not a table of predictions") from None
     if not np.allclose(probabilities.sum(axis=1), 1.0, atol=1e-3):
         raise InputError(f"{path}: not a table of predictions, {', '.join(labels)} are no probabilities")
-    return Answers(
-        clips=tuple(map(_clip, found)),
-        labels=labels,
-        logits=np.log(np.maximum(probabilities, _SMALLEST_PROBABILITY)),
-        folds=folds,
+    clips = tuple(
+        Clip(
+            row["clip"],
+            Path(row["clip"]),  # which need not exist
+            row["emotion"],
+            speaker=row.get("speaker") or None,
+            corpus=row.get("corpus") or "",
+            gender=row.get("gender") or None,
+            extra=(("intensity", row["intensity"]),) if row.get("intensity") else (),
+        )
+        for row in found
     )
+    return Answers(clips, labels, _logits(probabilities), folds=folds)
 
 
 def together(answers: Answers) -> Answers:
@@ -100,23 +91,9 @@ def together(answers: Answers) -> Answers:
         rows.setdefault((int(fold), clip.id), []).append(row)
     first = [each[0] for each in rows.values()]
     mean = np.array([answers.probabilities[each].mean(axis=0) for each in rows.values()])  # [N, C]
-    return replace(
-        answers,
-        clips=tuple(answers.clips[row] for row in first),
-        logits=np.log(np.maximum(mean, _SMALLEST_PROBABILITY)),
-        temperature=1.0,
-        folds=answers.folds[first],
-    )
+    clips = tuple(answers.clips[row] for row in first)
+    return Answers(clips, answers.labels, _logits(mean), folds=answers.folds[first])
 
 
-def _clip(row: dict[str, str]) -> Clip:
-    intensity = row.get("intensity")
-    return Clip(
-        id=row["clip"],
-        path=Path(row["clip"]),  # which need not exist
-        emotion=row["emotion"],
-        speaker=row.get("speaker") or None,
-        corpus=row.get("corpus") or "",
-        gender=row.get("gender") or None,
-        extra=(("intensity", intensity),) if intensity else (),
-    )
+def _logits(probabilities: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(probabilities, 1e-6))  # since a table has five digits

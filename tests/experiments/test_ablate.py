@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from experiments import ablate
@@ -45,6 +46,57 @@ def test_the_shipped_variants_are_settings_that_there_are():
     recipe = TrainConfig(protocol="search", epochs=EPOCHS_SPEAKER_INDEPENDENT), ModelConfig()
     for settings in variants.values():
         assert bool(settings) == (with_settings(*recipe, settings) != recipe)
+
+
+def test_the_variants_for_any_voice_are_settings_that_there_are():
+    common = ["training.grouped_share=0.5", "tta.enabled=false"]
+    recipe = with_settings(TrainConfig(), ModelConfig(), common)
+    variants = ablate.read_variants(Path(ablate.__file__).parent / "any_voice.toml")
+    found = [with_settings(*recipe, settings) for settings in variants.values()]
+    assert found[0][1].augment.channel_probability == 0.5
+    assert all(found.count(each) == 1 for each in found)
+    assert len({ablate._slug(name) for name in variants}) == len(variants)
+
+
+def predictions_of(shares):
+    return "part,clip,corpus,emotion,predicted,sad,angry,happy\n" + "".join(
+        f"{part},{number},{corpus},{emotion},happy,{sad},{angry},{happy}\n"
+        for number, (part, corpus, emotion, sad, angry, happy) in enumerate(shares)
+    )
+
+
+def test_variants_are_compared_on_corpora_that_were_held_out(tmp_path, capsys):
+    """Trainings that were made elsewhere, of which nothing is trained again."""
+    (tmp_path / "variants.toml").write_text('[variants]\n"one.5" = ["cnn.width=4"]\ntwo = []\n')
+    own = {"manifest_hash": "", "bfloat16": False, "temperature": 1.0, "config": {}, "environment": {}}
+    for slug, sad in (("one-5", 0.3), ("two", 0.1)):
+        for seed in (0, 1):
+            out = tmp_path / "ablation" / slug / f"fold0-seed{seed}"
+            out.mkdir(parents=True)
+            answers = [("validation", "a", "sad", 0, 0, 1), ("test", "b", "happy", 0.1, 0.1, 0.8)]
+            answers += [("test", "c", "sad", sad, 0.4 - sad, 0.6), ("test", "c", "angry", 0.1, 0.9, 0.0)]
+            (out / "predictions.csv").write_text(predictions_of(answers))
+            (out / "result.json").write_text(
+                json.dumps({"fold": 0, "seed": seed, "parameters": 9, "seconds": 1.0, **own})
+            )
+    command = ["--variants", str(tmp_path / "variants.toml"), "--runs", str(tmp_path), "--seeds", "0", "1"]
+    command += ["--score", "test"]
+    assert ablate.main([*command, "--corpora", "b=b", "c=c", "--test-corpora", "b", "c"]) == 0
+    one, two = json.loads((tmp_path / "ablation" / "table.json").read_text())["variants"]
+    assert (one["name"], one["difference"], two["difference"]) == ("one.5", 0.0, -0.25)
+    assert [*one["test"]["by_corpus"]] == ["b", "c"]
+    assert (one["test"]["uar"], two["test"]["uar"]) == (1.0, 0.75), "of c among sad and angry"
+    of_b, of_c = two["test"]["by_corpus"].values()
+    above = [each["confidence_above_accuracy"] for each in (of_b, of_c)]
+    assert above == pytest.approx([-0.2, (0.6 + 0.9) / 2 - 0.5], abs=1e-5)  # a probability of 0 is stored as 1e-6
+    assert of_c["log_loss"] == pytest.approx(-np.log([0.1, 0.9]).mean(), abs=1e-5)
+    assert two["test"]["log_loss"] == pytest.approx((of_b["log_loss"] + of_c["log_loss"]) / 2)
+    assert two["rows"][1]["test"] == two["test"], "both seeds say the same"
+    shown = capsys.readouterr().out
+    assert "log loss" in shown
+    assert "  c" in shown
+    assert ablate.main(command) == 2
+    assert "--score test goes with --test-corpora alone" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["", "[variants]", "[variants]\na = 1", "[variants"])
