@@ -13,7 +13,6 @@ from ser_gpu.corpora.clip import OWN, PARTS, Clip, by_id, canonical, ordered
 from ser_gpu.corpora.known import CORPORA, Corpus, LeftOutError, get, names, registered_name
 from ser_gpu.errors import InputError
 
-CORPORA_VARIABLE = "SER_CORPORA_DIR"
 VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".wmv")
 LOSSY_SUFFIXES = FFMPEG_SUFFIXES.union(LIBSNDFILE_SUFFIXES["MP3"], LIBSNDFILE_SUFFIXES["OGG"])
 _LISTED_EMOTIONS = 12
@@ -37,18 +36,14 @@ class Loaded:
 def load(data: str | Path | None = None, corpus: str | None = None, progress: object = False) -> Loaded:
     """Find clips, and find out what `data` is unless `corpus` says so.
 
-    A CSV or TSV file is a manifest. A folder where most audio files have the official names of a registered corpus is
-    that corpus. Any other folder holds a folder per emotion.
+    A CSV or TSV file is a manifest; a folder where most audio files have the official names of a registered corpus is
+    that corpus; any other holds a folder per emotion. Left out, it is the folder of `corpus`, or of the default one.
 
     Args:
-        data: a folder or a manifest; left out, the folder of `corpus`, or of the default corpus, by its environment
-            variable or downloaded.
         corpus: a registered name, or "own" for a manifest or a folder per emotion.
         progress: a bar for a download, as pooch takes it.
 
-    Raises:
-        ValueError: an unknown corpus, nothing there, or a wrong line in a manifest.
-        OSError: a file cannot be read, or a download failed.
+    Raises InputError for an unknown corpus, no clips or a wrong line, OSError for what cannot be read or downloaded.
     """
     if data in (None, ""):
         if corpus == OWN:
@@ -72,10 +67,7 @@ def load_many(folders: Mapping[str, str | Path | None]) -> Loaded:
     """Several corpora together, each from its folder, or None for the one that its variable names.
 
     Where there are several, ids, speakers and groups get their name as a prefix, such as "TESS/OAF". A name that is
-    not registered is the user's own for what its folder holds.
-
-    Raises:
-        ValueError: no corpus at all, one of them has no clips, or a name is there twice.
+    not registered is the user's own for what its folder holds. Raises InputError for no name or one named twice.
     """
     if not folders:
         raise InputError("no corpus is named")
@@ -84,14 +76,22 @@ def load_many(folders: Mapping[str, str | Path | None]) -> Loaded:
     parts = {name: load(folder, registered_name(name)) for name, folder in folders.items()}
     if len(parts) == 1:
         return next(iter(parts.values()))
-    clips = tuple(sorted((_prefixed(c, name) for name, part in parts.items() for c in part.clips), key=by_id))
-    left_out: Counter[str] = Counter()
-    for part in parts.values():
-        left_out.update(part.left_out)
+    prefixed = (
+        replace(
+            clip,
+            id=f"{name}/{clip.id}",
+            speaker=clip.speaker and f"{name}/{clip.speaker}",
+            group=clip.group and f"{name}/{clip.group}",
+            corpus=name if clip.corpus == OWN else clip.corpus,
+        )
+        for name, part in parts.items()
+        for clip in part.clips
+    )
+    clips = tuple(sorted(prefixed, key=by_id))
     return Loaded(
         clips=clips,
         description=f"{len(parts)} corpora ({', '.join(parts)}): {_counts(clips)}",
-        left_out=dict(left_out),
+        left_out=dict(sum((Counter(part.left_out) for part in parts.values()), Counter())),
         notice="; ".join(part.notice for part in parts.values() if part.notice) or None,
     )
 
@@ -106,9 +106,7 @@ def scan(folder: str | Path, corpus: Corpus) -> Loaded:
     """The clips of a corpus under `folder`, in any nesting; those in videos are left out.
 
     A clip found twice counts once: a lossless file goes before a lossy one, then the first path in sorted order.
-
-    Raises:
-        ValueError: the folder does not exist or holds no clip of the corpus.
+    Raises InputError where the folder does not exist or holds no clip of the corpus.
     """
 
     def read(path: Path) -> Clip | str:
@@ -135,9 +133,7 @@ def folder_per_emotion(folder: str | Path) -> Loaded:
     """Every recording in `folder/EMOTION/`, in any nesting below; ids are relative paths without suffix.
 
     Where the folders are called train, validation and test (or the like), those with the emotions lie in them.
-
-    Raises:
-        ValueError: there is no audio file in a folder of an emotion.
+    Raises InputError where no folder of an emotion has an audio file.
     """
     folder = Path(folder)
     paths = media_files(folder)
@@ -178,12 +174,7 @@ def _gather(
 
 
 def media_files(folder: str | Path) -> list[Path]:
-    """All audio and video under `folder`, links followed, sorted by path.
-
-    Raises:
-        ValueError: the folder does not exist.
-        OSError: a folder inside cannot be read.
-    """
+    """All audio and video under `folder`, links followed, by path. Raises OSError where a folder cannot be read."""
     if not Path(folder).is_dir():
         raise InputError(f"{folder}: no such folder")
 
@@ -204,43 +195,30 @@ def media_files(folder: str | Path) -> list[Path]:
 
 
 def counted(left_out: Mapping[str, int]) -> str:
-    """What was left out, in one line.
-
-    >>> counted({"song": 3, "duplicate": 1_440})
-    '1,440 duplicate, 3 song'
-    """
+    """What was left out, such as "1,440 duplicate, 3 song"."""
     return ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()))
 
 
 def locate(corpus: Corpus, progress: object = False) -> Path:
     """The folder of a corpus that nobody named: by its variable, under `SER_CORPORA_DIR`, else downloaded to the cache.
 
-    Args:
-        progress: a bar for the download, as pooch takes it, or False for none.
-
-    Raises:
-        ValueError: no folder is known and there is no download, or a variable names a folder that is not there.
-        OSError: the download failed.
+    Raises InputError where there is no download or the variable is wrong, OSError where the download failed.
     """
-    named = corpus.variable and os.environ.get(corpus.variable)
-    if named:
+    if named := os.environ.get(corpus.variable or ""):
         if not Path(named).is_dir():
             raise InputError(f"{corpus.variable}={named}: no such folder")
         return Path(named)
-    if home := os.environ.get(CORPORA_VARIABLE):
-        folder = Path(home) / (corpus.folder or corpus.title)
-        if folder.is_dir():
-            return folder
+    home = os.environ.get("SER_CORPORA_DIR")
+    if home and (folder := Path(home, corpus.folder or corpus.title)).is_dir():
+        return folder
     if corpus.download is None:
         raise InputError(f"{corpus.title} cannot be downloaded from here: name its folder")
     try:
         import pooch
         from filelock import FileLock
     except ImportError as error:
-        raise InputError(
-            f"to download {corpus.title}, install pooch, requests and filelock ({error.name} is missing); "
-            "or name a folder"
-        ) from None
+        libraries = f"pooch, requests and filelock ({error.name} is missing)"
+        raise InputError(f"to download {corpus.title}, install {libraries}; or name a folder") from None
     folder = Path(pooch.os_cache("ser_gpu")) / corpus.name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f"{corpus.name}.lock")):  # trainings side by side wait for one download
@@ -271,13 +249,3 @@ def _counts(clips: tuple[Clip, ...], emotion_names: str = "") -> str:
 
 def _many(count: int, thing: str) -> str:
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
-
-
-def _prefixed(clip: Clip, name: str) -> Clip:
-    return replace(
-        clip,
-        id=f"{name}/{clip.id}",
-        speaker=clip.speaker and f"{name}/{clip.speaker}",
-        group=clip.group and f"{name}/{clip.group}",
-        corpus=name if clip.corpus == OWN else clip.corpus,
-    )

@@ -1,4 +1,4 @@
-"""The corpora that are known by their official file names, one entry each. A new corpus is one more entry."""
+"""The corpora that are known by their official file names. A new corpus is one more entry."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -27,7 +27,6 @@ class Corpus:
 
     name: str  # of the registry
     title: str  # as a user reads it
-    language: str
     licence: str  # of the recordings
     citation: str  # of the publication
     example: str  # an official file name
@@ -53,21 +52,18 @@ class Corpus:
     def parse(self, path: str | Path) -> Clip:
         """Read an official path; the file need not exist.
 
+        Raises LeftOutError for a video or a song, another InputError for a foreign name.
+
         >>> clip = get("ravdess").parse("Actor_12/03-01-06-01-02-01-12.wav")
         >>> clip.emotion, clip.speaker, clip.gender, clip.get("intensity")
         ('fearful', '12', 'female', 'normal')
-
-        Raises:
-            LeftOutError: a video or a song.
-            ValueError: a foreign name.
         """
         path = Path(path)
         found = self._groups(path)
         if found is None:
             raise InputError(f"{path}: not a name of {self.title}, such as {self.example}")
-        for reason in LEFT_OUT:
-            if found.get(reason):
-                raise LeftOutError(reason)
+        if reason := next(filter(found.get, LEFT_OUT), None):
+            raise LeftOutError(reason)
         speaker = found["speaker"]
         if self.women is not None:
             man = self.men is None or speaker in self.men.split()
@@ -96,8 +92,9 @@ def _tess(found: dict[str, str]) -> dict[str, str]:
 
 def _savee(found: dict[str, str]) -> dict[str, str] | None:
     speaker = found["speaker"] or found["folder"]
-    known = speaker in ("DC", "JE", "JK", "KL")
-    return found | {"speaker": speaker, "sentence": found["emotion"] + found["number"]} if known else None
+    if speaker not in ("DC", "JE", "JK", "KL"):
+        return None
+    return found | {"speaker": speaker, "sentence": found["emotion"] + found["number"]}
 
 
 def _ased(found: dict[str, str]) -> dict[str, str]:
@@ -110,17 +107,14 @@ def _kes(found: dict[str, str]) -> dict[str, str] | None:
         return None
     emotion, sentence = divmod(int(found["number"]) - 1, 100)
     alike = found["speaker"].startswith("em")  # the sentences of the four emotions are the same
-    return found | {
-        "emotion": ("neutral", "happy", "angry", "sad")[emotion],
-        "sentence": f"p{sentence + 1}" if alike else found["number"],
-    }
+    text = f"p{sentence + 1}" if alike else found["number"]
+    return found | {"emotion": ("neutral", "happy", "angry", "sad")[emotion], "sentence": text}
 
 
 _ENTRIES = (  # the first is the default
     Corpus(
         name="ravdess",
         title="RAVDESS speech",
-        language="English",
         licence="CC BY-NC-SA 4.0",
         citation="Livingstone and Russo (2018), PLoS ONE 13(5): e0196391",
         example="03-01-06-01-02-01-12.wav",
@@ -138,7 +132,6 @@ _ENTRIES = (  # the first is the default
     Corpus(
         name="crema_d",
         title="CREMA-D",
-        language="English",
         licence="Open Database License",
         citation="Cao et al. (2014), IEEE Transactions on Affective Computing 5(4): 377-390",
         example="1001_IEO_ANG_HI.wav",
@@ -153,7 +146,6 @@ _ENTRIES = (  # the first is the default
     Corpus(
         name="emo_db",
         title="EMO-DB",
-        language="German",
         licence="free for research",
         citation="Burkhardt et al. (2005), A database of German emotional speech, Interspeech",
         example="03a01Fa.wav",
@@ -167,7 +159,6 @@ _ENTRIES = (  # the first is the default
     Corpus(
         name="emovo",
         title="EMOVO",
-        language="Italian",
         licence="free for research",
         citation="Costantini et al. (2014), EMOVO corpus: an Italian emotional speech database, LREC",
         example="dis-f1-b1.wav",
@@ -178,7 +169,6 @@ _ENTRIES = (  # the first is the default
     Corpus(
         name="tess",
         title="TESS",
-        language="English",
         licence="CC BY-NC-ND 4.0",
         citation="Pichora-Fuller and Dupuis (2020), Toronto emotional speech set (TESS), Borealis, "
         "doi:10.5683/SP2/E8H2MF",
@@ -193,20 +183,11 @@ _ENTRIES = (  # the first is the default
     Corpus(
         name="savee",
         title="SAVEE",
-        language="English",
         licence="research only, on registration",
         citation="Jackson and Haq (2014), Surrey Audio-Visual Expressed Emotion (SAVEE) database, University of Surrey",
         example="DC_a01.wav",
         pattern=r"((?P<speaker>DC|JE|JK|KL)_)?(?P<emotion>sa|su|[adfhn])(?P<number>\d\d)",  # or the speaker's folder
-        emotions={
-            "a": "angry",
-            "d": "disgust",
-            "f": "fearful",
-            "h": "happy",
-            "n": "neutral",
-            "sa": "sad",
-            "su": "surprised",
-        },
+        emotions={"a": "angry", "d": "disgust", "f": "fearful", "sa": "sad", "su": "surprised"},
         women="",
         read=_savee,
         id="{speaker}_{sentence}",
@@ -215,7 +196,6 @@ _ENTRIES = (  # the first is the default
     Corpus(
         name="nemo",
         title="nEMO",
-        language="Polish",
         licence="CC BY-NC-SA 4.0",
         citation="Christop (2024), nEMO: dataset of emotional speech in Polish, LREC-COLING",
         example="EB0_anger_1.wav",
@@ -227,7 +207,6 @@ _ENTRIES = (  # the first is the default
     Corpus(
         name="ased",
         title="ASED",
-        language="Amharic",
         licence="research corpus, no licence stated",
         citation="Retta et al. (2022), A new Amharic speech emotion dataset and classification benchmark, "
         "ACM TALLIP 22(1)",
@@ -243,7 +222,6 @@ _ENTRIES = (  # the first is the default
     Corpus(
         name="turev",
         title="TurEV",
-        language="Turkish",
         licence="CC BY-NC-ND 4.0",
         citation="Canpolat, Ormanoglu and Zeyrek (2020), Turkish emotion voice database (TurEV-DB), SLTU-CCURL",
         example="1157_kz_acik.wav",
@@ -255,7 +233,6 @@ _ENTRIES = (  # the first is the default
     Corpus(  # talk shows, not acted
         name="urdu",
         title="URDU",
-        language="Urdu",
         licence="research only",
         citation="Latif et al. (2018), Cross lingual speech emotion recognition: Urdu vs. Western languages, FIT",
         example="SM1_F10_A010.wav",
@@ -266,7 +243,6 @@ _ENTRIES = (  # the first is the default
     Corpus(  # numbers 1 to 100 are neutral, to 200 happy, to 300 angry, to 400 sad
         name="kes",
         title="KES",
-        language="Korean",
         licence="CC BY-NC-SA 4.0, research only",
         citation="EmotionTTS open database: Korean speech of four emotions",
         example="nea00001.wav",
@@ -294,14 +270,7 @@ def registered_name(name: str) -> str | None:
 
 
 def get(name: str) -> Corpus:
-    """The corpus of that name, however it is spelt.
-
-    >>> get("EMO-DB").title
-    'EMO-DB'
-
-    Raises:
-        ValueError: a name that is not registered.
-    """
+    """The corpus of that name, however it is spelt. Raises InputError where it is not registered."""
     registered = registered_name(name)
     if registered is None:
         raise InputError(f"no such corpus: {name!r}; known are {', '.join(names())}, and {OWN} for your own recordings")

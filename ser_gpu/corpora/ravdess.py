@@ -9,9 +9,8 @@ PLoS ONE 13(5): e0196391. Licence of the recordings: CC BY-NC-SA 4.0.
 | `actors6` | 6     | test actors of EmoBox, Ma et al., Interspeech 2024                  |
 | `search`  | 5     | `actors5`; all its validation actors are kept from training         |
 
-`search` is for choosing a recipe. A fold of `actors5` has two validation actors, 120 clips, among which three points
-are luck. Here the validation actors of all folds, less the fold's own test actors, are its validation part: seven to
-nine voices for eleven or twelve in training.
+`search` is for choosing a recipe: among the 120 clips of the two validation actors of `actors5` three points are luck.
+Here the validation actors of all folds, less the fold's own test actors, are its validation part: seven to nine.
 """
 
 import re
@@ -40,24 +39,20 @@ def _named(actors: Iterable[int]) -> tuple[str, ...]:
     return tuple(f"{actor:02}" for actor in sorted(actors))
 
 
-_EVERY_VALIDATION = set(chain(*ACTORS5_VALIDATION))
 FOLDS = {
     "actors5": tuple(zip(map(_named, ACTORS5_TEST), map(_named, ACTORS5_VALIDATION), strict=True)),
     "actors6": tuple((_named(test), ()) for test in ACTORS6_TEST),
-    "search": tuple((_named(test), _named(_EVERY_VALIDATION.difference(test))) for test in ACTORS5_TEST),
+    "search": tuple((_named(test), _named({*chain(*ACTORS5_VALIDATION)}.difference(test))) for test in ACTORS5_TEST),
 }
 
 
 def download(folder: str | Path, *, url: str = ARCHIVE_URL, md5: str = ARCHIVE_MD5, progress: object = False) -> Path:
     """Fetch the official archive, check its MD5, and unpack it to `folder`, which appears whole or not at all.
 
-    Args:
-        progress: a bar as pooch takes it (attribute `total`; methods `update`, `reset`, `close`), or False for none.
-
-    Raises:
-        OSError: the server did not answer, broke off, or sent a file with another checksum.
+    `progress` is a bar as pooch takes it (attribute `total`; methods `update`, `reset`, `close`), or False for none.
+    Raises OSError where the server did not answer, broke off, or sent a file with another checksum.
     """
-    import pooch
+    import pooch  # here, since only a download needs them
     import requests
 
     folder = Path(folder)
@@ -77,7 +72,7 @@ def download(folder: str | Path, *, url: str = ARCHIVE_URL, md5: str = ARCHIVE_M
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """Unpack beside `folder` and rename, so that an interruption leaves no half-filled folder of that name."""
+    # beside `folder` and renamed, so that an interruption leaves no half-filled folder of that name
     unpacking = folder.with_name(folder.name + ".unpacking")
     shutil.rmtree(unpacking, ignore_errors=True)
     try:

@@ -30,11 +30,12 @@ from ser_gpu.errors import InputError
 RANDOM_PROTOCOLS = ("stratified", "grouped")
 ALIASES = {"twin-safe": "grouped", "actors": "test-speakers"}
 SPEAKER_FOLDS = 5
-_SEEDS = 2**32
 _SHOWN = 12
 _FEWEST = 3
 
 Voices = Mapping[str, str | None]  # speakers -> gender
+Chosen = tuple[Collection[str], Collection[str]]  # speakers of test and of validation; nobody: chosen later
+Parts = dict[str, str]  # id of a clip -> its part
 
 
 def protocol_names() -> tuple[str, ...]:
@@ -48,14 +49,9 @@ def published(name: str) -> Corpus | None:
 
 
 def folds(protocol: str, clips: Sequence[Clip] | None = None) -> int:
-    """How many folds a protocol has.
+    """How many folds a protocol has; without `clips` that it deals, `speakers` has five.
 
-    Args:
-        protocol: its name; a random one has seeds and no folds.
-        clips: what it deals; left out, `speakers` has five, `loso` and `loco` cannot tell.
-
-    Raises:
-        ValueError: an unknown or random protocol, `loso` or `loco` without clips, or clips without speakers.
+    Raises InputError for an unknown or random protocol, `loso` or `loco` without clips, or clips without speakers.
     """
     name = ALIASES.get(protocol, protocol)
     if corpus := published(name):
@@ -81,34 +77,24 @@ class Split:
         return sorted(name for name, where in self.part_of.items() if where == part)
 
     @property
-    def manifest(self) -> str:
-        """The sorted lines `clip,part`."""
-        return "".join(f"{name},{part}\n" for name, part in sorted(self.part_of.items()))
-
-    @property
     def manifest_hash(self) -> str:
-        """SHA-256 of the manifest, in hexadecimal."""
-        return hashlib.sha256(self.manifest.encode()).hexdigest()
+        """SHA-256 of the sorted lines `clip,part`, in hexadecimal."""
+        manifest = "".join(f"{name},{part}\n" for name, part in sorted(self.part_of.items()))
+        return hashlib.sha256(manifest.encode()).hexdigest()
 
     def shared_speakers(self, clips: Sequence[Clip]) -> tuple[str, ...]:
         """The speakers who are in more than one part."""
-        parts: dict[str, set[str]] = {}
-        for clip in clips:
-            if clip.speaker is not None:
-                parts.setdefault(clip.speaker, set()).add(self.part_of[clip.id])
-        return tuple(sorted(speaker for speaker, where in parts.items() if len(where) > 1))
+        pairs = {(clip.speaker, self.part_of[clip.id]) for clip in clips if clip.speaker is not None}
+        parts = Counter(speaker for speaker, _ in pairs)
+        return tuple(sorted(speaker for speaker in parts if parts[speaker] > 1))
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A protocol's name, its fold (for the random ones: the seed of the split), and what a user chose to test.
-
-    Raises:
-        ValueError: an unknown name, a fold that the protocol does not have, or test speakers without their protocol.
-    """
+    """A protocol's name, its fold, and what a user chose to test. Raises InputError where these do not go together."""
 
     name: str = "stratified"  # one of `protocol_names()`; an alias becomes the name that it stands for
-    fold: int = 0
+    fold: int = 0  # of the random ones, the seed of the split
     test_speakers: tuple[str, ...] = ()  # for `test-speakers` alone; a number finds a speaker with zeros before it
     corpus: str | None = None  # what the clips are, for the record; left out, the one that publishes the protocol
     test_corpora: tuple[str, ...] = ()  # for `test-corpora` alone
@@ -123,16 +109,15 @@ class Protocol:
             object.__setattr__(self, "corpus", of_corpus.name)
         if isinstance(self.fold, bool) or not isinstance(self.fold, int):
             raise InputError(f"fold must be a whole number, got {self.fold!r}")
-        most = _SEEDS if name in ("loso", "loco", *RANDOM_PROTOCOLS) else folds(name)
+        most = 2**32 if name in ("loso", "loco", *RANDOM_PROTOCOLS) else folds(name)
         if not 0 <= self.fold < most:
             raise InputError(f"fold of {name} must be 0 to {most - 1}, got {self.fold}")
         for what in ("speakers", "corpora"):
             tested = tuple(map(str, getattr(self, f"test_{what}")))
             object.__setattr__(self, f"test_{what}", tested)
             if (name == f"test-{what}") != bool(tested):
-                raise InputError(
-                    f"test {what} go with the protocol 'test-{what}' alone, got {list(tested)} and {name!r}"
-                )
+                alone = f"go with the protocol 'test-{what}' alone"
+                raise InputError(f"test {what} {alone}, got {list(tested)} and {name!r}")
 
     @property
     def speaker_independent(self) -> bool:
@@ -140,11 +125,7 @@ class Protocol:
         return self.name not in (*RANDOM_PROTOCOLS, "listed")
 
     def split(self, clips: Sequence[Clip]) -> Split:
-        """Deal `clips` into the three parts; the order of the clips does not matter.
-
-        Raises:
-            ValueError: too few clips or speakers, unknown speakers where they are needed, or nothing to test.
-        """
+        """Deal `clips` into the three parts; their order does not matter. Raises InputError where that cannot be."""
         clips = sorted(clips, key=by_id)
         if not clips:
             raise InputError("there is no clip to split")
@@ -171,11 +152,7 @@ class Protocol:
 
     @classmethod
     def from_dict(cls, stored: Mapping) -> "Protocol":
-        """From plain data, that of older checkpoints too.
-
-        Raises:
-            ValueError: an unknown key or a wrong value.
-        """
+        """From plain data, that of older checkpoints too. Raises InputError for an unknown key or a wrong value."""
         stored = dict(stored)
         if "test_actors" in stored:  # of a time that knew one corpus, the default one, and its speakers by number
             numbers = stored.pop("test_actors")
@@ -185,37 +162,28 @@ class Protocol:
         return cls(**stored)
 
 
-# A function a protocol. Those by speaker name the speakers of test, and of validation where these are published;
-# those by corpus name the corpora of test.
+# Whom a protocol by speaker tests, and who validates where that is published; what a protocol by corpus tests.
 
 
-def _stratified(protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
-    return _deal(clips, by_id, protocol.fold)
-
-
-def _grouped(protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
-    return _deal(clips, lambda c: ("clip", c.id) if c.group is None else ("group", c.group), protocol.fold)
-
-
-def _speakers(protocol: Protocol, voices: Voices) -> tuple[Collection[str], Collection[str]]:
+def _speakers(protocol: Protocol, voices: Voices) -> Chosen:
     # dealt in turn, gender after gender, so that each fold has its share of both
     in_turn = sorted(voices, key=lambda speaker: (voices[speaker] or "", speaker))
     count = min(SPEAKER_FOLDS, len(in_turn))
     return _of_fold(protocol, [in_turn[k::count] for k in range(count)], f"{len(voices)} speakers"), ()
 
 
-def _loso(protocol: Protocol, voices: Voices) -> tuple[Collection[str], Collection[str]]:
-    return _of_fold(protocol, [[speaker] for speaker in voices], f"{len(voices)} speakers"), ()
+def _loso(protocol: Protocol, voices: Voices) -> Chosen:
+    return [_of_fold(protocol, list(voices), f"{len(voices)} speakers")], ()
 
 
-def _test_speakers(protocol: Protocol, voices: Voices) -> tuple[Collection[str], Collection[str]]:
+def _test_speakers(protocol: Protocol, voices: Voices) -> Chosen:
     found = _present(protocol.test_speakers, voices)
     if missing := [speaker for speaker in protocol.test_speakers if speaker not in found]:
         raise InputError(f"no such speaker: {_shown(missing)}; there are {_shown(voices)}")
     return found.values(), ()
 
 
-def _published_fold(protocol: Protocol, voices: Voices) -> tuple[Collection[str], Collection[str]]:
+def _published_fold(protocol: Protocol, voices: Voices) -> Chosen:
     test, validation = published(protocol.name).folds[protocol.name][protocol.fold]
     if not (found := _present(test, voices)):
         what = f"fold {protocol.fold} of {protocol.name}"
@@ -223,39 +191,20 @@ def _published_fold(protocol: Protocol, voices: Voices) -> tuple[Collection[str]
     return found.values(), _present(validation, voices).values()
 
 
-def _published(protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
-    corpus = published(protocol.name)
-    of_corpus = [clip for clip in clips if clip.corpus == corpus.name]
-    if not of_corpus:
-        raise InputError(f"{protocol.name} is a protocol of {corpus.title}: there is no clip of that corpus")
-    # clips of other corpora only help in training
-    return {clip.id: "train" for clip in clips} | _by_speaker(_published_fold, protocol, of_corpus)
+def _loco(protocol: Protocol, there: list[str]) -> Collection[str]:
+    return [_of_fold(protocol, there, f"{len(there)} corpora")]
 
 
-def _loco(protocol: Protocol, there: list[str]) -> set[str]:
-    return {_of_fold(protocol, there, f"{len(there)} corpora")}
-
-
-def _test_corpora(protocol: Protocol, there: list[str]) -> set[str]:
+def _test_corpora(protocol: Protocol, there: list[str]) -> Collection[str]:
     if missing := sorted(set(protocol.test_corpora).difference(there)):
         raise InputError(f"no such corpus: {_shown(missing)}; there are {_shown(there)}")
-    return set(protocol.test_corpora)
+    return protocol.test_corpora
 
 
-def _listed(protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
-    without = [clip.id for clip in clips if clip.part is None]
-    if len(without) == len(clips):
-        raise InputError("no clip has a part: 'listed' needs a CSV with a column part")
-    if without:
-        raise InputError(f"{len(without):,} clips have no part, the first is {without[0]}")
-    return {clip.id: clip.part for clip in clips}
+# The part of each clip, by id; the clips are sorted by id.
 
 
-def _all(protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
-    return {clip.id: "train" for clip in clips}
-
-
-def _by_speaker(choose: Callable, protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
+def _by_speaker(choose: Callable[[Protocol, Voices], Chosen], protocol: Protocol, clips: Sequence[Clip]) -> Parts:
     voices = _voices(clips, protocol.name)
     if len(voices) < 2:
         raise InputError(f"{protocol.name} needs two speakers and more, there is only {_shown(voices)}")
@@ -269,7 +218,18 @@ def _by_speaker(choose: Callable, protocol: Protocol, clips: Sequence[Clip]) -> 
     return {clip.id: part_of[clip.speaker] for clip in clips}
 
 
-def _by_corpus(choose: Callable, protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
+def _published(protocol: Protocol, clips: Sequence[Clip]) -> Parts:
+    corpus = published(protocol.name)
+    of_corpus = [clip for clip in clips if clip.corpus == corpus.name]
+    if not of_corpus:
+        raise InputError(f"{protocol.name} is a protocol of {corpus.title}: there is no clip of that corpus")
+    # clips of other corpora only help in training
+    return dict.fromkeys(map(by_id, clips), "train") | _by_speaker(_published_fold, protocol, of_corpus)
+
+
+def _by_corpus(
+    choose: Callable[[Protocol, list[str]], Collection[str]], protocol: Protocol, clips: Sequence[Clip]
+) -> Parts:
     there = sorted({clip.corpus for clip in clips})
     if len(there) < 2:
         raise InputError(f"{protocol.name} needs two corpora and more, there is only {_shown(there)}")
@@ -280,19 +240,46 @@ def _by_corpus(choose: Callable, protocol: Protocol, clips: Sequence[Clip]) -> d
     known = [clip for clip in left if clip.speaker is not None]
     validation = _validation_speakers(_voices(known, protocol.name), protocol.fold)
     where = {clip.id: "validation" if clip.speaker in validation else "train" for clip in left}
-    return {clip.id: where.get(clip.id, "test") for clip in clips}
+    return dict.fromkeys(map(by_id, clips), "test") | where
 
 
-_DEALERS = {  # protocol, clips sorted by id -> the part of each id
-    "stratified": _stratified,
-    "grouped": _grouped,
+def _listed(protocol: Protocol, clips: Sequence[Clip]) -> Parts:
+    without = [clip.id for clip in clips if clip.part is None]
+    if len(without) == len(clips):
+        raise InputError("no clip has a part: 'listed' needs a CSV with a column part")
+    if without:
+        raise InputError(f"{len(without):,} clips have no part, the first is {without[0]}")
+    return {clip.id: clip.part for clip in clips}
+
+
+def _utterance(clip: Clip) -> tuple[str, str]:
+    return ("clip", clip.id) if clip.group is None else ("group", clip.group)
+
+
+def _deal(key: Callable[[Clip], Hashable], protocol: Protocol, clips: Sequence[Clip]) -> Parts:
+    """80/10/10 by emotion; clips that share a key go to one part. A key counts as its most frequent emotion."""
+    votes: dict[Hashable, Counter[str]] = {}
+    for clip in clips:
+        votes.setdefault(key(clip), Counter())[clip.emotion] += 1
+    names = ordered(clip.emotion for clip in clips)
+    emotion_of = {k: names.index(counts.most_common(1)[0][0]) for k, counts in votes.items()}
+    few = [f"{names[e]} has {n}" for e, n in sorted(Counter(emotion_of.values()).items()) if n < _FEWEST]
+    if few:
+        raise InputError(f"too few clips for train, validation and test: {_shown(few)}; each emotion needs {_FEWEST}")
+    part_of = _dealt_together(emotion_of, protocol.fold) or _dealt_one_by_one(emotion_of, protocol.fold)
+    return {clip.id: part_of[key(clip)] for clip in clips}
+
+
+_DEALERS = {
+    "stratified": partial(_deal, by_id),
+    "grouped": partial(_deal, _utterance),
     "speakers": partial(_by_speaker, _speakers),
     "loso": partial(_by_speaker, _loso),
     "test-speakers": partial(_by_speaker, _test_speakers),
     "loco": partial(_by_corpus, _loco),
     "test-corpora": partial(_by_corpus, _test_corpora),
     "listed": _listed,
-    "all": _all,
+    "all": lambda _, clips: dict.fromkeys(map(by_id, clips), "train"),
 }
 
 
@@ -303,47 +290,33 @@ def _of_fold(protocol: Protocol, choices: Sequence, there: str):
     return choices[protocol.fold]
 
 
-def _deal(clips: Sequence[Clip], key: Callable[[Clip], Hashable], seed: int) -> dict[str, str]:
-    """80/10/10 by emotion; clips that share a key go to one part. A key counts as its most frequent emotion."""
-    votes: dict[Hashable, Counter[str]] = {}
-    for clip in clips:
-        votes.setdefault(key(clip), Counter())[clip.emotion] += 1
-    names = ordered(clip.emotion for clip in clips)
-    emotion_of = {k: names.index(votes[k].most_common(1)[0][0]) for k in votes}
-    few = [f"{names[e]} has {n}" for e, n in sorted(Counter(emotion_of.values()).items()) if n < _FEWEST]
-    if few:
-        raise InputError(f"too few clips for train, validation and test: {_shown(few)}; each emotion needs {_FEWEST}")
-    part_of_key = _dealt_together(emotion_of, seed) or _dealt_one_by_one(emotion_of, seed)
-    return {clip.id: part_of_key[key(clip)] for clip in clips}
-
-
 def _dealt_together(emotion_of: Mapping[Hashable, int], seed: int) -> dict[Hashable, str] | None:
     """Part of each key by scikit-learn; None where that leaves an emotion out of a part."""
     from sklearn.model_selection import train_test_split  # here, since it takes a second
 
     keys = list(emotion_of)
     try:
-        train, rest = train_test_split(keys, test_size=0.2, stratify=[emotion_of[k] for k in keys], random_state=seed)
+        train, rest = train_test_split(keys, test_size=0.2, stratify=list(map(emotion_of.get, keys)), random_state=seed)
         validation, test = train_test_split(
-            rest, test_size=0.5, stratify=[emotion_of[k] for k in rest], random_state=seed
+            rest, test_size=0.5, stratify=list(map(emotion_of.get, rest)), random_state=seed
         )
     except ValueError:
         return None
-    emotions = set(emotion_of.values())
-    if any({emotion_of[k] for k in members} != emotions for members in (train, validation, test)):
+    dealt = dict(zip(PARTS, (train, validation, test), strict=True))
+    if any(set(map(emotion_of.get, members)) != set(emotion_of.values()) for members in dealt.values()):
         return None
-    return {k: part for part, members in zip(PARTS, (train, validation, test), strict=True) for k in members}
+    return {k: part for part, members in dealt.items() for k in members}
 
 
 def _dealt_one_by_one(emotion_of: Mapping[Hashable, int], seed: int) -> dict[Hashable, str]:
-    """A tenth of each emotion's keys, at least one, for test and as many for validation: for small data."""
+    # a tenth of each emotion's keys, at least one, for test and as many for validation: for small data
     part_of = {}
-    for emotion in sorted(set(emotion_of.values())):
+    for emotion in set(emotion_of.values()):
         keys = [k for k in emotion_of if emotion_of[k] == emotion]
         keys.sort(key=lambda k: hashlib.sha256(f"{seed},{k}".encode()).digest())
         tenth = max(1, round(len(keys) / 10))
-        part_of |= dict.fromkeys(keys[:tenth], "test") | dict.fromkeys(keys[tenth : 2 * tenth], "validation")
-        part_of |= dict.fromkeys(keys[2 * tenth :], "train")
+        for place, key in enumerate(keys):
+            part_of[key] = "test" if place < tenth else "validation" if place < 2 * tenth else "train"
     return part_of
 
 
@@ -351,10 +324,8 @@ def _voices(clips: Sequence[Clip], protocol: str) -> Voices:
     """Gender of each speaker, the most frequent one of the clips; speakers sorted."""
     without = [clip.id for clip in clips if clip.speaker is None]
     if without:
-        raise InputError(
-            f"{protocol} needs the speakers: without them no split is speaker-independent. "
-            f"{len(without):,} of {len(clips):,} clips have none, the first is {without[0]}"
-        )
+        why = f"{protocol} needs the speakers: without them no split is speaker-independent"
+        raise InputError(f"{why}. {len(without):,} of {len(clips):,} clips have none, the first is {without[0]}")
     genders: dict[str, Counter[str]] = {}
     for clip in clips:
         genders.setdefault(clip.speaker, Counter()).update([clip.gender] if clip.gender else [])
@@ -362,10 +333,7 @@ def _voices(clips: Sequence[Clip], protocol: str) -> Voices:
 
 
 def _present(wanted: Collection[str], voices: Collection[str]) -> dict[str, str]:
-    """Those of the wanted names that are there -> the speakers.
-
-    A name is matched whole, then without the corpus before it, then as a number.
-    """
+    """Wanted names that are there -> the speakers: matched whole, then without the corpus before it, then as a number."""
     bare = {speaker: speaker.rpartition("/")[2] for speaker in voices}
     found = {}
     for name in wanted:
@@ -395,6 +363,5 @@ def _validation_speakers(voices: Voices, turn: int) -> set[str]:
 
 
 def _shown(names: Collection[str]) -> str:
-    """Some names in one line."""
     names = list(names)
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
