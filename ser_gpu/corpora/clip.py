@@ -66,20 +66,13 @@ def canonical(name: str, aliases: Mapping[str, str] = ALIASES) -> str:
 
 
 def ordered(names: Iterable[str]) -> tuple[str, ...]:
-    """Each name once: the canonical ones in their order, then the others by alphabet.
-
-    >>> ordered(["bored", "sad", "amused", "neutral", "sad"])
-    ('neutral', 'sad', 'amused', 'bored')
-    """
+    """Each name once: the canonical ones in their order, then the others by alphabet."""
     names = set(names)
     return (*(name for name in EMOTIONS if name in names), *sorted(names.difference(EMOTIONS)))
 
 
 def subset(wanted: Iterable[str], labels: Sequence[str]) -> tuple[str, ...]:
-    """Those of `labels` that are wanted, by any alias, in the order of `labels`.
-
-    Raises InputError where an emotion is none of `labels`.
-    """
+    """Those of `labels` that are wanted, by any alias, in their order. Raises InputError where one is no label."""
     names = {canonical(name) for name in wanted}
     if unknown := sorted(names.difference(labels)):
         raise InputError(f"no such emotion: {', '.join(unknown)}; there are {', '.join(labels)}")

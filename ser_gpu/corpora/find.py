@@ -38,11 +38,7 @@ def load(data: str | Path | None = None, corpus: str | None = None, progress: ob
 
     A CSV or TSV file is a manifest; a folder where most audio files have the official names of a registered corpus is
     that corpus; any other holds a folder per emotion. Left out, it is the folder of `corpus`, or of the default one.
-
-    Args:
-        corpus: a registered name, or "own" for a manifest or a folder per emotion.
-        progress: a bar for a download, as pooch takes it.
-
+    `corpus` is a registered name, or "own" for a manifest or a folder per emotion; `progress` a bar as pooch takes it.
     Raises InputError for an unknown corpus, no clips or a wrong line, OSError for what cannot be read or downloaded.
     """
     if data in (None, ""):
@@ -59,7 +55,8 @@ def load(data: str | Path | None = None, corpus: str | None = None, progress: ob
     if not data.is_dir():
         raise InputError(f"{data}: no such folder or CSV file")
     if known is None and corpus != OWN:
-        known = detect(data)
+        paths = media_files(data)
+        known = next((each for each in CORPORA.values() if 2 * sum(map(each.owns, paths)) > len(paths)), None)
     return folder_per_emotion(data) if known is None else scan(data, known)
 
 
@@ -96,12 +93,6 @@ def load_many(folders: Mapping[str, str | Path | None]) -> Loaded:
     )
 
 
-def detect(folder: str | Path) -> Corpus | None:
-    """The registered corpus whose names most of the recordings in `folder` have, or None."""
-    paths = media_files(folder)
-    return next((c for c in CORPORA.values() if 2 * sum(map(c.owns, paths)) > len(paths)), None)
-
-
 def scan(folder: str | Path, corpus: Corpus) -> Loaded:
     """The clips of a corpus under `folder`, in any nesting; those in videos are left out.
 
@@ -121,11 +112,9 @@ def scan(folder: str | Path, corpus: Corpus) -> Loaded:
     nothing = f"no {corpus.title} clip found (names like {corpus.example})"
     clips, left_out = _gather(media_files(folder), read, unread, f"{folder}: {nothing}")
     notice = None
-    if corpus.clips is not None and len(clips) != corpus.clips:
-        notice = (
-            f"{len(clips):,} of the {corpus.clips:,} {corpus.title} clips found: "
-            "figures from a part of the data do not compare with published ones"
-        )
+    if corpus.clips not in (None, len(clips)):
+        found = f"{len(clips):,} of the {corpus.clips:,} {corpus.title} clips found"
+        notice = f"{found}: figures from a part of the data do not compare with published ones"
     return Loaded(clips, f"{corpus.title}: {_counts(clips)}", left_out, notice)
 
 
@@ -169,7 +158,8 @@ def _gather(
             clip = min(found[clip.id], clip, key=lambda choice: choice.path.suffix.lower() in LOSSY_SUFFIXES)
         found[clip.id] = clip
     if not found:
-        raise InputError(nothing + (f"; left out: {counted(left_out)}" if left_out else ""))
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()))
+        raise InputError(nothing + (f"; left out: {counts}" if left_out else ""))
     return tuple(sorted(found.values(), key=by_id)), dict(left_out)
 
 
@@ -192,11 +182,6 @@ def media_files(folder: str | Path) -> list[Path]:
         folders.sort()
         paths += [Path(inside, name) for name in files if os.path.splitext(name)[1].lower() in media]  # noqa: PTH122
     return sorted(paths)
-
-
-def counted(left_out: Mapping[str, int]) -> str:
-    """What was left out, such as "1,440 duplicate, 3 song"."""
-    return ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()))
 
 
 def locate(corpus: Corpus, progress: object = False) -> Path:
@@ -239,12 +224,10 @@ def _own(clips: tuple[Clip, ...], what: str, left_out: dict[str, int]) -> Loaded
 def _counts(clips: tuple[Clip, ...], emotion_names: str = "") -> str:
     speakers = {clip.speaker for clip in clips} - {None}
     unknown = sum(clip.speaker is None for clip in clips)
-    said = [_many(len(clips), "clip")]
-    said += [_many(len(speakers), "speaker")] if speakers else []
-    said += [_many(len({clip.emotion for clip in clips}), "emotion") + emotion_names]
-    if unknown:
-        said += [f"the speaker of {_many(unknown, 'clip')} unknown" if speakers else "speakers unknown"]
-    return ", ".join(said)
+    emotions = _many(len({clip.emotion for clip in clips}), "emotion") + emotion_names
+    whose = f"the speaker of {_many(unknown, 'clip')} unknown" if speakers else "speakers unknown"
+    said = (_many(len(clips), "clip"), speakers and _many(len(speakers), "speaker"), emotions, unknown and whose)
+    return ", ".join(filter(None, said))
 
 
 def _many(count: int, thing: str) -> str:

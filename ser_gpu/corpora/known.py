@@ -25,10 +25,9 @@ class Corpus:
     and what shows that a file is no clip (`LEFT_OUT`). `id` and `group` are made of groups.
     """
 
-    name: str  # of the registry
+    name: str  # of the registry: lower case, with _ for spaces and hyphens
     title: str  # as a user reads it
     licence: str  # of the recordings
-    citation: str  # of the publication
     example: str  # an official file name
     pattern: str  # of official names without suffix
     emotions: Mapping[str, str] = field(default_factory=dict)  # names in lower case, where they are not the usual ones
@@ -86,10 +85,6 @@ class Corpus:
         return match and self.read(match.groupdict() | {"folder": path.parent.name})
 
 
-def _tess(found: dict[str, str]) -> dict[str, str]:
-    return found | {"speaker": "YAF" if found["speaker"].upper() == "YAF" else "OAF"}  # one file is called OA_bite
-
-
 def _savee(found: dict[str, str]) -> dict[str, str] | None:
     speaker = found["speaker"] or found["folder"]
     if speaker not in ("DC", "JE", "JK", "KL"):
@@ -116,7 +111,6 @@ _ENTRIES = (  # the first is the default
         name="ravdess",
         title="RAVDESS speech",
         licence="CC BY-NC-SA 4.0",
-        citation="Livingstone and Russo (2018), PLoS ONE 13(5): e0196391",
         example="03-01-06-01-02-01-12.wav",
         pattern=ravdess.PATTERN,
         emotions={f"{number:02}": emotion for number, emotion in enumerate(EMOTIONS, start=1)},
@@ -133,7 +127,6 @@ _ENTRIES = (  # the first is the default
         name="crema_d",
         title="CREMA-D",
         licence="Open Database License",
-        citation="Cao et al. (2014), IEEE Transactions on Affective Computing 5(4): 377-390",
         example="1001_IEO_ANG_HI.wav",
         pattern=r"(?P<speaker>1\d{3})_(?P<sentence>IEO|TIE|IOM|IWW|TAI|MTI|IWL|ITH|DFA|ITS|TSI|WSI)"
         r"_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_((?P<intensity>LO|MD|HI)|XX?)",
@@ -147,7 +140,6 @@ _ENTRIES = (  # the first is the default
         name="emo_db",
         title="EMO-DB",
         licence="free for research",
-        citation="Burkhardt et al. (2005), A database of German emotional speech, Interspeech",
         example="03a01Fa.wav",
         pattern=r"(?P<speaker>03|08|09|1[0-6])(?P<sentence>[ab]\d\d)(?P<emotion>[WLEAFTN])(?P<version>[a-z]?)",
         # Wut, Langeweile, Ekel, Angst, Freude, Trauer
@@ -160,7 +152,6 @@ _ENTRIES = (  # the first is the default
         name="emovo",
         title="EMOVO",
         licence="free for research",
-        citation="Costantini et al. (2014), EMOVO corpus: an Italian emotional speech database, LREC",
         example="dis-f1-b1.wav",
         pattern=r"(?P<emotion>dis|gio|pau|rab|sor|tri|neu)-(?P<speaker>(?P<gender>[mf])[1-3])-(?P<sentence>[bln]\d|d\d)",
         emotions={"gio": "happy", "pau": "fearful", "rab": "angry", "sor": "surprised", "tri": "sad"},
@@ -170,13 +161,12 @@ _ENTRIES = (  # the first is the default
         name="tess",
         title="TESS",
         licence="CC BY-NC-ND 4.0",
-        citation="Pichora-Fuller and Dupuis (2020), Toronto emotional speech set (TESS), Borealis, "
-        "doi:10.5683/SP2/E8H2MF",
         example="OAF_back_angry.wav",
         pattern=r"(?i)(?P<speaker>OAF?|YAF)_(?P<sentence>[a-z]+)"
         r"_(?P<emotion>angry|disgust|fear|happy|neutral|ps|pleasant_surprised?|sad)",
         women="OAF YAF",
-        read=_tess,
+        # one file is called OA_bite
+        read=lambda found: found | {"speaker": "YAF" if found["speaker"].upper() == "YAF" else "OAF"},
         id="{speaker}_{sentence}_{emotion}",
         clips=2_800,
     ),
@@ -184,7 +174,6 @@ _ENTRIES = (  # the first is the default
         name="savee",
         title="SAVEE",
         licence="research only, on registration",
-        citation="Jackson and Haq (2014), Surrey Audio-Visual Expressed Emotion (SAVEE) database, University of Surrey",
         example="DC_a01.wav",
         pattern=r"((?P<speaker>DC|JE|JK|KL)_)?(?P<emotion>sa|su|[adfhn])(?P<number>\d\d)",  # or the speaker's folder
         emotions={"a": "angry", "d": "disgust", "f": "fearful", "sa": "sad", "su": "surprised"},
@@ -197,7 +186,6 @@ _ENTRIES = (  # the first is the default
         name="nemo",
         title="nEMO",
         licence="CC BY-NC-SA 4.0",
-        citation="Christop (2024), nEMO: dataset of emotional speech in Polish, LREC-COLING",
         example="EB0_anger_1.wav",
         pattern=r"(?P<speaker>EB0|IC0|KD0|MK0|KS0|MP0|SM0|TP0|WR0)"
         r"_(?P<emotion>anger|fear|happiness|neutral|sadness|surprised)_(?P<sentence>\d+)",
@@ -208,8 +196,6 @@ _ENTRIES = (  # the first is the default
         name="ased",
         title="ASED",
         licence="research corpus, no licence stated",
-        citation="Retta et al. (2022), A new Amharic speech emotion dataset and classification benchmark, "
-        "ACM TALLIP 22(1)",
         example="n1-01-01-01-03.wav",
         pattern=r"(?P<emotion>n(?=1)|f(?=2)|h(?=3)|s(?=4)|a(?=5))[1-5]"
         r"-(?P<sentence>\d\d)-(?P<repetition>\d\d)-0[12]-(?P<speaker>\d\d)",
@@ -223,7 +209,6 @@ _ENTRIES = (  # the first is the default
         name="turev",
         title="TurEV",
         licence="CC BY-NC-ND 4.0",
-        citation="Canpolat, Ormanoglu and Zeyrek (2020), Turkish emotion voice database (TurEV-DB), SLTU-CCURL",
         example="1157_kz_acik.wav",
         pattern=r"(?P<speaker>\d{4})_(?P<emotion>kz|hl|sk|mt)_(?P<sentence>(?P<word>[a-z]+)\d?)",
         emotions={"kz": "angry", "hl": "sad", "sk": "calm", "mt": "happy"},
@@ -234,7 +219,6 @@ _ENTRIES = (  # the first is the default
         name="urdu",
         title="URDU",
         licence="research only",
-        citation="Latif et al. (2018), Cross lingual speech emotion recognition: Urdu vs. Western languages, FIT",
         example="SM1_F10_A010.wav",
         pattern=r"((angry|happy|neutral|sad)_)?(?P<speaker>S(?P<gender>[MF])\d+)_F\d+_(?P<emotion>[AHNS])\d+",
         emotions={"a": "angry", "h": "happy", "n": "neutral", "s": "sad"},
@@ -244,7 +228,6 @@ _ENTRIES = (  # the first is the default
         name="kes",
         title="KES",
         licence="CC BY-NC-SA 4.0, research only",
-        citation="EmotionTTS open database: Korean speech of four emotions",
         example="nea00001.wav",
         pattern=r"(?P<speaker>(ne|em)[a-z])(?P<number>00[0-3]\d\d|00400)",
         women="ema emb nea neb nec ned nee",
@@ -262,11 +245,8 @@ def names() -> tuple[str, ...]:
 
 def registered_name(name: str) -> str | None:
     """The registry's spelling of a corpus' name, or None."""
-
-    def letters(text: str) -> str:
-        return re.sub(r"[^a-z0-9]", "", text.lower())
-
-    return next((known for known in CORPORA if letters(known) == letters(name)), None)
+    letters = re.sub(r"[^a-z0-9]", "", name.lower())
+    return next((known for known in CORPORA if known.replace("_", "") == letters), None)
 
 
 def get(name: str) -> Corpus:

@@ -1,17 +1,4 @@
-"""RAVDESS speech: official names, the archive's download, and the folds that were published for it.
-
-Livingstone SR, Russo FA (2018), The Ryerson Audio-Visual Database of Emotional Speech and Song (RAVDESS),
-PLoS ONE 13(5): e0196391. Licence of the recordings: CC BY-NC-SA 4.0.
-
-| protocol  | folds | what                                                                |
-|-----------|-------|---------------------------------------------------------------------|
-| `actors5` | 5     | test actors of Luna-Jimenez et al., Sensors 21(22), 7665, 2021      |
-| `actors6` | 6     | test actors of EmoBox, Ma et al., Interspeech 2024                  |
-| `search`  | 5     | `actors5`; all its validation actors are kept from training         |
-
-`search` is for choosing a recipe: among the 120 clips of the two validation actors of `actors5` three points are luck.
-Here the validation actors of all folds, less the fold's own test actors, are its validation part: seven to nine.
-"""
+"""RAVDESS speech: official names, the archive's download, and the folds that were published for it."""
 
 import re
 import shutil
@@ -30,8 +17,10 @@ ARCHIVE_URL = "https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-2
 ARCHIVE_MD5 = "bc696df654c87fed845eb13823edef8a"
 UNPACKED_BYTES_LIMIT = 1_000_000_000
 
+# Luna-Jimenez et al., Sensors 21(22), 7665, 2021
 ACTORS5_TEST = ((2, 5, 14, 15, 16), (3, 6, 7, 13, 18), (10, 11, 12, 19, 20), (8, 17, 21, 23, 24), (1, 4, 9, 22))
 ACTORS5_VALIDATION = ((3, 6), (10, 11), (8, 17), (1, 14), (2, 5))
+# EmoBox, Ma et al., Interspeech 2024
 ACTORS6_TEST = ((1, 11, 20, 21), (4, 10, 12, 14), (8, 9, 19, 23), (3, 5, 7, 24), (2, 15, 16, 18), (6, 13, 17, 22))
 
 
@@ -42,6 +31,8 @@ def _named(actors: Iterable[int]) -> tuple[str, ...]:
 FOLDS = {
     "actors5": tuple(zip(map(_named, ACTORS5_TEST), map(_named, ACTORS5_VALIDATION), strict=True)),
     "actors6": tuple((_named(test), ()) for test in ACTORS6_TEST),
+    # For choosing a recipe: among the 120 clips of the two validation actors of `actors5` three points are luck. Here
+    # the validation actors of all folds, less the fold's own test actors, are its validation part: seven to nine.
     "search": tuple((_named(test), _named({*chain(*ACTORS5_VALIDATION)}.difference(test))) for test in ACTORS5_TEST),
 }
 

@@ -1,20 +1,4 @@
-"""Who is in train, validation and test. A protocol is code that yields the same lists everywhere; its hash proves it.
-
-| name            | fold              | what                                                               |
-|-----------------|-------------------|--------------------------------------------------------------------|
-| `stratified`    | seed of the split | 80/10/10 by emotion; a speaker is on every side                    |
-| `grouped`       | seed of the split | the same, with repetitions of an utterance on one side             |
-| `speakers`      | 0 to 4            | the speakers dealt to five folds (fewer where there are fewer)     |
-| `loso`          | one a speaker     | leave one speaker out                                              |
-| `test-speakers` | 0                 | any test speakers                                                  |
-| `loco`          | one a corpus      | leave one corpus out                                               |
-| `test-corpora`  | 0                 | any test corpora                                                   |
-| `listed`        | 0                 | the part that the manifest gives to each clip                      |
-| `all`           | 0                 | train on every clip, for a first or a last training; test nothing  |
-
-Protocols that were published for one corpus stand in its entry of `known`. Validation speakers, where nobody published
-them, are one in ten of each gender, at least one, and others in each fold; too few speakers leave the part empty.
-"""
+"""Who is in train, validation and test. A protocol yields the same lists everywhere, as its hash proves."""
 
 import hashlib
 from collections import Counter
@@ -33,9 +17,8 @@ SPEAKER_FOLDS = 5
 _SHOWN = 12
 _FEWEST = 3
 
-Voices = Mapping[str, str | None]  # speakers -> gender
-Chosen = tuple[Collection[str], Collection[str]]  # speakers of test and of validation; nobody: chosen later
 Parts = dict[str, str]  # id of a clip -> its part
+Voices = Mapping[str, str | None]  # speakers -> gender
 
 
 def protocol_names() -> tuple[str, ...]:
@@ -49,21 +32,18 @@ def published(name: str) -> Corpus | None:
 
 
 def folds(protocol: str, clips: Sequence[Clip] | None = None) -> int:
-    """How many folds a protocol has; without `clips` that it deals, `speakers` has five.
-
-    Raises InputError for an unknown or random protocol, `loso` or `loco` without clips, or clips without speakers.
-    """
+    """How many folds a protocol has on `clips`; InputError where it is random, or nobody can tell without clips."""
     name = ALIASES.get(protocol, protocol)
     if corpus := published(name):
         return len(corpus.folds[name])
     if name in ("test-speakers", "test-corpora", "listed", "all"):
         return 1
+    if clips is not None and name in ("speakers", "loso", "loco"):
+        return len(_choices(name, clips))
     if name == "speakers":
-        return SPEAKER_FOLDS if clips is None else min(SPEAKER_FOLDS, len(_voices(clips, name)))
-    by_clips = name in ("loso", "loco")
-    if not by_clips or clips is None:
-        raise InputError(f"the number of folds of {protocol} is not known{' without clips' if by_clips else ''}")
-    return len(_voices(clips, name) if name == "loso" else {clip.corpus for clip in clips})
+        return SPEAKER_FOLDS
+    hint = " without clips" if name in ("loso", "loco") else ""
+    raise InputError(f"the number of folds of {protocol} is not known{hint}")
 
 
 @dataclass(frozen=True)
@@ -162,57 +142,49 @@ class Protocol:
         return cls(**stored)
 
 
-# Whom a protocol by speaker tests, and who validates where that is published; what a protocol by corpus tests.
-
-
-def _speakers(protocol: Protocol, voices: Voices) -> Chosen:
+def _choices(name: str, clips: Sequence[Clip]) -> list[list[str]]:
+    """The speakers, for `loco` the corpora, that each fold tests."""
+    if name == "loco":
+        return [[corpus] for corpus in sorted({clip.corpus for clip in clips})]
+    voices = _voices(clips, name)
+    if name == "loso":
+        return [[speaker] for speaker in voices]
     # dealt in turn, gender after gender, so that each fold has its share of both
     in_turn = sorted(voices, key=lambda speaker: (voices[speaker] or "", speaker))
     count = min(SPEAKER_FOLDS, len(in_turn))
-    return _of_fold(protocol, [in_turn[k::count] for k in range(count)], f"{len(voices)} speakers"), ()
+    return [in_turn[k::count] for k in range(count)]
 
 
-def _loso(protocol: Protocol, voices: Voices) -> Chosen:
-    return [_of_fold(protocol, list(voices), f"{len(voices)} speakers")], ()
+def _of_fold(protocol: Protocol, clips: Sequence[Clip]) -> list[str]:
+    choices = _choices(protocol.name, clips)
+    if protocol.fold >= len(choices):
+        there = f"{sum(map(len, choices))} {'corpora' if protocol.name == 'loco' else 'speakers'}"
+        raise InputError(f"fold of {protocol.name} must be 0 to {len(choices) - 1} with {there}, got {protocol.fold}")
+    return choices[protocol.fold]
 
 
-def _test_speakers(protocol: Protocol, voices: Voices) -> Chosen:
-    found = _present(protocol.test_speakers, voices)
-    if missing := [speaker for speaker in protocol.test_speakers if speaker not in found]:
-        raise InputError(f"no such speaker: {_shown(missing)}; there are {_shown(voices)}")
-    return found.values(), ()
-
-
-def _published_fold(protocol: Protocol, voices: Voices) -> Chosen:
-    test, validation = published(protocol.name).folds[protocol.name][protocol.fold]
-    if not (found := _present(test, voices)):
-        what = f"fold {protocol.fold} of {protocol.name}"
-        raise InputError(f"{what} tests {_shown(test)}: none is there, only {_shown(voices)}")
-    return found.values(), _present(validation, voices).values()
-
-
-def _loco(protocol: Protocol, there: list[str]) -> Collection[str]:
-    return [_of_fold(protocol, there, f"{len(there)} corpora")]
-
-
-def _test_corpora(protocol: Protocol, there: list[str]) -> Collection[str]:
-    if missing := sorted(set(protocol.test_corpora).difference(there)):
-        raise InputError(f"no such corpus: {_shown(missing)}; there are {_shown(there)}")
-    return protocol.test_corpora
-
-
-# The part of each clip, by id; the clips are sorted by id.
-
-
-def _by_speaker(choose: Callable[[Protocol, Voices], Chosen], protocol: Protocol, clips: Sequence[Clip]) -> Parts:
+def _by_speaker(protocol: Protocol, clips: Sequence[Clip]) -> Parts:
     voices = _voices(clips, protocol.name)
     if len(voices) < 2:
         raise InputError(f"{protocol.name} needs two speakers and more, there is only {_shown(voices)}")
-    test, validation = map(set, choose(protocol, voices))
+    validation: Collection[str] = ()
+    if protocol.test_speakers:
+        found = _present(protocol.test_speakers, voices)
+        if missing := [speaker for speaker in protocol.test_speakers if speaker not in found]:
+            raise InputError(f"no such speaker: {_shown(missing)}; there are {_shown(voices)}")
+        test = found.values()
+    elif corpus := published(protocol.name):
+        wanted, validation = corpus.folds[protocol.name][protocol.fold]
+        if not (test := _present(wanted, voices).values()):
+            what = f"fold {protocol.fold} of {protocol.name}"
+            raise InputError(f"{what} tests {_shown(wanted)}: none is there, only {_shown(voices)}")
+        validation = _present(validation, voices).values()
+    else:
+        test = _of_fold(protocol, clips)
     left = {speaker: gender for speaker, gender in voices.items() if speaker not in test}
     if not left:
         raise InputError(f"the test speakers leave nobody to train on; there are {_shown(voices)}")
-    if not validation or validation >= left.keys():
+    if not validation or left.keys() <= set(validation):
         validation = _validation_speakers(left, protocol.fold)
     part_of = dict.fromkeys(left, "train") | dict.fromkeys(validation, "validation") | dict.fromkeys(test, "test")
     return {clip.id: part_of[clip.speaker] for clip in clips}
@@ -224,16 +196,16 @@ def _published(protocol: Protocol, clips: Sequence[Clip]) -> Parts:
     if not of_corpus:
         raise InputError(f"{protocol.name} is a protocol of {corpus.title}: there is no clip of that corpus")
     # clips of other corpora only help in training
-    return dict.fromkeys(map(by_id, clips), "train") | _by_speaker(_published_fold, protocol, of_corpus)
+    return dict.fromkeys(map(by_id, clips), "train") | _by_speaker(protocol, of_corpus)
 
 
-def _by_corpus(
-    choose: Callable[[Protocol, list[str]], Collection[str]], protocol: Protocol, clips: Sequence[Clip]
-) -> Parts:
+def _by_corpus(protocol: Protocol, clips: Sequence[Clip]) -> Parts:
     there = sorted({clip.corpus for clip in clips})
     if len(there) < 2:
         raise InputError(f"{protocol.name} needs two corpora and more, there is only {_shown(there)}")
-    test = choose(protocol, there)
+    test = protocol.test_corpora or _of_fold(protocol, clips)
+    if missing := sorted(set(test).difference(there)):
+        raise InputError(f"no such corpus: {_shown(missing)}; there are {_shown(there)}")
     left = [clip for clip in clips if clip.corpus not in test]
     if not left:
         raise InputError(f"the test corpora leave nothing to train on; there are {_shown(there)}")
@@ -270,24 +242,17 @@ def _deal(key: Callable[[Clip], Hashable], protocol: Protocol, clips: Sequence[C
     return {clip.id: part_of[key(clip)] for clip in clips}
 
 
-_DEALERS = {
-    "stratified": partial(_deal, by_id),
-    "grouped": partial(_deal, _utterance),
-    "speakers": partial(_by_speaker, _speakers),
-    "loso": partial(_by_speaker, _loso),
-    "test-speakers": partial(_by_speaker, _test_speakers),
-    "loco": partial(_by_corpus, _loco),
-    "test-corpora": partial(_by_corpus, _test_corpora),
-    "listed": _listed,
-    "all": lambda _, clips: dict.fromkeys(map(by_id, clips), "train"),
+_DEALERS = {  # protocol, clips sorted by id -> the part of each id
+    "stratified": partial(_deal, by_id),  # a speaker is on every side
+    "grouped": partial(_deal, _utterance),  # the same, with repetitions of an utterance on one side
+    "speakers": _by_speaker,  # dealt to five folds, fewer where there are fewer
+    "loso": _by_speaker,  # leave one speaker out
+    "test-speakers": _by_speaker,
+    "loco": _by_corpus,  # leave one corpus out
+    "test-corpora": _by_corpus,
+    "listed": _listed,  # as the manifest says
+    "all": lambda _, clips: dict.fromkeys(map(by_id, clips), "train"),  # for a first or a last training
 }
-
-
-def _of_fold(protocol: Protocol, choices: Sequence, there: str):
-    if protocol.fold >= len(choices):
-        most = len(choices) - 1
-        raise InputError(f"fold of {protocol.name} must be 0 to {most} with {there}, got {protocol.fold}")
-    return choices[protocol.fold]
 
 
 def _dealt_together(emotion_of: Mapping[Hashable, int], seed: int) -> dict[Hashable, str] | None:
@@ -296,10 +261,9 @@ def _dealt_together(emotion_of: Mapping[Hashable, int], seed: int) -> dict[Hasha
 
     keys = list(emotion_of)
     try:
-        train, rest = train_test_split(keys, test_size=0.2, stratify=list(map(emotion_of.get, keys)), random_state=seed)
-        validation, test = train_test_split(
-            rest, test_size=0.5, stratify=list(map(emotion_of.get, rest)), random_state=seed
-        )
+        train, rest = train_test_split(keys, test_size=0.2, stratify=[emotion_of[k] for k in keys], random_state=seed)
+        halves = {"test_size": 0.5, "stratify": [emotion_of[k] for k in rest], "random_state": seed}
+        validation, test = train_test_split(rest, **halves)
     except ValueError:
         return None
     dealt = dict(zip(PARTS, (train, validation, test), strict=True))
@@ -315,8 +279,8 @@ def _dealt_one_by_one(emotion_of: Mapping[Hashable, int], seed: int) -> dict[Has
         keys = [k for k in emotion_of if emotion_of[k] == emotion]
         keys.sort(key=lambda k: hashlib.sha256(f"{seed},{k}".encode()).digest())
         tenth = max(1, round(len(keys) / 10))
-        for place, key in enumerate(keys):
-            part_of[key] = "test" if place < tenth else "validation" if place < 2 * tenth else "train"
+        part_of |= dict.fromkeys(keys, "train") | dict.fromkeys(keys[: 2 * tenth], "validation")
+        part_of |= dict.fromkeys(keys[:tenth], "test")
     return part_of
 
 
@@ -333,7 +297,7 @@ def _voices(clips: Sequence[Clip], protocol: str) -> Voices:
 
 
 def _present(wanted: Collection[str], voices: Collection[str]) -> dict[str, str]:
-    """Wanted names that are there -> the speakers: matched whole, then without the corpus before it, then as a number."""
+    """Wanted names that are there -> speakers: matched whole, then without the corpus before it, then as a number."""
     bare = {speaker: speaker.rpartition("/")[2] for speaker in voices}
     found = {}
     for name in wanted:
