@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 from ser_gpu.audio.folder import unread_suffixes
@@ -15,7 +16,6 @@ from ser_gpu.errors import InputError
 
 VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".wmv")
 LOSSY_SUFFIXES = FFMPEG_SUFFIXES.union(LIBSNDFILE_SUFFIXES["MP3"], LIBSNDFILE_SUFFIXES["OGG"])
-_LISTED_EMOTIONS = 12
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,10 @@ class Loaded:
 
 
 def load(data: str | Path | None = None, corpus: str | None = None, progress: object = False) -> Loaded:
-    """Find clips, and find out what `data` is unless `corpus` says so.
+    """Find clips in a list (CSV or TSV), a folder per emotion, or a folder where most names are of a registered corpus.
 
-    A CSV or TSV file is a manifest; a folder where most audio files have the official names of a registered corpus is
-    that corpus; any other holds a folder per emotion. Left out, it is the folder of `corpus`, or of the default one.
-    `corpus` is a registered name, or "own" for a manifest or a folder per emotion; `progress` a bar as pooch takes it.
-    Raises InputError for an unknown corpus, no clips or a wrong line, OSError for what cannot be read or downloaded.
+    `corpus` is a registered name, or "own" for one of the first two; without `data` it is located or downloaded, with
+    `progress`, a bar as pooch takes it. Raises InputError where no clip is found, OSError for files and downloads.
     """
     if data in (None, ""):
         if corpus == OWN:
@@ -63,8 +61,8 @@ def load(data: str | Path | None = None, corpus: str | None = None, progress: ob
 def load_many(folders: Mapping[str, str | Path | None]) -> Loaded:
     """Several corpora together, each from its folder, or None for the one that its variable names.
 
-    Where there are several, ids, speakers and groups get their name as a prefix, such as "TESS/OAF". A name that is
-    not registered is the user's own for what its folder holds. Raises InputError for no name or one named twice.
+    Ids, speakers and groups get the corpus as a prefix, such as "TESS/OAF". A name that is not registered is the user's
+    own for what the folder holds. Raises InputError for no name, one that is there twice, or no clips.
     """
     if not folders:
         raise InputError("no corpus is named")
@@ -94,11 +92,7 @@ def load_many(folders: Mapping[str, str | Path | None]) -> Loaded:
 
 
 def scan(folder: str | Path, corpus: Corpus) -> Loaded:
-    """The clips of a corpus under `folder`, in any nesting; those in videos are left out.
-
-    A clip found twice counts once: a lossless file goes before a lossy one, then the first path in sorted order.
-    Raises InputError where the folder does not exist or holds no clip of the corpus.
-    """
+    """The clips of a corpus under `folder`, in any nesting, videos left out. Raises InputError where there is none."""
 
     def read(path: Path) -> Clip | str:
         try:
@@ -119,10 +113,9 @@ def scan(folder: str | Path, corpus: Corpus) -> Loaded:
 
 
 def folder_per_emotion(folder: str | Path) -> Loaded:
-    """Every recording in `folder/EMOTION/`, in any nesting below; ids are relative paths without suffix.
+    """Every recording in `folder/EMOTION/`, or in folders of emotions in folders that are called train, test and so on.
 
-    Where the folders are called train, validation and test (or the like), those with the emotions lie in them.
-    Raises InputError where no folder of an emotion has an audio file.
+    Ids are relative paths without suffix. Raises InputError where there is no recording.
     """
     folder = Path(folder)
     paths = media_files(folder)
@@ -145,7 +138,7 @@ def folder_per_emotion(folder: str | Path) -> Loaded:
 def _gather(
     paths: Iterable[Path], read: Callable[[Path], Clip | str], unread: Mapping[str, str], nothing: str
 ) -> tuple[tuple[Clip, ...], dict[str, int]]:
-    """The clips that `read` makes of paths, or why it makes none; `nothing` is said where there is no clip at all."""
+    # `read` says why a path is no clip; `nothing` is said where there is no clip at all
     found: dict[str, Clip] = {}
     left_out: Counter[str] = Counter()
     for path in paths:
@@ -153,7 +146,7 @@ def _gather(
         if isinstance(clip, str):
             left_out[clip] += 1
             continue
-        if clip.id in found:
+        if clip.id in found:  # lossless goes before lossy, then the first path in sorted order
             left_out["duplicate"] += 1
             clip = min(found[clip.id], clip, key=lambda choice: choice.path.suffix.lower() in LOSSY_SUFFIXES)
         found[clip.id] = clip
@@ -214,7 +207,7 @@ def locate(corpus: Corpus, progress: object = False) -> Path:
 
 def _own(clips: tuple[Clip, ...], what: str, left_out: dict[str, int]) -> Loaded:
     emotions = ordered(clip.emotion for clip in clips)
-    shown = ", ".join(emotions[:_LISTED_EMOTIONS]) + (", ..." if len(emotions) > _LISTED_EMOTIONS else "")
+    shown = ", ".join(emotions[:12]) + (", ..." if len(emotions) > 12 else "")
     description = f"{what}: {_counts(clips, f' ({shown})')}"
     if parts := Counter(clip.part for clip in clips if clip.part):
         description += "; parts: " + ", ".join(f"{parts[part]:,} {part}" for part in PARTS if part in parts)
@@ -222,13 +215,11 @@ def _own(clips: tuple[Clip, ...], what: str, left_out: dict[str, int]) -> Loaded
 
 
 def _counts(clips: tuple[Clip, ...], emotion_names: str = "") -> str:
-    speakers = {clip.speaker for clip in clips} - {None}
-    unknown = sum(clip.speaker is None for clip in clips)
-    emotions = _many(len({clip.emotion for clip in clips}), "emotion") + emotion_names
-    whose = f"the speaker of {_many(unknown, 'clip')} unknown" if speakers else "speakers unknown"
-    said = (_many(len(clips), "clip"), speakers and _many(len(speakers), "speaker"), emotions, unknown and whose)
-    return ", ".join(filter(None, said))
-
-
-def _many(count: int, thing: str) -> str:
-    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+    speakers, emotions = (len({*map(attrgetter(what), clips)} - {None}) for what in ("speaker", "emotion"))
+    counts = {"clip": len(clips), "speaker": speakers, "emotion": emotions}
+    said = [f"{count:,} {what}{'s' * (count > 1)}" for what, count in counts.items() if count]
+    said[-1] += emotion_names
+    if unknown := sum(clip.speaker is None for clip in clips):
+        whose = f"the speaker of {unknown:,} clip{'s' * (unknown > 1)} unknown"
+        said.append(whose if speakers else "speakers unknown")
+    return ", ".join(said)

@@ -9,9 +9,6 @@ from ser_gpu.corpora import ravdess
 from ser_gpu.corpora.clip import EMOTIONS, OWN, Clip, canonical, gender
 from ser_gpu.errors import InputError
 
-EXTRA = ("intensity", "sentence", "statement", "repetition")
-LEFT_OUT = ("video", "song")
-
 
 class LeftOutError(InputError):
     """A file of the corpus that is none of its clips: a song, a video. Its text is the reason, in a word."""
@@ -21,8 +18,8 @@ class LeftOutError(InputError):
 class Corpus:
     """A corpus that is known by its official file names.
 
-    The groups of `pattern` are `speaker` and `emotion`, `gender` where a name tells it, what a clip keeps (`EXTRA`),
-    and what shows that a file is no clip (`LEFT_OUT`). `id` and `group` are made of groups.
+    The groups of `pattern` are `speaker` and `emotion`; where a name tells them `gender`, what a clip keeps as `extra`,
+    and the `video` or `song` that is no clip. `id` and `group` are made of groups.
     """
 
     name: str  # of the registry: lower case, with _ for spaces and hyphens
@@ -49,25 +46,19 @@ class Corpus:
         return self._groups(Path(path)) is not None
 
     def parse(self, path: str | Path) -> Clip:
-        """Read an official path; the file need not exist.
-
-        Raises LeftOutError for a video or a song, another InputError for a foreign name.
-
-        >>> clip = get("ravdess").parse("Actor_12/03-01-06-01-02-01-12.wav")
-        >>> clip.emotion, clip.speaker, clip.gender, clip.get("intensity")
-        ('fearful', '12', 'female', 'normal')
-        """
+        """Read an official path. Raises LeftOutError for a video or a song, another InputError for a foreign name."""
         path = Path(path)
         found = self._groups(path)
         if found is None:
             raise InputError(f"{path}: not a name of {self.title}, such as {self.example}")
-        if reason := next(filter(found.get, LEFT_OUT), None):
+        if reason := next(filter(found.get, ("video", "song")), None):
             raise LeftOutError(reason)
         speaker = found["speaker"]
         if self.women is not None:
             man = self.men is None or speaker in self.men.split()
             found["gender"] = "female" if speaker in self.women.split() else "male" if man else ""
         intensity = found.get("intensity")
+        extra = ("intensity", "sentence", "statement", "repetition")
         kept = found | {"intensity": self.intensities.get(intensity, intensity)}
         return Clip(
             id=self.id.format(**found) if self.id else path.stem,
@@ -77,7 +68,7 @@ class Corpus:
             corpus=self.name,
             gender=gender(found.get("gender", "")),
             group=self.group.format(**found) if self.group else None,
-            extra=tuple((key, kept[key]) for key in EXTRA if kept.get(key)),
+            extra=tuple((key, kept[key]) for key in extra if kept.get(key)),
         )
 
     def _groups(self, path: Path) -> dict[str, str] | None:

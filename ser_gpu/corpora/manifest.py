@@ -1,8 +1,4 @@
-"""A list of your own recordings: a CSV of file and emotion with whatever else is known.
-
-Columns, in any order, are those of `COLUMNS`, of which `file` and `emotion` are needed; a file is relative to the list.
-`part` is for the protocol `listed`; other columns, such as `intensity`, are kept with the clip.
-"""
+"""A list of your own recordings: a CSV of file, relative to the list, and emotion, with whatever else is known."""
 
 import csv
 from collections import Counter
@@ -16,6 +12,7 @@ from ser_gpu.corpora.clip import OWN, Clip, by_id, canonical, gender
 from ser_gpu.corpora.known import registered_name
 from ser_gpu.errors import InputError
 
+# in any order; `part` is for the protocol `listed`; other columns, such as `intensity`, are kept with the clip
 COLUMNS = ("file", "emotion", "speaker", "gender", "part", "corpus", "group")
 _OTHER_NAMES = {"file": "path", "emotion": "label", "gender": "sex", "part": "split"}
 PART_ALIASES = {

@@ -40,8 +40,7 @@ FOLDS = {
 def download(folder: str | Path, *, url: str = ARCHIVE_URL, md5: str = ARCHIVE_MD5, progress: object = False) -> Path:
     """Fetch the official archive, check its MD5, and unpack it to `folder`, which appears whole or not at all.
 
-    `progress` is a bar as pooch takes it (attribute `total`; methods `update`, `reset`, `close`), or False for none.
-    Raises OSError where the server did not answer, broke off, or sent a file with another checksum.
+    `progress` is a bar as pooch takes it, or False. Raises OSError where the download failed.
     """
     import pooch  # here, since only a download needs them
     import requests

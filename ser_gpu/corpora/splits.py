@@ -1,4 +1,4 @@
-"""Who is in train, validation and test. A protocol yields the same lists everywhere, as its hash proves."""
+"""Who is in train, validation and test. A protocol, see docs/protocols.md, yields the same lists everywhere."""
 
 import hashlib
 from collections import Counter
@@ -14,6 +14,7 @@ from ser_gpu.errors import InputError
 RANDOM_PROTOCOLS = ("stratified", "grouped")
 ALIASES = {"twin-safe": "grouped", "actors": "test-speakers"}
 SPEAKER_FOLDS = 5
+_BY_CORPUS = ("loco", "test-corpora")
 _SHOWN = 12
 _FEWEST = 3
 
@@ -118,10 +119,8 @@ class Protocol:
         if self.speaker_independent:
             return None
         if unknown := sum(clip.speaker is None for clip in clips):
-            return (
-                f"the speaker of {unknown:,} of {len(clips):,} clips is unknown: "
-                "this split cannot be speaker-independent, so its figures do not hold for new voices"
-            )
+            so = "this split cannot be speaker-independent, so its figures do not hold for new voices"
+            return f"the speaker of {unknown:,} of {len(clips):,} clips is unknown: {so}"
         if self.name == "listed" and (both := self.split(clips).shared_speakers(clips)):
             return f"not speaker-independent: {_shown(both)} in more than one part"
         return None
@@ -155,39 +154,47 @@ def _choices(name: str, clips: Sequence[Clip]) -> list[list[str]]:
     return [in_turn[k::count] for k in range(count)]
 
 
-def _of_fold(protocol: Protocol, clips: Sequence[Clip]) -> list[str]:
-    choices = _choices(protocol.name, clips)
-    if protocol.fold >= len(choices):
-        there = f"{sum(map(len, choices))} {'corpora' if protocol.name == 'loco' else 'speakers'}"
-        raise InputError(f"fold of {protocol.name} must be 0 to {len(choices) - 1} with {there}, got {protocol.fold}")
-    return choices[protocol.fold]
-
-
-def _by_speaker(protocol: Protocol, clips: Sequence[Clip]) -> Parts:
-    voices = _voices(clips, protocol.name)
-    if len(voices) < 2:
-        raise InputError(f"{protocol.name} needs two speakers and more, there is only {_shown(voices)}")
-    validation: Collection[str] = ()
-    if protocol.test_speakers:
-        found = _present(protocol.test_speakers, voices)
+def _tested(protocol: Protocol, clips: Sequence[Clip], there: list[str]) -> tuple[Collection[str], Collection[str]]:
+    """The speakers or corpora to test, and the speakers for validation where these are published."""
+    name, fold = protocol.name, protocol.fold
+    if name == "test-corpora":
+        if missing := sorted(set(protocol.test_corpora).difference(there)):
+            raise InputError(f"no such corpus: {_shown(missing)}; there are {_shown(there)}")
+        return protocol.test_corpora, ()
+    if name == "test-speakers":
+        found = _present(protocol.test_speakers, there)
         if missing := [speaker for speaker in protocol.test_speakers if speaker not in found]:
-            raise InputError(f"no such speaker: {_shown(missing)}; there are {_shown(voices)}")
-        test = found.values()
-    elif corpus := published(protocol.name):
-        wanted, validation = corpus.folds[protocol.name][protocol.fold]
-        if not (test := _present(wanted, voices).values()):
-            what = f"fold {protocol.fold} of {protocol.name}"
-            raise InputError(f"{what} tests {_shown(wanted)}: none is there, only {_shown(voices)}")
-        validation = _present(validation, voices).values()
-    else:
-        test = _of_fold(protocol, clips)
-    left = {speaker: gender for speaker, gender in voices.items() if speaker not in test}
+            raise InputError(f"no such speaker: {_shown(missing)}; there are {_shown(there)}")
+        return found.values(), ()
+    if corpus := published(name):
+        test, validation = corpus.folds[name][fold]
+        if not (found := _present(test, there)):
+            raise InputError(f"fold {fold} of {name} tests {_shown(test)}: none is there, only {_shown(there)}")
+        return found.values(), _present(validation, there).values()
+    choices = _choices(name, clips)
+    if fold >= len(choices):
+        count = f"{len(there)} {'corpora' if name in _BY_CORPUS else 'speakers'}"
+        raise InputError(f"fold of {name} must be 0 to {len(choices) - 1} with {count}, got {fold}")
+    return choices[fold], ()
+
+
+def _held_out(protocol: Protocol, clips: Sequence[Clip]) -> Parts:
+    """Whole speakers or corpora are tested; of the speakers that are left, some are for validation."""
+    name, by_corpus = protocol.name, protocol.name in _BY_CORPUS
+    there = sorted({clip.corpus for clip in clips}) if by_corpus else list(_voices(clips, name))
+    if len(there) < 2:
+        what = "corpora" if by_corpus else "speakers"
+        raise InputError(f"{name} needs two {what} and more, there is only {_shown(there)}")
+    test, validation = map(set, _tested(protocol, clips, there))
+    left = [clip for clip in clips if (clip.corpus if by_corpus else clip.speaker) not in test]
     if not left:
-        raise InputError(f"the test speakers leave nobody to train on; there are {_shown(voices)}")
-    if not validation or left.keys() <= set(validation):
-        validation = _validation_speakers(left, protocol.fold)
-    part_of = dict.fromkeys(left, "train") | dict.fromkeys(validation, "validation") | dict.fromkeys(test, "test")
-    return {clip.id: part_of[clip.speaker] for clip in clips}
+        nothing = "corpora leave nothing" if by_corpus else "speakers leave nobody"
+        raise InputError(f"the test {nothing} to train on; there are {_shown(there)}")
+    voices = _voices([clip for clip in left if clip.speaker is not None], name)
+    if not validation or validation >= voices.keys():
+        validation = _validation_speakers(voices, protocol.fold)
+    where = {clip.id: "validation" if clip.speaker in validation else "train" for clip in left}
+    return dict.fromkeys(map(by_id, clips), "test") | where
 
 
 def _published(protocol: Protocol, clips: Sequence[Clip]) -> Parts:
@@ -196,23 +203,7 @@ def _published(protocol: Protocol, clips: Sequence[Clip]) -> Parts:
     if not of_corpus:
         raise InputError(f"{protocol.name} is a protocol of {corpus.title}: there is no clip of that corpus")
     # clips of other corpora only help in training
-    return dict.fromkeys(map(by_id, clips), "train") | _by_speaker(protocol, of_corpus)
-
-
-def _by_corpus(protocol: Protocol, clips: Sequence[Clip]) -> Parts:
-    there = sorted({clip.corpus for clip in clips})
-    if len(there) < 2:
-        raise InputError(f"{protocol.name} needs two corpora and more, there is only {_shown(there)}")
-    test = protocol.test_corpora or _of_fold(protocol, clips)
-    if missing := sorted(set(test).difference(there)):
-        raise InputError(f"no such corpus: {_shown(missing)}; there are {_shown(there)}")
-    left = [clip for clip in clips if clip.corpus not in test]
-    if not left:
-        raise InputError(f"the test corpora leave nothing to train on; there are {_shown(there)}")
-    known = [clip for clip in left if clip.speaker is not None]
-    validation = _validation_speakers(_voices(known, protocol.name), protocol.fold)
-    where = {clip.id: "validation" if clip.speaker in validation else "train" for clip in left}
-    return dict.fromkeys(map(by_id, clips), "test") | where
+    return dict.fromkeys(map(by_id, clips), "train") | _held_out(protocol, of_corpus)
 
 
 def _listed(protocol: Protocol, clips: Sequence[Clip]) -> Parts:
@@ -243,15 +234,11 @@ def _deal(key: Callable[[Clip], Hashable], protocol: Protocol, clips: Sequence[C
 
 
 _DEALERS = {  # protocol, clips sorted by id -> the part of each id
-    "stratified": partial(_deal, by_id),  # a speaker is on every side
-    "grouped": partial(_deal, _utterance),  # the same, with repetitions of an utterance on one side
-    "speakers": _by_speaker,  # dealt to five folds, fewer where there are fewer
-    "loso": _by_speaker,  # leave one speaker out
-    "test-speakers": _by_speaker,
-    "loco": _by_corpus,  # leave one corpus out
-    "test-corpora": _by_corpus,
-    "listed": _listed,  # as the manifest says
-    "all": lambda _, clips: dict.fromkeys(map(by_id, clips), "train"),  # for a first or a last training
+    "stratified": partial(_deal, by_id),
+    "grouped": partial(_deal, _utterance),
+    **dict.fromkeys(("speakers", "loso", "test-speakers", *_BY_CORPUS), _held_out),
+    "listed": _listed,
+    "all": lambda _, clips: dict.fromkeys(map(by_id, clips), "train"),
 }
 
 
