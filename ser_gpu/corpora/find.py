@@ -2,9 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from pathlib import Path
 
 from ser_gpu.audio.folder import unread_suffixes
@@ -49,7 +48,8 @@ def load(data: str | Path | None = None, corpus: str | None = None, progress: ob
     if data.is_file():
         if known is not None:
             raise InputError(f"{data}: {known.title} is read from its folder, not from a file")
-        return _own(manifest.read(data), f"the list {data.name}", {})
+        clips = manifest.read(data)
+        return Loaded(clips, _described(f"the list {data.name}", clips, own=True), {})
     if not data.is_dir():
         raise InputError(f"{data}: no such folder or CSV file")
     if known is None and corpus != OWN:
@@ -85,7 +85,7 @@ def load_many(folders: Mapping[str, str | Path | None]) -> Loaded:
     clips = tuple(sorted(prefixed, key=by_id))
     return Loaded(
         clips=clips,
-        description=f"{len(parts)} corpora ({', '.join(parts)}): {_counts(clips)}",
+        description=_described(f"{len(parts)} corpora ({', '.join(parts)})", clips),
         left_out=dict(sum((Counter(part.left_out) for part in parts.values()), Counter())),
         notice="; ".join(part.notice for part in parts.values() if part.notice) or None,
     )
@@ -109,7 +109,7 @@ def scan(folder: str | Path, corpus: Corpus) -> Loaded:
     if corpus.clips not in (None, len(clips)):
         found = f"{len(clips):,} of the {corpus.clips:,} {corpus.title} clips found"
         notice = f"{found}: figures from a part of the data do not compare with published ones"
-    return Loaded(clips, f"{corpus.title}: {_counts(clips)}", left_out, notice)
+    return Loaded(clips, _described(corpus.title, clips), left_out, notice)
 
 
 def folder_per_emotion(folder: str | Path) -> Loaded:
@@ -132,13 +132,11 @@ def folder_per_emotion(folder: str | Path) -> Loaded:
 
     nothing = "neither a folder per emotion (such as happy/a.wav) nor official names of a corpus"
     clips, left_out = _gather(paths, read, unread_suffixes(), f"{folder}: {nothing}")
-    return _own(clips, "a folder per emotion", left_out)
+    return Loaded(clips, _described("a folder per emotion", clips, own=True), left_out)
 
 
-def _gather(
-    paths: Iterable[Path], read: Callable[[Path], Clip | str], unread: Mapping[str, str], nothing: str
-) -> tuple[tuple[Clip, ...], dict[str, int]]:
-    # `read` says why a path is no clip; `nothing` is said where there is no clip at all
+def _gather(paths: list[Path], read: Callable[[Path], Clip | str], unread: Mapping[str, str], nothing: str):
+    """The clips, and by reason how many paths are none; `nothing` is said where there is no clip at all."""
     found: dict[str, Clip] = {}
     left_out: Counter[str] = Counter()
     for path in paths:
@@ -205,21 +203,15 @@ def locate(corpus: Corpus, progress: object = False) -> Path:
     return folder
 
 
-def _own(clips: tuple[Clip, ...], what: str, left_out: dict[str, int]) -> Loaded:
-    emotions = ordered(clip.emotion for clip in clips)
-    shown = ", ".join(emotions[:12]) + (", ..." if len(emotions) > 12 else "")
-    description = f"{what}: {_counts(clips, f' ({shown})')}"
-    if parts := Counter(clip.part for clip in clips if clip.part):
-        description += "; parts: " + ", ".join(f"{parts[part]:,} {part}" for part in PARTS if part in parts)
-    return Loaded(clips, description, left_out)
-
-
-def _counts(clips: tuple[Clip, ...], emotion_names: str = "") -> str:
-    speakers, emotions = (len({*map(attrgetter(what), clips)} - {None}) for what in ("speaker", "emotion"))
-    counts = {"clip": len(clips), "speaker": speakers, "emotion": emotions}
-    said = [f"{count:,} {what}{'s' * (count > 1)}" for what, count in counts.items() if count]
-    said[-1] += emotion_names
+def _described(what: str, clips: tuple[Clip, ...], own: bool = False) -> str:
+    speakers, emotions = {clip.speaker for clip in clips} - {None}, ordered(clip.emotion for clip in clips)
+    counts = {"clip": len(clips), "speaker": len(speakers), "emotion": len(emotions)}
+    said = [f"{count:,} {thing}{'s' * (count > 1)}" for thing, count in counts.items() if count]
+    if own:
+        said[-1] += f" ({', '.join(emotions[:12])}{', ...' if len(emotions) > 12 else ''})"
     if unknown := sum(clip.speaker is None for clip in clips):
         whose = f"the speaker of {unknown:,} clip{'s' * (unknown > 1)} unknown"
         said.append(whose if speakers else "speakers unknown")
-    return ", ".join(said)
+    parts = Counter(clip.part for clip in clips if own and clip.part)
+    dealt = ", ".join(f"{parts[part]:,} {part}" for part in PARTS if part in parts)
+    return f"{what}: {', '.join(said)}" + (f"; parts: {dealt}" if dealt else "")

@@ -57,9 +57,8 @@ class Corpus:
         if self.women is not None:
             man = self.men is None or speaker in self.men.split()
             found["gender"] = "female" if speaker in self.women.split() else "male" if man else ""
-        intensity = found.get("intensity")
-        extra = ("intensity", "sentence", "statement", "repetition")
-        kept = found | {"intensity": self.intensities.get(intensity, intensity)}
+        extra = {key: found.get(key) for key in ("intensity", "sentence", "statement", "repetition")}
+        extra["intensity"] = self.intensities.get(extra["intensity"], extra["intensity"])
         return Clip(
             id=self.id.format(**found) if self.id else path.stem,
             path=path,
@@ -68,7 +67,7 @@ class Corpus:
             corpus=self.name,
             gender=gender(found.get("gender", "")),
             group=self.group.format(**found) if self.group else None,
-            extra=tuple((key, kept[key]) for key in extra if kept.get(key)),
+            extra=tuple((key, value) for key, value in extra.items() if value),
         )
 
     def _groups(self, path: Path) -> dict[str, str] | None:
@@ -133,7 +132,6 @@ _ENTRIES = (  # the first is the default
         licence="free for research",
         example="03a01Fa.wav",
         pattern=r"(?P<speaker>03|08|09|1[0-6])(?P<sentence>[ab]\d\d)(?P<emotion>[WLEAFTN])(?P<version>[a-z]?)",
-        # Wut, Langeweile, Ekel, Angst, Freude, Trauer
         emotions={"w": "angry", "l": "bored", "e": "disgust", "a": "fearful", "f": "happy", "t": "sad", "n": "neutral"},
         women="08 09 13 14 16",
         group="{speaker}-{sentence}-{emotion}",

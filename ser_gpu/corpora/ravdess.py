@@ -4,6 +4,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterable
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
@@ -48,16 +49,14 @@ def download(folder: str | Path, *, url: str = ARCHIVE_URL, md5: str = ARCHIVE_M
     folder = Path(folder)
     archive = folder.with_name(folder.name + ".zip")
     fetch = pooch.HTTPDownloader(progressbar=progress, timeout=60)
-    try:
-        pooch.retrieve(url, known_hash=f"md5:{md5}", fname=archive.name, path=archive.parent, downloader=fetch)
-    except (requests.RequestException, ValueError, OSError) as error:
-        archive.unlink(missing_ok=True)
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise OSError(f"{url}: download failed, nothing was kept: {first_line}") from None
-    try:
+    with ExitStack() as at_end:
+        at_end.callback(archive.unlink, missing_ok=True)
+        try:
+            pooch.retrieve(url, known_hash=f"md5:{md5}", fname=archive.name, path=archive.parent, downloader=fetch)
+        except (requests.RequestException, ValueError, OSError) as error:
+            first_line = (str(error).splitlines() or [type(error).__name__])[0]
+            raise OSError(f"{url}: download failed, nothing was kept: {first_line}") from None
         _unpack(archive, folder)
-    finally:
-        archive.unlink(missing_ok=True)
     return folder
 
 

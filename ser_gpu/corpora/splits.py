@@ -15,7 +15,6 @@ RANDOM_PROTOCOLS = ("stratified", "grouped")
 ALIASES = {"twin-safe": "grouped", "actors": "test-speakers"}
 SPEAKER_FOLDS = 5
 _BY_CORPUS = ("loco", "test-corpora")
-_SHOWN = 12
 _FEWEST = 3
 
 Parts = dict[str, str]  # id of a clip -> its part
@@ -39,12 +38,12 @@ def folds(protocol: str, clips: Sequence[Clip] | None = None) -> int:
         return len(corpus.folds[name])
     if name in ("test-speakers", "test-corpora", "listed", "all"):
         return 1
-    if clips is not None and name in ("speakers", "loso", "loco"):
+    by_clips = name in ("speakers", "loso", "loco")
+    if by_clips and clips is not None:
         return len(_choices(name, clips))
     if name == "speakers":
         return SPEAKER_FOLDS
-    hint = " without clips" if name in ("loso", "loco") else ""
-    raise InputError(f"the number of folds of {protocol} is not known{hint}")
+    raise InputError(f"the number of folds of {protocol} is not known{' without clips' if by_clips else ''}")
 
 
 @dataclass(frozen=True)
@@ -97,8 +96,8 @@ class Protocol:
             tested = tuple(map(str, getattr(self, f"test_{what}")))
             object.__setattr__(self, f"test_{what}", tested)
             if (name == f"test-{what}") != bool(tested):
-                alone = f"go with the protocol 'test-{what}' alone"
-                raise InputError(f"test {what} {alone}, got {list(tested)} and {name!r}")
+                got = f"got {list(tested)} and {name!r}"
+                raise InputError(f"test {what} go with the protocol 'test-{what}' alone, {got}")
 
     @property
     def speaker_independent(self) -> bool:
@@ -182,14 +181,13 @@ def _held_out(protocol: Protocol, clips: Sequence[Clip]) -> Parts:
     """Whole speakers or corpora are tested; of the speakers that are left, some are for validation."""
     name, by_corpus = protocol.name, protocol.name in _BY_CORPUS
     there = sorted({clip.corpus for clip in clips}) if by_corpus else list(_voices(clips, name))
+    what, nothing = ("corpora", "nothing") if by_corpus else ("speakers", "nobody")
     if len(there) < 2:
-        what = "corpora" if by_corpus else "speakers"
         raise InputError(f"{name} needs two {what} and more, there is only {_shown(there)}")
     test, validation = map(set, _tested(protocol, clips, there))
     left = [clip for clip in clips if (clip.corpus if by_corpus else clip.speaker) not in test]
     if not left:
-        nothing = "corpora leave nothing" if by_corpus else "speakers leave nobody"
-        raise InputError(f"the test {nothing} to train on; there are {_shown(there)}")
+        raise InputError(f"the test {what} leave {nothing} to train on; there are {_shown(there)}")
     voices = _voices([clip for clip in left if clip.speaker is not None], name)
     if not validation or validation >= voices.keys():
         validation = _validation_speakers(voices, protocol.fold)
@@ -215,10 +213,6 @@ def _listed(protocol: Protocol, clips: Sequence[Clip]) -> Parts:
     return {clip.id: clip.part for clip in clips}
 
 
-def _utterance(clip: Clip) -> tuple[str, str]:
-    return ("clip", clip.id) if clip.group is None else ("group", clip.group)
-
-
 def _deal(key: Callable[[Clip], Hashable], protocol: Protocol, clips: Sequence[Clip]) -> Parts:
     """80/10/10 by emotion; clips that share a key go to one part. A key counts as its most frequent emotion."""
     votes: dict[Hashable, Counter[str]] = {}
@@ -235,7 +229,7 @@ def _deal(key: Callable[[Clip], Hashable], protocol: Protocol, clips: Sequence[C
 
 _DEALERS = {  # protocol, clips sorted by id -> the part of each id
     "stratified": partial(_deal, by_id),
-    "grouped": partial(_deal, _utterance),
+    "grouped": partial(_deal, lambda clip: ("clip", clip.id) if clip.group is None else ("group", clip.group)),
     **dict.fromkeys(("speakers", "loso", "test-speakers", *_BY_CORPUS), _held_out),
     "listed": _listed,
     "all": lambda _, clips: dict.fromkeys(map(by_id, clips), "train"),
@@ -315,4 +309,4 @@ def _validation_speakers(voices: Voices, turn: int) -> set[str]:
 
 def _shown(names: Collection[str]) -> str:
     names = list(names)
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
