@@ -59,10 +59,9 @@ def load(data: str | Path | None = None, corpus: str | None = None, progress: ob
 
 
 def load_many(folders: Mapping[str, str | Path | None]) -> Loaded:
-    """Several corpora together, each from its folder, or None for the one that its variable names.
+    """Several corpora, each from its folder, or None for the one that `locate` finds; any name does for own recordings.
 
-    Ids, speakers and groups get the corpus as a prefix, such as "TESS/OAF". A name that is not registered is the user's
-    own for what the folder holds. Raises InputError for no name, one that is there twice, or no clips.
+    Ids, speakers and groups get the name as a prefix, such as "TESS/OAF". Raises InputError for none or one twice.
     """
     if not folders:
         raise InputError("no corpus is named")
@@ -95,12 +94,7 @@ def scan(folder: str | Path, corpus: Corpus) -> Loaded:
     """The clips of a corpus under `folder`, in any nesting, videos left out. Raises InputError where there is none."""
 
     def read(path: Path) -> Clip | str:
-        try:
-            return corpus.parse(path)
-        except LeftOutError as error:
-            return str(error)
-        except InputError:
-            return "foreign"
+        return corpus.parse(path) if corpus.owns(path) else "foreign"
 
     unread = unread_suffixes() | dict.fromkeys(VIDEO_SUFFIXES, "video")
     nothing = f"no {corpus.title} clip found (names like {corpus.example})"
@@ -113,10 +107,7 @@ def scan(folder: str | Path, corpus: Corpus) -> Loaded:
 
 
 def folder_per_emotion(folder: str | Path) -> Loaded:
-    """Every recording in `folder/EMOTION/`, or in folders of emotions in folders that are called train, test and so on.
-
-    Ids are relative paths without suffix. Raises InputError where there is no recording.
-    """
+    """Every recording in `folder/EMOTION/`, or in `folder/train/EMOTION/` and so on. Raises InputError without any."""
     folder = Path(folder)
     paths = media_files(folder)
     tops = {path.relative_to(folder).parts[0].lower() for path in paths if path.parent != folder}
@@ -140,7 +131,10 @@ def _gather(paths: list[Path], read: Callable[[Path], Clip | str], unread: Mappi
     found: dict[str, Clip] = {}
     left_out: Counter[str] = Counter()
     for path in paths:
-        clip = manifest.unusable(path, unread) or read(path)
+        try:
+            clip = manifest.unusable(path, unread) or read(path)
+        except LeftOutError as reason:
+            clip = str(reason)
         if isinstance(clip, str):
             left_out[clip] += 1
             continue
@@ -176,10 +170,7 @@ def media_files(folder: str | Path) -> list[Path]:
 
 
 def locate(corpus: Corpus, progress: object = False) -> Path:
-    """The folder of a corpus that nobody named: by its variable, under `SER_CORPORA_DIR`, else downloaded to the cache.
-
-    Raises InputError where there is no download or the variable is wrong, OSError where the download failed.
-    """
+    """The folder of a corpus by its variable, under `SER_CORPORA_DIR`, or downloaded. Raises InputError or OSError."""
     if named := os.environ.get(corpus.variable or ""):
         if not Path(named).is_dir():
             raise InputError(f"{corpus.variable}={named}: no such folder")

@@ -16,23 +16,21 @@ class LeftOutError(InputError):
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus that is known by its official file names.
-
-    The groups of `pattern` are `speaker` and `emotion`; where a name tells them `gender`, what a clip keeps as `extra`,
-    and the `video` or `song` that is no clip. `id` and `group` are made of groups.
-    """
+    """A corpus that is known by its official file names: what the groups of a pattern say, and what they leave open."""
 
     name: str  # of the registry: lower case, with _ for spaces and hyphens
     title: str  # as a user reads it
     licence: str  # of the recordings
     example: str  # an official file name
-    pattern: str  # of official names without suffix
+    # of official names without suffix; its groups: speaker, emotion, and where a name tells them gender, intensity,
+    # sentence, statement, repetition, and video or song, which are no clips
+    pattern: str
     emotions: Mapping[str, str] = field(default_factory=dict)  # names in lower case, where they are not the usual ones
     intensities: Mapping[str, str] = field(default_factory=dict)
     women: str | None = None  # names of speakers with spaces between; None where nobody has published them
     men: str | None = None  # where not all others are men
     read: Callable[[dict[str, str]], dict[str, str] | None] = lambda found: found  # changes groups; None: foreign name
-    id: str | None = None  # of a clip, where it is not the file name
+    id: str | None = None  # of a clip, made of groups, where it is not the file name
     group: str | None = None  # the same for repetitions of one utterance
     clips: int | None = None  # how many there are when it is complete; None where copies differ
     folder: str | None = None  # under `SER_CORPORA_DIR`; left out, the title
@@ -240,7 +238,6 @@ def registered_name(name: str) -> str | None:
 
 def get(name: str) -> Corpus:
     """The corpus of that name, however it is spelt. Raises InputError where it is not registered."""
-    registered = registered_name(name)
-    if registered is None:
+    if (registered := registered_name(name)) is None:
         raise InputError(f"no such corpus: {name!r}; known are {', '.join(names())}, and {OWN} for your own recordings")
     return CORPORA[registered]

@@ -20,7 +20,6 @@ PART_ALIASES = {
     **dict.fromkeys(("validation", "valid", "val", "dev", "development"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-_SHOWN_COLUMNS = 8
 
 
 def unusable(path: Path, unread: Mapping[str, str]) -> str | None:
@@ -89,7 +88,7 @@ def _names(path: Path, columns: list[str]) -> dict[str, str]:
         if column := lower.get(name, lower.get(other)):
             names[column] = name
         elif name in ("file", "emotion"):
-            shown = ", ".join(columns[:_SHOWN_COLUMNS]) + (", ..." if len(columns) > _SHOWN_COLUMNS else "")
+            shown = ", ".join(columns[:8]) + (", ..." if len(columns) > 8 else "")
             raise InputError(f"{path}, line 1: no column {name} or {other}; there are: {shown or 'none'}")
     return names
 

@@ -39,10 +39,7 @@ FOLDS = {
 
 
 def download(folder: str | Path, *, url: str = ARCHIVE_URL, md5: str = ARCHIVE_MD5, progress: object = False) -> Path:
-    """Fetch the official archive, check its MD5, and unpack it to `folder`, which appears whole or not at all.
-
-    `progress` is a bar as pooch takes it, or False. Raises OSError where the download failed.
-    """
+    """Fetch, check and unpack the official archive; `folder` appears whole, or not at all with an OSError."""
     import pooch  # here, since only a download needs them
     import requests
 

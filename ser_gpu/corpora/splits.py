@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import partial
 from itertools import pairwise
 
-from ser_gpu.corpora.clip import PARTS, Clip, by_id, ordered
+from ser_gpu.corpora.clip import Clip, by_id, ordered
 from ser_gpu.corpora.known import CORPORA, Corpus, names
 from ser_gpu.errors import InputError
 
@@ -15,10 +15,8 @@ RANDOM_PROTOCOLS = ("stratified", "grouped")
 ALIASES = {"twin-safe": "grouped", "actors": "test-speakers"}
 SPEAKER_FOLDS = 5
 _BY_CORPUS = ("loco", "test-corpora")
-_FEWEST = 3
-
 Parts = dict[str, str]  # id of a clip -> its part
-Voices = Mapping[str, str | None]  # speakers -> gender
+Voices = dict[str, str | None]  # speakers, sorted -> gender
 
 
 def protocol_names() -> tuple[str, ...]:
@@ -220,9 +218,8 @@ def _deal(key: Callable[[Clip], Hashable], protocol: Protocol, clips: Sequence[C
         votes.setdefault(key(clip), Counter())[clip.emotion] += 1
     names = ordered(clip.emotion for clip in clips)
     emotion_of = {k: names.index(counts.most_common(1)[0][0]) for k, counts in votes.items()}
-    few = [f"{names[e]} has {n}" for e, n in sorted(Counter(emotion_of.values()).items()) if n < _FEWEST]
-    if few:
-        raise InputError(f"too few clips for train, validation and test: {_shown(few)}; each emotion needs {_FEWEST}")
+    if few := [f"{names[e]} has {n}" for e, n in sorted(Counter(emotion_of.values()).items()) if n < 3]:
+        raise InputError(f"too few clips for train, validation and test: {_shown(few)}; each emotion needs 3")
     part_of = _dealt_together(emotion_of, protocol.fold) or _dealt_one_by_one(emotion_of, protocol.fold)
     return {clip.id: part_of[key(clip)] for clip in clips}
 
@@ -247,10 +244,9 @@ def _dealt_together(emotion_of: Mapping[Hashable, int], seed: int) -> dict[Hasha
         validation, test = train_test_split(rest, **halves)
     except ValueError:
         return None
-    dealt = dict(zip(PARTS, (train, validation, test), strict=True))
-    if any(set(map(emotion_of.get, members)) != set(emotion_of.values()) for members in dealt.values()):
+    if any({emotion_of[k] for k in part} != set(emotion_of.values()) for part in (train, validation, test)):
         return None
-    return {k: part for part, members in dealt.items() for k in members}
+    return dict.fromkeys(train, "train") | dict.fromkeys(validation, "validation") | dict.fromkeys(test, "test")
 
 
 def _dealt_one_by_one(emotion_of: Mapping[Hashable, int], seed: int) -> dict[Hashable, str]:
@@ -266,9 +262,8 @@ def _dealt_one_by_one(emotion_of: Mapping[Hashable, int], seed: int) -> dict[Has
 
 
 def _voices(clips: Sequence[Clip], protocol: str) -> Voices:
-    """Gender of each speaker, the most frequent one of the clips; speakers sorted."""
-    without = [clip.id for clip in clips if clip.speaker is None]
-    if without:
+    """Gender of each speaker, the most frequent one of the clips."""
+    if without := [clip.id for clip in clips if clip.speaker is None]:
         why = f"{protocol} needs the speakers: without them no split is speaker-independent"
         raise InputError(f"{why}. {len(without):,} of {len(clips):,} clips have none, the first is {without[0]}")
     genders: dict[str, Counter[str]] = {}
@@ -298,15 +293,14 @@ def _validation_speakers(voices: Voices, turn: int) -> set[str]:
     """One speaker in ten of each gender, at least one, others at each turn; someone is always left for training."""
     chosen = set()
     for gender in set(voices.values()):
-        names = sorted(speaker for speaker in voices if voices[speaker] == gender)
+        names = [speaker for speaker in voices if voices[speaker] == gender]
         if len(names) > 1:
             size = max(1, round(len(names) / 10))
             chosen |= {names[(turn * size + i) % len(names)] for i in range(size)}
     if not chosen and len(voices) > 1:
-        chosen = {sorted(voices)[turn % len(voices)]}
+        chosen = {list(voices)[turn % len(voices)]}
     return chosen
 
 
 def _shown(names: Collection[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    return ", ".join(list(names)[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")

@@ -69,12 +69,6 @@ def test_scan_counts_a_nested_copy_once_and_leaves_out_the_rest(tmp_path):
     assert corpora.load(tmp_path).description == "RAVDESS speech: 1,440 clips, 24 speakers, 8 emotions"
 
 
-def test_scan_says_in_one_line_that_clips_are_missing(tmp_path):
-    notice = scanned(tmp_path, *(f"{name}.FLAC" for name in SIXTY)).notice
-    assert notice.startswith("60 of the 1,440")
-    assert "\n" not in notice
-
-
 def test_scan_refuses_a_folder_without_clips(tmp_path):
     with pytest.raises(ValueError, match=r"no RAVDESS speech clip found \(names like 03-01-06-01-02-01-12.wav\)$"):
         scanned(tmp_path)
@@ -84,30 +78,27 @@ def test_scan_refuses_a_folder_without_clips(tmp_path):
         scanned(tmp_path / "absent")
 
 
-def test_clips_may_lie_there_in_another_format(tmp_path):
-    suffixes = itertools.cycle((".mp3", ".opus", ".ogg", ".aiff", ".WAV", ".bwf"))
+def test_clips_may_lie_there_in_another_format_and_one_line_says_that_some_are_missing(tmp_path):
+    suffixes = itertools.cycle((".mp3", ".opus", ".ogg", ".aiff", ".WAV", ".bwf", ".FLAC"))
     found = scanned(tmp_path, *(name + suffix for name, suffix in zip(SIXTY, suffixes, strict=False)))
     assert (len(found.clips), found.left_out) == (60, {})
+    assert found.notice.startswith("60 of the 1,440")
+    assert "\n" not in found.notice
 
 
-def test_of_two_files_of_one_clip_the_lossless_one_counts(tmp_path):
-    found = scanned(tmp_path, f"a/{SIXTY[0]}.mp3", f"b/{SIXTY[0]}.wav", f"c/{SIXTY[0]}.flac")
-    assert [clip.path.name for clip in found.clips] == [f"{SIXTY[0]}.wav"]
-    assert found.left_out == {"duplicate": 2}
-
-
-def test_what_cannot_be_read_is_counted_by_what_it_is(tmp_path, monkeypatch):
+def test_of_two_files_the_lossless_one_counts_and_what_cannot_be_read_is_counted_by_what_it_is(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     (tmp_path / f"{SIXTY[3]}.wav").symlink_to(tmp_path / "absent.wav")
-    there = (f"{SIXTY[0]}.wav", f"{SIXTY[1]}.m4a", f"{SIXTY[2]}.mp4", f"__MACOSX/._{SIXTY[0]}.wav")
-    left_out = scanned(tmp_path, *there).left_out
-    assert left_out == {".m4a needs ffmpeg": 1, "video": 1, "hidden": 1, "broken link": 1}
+    there = (f"a/{SIXTY[0]}.mp3", f"b/{SIXTY[0]}.wav", f"c/{SIXTY[0]}.flac")
+    found = scanned(tmp_path, *there, f"{SIXTY[1]}.m4a", f"{SIXTY[2]}.mp4", f"__MACOSX/._{SIXTY[0]}.wav")
+    assert [clip.path.name for clip in found.clips] == [f"{SIXTY[0]}.wav"]
+    unread = {".m4a needs ffmpeg": 1, "video": 1, "hidden": 1, "broken link": 1}
+    assert found.left_out == unread | {"duplicate": 2}
 
 
 def test_folders_that_are_links_are_followed_once(tmp_path):
-    inside = tmp_path / "data"
     touch(tmp_path / "elsewhere", *(f"{name}.wav" for name in SIXTY[:4]))
-    inside.mkdir()
+    (inside := tmp_path / "data").mkdir()
     (inside / "Actor_01").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "circle").symlink_to(inside)
     found = scanned(inside)
