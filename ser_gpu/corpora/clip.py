@@ -55,9 +55,6 @@ def canonical(name: str, aliases: Mapping[str, str] = ALIASES) -> str:
     """The canonical name of an emotion; one that nobody knows stays, in lower case and with _ for spaces and hyphens.
 
     The aliases of one corpus, in lower case, go before the general ones. Raises InputError where the name is empty.
-
-    >>> canonical("Pleasant Surprise"), canonical("ANG"), canonical("Home-sick")
-    ('surprised', 'angry', 'home_sick')
     """
     key = "_".join(name.lower().replace("-", " ").replace("_", " ").split())
     if not key:

@@ -109,7 +109,7 @@ class Protocol:
             raise InputError("there is no clip to split")
         if twice := [clip.id for clip, after in pairwise(clips) if clip.id == after.id]:
             raise InputError(f"two clips have the id {twice[0]}")
-        return Split(_DEALERS.get(self.name, _published)(self, clips))
+        return Split(_DEALERS.get(self.name, _held_out)(self, clips))
 
     def notice(self, clips: Sequence[Clip]) -> str | None:
         """One line on what this split of `clips` does not show, or None."""
@@ -175,9 +175,12 @@ def _tested(protocol: Protocol, clips: Sequence[Clip], there: list[str]) -> tupl
     return choices[fold], ()
 
 
-def _held_out(protocol: Protocol, clips: Sequence[Clip]) -> Parts:
+def _held_out(protocol: Protocol, every: Sequence[Clip]) -> Parts:
     """Whole speakers or corpora are tested; of the speakers that are left, some are for validation."""
-    name, by_corpus = protocol.name, protocol.name in _BY_CORPUS
+    name, by_corpus, corpus = protocol.name, protocol.name in _BY_CORPUS, published(protocol.name)
+    clips = [clip for clip in every if corpus is None or clip.corpus == corpus.name]
+    if not clips:
+        raise InputError(f"{name} is a protocol of {corpus.title}: there is no clip of that corpus")
     there = sorted({clip.corpus for clip in clips}) if by_corpus else list(_voices(clips, name))
     what, nothing = ("corpora", "nothing") if by_corpus else ("speakers", "nobody")
     if len(there) < 2:
@@ -190,16 +193,8 @@ def _held_out(protocol: Protocol, clips: Sequence[Clip]) -> Parts:
     if not validation or validation >= voices.keys():
         validation = _validation_speakers(voices, protocol.fold)
     where = {clip.id: "validation" if clip.speaker in validation else "train" for clip in left}
-    return dict.fromkeys(map(by_id, clips), "test") | where
-
-
-def _published(protocol: Protocol, clips: Sequence[Clip]) -> Parts:
-    corpus = published(protocol.name)
-    of_corpus = [clip for clip in clips if clip.corpus == corpus.name]
-    if not of_corpus:
-        raise InputError(f"{protocol.name} is a protocol of {corpus.title}: there is no clip of that corpus")
-    # clips of other corpora only help in training
-    return dict.fromkeys(map(by_id, clips), "train") | _held_out(protocol, of_corpus)
+    # of a protocol of one corpus, clips of others only help in training
+    return dict.fromkeys(map(by_id, every), "train") | dict.fromkeys(map(by_id, clips), "test") | where
 
 
 def _listed(protocol: Protocol, clips: Sequence[Clip]) -> Parts:

@@ -16,7 +16,6 @@ print(*sorted(name for name in loaded if name.startswith("ser_gpu.corpora")))
 
 
 def imported(code):
-    """The heavy libraries, the files and the modules of corpora that an import needs."""
     return subprocess.check_output(
         [sys.executable, "-B", "-c", WATCH.format(code)], stderr=subprocess.STDOUT, text=True
     ).splitlines()

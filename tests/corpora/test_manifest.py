@@ -123,8 +123,7 @@ def test_every_column_of_a_csv(tmp_path):
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_delimiters_other_names_order_and_case(delimiter, tmp_path):
     text = "Label,SEX,Split,Path\r\nsad,m,Test,a.wav\r\n,,,\r\nsad,,,b.wav"
-    path = csv_of(tmp_path, text.replace(",", delimiter), name="clips.tsv")
-    a, b = corpora.load(path).clips
+    a, b = corpora.load(csv_of(tmp_path, text.replace(",", delimiter), name="clips.tsv")).clips
     assert (a.emotion, a.gender, a.part, a.path.name, b.part) == ("sad", "male", "test", "a.wav", None)
 
 
