@@ -3,13 +3,11 @@
 from importlib import import_module
 
 # Imported when they are asked for: a model needs the names of emotions alone.
-_HOMES = {
-    **dict.fromkeys(("get", "names", "registered_name"), "ser_gpu.corpora.known"),
-    **dict.fromkeys(("Loaded", "detect", "load", "load_many"), "ser_gpu.corpora.find"),
-}
+_FOUND = ("Loaded", "load", "load_many")
+_KNOWN = ("get", "names", "registered_name")
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _FOUND + _KNOWN:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(f"ser_gpu.corpora.{'find' if name in _FOUND else 'known'}"), name)

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from types import MappingProxyType
 
 from ser_gpu.errors import InputError
 
@@ -27,11 +26,7 @@ class Clip:
     extra: tuple[tuple[str, str], ...] = ()  # further known fields, such as ("intensity", "strong")
 
     def get(self, name: str, default: str | None = None) -> str | None:
-        """The extra field of that name.
-
-        >>> Clip("a", Path("a.wav"), "sad", None, "own", extra=(("intensity", "strong"),)).get("intensity")
-        'strong'
-        """
+        """The extra field of that name."""
         return dict(self.extra).get(name, default)
 
 
@@ -51,26 +46,15 @@ _OTHER_NAMES = {
     "frustrated": "fru frustration",
     "contempt": "con contemptuous",
 }
-ALIASES: Mapping[str, str] = MappingProxyType(
-    {alias: emotion for emotion, aliases in _OTHER_NAMES.items() for alias in aliases.split()}
-)
-"""Aliases of many corpora. A letter is here only where it means one thing; the others are in their corpus' entry."""
-
+# A letter is here only where it means one thing in all corpora; the others are in the entry of their corpus.
+ALIASES = {alias: emotion for emotion, aliases in _OTHER_NAMES.items() for alias in aliases.split()}
 _GENDERS = {"m": "male", "man": "male", "f": "female", "w": "female", "woman": "female", "unknown": None, "": None}
 
 
-def canonical(name: str, aliases: Mapping[str, str] = MappingProxyType({})) -> str:
+def canonical(name: str, aliases: Mapping[str, str] = ALIASES) -> str:
     """The canonical name of an emotion; one that nobody knows stays, in lower case and with _ for spaces and hyphens.
 
-    Args:
-        name: as a corpus or a user writes it.
-        aliases: those of one corpus, in lower case; they go before the general ones.
-
-    >>> canonical("Pleasant Surprise"), canonical("ANG"), canonical("Home-sick")
-    ('surprised', 'angry', 'home_sick')
-
-    Raises:
-        ValueError: the name is empty.
+    The aliases of one corpus, in lower case, go before the general ones. Raises InputError where the name is empty.
     """
     key = "_".join(name.lower().replace("-", " ").replace("_", " ").split())
     if not key:
@@ -79,24 +63,13 @@ def canonical(name: str, aliases: Mapping[str, str] = MappingProxyType({})) -> s
 
 
 def ordered(names: Iterable[str]) -> tuple[str, ...]:
-    """Each name once: the canonical ones in their order, then the others by alphabet.
-
-    >>> ordered(["bored", "sad", "amused", "neutral", "sad"])
-    ('neutral', 'sad', 'amused', 'bored')
-    """
+    """Each name once: the canonical ones in their order, then the others by alphabet."""
     names = set(names)
     return (*(name for name in EMOTIONS if name in names), *sorted(names.difference(EMOTIONS)))
 
 
 def subset(wanted: Iterable[str], labels: Sequence[str]) -> tuple[str, ...]:
-    """Those of `labels` that are wanted, by any alias, in the order of `labels`.
-
-    >>> subset(["anger", "HAPPY"], EMOTIONS)
-    ('happy', 'angry')
-
-    Raises:
-        ValueError: an emotion that is not one of `labels`.
-    """
+    """Those of `labels` that are wanted, by any alias, in their order. Raises InputError where one is no label."""
     names = {canonical(name) for name in wanted}
     if unknown := sorted(names.difference(labels)):
         raise InputError(f"no such emotion: {', '.join(unknown)}; there are {', '.join(labels)}")
@@ -104,10 +77,6 @@ def subset(wanted: Iterable[str], labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def gender(text: str) -> str | None:
-    """Male or female for m, f, man, woman and the like; None for unknown; any other word in lower case.
-
-    >>> gender("F"), gender("Male"), gender("")
-    ('female', 'male', None)
-    """
+    """Male or female for m, f, man, woman and the like; None for unknown; any other word in lower case."""
     key = text.strip().lower()
     return _GENDERS.get(key, key)

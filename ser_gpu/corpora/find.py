@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,10 +13,8 @@ from ser_gpu.corpora.clip import OWN, PARTS, Clip, by_id, canonical, ordered
 from ser_gpu.corpora.known import CORPORA, Corpus, LeftOutError, get, names, registered_name
 from ser_gpu.errors import InputError
 
-CORPORA_VARIABLE = "SER_CORPORA_DIR"
 VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".wmv")
 LOSSY_SUFFIXES = FFMPEG_SUFFIXES.union(LIBSNDFILE_SUFFIXES["MP3"], LIBSNDFILE_SUFFIXES["OGG"])
-_LISTED_EMOTIONS = 12
 
 
 @dataclass(frozen=True)
@@ -35,20 +33,10 @@ class Loaded:
 
 
 def load(data: str | Path | None = None, corpus: str | None = None, progress: object = False) -> Loaded:
-    """Find clips, and find out what `data` is unless `corpus` says so.
+    """Find clips in a list (CSV or TSV), a folder per emotion, or a folder where most names are of a registered corpus.
 
-    A CSV or TSV file is a manifest. A folder where most audio files have the official names of a registered corpus is
-    that corpus. Any other folder holds a folder per emotion.
-
-    Args:
-        data: a folder or a manifest; left out, the folder of `corpus`, or of the default corpus, by its environment
-            variable or downloaded.
-        corpus: a registered name, or "own" for a manifest or a folder per emotion.
-        progress: a bar for a download, as pooch takes it.
-
-    Raises:
-        ValueError: an unknown corpus, nothing there, or a wrong line in a manifest.
-        OSError: a file cannot be read, or a download failed.
+    `corpus` is a registered name, or "own" for one of the first two; without `data` it is located or downloaded, with
+    `progress`, a bar as pooch takes it. Raises InputError where no clip is found, OSError for files and downloads.
     """
     if data in (None, ""):
         if corpus == OWN:
@@ -60,22 +48,20 @@ def load(data: str | Path | None = None, corpus: str | None = None, progress: ob
     if data.is_file():
         if known is not None:
             raise InputError(f"{data}: {known.title} is read from its folder, not from a file")
-        return _own(manifest.read(data), f"the list {data.name}", {})
+        clips = manifest.read(data)
+        return Loaded(clips, _described(f"the list {data.name}", clips, own=True), {})
     if not data.is_dir():
         raise InputError(f"{data}: no such folder or CSV file")
     if known is None and corpus != OWN:
-        known = detect(data)
+        paths = media_files(data)
+        known = next((each for each in CORPORA.values() if 2 * sum(map(each.owns, paths)) > len(paths)), None)
     return folder_per_emotion(data) if known is None else scan(data, known)
 
 
 def load_many(folders: Mapping[str, str | Path | None]) -> Loaded:
-    """Several corpora together, each from its folder, or None for the one that its variable names.
+    """Several corpora, each from its folder, or None for the one that `locate` finds; any name does for own recordings.
 
-    Where there are several, ids, speakers and groups get their name as a prefix, such as "TESS/OAF". A name that is
-    not registered is the user's own for what its folder holds.
-
-    Raises:
-        ValueError: no corpus at all, one of them has no clips, or a name is there twice.
+    Ids, speakers and groups get the name as a prefix, such as "TESS/OAF". Raises InputError for none or one twice.
     """
     if not folders:
         raise InputError("no corpus is named")
@@ -84,61 +70,44 @@ def load_many(folders: Mapping[str, str | Path | None]) -> Loaded:
     parts = {name: load(folder, registered_name(name)) for name, folder in folders.items()}
     if len(parts) == 1:
         return next(iter(parts.values()))
-    clips = tuple(sorted((_prefixed(c, name) for name, part in parts.items() for c in part.clips), key=by_id))
-    left_out: Counter[str] = Counter()
-    for part in parts.values():
-        left_out.update(part.left_out)
+    prefixed = (
+        replace(
+            clip,
+            id=f"{name}/{clip.id}",
+            speaker=clip.speaker and f"{name}/{clip.speaker}",
+            group=clip.group and f"{name}/{clip.group}",
+            corpus=name if clip.corpus == OWN else clip.corpus,
+        )
+        for name, part in parts.items()
+        for clip in part.clips
+    )
+    clips = tuple(sorted(prefixed, key=by_id))
     return Loaded(
         clips=clips,
-        description=f"{len(parts)} corpora ({', '.join(parts)}): {_counts(clips)}",
-        left_out=dict(left_out),
+        description=_described(f"{len(parts)} corpora ({', '.join(parts)})", clips),
+        left_out=dict(sum((Counter(part.left_out) for part in parts.values()), Counter())),
         notice="; ".join(part.notice for part in parts.values() if part.notice) or None,
     )
 
 
-def detect(folder: str | Path) -> Corpus | None:
-    """The registered corpus whose names most of the recordings in `folder` have, or None."""
-    paths = media_files(folder)
-    return next((c for c in CORPORA.values() if 2 * sum(map(c.owns, paths)) > len(paths)), None)
-
-
 def scan(folder: str | Path, corpus: Corpus) -> Loaded:
-    """The clips of a corpus under `folder`, in any nesting; those in videos are left out.
-
-    A clip found twice counts once: a lossless file goes before a lossy one, then the first path in sorted order.
-
-    Raises:
-        ValueError: the folder does not exist or holds no clip of the corpus.
-    """
+    """The clips of a corpus under `folder`, in any nesting, videos left out. Raises InputError where there is none."""
 
     def read(path: Path) -> Clip | str:
-        try:
-            return corpus.parse(path)
-        except LeftOutError as error:
-            return str(error)
-        except InputError:
-            return "foreign"
+        return corpus.parse(path) if corpus.owns(path) else "foreign"
 
     unread = unread_suffixes() | dict.fromkeys(VIDEO_SUFFIXES, "video")
     nothing = f"no {corpus.title} clip found (names like {corpus.example})"
     clips, left_out = _gather(media_files(folder), read, unread, f"{folder}: {nothing}")
     notice = None
-    if corpus.clips is not None and len(clips) != corpus.clips:
-        notice = (
-            f"{len(clips):,} of the {corpus.clips:,} {corpus.title} clips found: "
-            "figures from a part of the data do not compare with published ones"
-        )
-    return Loaded(clips, f"{corpus.title}: {_counts(clips)}", left_out, notice)
+    if corpus.clips not in (None, len(clips)):
+        found = f"{len(clips):,} of the {corpus.clips:,} {corpus.title} clips found"
+        notice = f"{found}: figures from a part of the data do not compare with published ones"
+    return Loaded(clips, _described(corpus.title, clips), left_out, notice)
 
 
 def folder_per_emotion(folder: str | Path) -> Loaded:
-    """Every recording in `folder/EMOTION/`, in any nesting below; ids are relative paths without suffix.
-
-    Where the folders are called train, validation and test (or the like), those with the emotions lie in them.
-
-    Raises:
-        ValueError: there is no audio file in a folder of an emotion.
-    """
+    """Every recording in `folder/EMOTION/`, or in `folder/train/EMOTION/` and so on. Raises InputError without any."""
     folder = Path(folder)
     paths = media_files(folder)
     tops = {path.relative_to(folder).parts[0].lower() for path in paths if path.parent != folder}
@@ -154,36 +123,33 @@ def folder_per_emotion(folder: str | Path) -> Loaded:
 
     nothing = "neither a folder per emotion (such as happy/a.wav) nor official names of a corpus"
     clips, left_out = _gather(paths, read, unread_suffixes(), f"{folder}: {nothing}")
-    return _own(clips, "a folder per emotion", left_out)
+    return Loaded(clips, _described("a folder per emotion", clips, own=True), left_out)
 
 
-def _gather(
-    paths: Iterable[Path], read: Callable[[Path], Clip | str], unread: Mapping[str, str], nothing: str
-) -> tuple[tuple[Clip, ...], dict[str, int]]:
-    """The clips that `read` makes of paths, or why it makes none; `nothing` is said where there is no clip at all."""
+def _gather(paths: list[Path], read: Callable[[Path], Clip | str], unread: Mapping[str, str], nothing: str):
+    """The clips, and by reason how many paths are none; `nothing` is said where there is no clip at all."""
     found: dict[str, Clip] = {}
     left_out: Counter[str] = Counter()
     for path in paths:
-        clip = manifest.unusable(path, unread) or read(path)
+        try:
+            clip = manifest.unusable(path, unread) or read(path)
+        except LeftOutError as reason:
+            clip = str(reason)
         if isinstance(clip, str):
             left_out[clip] += 1
             continue
-        if clip.id in found:
+        if clip.id in found:  # lossless goes before lossy, then the first path in sorted order
             left_out["duplicate"] += 1
             clip = min(found[clip.id], clip, key=lambda choice: choice.path.suffix.lower() in LOSSY_SUFFIXES)
         found[clip.id] = clip
     if not found:
-        raise InputError(nothing + (f"; left out: {counted(left_out)}" if left_out else ""))
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()))
+        raise InputError(nothing + (f"; left out: {counts}" if left_out else ""))
     return tuple(sorted(found.values(), key=by_id)), dict(left_out)
 
 
 def media_files(folder: str | Path) -> list[Path]:
-    """All audio and video under `folder`, links followed, sorted by path.
-
-    Raises:
-        ValueError: the folder does not exist.
-        OSError: a folder inside cannot be read.
-    """
+    """All audio and video under `folder`, links followed, by path. Raises OSError where a folder cannot be read."""
     if not Path(folder).is_dir():
         raise InputError(f"{folder}: no such folder")
 
@@ -203,44 +169,23 @@ def media_files(folder: str | Path) -> list[Path]:
     return sorted(paths)
 
 
-def counted(left_out: Mapping[str, int]) -> str:
-    """What was left out, in one line.
-
-    >>> counted({"song": 3, "duplicate": 1_440})
-    '1,440 duplicate, 3 song'
-    """
-    return ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()))
-
-
 def locate(corpus: Corpus, progress: object = False) -> Path:
-    """The folder of a corpus that nobody named: by its variable, under `SER_CORPORA_DIR`, else downloaded to the cache.
-
-    Args:
-        progress: a bar for the download, as pooch takes it, or False for none.
-
-    Raises:
-        ValueError: no folder is known and there is no download, or a variable names a folder that is not there.
-        OSError: the download failed.
-    """
-    named = corpus.variable and os.environ.get(corpus.variable)
-    if named:
+    """The folder of a corpus by its variable, under `SER_CORPORA_DIR`, or downloaded. Raises InputError or OSError."""
+    if named := os.environ.get(corpus.variable or ""):
         if not Path(named).is_dir():
             raise InputError(f"{corpus.variable}={named}: no such folder")
         return Path(named)
-    if home := os.environ.get(CORPORA_VARIABLE):
-        folder = Path(home) / (corpus.folder or corpus.title)
-        if folder.is_dir():
-            return folder
+    home = os.environ.get("SER_CORPORA_DIR")
+    if home and (folder := Path(home, corpus.folder or corpus.title)).is_dir():
+        return folder
     if corpus.download is None:
         raise InputError(f"{corpus.title} cannot be downloaded from here: name its folder")
     try:
         import pooch
         from filelock import FileLock
     except ImportError as error:
-        raise InputError(
-            f"to download {corpus.title}, install pooch, requests and filelock ({error.name} is missing); "
-            "or name a folder"
-        ) from None
+        libraries = f"pooch, requests and filelock ({error.name} is missing)"
+        raise InputError(f"to download {corpus.title}, install {libraries}; or name a folder") from None
     folder = Path(pooch.os_cache("ser_gpu")) / corpus.name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f"{corpus.name}.lock")):  # trainings side by side wait for one download
@@ -249,35 +194,15 @@ def locate(corpus: Corpus, progress: object = False) -> Path:
     return folder
 
 
-def _own(clips: tuple[Clip, ...], what: str, left_out: dict[str, int]) -> Loaded:
-    emotions = ordered(clip.emotion for clip in clips)
-    shown = ", ".join(emotions[:_LISTED_EMOTIONS]) + (", ..." if len(emotions) > _LISTED_EMOTIONS else "")
-    description = f"{what}: {_counts(clips, f' ({shown})')}"
-    if parts := Counter(clip.part for clip in clips if clip.part):
-        description += "; parts: " + ", ".join(f"{parts[part]:,} {part}" for part in PARTS if part in parts)
-    return Loaded(clips, description, left_out)
-
-
-def _counts(clips: tuple[Clip, ...], emotion_names: str = "") -> str:
-    speakers = {clip.speaker for clip in clips} - {None}
-    unknown = sum(clip.speaker is None for clip in clips)
-    said = [_many(len(clips), "clip")]
-    said += [_many(len(speakers), "speaker")] if speakers else []
-    said += [_many(len({clip.emotion for clip in clips}), "emotion") + emotion_names]
-    if unknown:
-        said += [f"the speaker of {_many(unknown, 'clip')} unknown" if speakers else "speakers unknown"]
-    return ", ".join(said)
-
-
-def _many(count: int, thing: str) -> str:
-    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
-
-
-def _prefixed(clip: Clip, name: str) -> Clip:
-    return replace(
-        clip,
-        id=f"{name}/{clip.id}",
-        speaker=clip.speaker and f"{name}/{clip.speaker}",
-        group=clip.group and f"{name}/{clip.group}",
-        corpus=name if clip.corpus == OWN else clip.corpus,
-    )
+def _described(what: str, clips: tuple[Clip, ...], own: bool = False) -> str:
+    speakers, emotions = {clip.speaker for clip in clips} - {None}, ordered(clip.emotion for clip in clips)
+    counts = {"clip": len(clips), "speaker": len(speakers), "emotion": len(emotions)}
+    said = [f"{count:,} {thing}{'s' * (count > 1)}" for thing, count in counts.items() if count]
+    if own:
+        said[-1] += f" ({', '.join(emotions[:12])}{', ...' if len(emotions) > 12 else ''})"
+    if unknown := sum(clip.speaker is None for clip in clips):
+        whose = f"the speaker of {unknown:,} clip{'s' * (unknown > 1)} unknown"
+        said.append(whose if speakers else "speakers unknown")
+    parts = Counter(clip.part for clip in clips if own and clip.part)
+    dealt = ", ".join(f"{parts[part]:,} {part}" for part in PARTS if part in parts)
+    return f"{what}: {', '.join(said)}" + (f"; parts: {dealt}" if dealt else "")

@@ -1,4 +1,4 @@
-"""The corpora that are known by their official file names, one entry each. A new corpus is one more entry."""
+"""The corpora that are known by their official file names. A new corpus is one more entry."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -9,9 +9,6 @@ from ser_gpu.corpora import ravdess
 from ser_gpu.corpora.clip import EMOTIONS, OWN, Clip, canonical, gender
 from ser_gpu.errors import InputError
 
-EXTRA = ("intensity", "sentence", "statement", "repetition")
-LEFT_OUT = ("video", "song")
-
 
 class LeftOutError(InputError):
     """A file of the corpus that is none of its clips: a song, a video. Its text is the reason, in a word."""
@@ -19,25 +16,21 @@ class LeftOutError(InputError):
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus that is known by its official file names.
+    """A corpus that is known by its official file names: what the groups of a pattern say, and what they leave open."""
 
-    The groups of `pattern` are `speaker` and `emotion`, `gender` where a name tells it, what a clip keeps (`EXTRA`),
-    and what shows that a file is no clip (`LEFT_OUT`). `id` and `group` are made of groups.
-    """
-
-    name: str  # of the registry
+    name: str  # of the registry: lower case, with _ for spaces and hyphens
     title: str  # as a user reads it
-    language: str
     licence: str  # of the recordings
-    citation: str  # of the publication
     example: str  # an official file name
-    pattern: str  # of official names without suffix
+    # of official names without suffix; its groups: speaker, emotion, and where a name tells them gender, intensity,
+    # sentence, statement, repetition, and video or song, which are no clips
+    pattern: str
     emotions: Mapping[str, str] = field(default_factory=dict)  # names in lower case, where they are not the usual ones
     intensities: Mapping[str, str] = field(default_factory=dict)
     women: str | None = None  # names of speakers with spaces between; None where nobody has published them
     men: str | None = None  # where not all others are men
     read: Callable[[dict[str, str]], dict[str, str] | None] = lambda found: found  # changes groups; None: foreign name
-    id: str | None = None  # of a clip, where it is not the file name
+    id: str | None = None  # of a clip, made of groups, where it is not the file name
     group: str | None = None  # the same for repetitions of one utterance
     clips: int | None = None  # how many there are when it is complete; None where copies differ
     folder: str | None = None  # under `SER_CORPORA_DIR`; left out, the title
@@ -51,29 +44,19 @@ class Corpus:
         return self._groups(Path(path)) is not None
 
     def parse(self, path: str | Path) -> Clip:
-        """Read an official path; the file need not exist.
-
-        >>> clip = get("ravdess").parse("Actor_12/03-01-06-01-02-01-12.wav")
-        >>> clip.emotion, clip.speaker, clip.gender, clip.get("intensity")
-        ('fearful', '12', 'female', 'normal')
-
-        Raises:
-            LeftOutError: a video or a song.
-            ValueError: a foreign name.
-        """
+        """Read an official path. Raises LeftOutError for a video or a song, another InputError for a foreign name."""
         path = Path(path)
         found = self._groups(path)
         if found is None:
             raise InputError(f"{path}: not a name of {self.title}, such as {self.example}")
-        for reason in LEFT_OUT:
-            if found.get(reason):
-                raise LeftOutError(reason)
+        if reason := next(filter(found.get, ("video", "song")), None):
+            raise LeftOutError(reason)
         speaker = found["speaker"]
         if self.women is not None:
             man = self.men is None or speaker in self.men.split()
             found["gender"] = "female" if speaker in self.women.split() else "male" if man else ""
-        intensity = found.get("intensity")
-        kept = found | {"intensity": self.intensities.get(intensity, intensity)}
+        extra = {key: found.get(key) for key in ("intensity", "sentence", "statement", "repetition")}
+        extra["intensity"] = self.intensities.get(extra["intensity"], extra["intensity"])
         return Clip(
             id=self.id.format(**found) if self.id else path.stem,
             path=path,
@@ -82,7 +65,7 @@ class Corpus:
             corpus=self.name,
             gender=gender(found.get("gender", "")),
             group=self.group.format(**found) if self.group else None,
-            extra=tuple((key, kept[key]) for key in EXTRA if kept.get(key)),
+            extra=tuple((key, value) for key, value in extra.items() if value),
         )
 
     def _groups(self, path: Path) -> dict[str, str] | None:
@@ -90,14 +73,11 @@ class Corpus:
         return match and self.read(match.groupdict() | {"folder": path.parent.name})
 
 
-def _tess(found: dict[str, str]) -> dict[str, str]:
-    return found | {"speaker": "YAF" if found["speaker"].upper() == "YAF" else "OAF"}  # one file is called OA_bite
-
-
 def _savee(found: dict[str, str]) -> dict[str, str] | None:
     speaker = found["speaker"] or found["folder"]
-    known = speaker in ("DC", "JE", "JK", "KL")
-    return found | {"speaker": speaker, "sentence": found["emotion"] + found["number"]} if known else None
+    if speaker not in ("DC", "JE", "JK", "KL"):
+        return None
+    return found | {"speaker": speaker, "sentence": found["emotion"] + found["number"]}
 
 
 def _ased(found: dict[str, str]) -> dict[str, str]:
@@ -110,19 +90,15 @@ def _kes(found: dict[str, str]) -> dict[str, str] | None:
         return None
     emotion, sentence = divmod(int(found["number"]) - 1, 100)
     alike = found["speaker"].startswith("em")  # the sentences of the four emotions are the same
-    return found | {
-        "emotion": ("neutral", "happy", "angry", "sad")[emotion],
-        "sentence": f"p{sentence + 1}" if alike else found["number"],
-    }
+    text = f"p{sentence + 1}" if alike else found["number"]
+    return found | {"emotion": ("neutral", "happy", "angry", "sad")[emotion], "sentence": text}
 
 
 _ENTRIES = (  # the first is the default
     Corpus(
         name="ravdess",
         title="RAVDESS speech",
-        language="English",
         licence="CC BY-NC-SA 4.0",
-        citation="Livingstone and Russo (2018), PLoS ONE 13(5): e0196391",
         example="03-01-06-01-02-01-12.wav",
         pattern=ravdess.PATTERN,
         emotions={f"{number:02}": emotion for number, emotion in enumerate(EMOTIONS, start=1)},
@@ -138,9 +114,7 @@ _ENTRIES = (  # the first is the default
     Corpus(
         name="crema_d",
         title="CREMA-D",
-        language="English",
         licence="Open Database License",
-        citation="Cao et al. (2014), IEEE Transactions on Affective Computing 5(4): 377-390",
         example="1001_IEO_ANG_HI.wav",
         pattern=r"(?P<speaker>1\d{3})_(?P<sentence>IEO|TIE|IOM|IWW|TAI|MTI|IWL|ITH|DFA|ITS|TSI|WSI)"
         r"_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_((?P<intensity>LO|MD|HI)|XX?)",
@@ -153,12 +127,9 @@ _ENTRIES = (  # the first is the default
     Corpus(
         name="emo_db",
         title="EMO-DB",
-        language="German",
         licence="free for research",
-        citation="Burkhardt et al. (2005), A database of German emotional speech, Interspeech",
         example="03a01Fa.wav",
         pattern=r"(?P<speaker>03|08|09|1[0-6])(?P<sentence>[ab]\d\d)(?P<emotion>[WLEAFTN])(?P<version>[a-z]?)",
-        # Wut, Langeweile, Ekel, Angst, Freude, Trauer
         emotions={"w": "angry", "l": "bored", "e": "disgust", "a": "fearful", "f": "happy", "t": "sad", "n": "neutral"},
         women="08 09 13 14 16",
         group="{speaker}-{sentence}-{emotion}",
@@ -167,9 +138,7 @@ _ENTRIES = (  # the first is the default
     Corpus(
         name="emovo",
         title="EMOVO",
-        language="Italian",
         licence="free for research",
-        citation="Costantini et al. (2014), EMOVO corpus: an Italian emotional speech database, LREC",
         example="dis-f1-b1.wav",
         pattern=r"(?P<emotion>dis|gio|pau|rab|sor|tri|neu)-(?P<speaker>(?P<gender>[mf])[1-3])-(?P<sentence>[bln]\d|d\d)",
         emotions={"gio": "happy", "pau": "fearful", "rab": "angry", "sor": "surprised", "tri": "sad"},
@@ -178,35 +147,23 @@ _ENTRIES = (  # the first is the default
     Corpus(
         name="tess",
         title="TESS",
-        language="English",
         licence="CC BY-NC-ND 4.0",
-        citation="Pichora-Fuller and Dupuis (2020), Toronto emotional speech set (TESS), Borealis, "
-        "doi:10.5683/SP2/E8H2MF",
         example="OAF_back_angry.wav",
         pattern=r"(?i)(?P<speaker>OAF?|YAF)_(?P<sentence>[a-z]+)"
         r"_(?P<emotion>angry|disgust|fear|happy|neutral|ps|pleasant_surprised?|sad)",
         women="OAF YAF",
-        read=_tess,
+        # one file is called OA_bite
+        read=lambda found: found | {"speaker": "YAF" if found["speaker"].upper() == "YAF" else "OAF"},
         id="{speaker}_{sentence}_{emotion}",
         clips=2_800,
     ),
     Corpus(
         name="savee",
         title="SAVEE",
-        language="English",
         licence="research only, on registration",
-        citation="Jackson and Haq (2014), Surrey Audio-Visual Expressed Emotion (SAVEE) database, University of Surrey",
         example="DC_a01.wav",
         pattern=r"((?P<speaker>DC|JE|JK|KL)_)?(?P<emotion>sa|su|[adfhn])(?P<number>\d\d)",  # or the speaker's folder
-        emotions={
-            "a": "angry",
-            "d": "disgust",
-            "f": "fearful",
-            "h": "happy",
-            "n": "neutral",
-            "sa": "sad",
-            "su": "surprised",
-        },
+        emotions={"a": "angry", "d": "disgust", "f": "fearful", "sa": "sad", "su": "surprised"},
         women="",
         read=_savee,
         id="{speaker}_{sentence}",
@@ -215,9 +172,7 @@ _ENTRIES = (  # the first is the default
     Corpus(
         name="nemo",
         title="nEMO",
-        language="Polish",
         licence="CC BY-NC-SA 4.0",
-        citation="Christop (2024), nEMO: dataset of emotional speech in Polish, LREC-COLING",
         example="EB0_anger_1.wav",
         pattern=r"(?P<speaker>EB0|IC0|KD0|MK0|KS0|MP0|SM0|TP0|WR0)"
         r"_(?P<emotion>anger|fear|happiness|neutral|sadness|surprised)_(?P<sentence>\d+)",
@@ -227,10 +182,7 @@ _ENTRIES = (  # the first is the default
     Corpus(
         name="ased",
         title="ASED",
-        language="Amharic",
         licence="research corpus, no licence stated",
-        citation="Retta et al. (2022), A new Amharic speech emotion dataset and classification benchmark, "
-        "ACM TALLIP 22(1)",
         example="n1-01-01-01-03.wav",
         pattern=r"(?P<emotion>n(?=1)|f(?=2)|h(?=3)|s(?=4)|a(?=5))[1-5]"
         r"-(?P<sentence>\d\d)-(?P<repetition>\d\d)-0[12]-(?P<speaker>\d\d)",
@@ -243,9 +195,7 @@ _ENTRIES = (  # the first is the default
     Corpus(
         name="turev",
         title="TurEV",
-        language="Turkish",
         licence="CC BY-NC-ND 4.0",
-        citation="Canpolat, Ormanoglu and Zeyrek (2020), Turkish emotion voice database (TurEV-DB), SLTU-CCURL",
         example="1157_kz_acik.wav",
         pattern=r"(?P<speaker>\d{4})_(?P<emotion>kz|hl|sk|mt)_(?P<sentence>(?P<word>[a-z]+)\d?)",
         emotions={"kz": "angry", "hl": "sad", "sk": "calm", "mt": "happy"},
@@ -255,9 +205,7 @@ _ENTRIES = (  # the first is the default
     Corpus(  # talk shows, not acted
         name="urdu",
         title="URDU",
-        language="Urdu",
         licence="research only",
-        citation="Latif et al. (2018), Cross lingual speech emotion recognition: Urdu vs. Western languages, FIT",
         example="SM1_F10_A010.wav",
         pattern=r"((angry|happy|neutral|sad)_)?(?P<speaker>S(?P<gender>[MF])\d+)_F\d+_(?P<emotion>[AHNS])\d+",
         emotions={"a": "angry", "h": "happy", "n": "neutral", "s": "sad"},
@@ -266,9 +214,7 @@ _ENTRIES = (  # the first is the default
     Corpus(  # numbers 1 to 100 are neutral, to 200 happy, to 300 angry, to 400 sad
         name="kes",
         title="KES",
-        language="Korean",
         licence="CC BY-NC-SA 4.0, research only",
-        citation="EmotionTTS open database: Korean speech of four emotions",
         example="nea00001.wav",
         pattern=r"(?P<speaker>(ne|em)[a-z])(?P<number>00[0-3]\d\d|00400)",
         women="ema emb nea neb nec ned nee",
@@ -286,23 +232,12 @@ def names() -> tuple[str, ...]:
 
 def registered_name(name: str) -> str | None:
     """The registry's spelling of a corpus' name, or None."""
-
-    def letters(text: str) -> str:
-        return re.sub(r"[^a-z0-9]", "", text.lower())
-
-    return next((known for known in CORPORA if letters(known) == letters(name)), None)
+    letters = re.sub(r"[^a-z0-9]", "", name.lower())
+    return next((known for known in CORPORA if known.replace("_", "") == letters), None)
 
 
 def get(name: str) -> Corpus:
-    """The corpus of that name, however it is spelt.
-
-    >>> get("EMO-DB").title
-    'EMO-DB'
-
-    Raises:
-        ValueError: a name that is not registered.
-    """
-    registered = registered_name(name)
-    if registered is None:
+    """The corpus of that name, however it is spelt. Raises InputError where it is not registered."""
+    if (registered := registered_name(name)) is None:
         raise InputError(f"no such corpus: {name!r}; known are {', '.join(names())}, and {OWN} for your own recordings")
     return CORPORA[registered]

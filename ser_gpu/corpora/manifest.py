@@ -1,9 +1,4 @@
-"""A list of your own recordings: a CSV of file and emotion with whatever else is known.
-
-Columns, in any order, are those of `COLUMNS`, of which `file` and `emotion` are needed; a file is relative to the list.
-The usual aliases of emotions become the canonical one; `part` is for the protocol `listed`. Others, such as
-`intensity`, are kept with the clip.
-"""
+"""A list of your own recordings: a CSV of file, relative to the list, and emotion, with whatever else is known."""
 
 import csv
 from collections import Counter
@@ -17,31 +12,18 @@ from ser_gpu.corpora.clip import OWN, Clip, by_id, canonical, gender
 from ser_gpu.corpora.known import registered_name
 from ser_gpu.errors import InputError
 
-COLUMNS = {
-    "file": ("file", "path"),
-    "emotion": ("emotion", "label"),
-    "speaker": ("speaker",),
-    "gender": ("gender", "sex"),
-    "part": ("part", "split"),
-    "corpus": ("corpus",),
-    "group": ("group",),
-}
+# in any order; `part` is for the protocol `listed`; other columns, such as `intensity`, are kept with the clip
+COLUMNS = ("file", "emotion", "speaker", "gender", "part", "corpus", "group")
+_OTHER_NAMES = {"file": "path", "emotion": "label", "gender": "sex", "part": "split"}
 PART_ALIASES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev", "development"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-LIST_SUFFIXES = (".csv", ".tsv", ".txt")
-_DELIMITERS = ",;\t|"
-_SHOWN_COLUMNS = 8
 
 
 def unusable(path: Path, unread: Mapping[str, str]) -> str | None:
-    """Why a file cannot be a clip, whatever else its name says; None where it can.
-
-    Args:
-        unread: suffixes that are left out, and why.
-    """
+    """Why a file cannot be a clip, whatever else its name says; `unread` has the suffixes that are left out."""
     suffix = path.suffix.lower()
     if path.name.startswith("."):
         return "hidden"
@@ -53,14 +35,12 @@ def unusable(path: Path, unread: Mapping[str, str]) -> str | None:
 def read(path: str | Path) -> tuple[Clip, ...]:
     """The clips of a CSV or TSV file in UTF-8; ids are the paths as given, without suffix where that is unique.
 
-    Raises:
-        ValueError: naming file and line: a column is missing, an emotion is empty, a part is unknown, a file is not
-            there or is there twice.
+    Raises InputError with file and line where a column or a field is missing or wrong, or a file is absent or twice.
     """
     path = Path(path)
-    if path.suffix.lower() not in LIST_SUFFIXES:
+    if path.suffix.lower() not in (".csv", ".tsv", ".txt"):
         raise InputError(f"{path}: neither a folder nor a list of files in CSV or TSV")
-    clips: dict[str, Clip] = {}
+    clips: list[Clip] = []
     line_of: dict[str, int] = {}
     unread = unread_suffixes()
     for line, row in _rows(path):
@@ -68,16 +48,15 @@ def read(path: str | Path) -> tuple[Clip, ...]:
             clip = _clip(row, path.parent, unread)
             if clip.id in line_of:
                 raise InputError(f"{clip.id} is already in line {line_of[clip.id]}")
-        except ValueError as error:
+        except InputError as error:
             raise InputError(f"{path}, line {line}: {error}") from None
-        clips[clip.id], line_of[clip.id] = clip, line
+        clips.append(clip)
+        line_of[clip.id] = line
     if not clips:
         raise InputError(f"{path}: no clip in it")
-    stems = Counter(_without_suffix(clip_id) for clip_id in clips)
-    short = (
-        replace(clip, id=stem) if stems[stem := _without_suffix(clip_id)] == 1 else clip
-        for clip_id, clip in clips.items()
-    )
+    stem_of = {clip.id: Path(clip.id).with_suffix("").as_posix() for clip in clips}
+    clips_of = Counter(stem_of.values())
+    short = (replace(clip, id=stem) if clips_of[stem := stem_of[clip.id]] == 1 else clip for clip in clips)
     return tuple(sorted(short, key=by_id))
 
 
@@ -87,7 +66,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = file.readline()
             file.seek(0)
-            reader = csv.DictReader(file, delimiter=max(_DELIMITERS, key=header.count), restval="")
+            reader = csv.DictReader(file, delimiter=max(",;\t|", key=header.count), restval="")
             names = _names(path, reader.fieldnames or [])
             for row in reader:
                 if any(row.pop(None, ())):
@@ -104,45 +83,38 @@ def _names(path: Path, columns: list[str]) -> dict[str, str]:
     """Column of the file -> name that it has here."""
     lower = {column.strip().lower(): column for column in columns if column.strip()}
     names = {column: name for name, column in lower.items()}
-    for name, aliases in COLUMNS.items():
-        column = next((lower[alias] for alias in aliases if alias in lower), None)
-        if column is not None:
+    for name in COLUMNS:
+        other = _OTHER_NAMES.get(name)
+        if column := lower.get(name, lower.get(other)):
             names[column] = name
         elif name in ("file", "emotion"):
-            shown = ", ".join(columns[:_SHOWN_COLUMNS]) + (", ..." if len(columns) > _SHOWN_COLUMNS else "")
-            raise InputError(f"{path}, line 1: no column {' or '.join(aliases)}; there are: {shown or 'none'}")
+            shown = ", ".join(columns[:8]) + (", ..." if len(columns) > 8 else "")
+            raise InputError(f"{path}, line 1: no column {name} or {other}; there are: {shown or 'none'}")
     return names
 
 
 def _clip(row: dict[str, str], folder: Path, unread: Mapping[str, str]) -> Clip:
-    known = {name: row.get(name, "") for name in COLUMNS}
-    if not known["file"]:
+    file, emotion, speaker, sex, part, corpus, group = (row.get(name, "") for name in COLUMNS)
+    if not file:
         raise InputError("no file is named")
-    if not known["emotion"]:
-        raise InputError(f"no emotion for {known['file']}")
-    part = known["part"].lower()
-    if part and part not in PART_ALIASES:
-        raise InputError(f"part must be train, validation or test, got {known['part']!r}")
-    name = known["file"]
-    if "\\" in name and not (folder / name).is_file():
-        name = name.replace("\\", "/")
+    if not emotion:
+        raise InputError(f"no emotion for {file}")
+    if part and part.lower() not in PART_ALIASES:
+        raise InputError(f"part must be train, validation or test, got {part!r}")
+    name = file if (folder / file).is_file() else file.replace("\\", "/")  # as Windows writes it
     path = folder / name
     if not path.is_file():
-        raise InputError(f"no such file: {known['file']}")
+        raise InputError(f"no such file: {file}")
     if reason := unusable(path, unread):
-        raise InputError(f"{known['file']}: {reason}")
+        raise InputError(f"{file}: {reason}")
     return Clip(
         id=Path(name).as_posix(),
         path=path,
-        emotion=canonical(known["emotion"]),
-        speaker=known["speaker"] or None,
-        corpus=registered_name(known["corpus"]) or known["corpus"] or OWN,
-        gender=gender(known["gender"]),
-        group=known["group"] or None,
-        part=PART_ALIASES.get(part),
+        emotion=canonical(emotion),
+        speaker=speaker or None,
+        corpus=registered_name(corpus) or corpus or OWN,
+        gender=gender(sex),
+        group=group or None,
+        part=PART_ALIASES.get(part.lower()),
         extra=tuple((key, value) for key, value in row.items() if key not in COLUMNS and value),
     )
-
-
-def _without_suffix(clip_id: str) -> str:
-    return Path(clip_id).with_suffix("").as_posix()

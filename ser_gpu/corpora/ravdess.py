@@ -1,23 +1,10 @@
-"""RAVDESS speech: official names, the archive's download, and the folds that were published for it.
-
-Livingstone SR, Russo FA (2018), The Ryerson Audio-Visual Database of Emotional Speech and Song (RAVDESS),
-PLoS ONE 13(5): e0196391. Licence of the recordings: CC BY-NC-SA 4.0.
-
-| protocol  | folds | what                                                                |
-|-----------|-------|---------------------------------------------------------------------|
-| `actors5` | 5     | test actors of Luna-Jimenez et al., Sensors 21(22), 7665, 2021      |
-| `actors6` | 6     | test actors of EmoBox, Ma et al., Interspeech 2024                  |
-| `search`  | 5     | `actors5`; all its validation actors are kept from training         |
-
-`search` is for choosing a recipe. A fold of `actors5` has two validation actors, 120 clips, among which three points
-are luck. Here the validation actors of all folds, less the fold's own test actors, are its validation part: seven to
-nine voices for eleven or twelve in training.
-"""
+"""RAVDESS speech: official names, the archive's download, and the folds that were published for it."""
 
 import re
 import shutil
 import zipfile
 from collections.abc import Iterable
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
@@ -31,8 +18,10 @@ ARCHIVE_URL = "https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-2
 ARCHIVE_MD5 = "bc696df654c87fed845eb13823edef8a"
 UNPACKED_BYTES_LIMIT = 1_000_000_000
 
+# Luna-Jimenez et al., Sensors 21(22), 7665, 2021
 ACTORS5_TEST = ((2, 5, 14, 15, 16), (3, 6, 7, 13, 18), (10, 11, 12, 19, 20), (8, 17, 21, 23, 24), (1, 4, 9, 22))
 ACTORS5_VALIDATION = ((3, 6), (10, 11), (8, 17), (1, 14), (2, 5))
+# EmoBox, Ma et al., Interspeech 2024
 ACTORS6_TEST = ((1, 11, 20, 21), (4, 10, 12, 14), (8, 9, 19, 23), (3, 5, 7, 24), (2, 15, 16, 18), (6, 13, 17, 22))
 
 
@@ -40,44 +29,36 @@ def _named(actors: Iterable[int]) -> tuple[str, ...]:
     return tuple(f"{actor:02}" for actor in sorted(actors))
 
 
-_EVERY_VALIDATION = set(chain(*ACTORS5_VALIDATION))
 FOLDS = {
     "actors5": tuple(zip(map(_named, ACTORS5_TEST), map(_named, ACTORS5_VALIDATION), strict=True)),
     "actors6": tuple((_named(test), ()) for test in ACTORS6_TEST),
-    "search": tuple((_named(test), _named(_EVERY_VALIDATION.difference(test))) for test in ACTORS5_TEST),
+    # For choosing a recipe: among the 120 clips of the two validation actors of `actors5` three points are luck. Here
+    # the validation actors of all folds, less the fold's own test actors, are its validation part: seven to nine.
+    "search": tuple((_named(test), _named({*chain(*ACTORS5_VALIDATION)}.difference(test))) for test in ACTORS5_TEST),
 }
 
 
 def download(folder: str | Path, *, url: str = ARCHIVE_URL, md5: str = ARCHIVE_MD5, progress: object = False) -> Path:
-    """Fetch the official archive, check its MD5, and unpack it to `folder`, which appears whole or not at all.
-
-    Args:
-        progress: a bar as pooch takes it (attribute `total`; methods `update`, `reset`, `close`), or False for none.
-
-    Raises:
-        OSError: the server did not answer, broke off, or sent a file with another checksum.
-    """
-    import pooch
+    """Fetch, check and unpack the official archive; `folder` appears whole, or not at all with an OSError."""
+    import pooch  # here, since only a download needs them
     import requests
 
     folder = Path(folder)
     archive = folder.with_name(folder.name + ".zip")
     fetch = pooch.HTTPDownloader(progressbar=progress, timeout=60)
-    try:
-        pooch.retrieve(url, known_hash=f"md5:{md5}", fname=archive.name, path=archive.parent, downloader=fetch)
-    except (requests.RequestException, ValueError, OSError) as error:
-        archive.unlink(missing_ok=True)
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise OSError(f"{url}: download failed, nothing was kept: {first_line}") from None
-    try:
+    with ExitStack() as at_end:
+        at_end.callback(archive.unlink, missing_ok=True)
+        try:
+            pooch.retrieve(url, known_hash=f"md5:{md5}", fname=archive.name, path=archive.parent, downloader=fetch)
+        except (requests.RequestException, ValueError, OSError) as error:
+            first_line = (str(error).splitlines() or [type(error).__name__])[0]
+            raise OSError(f"{url}: download failed, nothing was kept: {first_line}") from None
         _unpack(archive, folder)
-    finally:
-        archive.unlink(missing_ok=True)
     return folder
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """Unpack beside `folder` and rename, so that an interruption leaves no half-filled folder of that name."""
+    # beside `folder` and renamed, so that an interruption leaves no half-filled folder of that name
     unpacking = folder.with_name(folder.name + ".unpacking")
     shutil.rmtree(unpacking, ignore_errors=True)
     try:

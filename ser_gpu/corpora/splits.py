@@ -1,20 +1,4 @@
-"""Who is in train, validation and test. A protocol is code that yields the same lists everywhere; its hash proves it.
-
-| name            | fold              | what                                                               |
-|-----------------|-------------------|--------------------------------------------------------------------|
-| `stratified`    | seed of the split | 80/10/10 by emotion; a speaker is on every side                    |
-| `grouped`       | seed of the split | the same, with repetitions of an utterance on one side             |
-| `speakers`      | 0 to 4            | the speakers dealt to five folds (fewer where there are fewer)     |
-| `loso`          | one a speaker     | leave one speaker out                                              |
-| `test-speakers` | 0                 | any test speakers                                                  |
-| `loco`          | one a corpus      | leave one corpus out                                               |
-| `test-corpora`  | 0                 | any test corpora                                                   |
-| `listed`        | 0                 | the part that the manifest gives to each clip                      |
-| `all`           | 0                 | train on every clip, for a first or a last training; test nothing  |
-
-Protocols that were published for one corpus stand in its entry of `known`. Validation speakers, where nobody published
-them, are one in ten of each gender, at least one, and others in each fold; too few speakers leave the part empty.
-"""
+"""Who is in train, validation and test. A protocol, see docs/protocols.md, yields the same lists everywhere."""
 
 import hashlib
 from collections import Counter
@@ -23,18 +7,16 @@ from dataclasses import asdict, dataclass, fields
 from functools import partial
 from itertools import pairwise
 
-from ser_gpu.corpora.clip import PARTS, Clip, by_id, ordered
+from ser_gpu.corpora.clip import Clip, by_id, ordered
 from ser_gpu.corpora.known import CORPORA, Corpus, names
 from ser_gpu.errors import InputError
 
 RANDOM_PROTOCOLS = ("stratified", "grouped")
 ALIASES = {"twin-safe": "grouped", "actors": "test-speakers"}
 SPEAKER_FOLDS = 5
-_SEEDS = 2**32
-_SHOWN = 12
-_FEWEST = 3
-
-Voices = Mapping[str, str | None]  # speakers -> gender
+_BY_CORPUS = ("loco", "test-corpora")
+Parts = dict[str, str]  # id of a clip -> its part
+Voices = dict[str, str | None]  # speakers, sorted -> gender
 
 
 def protocol_names() -> tuple[str, ...]:
@@ -48,26 +30,18 @@ def published(name: str) -> Corpus | None:
 
 
 def folds(protocol: str, clips: Sequence[Clip] | None = None) -> int:
-    """How many folds a protocol has.
-
-    Args:
-        protocol: its name; a random one has seeds and no folds.
-        clips: what it deals; left out, `speakers` has five, `loso` and `loco` cannot tell.
-
-    Raises:
-        ValueError: an unknown or random protocol, `loso` or `loco` without clips, or clips without speakers.
-    """
+    """How many folds a protocol has on `clips`; InputError where it is random, or nobody can tell without clips."""
     name = ALIASES.get(protocol, protocol)
     if corpus := published(name):
         return len(corpus.folds[name])
     if name in ("test-speakers", "test-corpora", "listed", "all"):
         return 1
+    by_clips = name in ("speakers", "loso", "loco")
+    if by_clips and clips is not None:
+        return len(_choices(name, clips))
     if name == "speakers":
-        return SPEAKER_FOLDS if clips is None else min(SPEAKER_FOLDS, len(_voices(clips, name)))
-    by_clips = name in ("loso", "loco")
-    if not by_clips or clips is None:
-        raise InputError(f"the number of folds of {protocol} is not known{' without clips' if by_clips else ''}")
-    return len(_voices(clips, name) if name == "loso" else {clip.corpus for clip in clips})
+        return SPEAKER_FOLDS
+    raise InputError(f"the number of folds of {protocol} is not known{' without clips' if by_clips else ''}")
 
 
 @dataclass(frozen=True)
@@ -81,34 +55,24 @@ class Split:
         return sorted(name for name, where in self.part_of.items() if where == part)
 
     @property
-    def manifest(self) -> str:
-        """The sorted lines `clip,part`."""
-        return "".join(f"{name},{part}\n" for name, part in sorted(self.part_of.items()))
-
-    @property
     def manifest_hash(self) -> str:
-        """SHA-256 of the manifest, in hexadecimal."""
-        return hashlib.sha256(self.manifest.encode()).hexdigest()
+        """SHA-256 of the sorted lines `clip,part`, in hexadecimal."""
+        manifest = "".join(f"{name},{part}\n" for name, part in sorted(self.part_of.items()))
+        return hashlib.sha256(manifest.encode()).hexdigest()
 
     def shared_speakers(self, clips: Sequence[Clip]) -> tuple[str, ...]:
         """The speakers who are in more than one part."""
-        parts: dict[str, set[str]] = {}
-        for clip in clips:
-            if clip.speaker is not None:
-                parts.setdefault(clip.speaker, set()).add(self.part_of[clip.id])
-        return tuple(sorted(speaker for speaker, where in parts.items() if len(where) > 1))
+        pairs = {(clip.speaker, self.part_of[clip.id]) for clip in clips if clip.speaker is not None}
+        parts = Counter(speaker for speaker, _ in pairs)
+        return tuple(sorted(speaker for speaker in parts if parts[speaker] > 1))
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A protocol's name, its fold (for the random ones: the seed of the split), and what a user chose to test.
-
-    Raises:
-        ValueError: an unknown name, a fold that the protocol does not have, or test speakers without their protocol.
-    """
+    """A protocol's name, its fold, and what a user chose to test. Raises InputError where these do not go together."""
 
     name: str = "stratified"  # one of `protocol_names()`; an alias becomes the name that it stands for
-    fold: int = 0
+    fold: int = 0  # of the random ones, the seed of the split
     test_speakers: tuple[str, ...] = ()  # for `test-speakers` alone; a number finds a speaker with zeros before it
     corpus: str | None = None  # what the clips are, for the record; left out, the one that publishes the protocol
     test_corpora: tuple[str, ...] = ()  # for `test-corpora` alone
@@ -123,16 +87,15 @@ class Protocol:
             object.__setattr__(self, "corpus", of_corpus.name)
         if isinstance(self.fold, bool) or not isinstance(self.fold, int):
             raise InputError(f"fold must be a whole number, got {self.fold!r}")
-        most = _SEEDS if name in ("loso", "loco", *RANDOM_PROTOCOLS) else folds(name)
+        most = 2**32 if name in ("loso", "loco", *RANDOM_PROTOCOLS) else folds(name)
         if not 0 <= self.fold < most:
             raise InputError(f"fold of {name} must be 0 to {most - 1}, got {self.fold}")
         for what in ("speakers", "corpora"):
             tested = tuple(map(str, getattr(self, f"test_{what}")))
             object.__setattr__(self, f"test_{what}", tested)
             if (name == f"test-{what}") != bool(tested):
-                raise InputError(
-                    f"test {what} go with the protocol 'test-{what}' alone, got {list(tested)} and {name!r}"
-                )
+                got = f"got {list(tested)} and {name!r}"
+                raise InputError(f"test {what} go with the protocol 'test-{what}' alone, {got}")
 
     @property
     def speaker_independent(self) -> bool:
@@ -140,27 +103,21 @@ class Protocol:
         return self.name not in (*RANDOM_PROTOCOLS, "listed")
 
     def split(self, clips: Sequence[Clip]) -> Split:
-        """Deal `clips` into the three parts; the order of the clips does not matter.
-
-        Raises:
-            ValueError: too few clips or speakers, unknown speakers where they are needed, or nothing to test.
-        """
+        """Deal `clips` into the three parts; their order does not matter. Raises InputError where that cannot be."""
         clips = sorted(clips, key=by_id)
         if not clips:
             raise InputError("there is no clip to split")
         if twice := [clip.id for clip, after in pairwise(clips) if clip.id == after.id]:
             raise InputError(f"two clips have the id {twice[0]}")
-        return Split(_DEALERS.get(self.name, _published)(self, clips))
+        return Split(_DEALERS.get(self.name, _held_out)(self, clips))
 
     def notice(self, clips: Sequence[Clip]) -> str | None:
         """One line on what this split of `clips` does not show, or None."""
         if self.speaker_independent:
             return None
         if unknown := sum(clip.speaker is None for clip in clips):
-            return (
-                f"the speaker of {unknown:,} of {len(clips):,} clips is unknown: "
-                "this split cannot be speaker-independent, so its figures do not hold for new voices"
-            )
+            so = "this split cannot be speaker-independent, so its figures do not hold for new voices"
+            return f"the speaker of {unknown:,} of {len(clips):,} clips is unknown: {so}"
         if self.name == "listed" and (both := self.split(clips).shared_speakers(clips)):
             return f"not speaker-independent: {_shown(both)} in more than one part"
         return None
@@ -171,11 +128,7 @@ class Protocol:
 
     @classmethod
     def from_dict(cls, stored: Mapping) -> "Protocol":
-        """From plain data, that of older checkpoints too.
-
-        Raises:
-            ValueError: an unknown key or a wrong value.
-        """
+        """From plain data, that of older checkpoints too. Raises InputError for an unknown key or a wrong value."""
         stored = dict(stored)
         if "test_actors" in stored:  # of a time that knew one corpus, the default one, and its speakers by number
             numbers = stored.pop("test_actors")
@@ -185,64 +138,66 @@ class Protocol:
         return cls(**stored)
 
 
-# A function a protocol. Those by speaker name the speakers of test, and of validation where these are published;
-# those by corpus name the corpora of test.
-
-
-def _stratified(protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
-    return _deal(clips, by_id, protocol.fold)
-
-
-def _grouped(protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
-    return _deal(clips, lambda c: ("clip", c.id) if c.group is None else ("group", c.group), protocol.fold)
-
-
-def _speakers(protocol: Protocol, voices: Voices) -> tuple[Collection[str], Collection[str]]:
+def _choices(name: str, clips: Sequence[Clip]) -> list[list[str]]:
+    """The speakers, for `loco` the corpora, that each fold tests."""
+    if name == "loco":
+        return [[corpus] for corpus in sorted({clip.corpus for clip in clips})]
+    voices = _voices(clips, name)
+    if name == "loso":
+        return [[speaker] for speaker in voices]
     # dealt in turn, gender after gender, so that each fold has its share of both
     in_turn = sorted(voices, key=lambda speaker: (voices[speaker] or "", speaker))
     count = min(SPEAKER_FOLDS, len(in_turn))
-    return _of_fold(protocol, [in_turn[k::count] for k in range(count)], f"{len(voices)} speakers"), ()
+    return [in_turn[k::count] for k in range(count)]
 
 
-def _loso(protocol: Protocol, voices: Voices) -> tuple[Collection[str], Collection[str]]:
-    return _of_fold(protocol, [[speaker] for speaker in voices], f"{len(voices)} speakers"), ()
+def _tested(protocol: Protocol, clips: Sequence[Clip], there: list[str]) -> tuple[Collection[str], Collection[str]]:
+    """The speakers or corpora to test, and the speakers for validation where these are published."""
+    name, fold = protocol.name, protocol.fold
+    if name == "test-corpora":
+        if missing := sorted(set(protocol.test_corpora).difference(there)):
+            raise InputError(f"no such corpus: {_shown(missing)}; there are {_shown(there)}")
+        return protocol.test_corpora, ()
+    if name == "test-speakers":
+        found = _present(protocol.test_speakers, there)
+        if missing := [speaker for speaker in protocol.test_speakers if speaker not in found]:
+            raise InputError(f"no such speaker: {_shown(missing)}; there are {_shown(there)}")
+        return found.values(), ()
+    if corpus := published(name):
+        test, validation = corpus.folds[name][fold]
+        if not (found := _present(test, there)):
+            raise InputError(f"fold {fold} of {name} tests {_shown(test)}: none is there, only {_shown(there)}")
+        return found.values(), _present(validation, there).values()
+    choices = _choices(name, clips)
+    if fold >= len(choices):
+        count = f"{len(there)} {'corpora' if name in _BY_CORPUS else 'speakers'}"
+        raise InputError(f"fold of {name} must be 0 to {len(choices) - 1} with {count}, got {fold}")
+    return choices[fold], ()
 
 
-def _test_speakers(protocol: Protocol, voices: Voices) -> tuple[Collection[str], Collection[str]]:
-    found = _present(protocol.test_speakers, voices)
-    if missing := [speaker for speaker in protocol.test_speakers if speaker not in found]:
-        raise InputError(f"no such speaker: {_shown(missing)}; there are {_shown(voices)}")
-    return found.values(), ()
+def _held_out(protocol: Protocol, every: Sequence[Clip]) -> Parts:
+    """Whole speakers or corpora are tested; of the speakers that are left, some are for validation."""
+    name, by_corpus, corpus = protocol.name, protocol.name in _BY_CORPUS, published(protocol.name)
+    clips = [clip for clip in every if corpus is None or clip.corpus == corpus.name]
+    if not clips:
+        raise InputError(f"{name} is a protocol of {corpus.title}: there is no clip of that corpus")
+    there = sorted({clip.corpus for clip in clips}) if by_corpus else list(_voices(clips, name))
+    what, nothing = ("corpora", "nothing") if by_corpus else ("speakers", "nobody")
+    if len(there) < 2:
+        raise InputError(f"{name} needs two {what} and more, there is only {_shown(there)}")
+    test, validation = map(set, _tested(protocol, clips, there))
+    left = [clip for clip in clips if (clip.corpus if by_corpus else clip.speaker) not in test]
+    if not left:
+        raise InputError(f"the test {what} leave {nothing} to train on; there are {_shown(there)}")
+    voices = _voices([clip for clip in left if clip.speaker is not None], name)
+    if not validation or validation >= voices.keys():
+        validation = _validation_speakers(voices, protocol.fold)
+    where = {clip.id: "validation" if clip.speaker in validation else "train" for clip in left}
+    # of a protocol of one corpus, clips of others only help in training
+    return dict.fromkeys(map(by_id, every), "train") | dict.fromkeys(map(by_id, clips), "test") | where
 
 
-def _published_fold(protocol: Protocol, voices: Voices) -> tuple[Collection[str], Collection[str]]:
-    test, validation = published(protocol.name).folds[protocol.name][protocol.fold]
-    if not (found := _present(test, voices)):
-        what = f"fold {protocol.fold} of {protocol.name}"
-        raise InputError(f"{what} tests {_shown(test)}: none is there, only {_shown(voices)}")
-    return found.values(), _present(validation, voices).values()
-
-
-def _published(protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
-    corpus = published(protocol.name)
-    of_corpus = [clip for clip in clips if clip.corpus == corpus.name]
-    if not of_corpus:
-        raise InputError(f"{protocol.name} is a protocol of {corpus.title}: there is no clip of that corpus")
-    # clips of other corpora only help in training
-    return {clip.id: "train" for clip in clips} | _by_speaker(_published_fold, protocol, of_corpus)
-
-
-def _loco(protocol: Protocol, there: list[str]) -> set[str]:
-    return {_of_fold(protocol, there, f"{len(there)} corpora")}
-
-
-def _test_corpora(protocol: Protocol, there: list[str]) -> set[str]:
-    if missing := sorted(set(protocol.test_corpora).difference(there)):
-        raise InputError(f"no such corpus: {_shown(missing)}; there are {_shown(there)}")
-    return set(protocol.test_corpora)
-
-
-def _listed(protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
+def _listed(protocol: Protocol, clips: Sequence[Clip]) -> Parts:
     without = [clip.id for clip in clips if clip.part is None]
     if len(without) == len(clips):
         raise InputError("no clip has a part: 'listed' needs a CSV with a column part")
@@ -251,70 +206,26 @@ def _listed(protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
     return {clip.id: clip.part for clip in clips}
 
 
-def _all(protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
-    return {clip.id: "train" for clip in clips}
-
-
-def _by_speaker(choose: Callable, protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
-    voices = _voices(clips, protocol.name)
-    if len(voices) < 2:
-        raise InputError(f"{protocol.name} needs two speakers and more, there is only {_shown(voices)}")
-    test, validation = map(set, choose(protocol, voices))
-    left = {speaker: gender for speaker, gender in voices.items() if speaker not in test}
-    if not left:
-        raise InputError(f"the test speakers leave nobody to train on; there are {_shown(voices)}")
-    if not validation or validation >= left.keys():
-        validation = _validation_speakers(left, protocol.fold)
-    part_of = dict.fromkeys(left, "train") | dict.fromkeys(validation, "validation") | dict.fromkeys(test, "test")
-    return {clip.id: part_of[clip.speaker] for clip in clips}
-
-
-def _by_corpus(choose: Callable, protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
-    there = sorted({clip.corpus for clip in clips})
-    if len(there) < 2:
-        raise InputError(f"{protocol.name} needs two corpora and more, there is only {_shown(there)}")
-    test = choose(protocol, there)
-    left = [clip for clip in clips if clip.corpus not in test]
-    if not left:
-        raise InputError(f"the test corpora leave nothing to train on; there are {_shown(there)}")
-    known = [clip for clip in left if clip.speaker is not None]
-    validation = _validation_speakers(_voices(known, protocol.name), protocol.fold)
-    where = {clip.id: "validation" if clip.speaker in validation else "train" for clip in left}
-    return {clip.id: where.get(clip.id, "test") for clip in clips}
-
-
-_DEALERS = {  # protocol, clips sorted by id -> the part of each id
-    "stratified": _stratified,
-    "grouped": _grouped,
-    "speakers": partial(_by_speaker, _speakers),
-    "loso": partial(_by_speaker, _loso),
-    "test-speakers": partial(_by_speaker, _test_speakers),
-    "loco": partial(_by_corpus, _loco),
-    "test-corpora": partial(_by_corpus, _test_corpora),
-    "listed": _listed,
-    "all": _all,
-}
-
-
-def _of_fold(protocol: Protocol, choices: Sequence, there: str):
-    if protocol.fold >= len(choices):
-        most = len(choices) - 1
-        raise InputError(f"fold of {protocol.name} must be 0 to {most} with {there}, got {protocol.fold}")
-    return choices[protocol.fold]
-
-
-def _deal(clips: Sequence[Clip], key: Callable[[Clip], Hashable], seed: int) -> dict[str, str]:
+def _deal(key: Callable[[Clip], Hashable], protocol: Protocol, clips: Sequence[Clip]) -> Parts:
     """80/10/10 by emotion; clips that share a key go to one part. A key counts as its most frequent emotion."""
     votes: dict[Hashable, Counter[str]] = {}
     for clip in clips:
         votes.setdefault(key(clip), Counter())[clip.emotion] += 1
     names = ordered(clip.emotion for clip in clips)
-    emotion_of = {k: names.index(votes[k].most_common(1)[0][0]) for k in votes}
-    few = [f"{names[e]} has {n}" for e, n in sorted(Counter(emotion_of.values()).items()) if n < _FEWEST]
-    if few:
-        raise InputError(f"too few clips for train, validation and test: {_shown(few)}; each emotion needs {_FEWEST}")
-    part_of_key = _dealt_together(emotion_of, seed) or _dealt_one_by_one(emotion_of, seed)
-    return {clip.id: part_of_key[key(clip)] for clip in clips}
+    emotion_of = {k: names.index(counts.most_common(1)[0][0]) for k, counts in votes.items()}
+    if few := [f"{names[e]} has {n}" for e, n in sorted(Counter(emotion_of.values()).items()) if n < 3]:
+        raise InputError(f"too few clips for train, validation and test: {_shown(few)}; each emotion needs 3")
+    part_of = _dealt_together(emotion_of, protocol.fold) or _dealt_one_by_one(emotion_of, protocol.fold)
+    return {clip.id: part_of[key(clip)] for clip in clips}
+
+
+_DEALERS = {  # protocol, clips sorted by id -> the part of each id
+    "stratified": partial(_deal, by_id),
+    "grouped": partial(_deal, lambda clip: ("clip", clip.id) if clip.group is None else ("group", clip.group)),
+    **dict.fromkeys(("speakers", "loso", "test-speakers", *_BY_CORPUS), _held_out),
+    "listed": _listed,
+    "all": lambda _, clips: dict.fromkeys(map(by_id, clips), "train"),
+}
 
 
 def _dealt_together(emotion_of: Mapping[Hashable, int], seed: int) -> dict[Hashable, str] | None:
@@ -324,37 +235,32 @@ def _dealt_together(emotion_of: Mapping[Hashable, int], seed: int) -> dict[Hasha
     keys = list(emotion_of)
     try:
         train, rest = train_test_split(keys, test_size=0.2, stratify=[emotion_of[k] for k in keys], random_state=seed)
-        validation, test = train_test_split(
-            rest, test_size=0.5, stratify=[emotion_of[k] for k in rest], random_state=seed
-        )
+        halves = {"test_size": 0.5, "stratify": [emotion_of[k] for k in rest], "random_state": seed}
+        validation, test = train_test_split(rest, **halves)
     except ValueError:
         return None
-    emotions = set(emotion_of.values())
-    if any({emotion_of[k] for k in members} != emotions for members in (train, validation, test)):
+    if any({emotion_of[k] for k in part} != set(emotion_of.values()) for part in (train, validation, test)):
         return None
-    return {k: part for part, members in zip(PARTS, (train, validation, test), strict=True) for k in members}
+    return dict.fromkeys(train, "train") | dict.fromkeys(validation, "validation") | dict.fromkeys(test, "test")
 
 
 def _dealt_one_by_one(emotion_of: Mapping[Hashable, int], seed: int) -> dict[Hashable, str]:
-    """A tenth of each emotion's keys, at least one, for test and as many for validation: for small data."""
+    # a tenth of each emotion's keys, at least one, for test and as many for validation: for small data
     part_of = {}
-    for emotion in sorted(set(emotion_of.values())):
+    for emotion in set(emotion_of.values()):
         keys = [k for k in emotion_of if emotion_of[k] == emotion]
         keys.sort(key=lambda k: hashlib.sha256(f"{seed},{k}".encode()).digest())
         tenth = max(1, round(len(keys) / 10))
-        part_of |= dict.fromkeys(keys[:tenth], "test") | dict.fromkeys(keys[tenth : 2 * tenth], "validation")
-        part_of |= dict.fromkeys(keys[2 * tenth :], "train")
+        part_of |= dict.fromkeys(keys, "train") | dict.fromkeys(keys[: 2 * tenth], "validation")
+        part_of |= dict.fromkeys(keys[:tenth], "test")
     return part_of
 
 
 def _voices(clips: Sequence[Clip], protocol: str) -> Voices:
-    """Gender of each speaker, the most frequent one of the clips; speakers sorted."""
-    without = [clip.id for clip in clips if clip.speaker is None]
-    if without:
-        raise InputError(
-            f"{protocol} needs the speakers: without them no split is speaker-independent. "
-            f"{len(without):,} of {len(clips):,} clips have none, the first is {without[0]}"
-        )
+    """Gender of each speaker, the most frequent one of the clips."""
+    if without := [clip.id for clip in clips if clip.speaker is None]:
+        why = f"{protocol} needs the speakers: without them no split is speaker-independent"
+        raise InputError(f"{why}. {len(without):,} of {len(clips):,} clips have none, the first is {without[0]}")
     genders: dict[str, Counter[str]] = {}
     for clip in clips:
         genders.setdefault(clip.speaker, Counter()).update([clip.gender] if clip.gender else [])
@@ -362,10 +268,7 @@ def _voices(clips: Sequence[Clip], protocol: str) -> Voices:
 
 
 def _present(wanted: Collection[str], voices: Collection[str]) -> dict[str, str]:
-    """Those of the wanted names that are there -> the speakers.
-
-    A name is matched whole, then without the corpus before it, then as a number.
-    """
+    """Wanted names that are there -> speakers: matched whole, then without the corpus before it, then as a number."""
     bare = {speaker: speaker.rpartition("/")[2] for speaker in voices}
     found = {}
     for name in wanted:
@@ -385,16 +288,14 @@ def _validation_speakers(voices: Voices, turn: int) -> set[str]:
     """One speaker in ten of each gender, at least one, others at each turn; someone is always left for training."""
     chosen = set()
     for gender in set(voices.values()):
-        names = sorted(speaker for speaker in voices if voices[speaker] == gender)
+        names = [speaker for speaker in voices if voices[speaker] == gender]
         if len(names) > 1:
             size = max(1, round(len(names) / 10))
             chosen |= {names[(turn * size + i) % len(names)] for i in range(size)}
     if not chosen and len(voices) > 1:
-        chosen = {sorted(voices)[turn % len(voices)]}
+        chosen = {list(voices)[turn % len(voices)]}
     return chosen
 
 
 def _shown(names: Collection[str]) -> str:
-    """Some names in one line."""
-    names = list(names)
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return ", ".join(list(names)[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 
-def touch(path: Path) -> Path:
-    """A file of one byte, with the folders that it needs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"x")
+def touch(folder: Path, *names: str) -> Path:
+    """Files of one byte, with the folders that they need; the folder without names is a file itself."""
+    for path in [folder / name for name in names] or [folder]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
     return path
 
 

@@ -7,21 +7,16 @@ from ser_gpu.corpora import clip
 @pytest.mark.parametrize(
     ("names", "emotion"),
     [
-        (("ang", "Anger"), "angry"),
-        (("HAP", "joy", "exc"), "happy"),
-        (("fear",), "fearful"),
-        (("ps", "Pleasant surprise", "pleasant-surprise"), "surprised"),
-        (("disgusted",), "disgust"),
-        (("neu",), "neutral"),
-        (("sadness",), "sad"),
-        ((" calm ",), "calm"),
-        (("boredom",), "bored"),
-        (("Home sick",), "home_sick"),
-        (("злость",), "злость"),
+        ("ang,Anger", "angry"),
+        ("HAP,joy,exc", "happy"),
+        ("ps,Pleasant surprise,pleasant-surprise", "surprised"),
+        ("fear,disgusted,neu", "fearful,disgust,neutral"),
+        ("sadness, calm ,boredom", "sad,calm,bored"),
+        ("Home sick,злость", "home_sick,злость"),
     ],
 )
 def test_aliases(names, emotion):
-    assert {clip.canonical(name) for name in names} == {emotion}
+    assert {clip.canonical(name) for name in names.split(",")} == set(emotion.split(","))
 
 
 def test_every_alias_leads_to_a_name_that_stays():
@@ -36,20 +31,15 @@ def test_a_corpus_has_its_own_letters():
     assert clip.canonical("A") == "a", "anger or Angst: not for everybody to say"
 
 
-@pytest.mark.parametrize("name", ["", "  ", "_"])
-def test_an_empty_name_is_refused(name):
-    with pytest.raises(ValueError, match="an emotion needs a name"):
-        clip.canonical(name)
-
-
-def test_a_subset_keeps_the_order_and_names_what_is_not_there():
+def test_a_subset_keeps_the_order_and_what_is_not_there_or_empty_is_refused():
     assert clip.subset(["surprise", "neu"], ("neutral", "sad", "surprised")) == ("neutral", "surprised")
     with pytest.raises(ValueError, match="no such emotion: bored; there are neutral, sad"):
         clip.subset(["boredom", "sad"], ("neutral", "sad"))
+    for name in ("", "  ", "_"):
+        with pytest.raises(ValueError, match="an emotion needs a name"):
+            clip.canonical(name)
 
 
-@pytest.mark.parametrize(
-    ("text", "gender"), [("F", "female"), ("male", "male"), ("Woman", "female"), (" ", None), ("unknown", None)]
-)
-def test_genders(text, gender):
-    assert clip.gender(text) == gender
+def test_genders():
+    found = [clip.gender(text) for text in ("F", "male", "Woman", " ", "unknown", "Other")]
+    assert found == ["female", "male", "female", None, None, "other"]

@@ -8,12 +8,12 @@ from ser_gpu import corpora
 from ser_gpu.audio.folder import audio_files
 from ser_gpu.audio.formats import SUFFIXES, UNREADABLE_SUFFIXES
 from ser_gpu.corpora import manifest
+from ser_gpu.corpora.clip import Clip
 from tests.corpora.conftest import touch
 
 
 def csv_of(folder, text, name="clips.csv", files=("a.wav", "b.wav", "c.wav")):
-    for file in files:
-        touch(folder / file)
+    touch(folder, *files)
     path = folder / name
     path.write_text(text, encoding="utf-8")
     return path
@@ -21,33 +21,22 @@ def csv_of(folder, text, name="clips.csv", files=("a.wav", "b.wav", "c.wav")):
 
 def test_a_folder_per_emotion(tmp_path):
     for i in range(3):
-        touch(tmp_path / "Anger" / f"{i}.wav")
-        touch(tmp_path / "happy" / "anna" / f"{i}.flac")
-    touch(tmp_path / "Home Sick" / "0.mp3")
-    touch(tmp_path / "README.txt")
+        touch(tmp_path, f"Anger/{i}.wav", f"happy/anna/{i}.flac", "Home Sick/0.mp3", "README.txt")
     found = corpora.load(tmp_path)
-    assert found.description == (
-        "a folder per emotion: 7 clips, 3 emotions (happy, angry, home_sick), speakers unknown"
-    )
-    assert [clip.id for clip in found.clips][:4] == ["Anger/0", "Anger/1", "Anger/2", "Home Sick/0"]
-    assert found.clips[-1].id == "happy/anna/2"
-    assert {clip.emotion for clip in found.clips} == {"angry", "happy", "home_sick"}
-    assert {clip.speaker for clip in found.clips} == {None}
-    assert {clip.corpus for clip in found.clips} == {"own"}
-    assert found.left_out == {}
-    assert found.notice is None
+    clips = [
+        *(Clip(f"Anger/{i}", tmp_path / "Anger" / f"{i}.wav", "angry", None, "own") for i in range(3)),
+        Clip("Home Sick/0", tmp_path / "Home Sick" / "0.mp3", "home_sick", None, "own"),
+        *(Clip(f"happy/anna/{i}", tmp_path / "happy" / "anna" / f"{i}.flac", "happy", None, "own") for i in range(3)),
+    ]
+    said = "a folder per emotion: 7 clips, 3 emotions (happy, angry, home_sick), speakers unknown"
+    assert (list(found.clips), found.description, found.left_out, found.notice) == (clips, said, {}, None)
     assert corpora.load(str(tmp_path), "own") == found
 
 
 def test_what_a_folder_per_emotion_leaves_out_is_counted(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
-    touch(tmp_path / "happy" / "a.wav")
-    touch(tmp_path / "happy" / "a.mp3")
-    touch(tmp_path / "happy" / "b.m4a")
-    touch(tmp_path / "sad" / ".hidden.wav")
-    touch(tmp_path / "sad" / "c.wav")
-    touch(tmp_path / "sad" / "song.mid")
-    touch(tmp_path / "loose.wav")
+    touch(tmp_path, "happy/a.wav", "happy/a.mp3", "happy/b.m4a", "sad/.hidden.wav", "sad/c.wav", "sad/song.mid")
+    touch(tmp_path, "loose.wav")
     found = corpora.load(tmp_path)
     assert [clip.path.name for clip in found.clips] == ["a.wav", "c.wav"]
     assert found.left_out == {
@@ -65,9 +54,7 @@ def test_what_predict_reads_is_read_here_too(with_ffmpeg, tmp_path, monkeypatch)
         monkeypatch.setenv("PATH", str(tmp_path))
     elif shutil.which("ffmpeg") is None:
         pytest.skip("ffmpeg is not installed")
-    for suffix in SUFFIXES.union(UNREADABLE_SUFFIXES):
-        touch(tmp_path / "happy" / f"{suffix[1:]}{suffix}")
-    touch(tmp_path / "sad" / "a.wav")
+    touch(tmp_path, "sad/a.wav", *(f"happy/{suffix[1:]}{suffix}" for suffix in SUFFIXES.union(UNREADABLE_SUFFIXES)))
     found, predicted = corpora.load(tmp_path), audio_files(tmp_path)
     assert tuple(sorted(clip.path for clip in found.clips)) == predicted.paths
     assert found.left_out == predicted.skipped_counts
@@ -79,46 +66,36 @@ def test_what_predict_reads_is_read_here_too(with_ffmpeg, tmp_path, monkeypatch)
 
 
 def test_folders_of_the_parts_may_hold_the_emotions(tmp_path):
-    for part in ("train", "val", "test"):
-        touch(tmp_path / part / "happy" / "a.wav")
-        touch(tmp_path / part / "sad" / "a.wav")
+    part_of = {"test": "test", "train": "train", "val": "validation"}
+    touch(tmp_path, *(f"{folder}/{emotion}/a.wav" for folder in part_of for emotion in ("happy", "sad")))
     found = corpora.load(tmp_path)
     assert found.emotions == ("happy", "sad")
-    assert {clip.id: clip.part for clip in found.clips if clip.emotion == "sad"} == {
-        "test/sad/a": "test",
-        "train/sad/a": "train",
-        "val/sad/a": "validation",
-    }
+    sad = {clip.id: clip.part for clip in found.clips if clip.emotion == "sad"}
+    assert sad == {f"{folder}/sad/a": part for folder, part in part_of.items()}
     assert found.description.endswith("speakers unknown; parts: 2 train, 2 validation, 2 test")
 
 
-def test_official_names_that_somebody_sorted_by_emotion_are_still_that_corpus_unless_told_otherwise(tmp_path):
-    touch(tmp_path / "mad" / "03-01-05-01-01-01-01.wav")
-    touch(tmp_path / "glad" / "03-01-03-01-01-01-01.wav")
+def test_official_names_sorted_by_emotion_are_that_corpus_unless_told_otherwise_and_a_few_are_not(tmp_path):
+    touch(tmp_path, "mad/03-01-05-01-01-01-01.wav", "glad/03-01-03-01-01-01-01.wav")
     assert corpora.load(tmp_path).emotions == ("happy", "angry")
     assert corpora.load(tmp_path, "own").emotions == ("glad", "mad")
-
-
-def test_a_few_official_names_do_not_make_a_corpus(tmp_path):
-    touch(tmp_path / "angry" / "03-01-05-01-01-01-01.wav")
-    touch(tmp_path / "angry" / "mine.wav")
-    assert corpora.load(tmp_path).description == "a folder per emotion: 2 clips, 1 emotion (angry), speakers unknown"
+    few = touch(tmp_path, "few/angry/03-01-05-01-01-01-01.wav", "few/angry/mine.wav").parent.parent
+    assert corpora.load(few).description == "a folder per emotion: 2 clips, 1 emotion (angry), speakers unknown"
 
 
 def test_nothing_to_find(tmp_path):
     with pytest.raises(ValueError, match="neither a folder per emotion"):
         corpora.load(tmp_path)
-    touch(tmp_path / "loose.wav")
-    with pytest.raises(ValueError, match=r"left out: 1 not in a folder of an emotion$"):
-        corpora.load(tmp_path)
-    with pytest.raises(ValueError, match="absent: no such folder or CSV file"):
-        corpora.load(tmp_path / "absent")
-    with pytest.raises(ValueError, match=r"loose.wav: neither a folder nor a list"):
-        corpora.load(tmp_path / "loose.wav")
-    with pytest.raises(ValueError, match="need a folder or a CSV"):
-        corpora.load(corpus="own")
-    with pytest.raises(ValueError, match="TESS is read from its folder"):
-        corpora.load(tmp_path / "loose.wav", "tess")
+    loose = touch(tmp_path / "loose.wav")
+    for arguments, said in (
+        ((tmp_path,), r"left out: 1 not in a folder of an emotion$"),
+        ((tmp_path / "absent",), "absent: no such folder or CSV file"),
+        ((loose,), r"loose.wav: neither a folder nor a list"),
+        ((None, "own"), "need a folder or a CSV"),
+        ((loose, "tess"), "TESS is read from its folder"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            corpora.load(*arguments)
 
 
 def test_every_column_of_a_csv(tmp_path):
@@ -131,19 +108,12 @@ def test_every_column_of_a_csv(tmp_path):
         files=("a.wav", "b.wav", "sub/c.wav"),
     )
     found = corpora.load(path)
-    a, b, c = found.clips
-    assert (a.id, a.path, a.emotion, a.speaker, a.gender) == ("a", tmp_path / "a.wav", "angry", "anna", "female")
-    assert (a.part, a.corpus, a.group) == ("train", "home", "g1")
-    assert a.extra == (("intensity", "strong"), ("sentence", "7"), ("mood", "odd"))
-    assert (b.emotion, b.gender, b.part, b.corpus, b.group, b.extra) == (
-        "happy",
-        "male",
-        "validation",
-        "ravdess",
-        None,
-        (),
+    kept = (("intensity", "strong"), ("sentence", "7"), ("mood", "odd"))
+    assert found.clips == (
+        Clip("a", tmp_path / "a.wav", "angry", "anna", "home", "female", "g1", "train", kept),
+        Clip("b", tmp_path / "b.wav", "happy", "ben", "ravdess", "male", part="validation"),
+        Clip("sub/c", tmp_path / "sub" / "c.wav", "bored", None, "own"),
     )
-    assert (c.id, c.emotion, c.speaker, c.gender, c.part, c.corpus) == ("sub/c", "bored", None, None, None, "own")
     assert found.description == (
         "the list clips.csv: 3 clips, 2 speakers, 3 emotions (happy, angry, bored), the speaker of 1 clip unknown; "
         "parts: 1 train, 1 validation"
@@ -152,14 +122,8 @@ def test_every_column_of_a_csv(tmp_path):
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_delimiters_other_names_order_and_case(delimiter, tmp_path):
-    rows = [
-        ["Label", "SEX", "Split", "Path"],
-        ["sad", "m", "Test", "a.wav"],
-        ["", "", "", ""],
-        ["sad", "", "", "b.wav"],
-    ]
-    path = csv_of(tmp_path, "\r\n".join(delimiter.join(row) for row in rows), name="clips.tsv")
-    a, b = corpora.load(path).clips
+    text = "Label,SEX,Split,Path\r\nsad,m,Test,a.wav\r\n,,,\r\nsad,,,b.wav"
+    a, b = corpora.load(csv_of(tmp_path, text.replace(",", delimiter), name="clips.tsv")).clips
     assert (a.emotion, a.gender, a.part, a.path.name, b.part) == ("sad", "male", "test", "a.wav", None)
 
 
