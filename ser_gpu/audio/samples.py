@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ser_gpu.audio.reader import HIGHEST_RATE, LOWEST_RATE, Source, name_of, open_audio
-from ser_gpu.errors import AudioError, reason
+from ser_gpu.errors import AudioError, reason, shortened
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,25 +26,11 @@ _SMALLEST_PEAK = 1e-6  # of the largest sample: what float32 leaves of a constan
 def load(path: Source, sample_rate: int) -> "Tensor":
     """Read a whole recording as mono at `sample_rate` Hz, without offset, its peak at 1.
 
-    Shape: -> [T] float32.
-
-    Raises:
-        AudioError: the file is no audio that can be read, or holds no or non-finite samples.
+    Shape: -> [T] float32. Raises AudioError where the file is no audio that can be read, or has no or infinite samples.
     """
     import torch  # here, since the rest of this module does without
 
-    return torch.from_numpy(next(segments(path, sample_rate)))
-
-
-def segments(source: Source, sample_rate: int, seconds: float = math.inf) -> Iterator[np.ndarray]:
-    """Read a recording in pieces of at most `seconds`, each as `load` gives a whole one, in constant memory.
-
-    Shape: -> [T] float32 each.
-
-    Raises:
-        AudioError: as in `load`, and as in `ser_gpu.audio.reader.open_audio`.
-    """
-    return _pieces(_blocks_of_file(source), sample_rate, seconds, name_of(source))
+    return torch.from_numpy(next(recording(path, None, sample_rate, math.inf)[1]))
 
 
 def recording(
@@ -54,6 +40,7 @@ def recording(
 
     A file is a path, or its content as bytes, or a binary stream of it. Samples are an array or a tensor of integers or
     floating point, [T], [T, C] or [C, T]: of two sides the shorter one is the channels, 8 at most, which are averaged.
+    Shape: -> [T] float32 each. Raises AudioError at once (another type, shape or rate), or while reading, as `load`.
 
     Args:
         audio: a file; samples; samples with their rate, as `(rate, samples)`, `(samples, rate)` or
@@ -61,12 +48,6 @@ def recording(
         sample_rate: Hz of samples that come without one; None, they are at `model_rate`. A file, a pair and a
             dictionary bring their own, which counts.
         model_rate: Hz of the pieces.
-        seconds: of a piece.
-
-    Shape: -> [T] float32 each.
-
-    Raises:
-        AudioError: at once, another type, shape or rate; while reading, as in `load`.
     """
     name, found = natural_blocks(audio, sample_rate, model_rate)
     return name, _pieces(found, model_rate, seconds, name)
@@ -75,22 +56,21 @@ def recording(
 def natural_blocks(audio: object, sample_rate: object, model_rate: int) -> tuple[str, Iterator[tuple[int, np.ndarray]]]:
     """What to call a recording, and its samples as they come: the rate in Hz, and a mono block at its natural scale.
 
-    Arguments and errors are those of `recording`; `model_rate` is that of samples which come without a rate.
-
-    Shape: -> [T] float32 each.
+    Arguments and errors are those of `recording`. Shape: -> [T] float32 each.
     """
     given_rate = model_rate if sample_rate is None else checked_rate(sample_rate, "audio")
     if isinstance(audio, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(audio, "read"):
-        return name_of(audio), _blocks_of_file(audio)
+        name = name_of(audio)
+        return name, _blocks_of_file(audio, name)
     name, values, rate = _in_memory(audio, given_rate)
     channels = channels_of(values, name)
     return name, ((rate, mix(block, name)) for block in blocks(channels))
 
 
-def _blocks_of_file(source: Source) -> Iterator[tuple[int, np.ndarray]]:
-    with open_audio(source) as file:
-        for block in file.blocks():
-            yield file.sample_rate, mix(block, file.name)
+def _blocks_of_file(source: Source, name: str) -> Iterator[tuple[int, np.ndarray]]:
+    with open_audio(source) as (rate, found):
+        for block in found:
+            yield rate, mix(block, name)
 
 
 def _pieces(found: Iterator[tuple[int, np.ndarray]], to_rate: int, seconds: float, name: str) -> Iterator[np.ndarray]:
@@ -103,14 +83,12 @@ def _pieces(found: Iterator[tuple[int, np.ndarray]], to_rate: int, seconds: floa
 
 def _in_memory(audio: object, rate: int) -> tuple[str, object, int]:
     """Name, samples and rate of what is no file."""
-    kind = type(audio).__name__
-    if isinstance(audio, np.ndarray):
-        return "audio", audio, rate
     if isinstance(audio, tuple) and len(audio) == 2:
         first, second = audio
         if getattr(first, "ndim", 0) > 0 or isinstance(first, list):
             first, second = second, first
         return "audio", second, checked_rate(first, "audio")
+    kind = type(audio).__name__
     if isinstance(audio, list | tuple):
         problem = f"a {kind} is no recording: several are for predict_many, numbers belong in an array"
         raise AudioError.of("audio", problem)
@@ -132,21 +110,19 @@ def _in_memory(audio: object, rate: int) -> tuple[str, object, int]:
 def checked_rate(value: object, name: str) -> int:
     """A sample rate in Hz: a whole number of any type, such as 48000.0, `np.int64(48000)` or `Fraction(48000)`.
 
-    Raises:
-        AudioError: anything else, or a rate that no recording has.
+    Raises AudioError where it is anything else, or a rate that no recording has.
     """
     try:
-        shown = repr(value)
+        shown = shortened(repr(value), 40)
     except Exception:  # such as a whole number of five thousand digits
         shown = type(value).__name__
-    shown = shown if len(shown) <= 40 else f"{shown[:37]}..."
     number = value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
     try:
-        rate = None if isinstance(number, str | bytes | bool) or int(number) != number else int(number)
+        rate = int(number)
+        if isinstance(number, str | bytes | bool) or rate != number:
+            raise ValueError
     except (TypeError, ValueError, ArithmeticError):
-        rate = None
-    if rate is None:
-        raise AudioError.of(name, f"the sample rate must be a whole number of Hz, got {shown}")
+        raise AudioError.of(name, f"the sample rate must be a whole number of Hz, got {shown}") from None
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         problem = f"the sample rate must be between {LOWEST_RATE:,} and {HIGHEST_RATE:,} Hz, got {shown}"
         raise AudioError.of(name, problem)
@@ -156,32 +132,31 @@ def checked_rate(value: object, name: str) -> int:
 def channels_of(audio: object, name: str) -> np.ndarray:
     """Samples as rows of channels, without a copy where that can be; of [a, b], the shorter side is the channels.
 
-    Shape: [T], [T, C] or [C, T] with C up to `MOST_CHANNELS` -> [C, T] of the same type.
-
-    Raises:
-        AudioError: another shape, no sample, or another type than integers and floating point.
+    Shape: [T], [T, C] or [C, T], C up to `MOST_CHANNELS` -> [C, T] of the same type. Raises AudioError where there is
+    another shape, no sample, or another type than integers and floating point.
     """
     array = array_of(audio, name)
+    problem = None
     if array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
-        raise AudioError.of(name, f"samples must be integers or floating point, got {array.dtype}")
-    if array.ndim not in (1, 2):
-        problem = f"expected samples as [T], [T, channels] or [channels, T], got {list(array.shape)}"
-        raise AudioError.of(name, f"{problem}; a batch is for predict_many")
-    if array.size == 0:
-        raise AudioError.of(name, "holds no samples")
-    if array.ndim == 1:
-        return array[None]
-    if min(array.shape) > MOST_CHANNELS:
-        problem = f"{list(array.shape)} would be more than {MOST_CHANNELS} channels"
-        raise AudioError.of(name, f"{problem}: several clips are for predict_many, one by one")
-    return array if array.shape[0] <= array.shape[1] else array.T
+        problem = f"samples must be integers or floating point, got {array.dtype}"
+    elif array.ndim not in (1, 2):
+        shape = list(array.shape)
+        problem = f"expected samples as [T], [T, channels] or [channels, T], got {shape}; a batch is for predict_many"
+    elif array.size == 0:
+        problem = "holds no samples"
+    elif array.ndim == 2 and min(array.shape) > MOST_CHANNELS:
+        many = f"{list(array.shape)} would be more than {MOST_CHANNELS} channels"
+        problem = f"{many}: several clips are for predict_many, one by one"
+    if problem:
+        raise AudioError.of(name, problem)
+    rows = np.atleast_2d(array)
+    return rows if rows.shape[0] <= rows.shape[1] else rows.T
 
 
 def array_of(audio: object, name: str) -> np.ndarray:
-    """Samples of any library as an array of their own type; a list of whole numbers, which has no scale, is refused.
+    """Samples of any library as an array of their own type.
 
-    Raises:
-        AudioError: what cannot be an array.
+    Raises AudioError where they cannot be an array, or are a list of whole numbers, which has no scale.
     """
     try:
         if "torch" in sys.modules and isinstance(audio, sys.modules["torch"].Tensor):
@@ -225,14 +200,12 @@ def blocks(channels: np.ndarray) -> Iterator[np.ndarray]:
 def mix(channels: np.ndarray, name: str) -> np.ndarray:
     """The mean of the channels, or the loudest of them where they cancel each other (one with its sign turned).
 
-    Shape: [C, T] -> [T] float32.
-
-    Raises:
-        AudioError: samples that are not finite.
+    Shape: [C, T] -> [T] float32. Raises AudioError where samples are not finite.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        mono = channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float64)
+        mono = channels[0]
         if len(channels) > 1:
+            mono = channels.mean(axis=0, dtype=np.float64)
             powers = channels.var(axis=1, dtype=np.float64)
             if mono.var() < _CANCELLED * powers.mean():
                 mono = channels[powers.argmax()]
@@ -243,10 +216,7 @@ def mix(channels: np.ndarray, name: str) -> np.ndarray:
 
 
 def level(waveform: np.ndarray) -> np.ndarray:
-    """Take the offset out and bring the peak to 1; what is constant becomes zero.
-
-    Shape: [T] -> [T] float32.
-    """
+    """Take the offset out and bring the peak to 1; what is constant becomes zero. Shape: [T] -> [T] float32."""
     waveform = waveform.astype(np.float32, copy=False)
     largest = max(np.abs(waveform).max(), np.finfo(np.float32).tiny)
     waveform = waveform / largest  # first, so that the mean of huge samples stays finite
@@ -264,10 +234,7 @@ def resample(waveform: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
 
 
 def resampled(blocks: Iterator[np.ndarray], from_rate: int, to_rate: int) -> Iterator[np.ndarray]:
-    """Mono blocks at another rate, as `resample` gives the whole; how they are cut changes no sample.
-
-    Shape: [T] float32 each -> [T'] float32 each; the sum of T' is that of T times the ratio, rounded up.
-    """
+    """Mono blocks at another rate, as `resample` gives the whole; how they are cut changes no sample."""
     if from_rate == to_rate:
         yield from blocks
         return

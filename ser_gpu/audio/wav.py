@@ -22,11 +22,7 @@ def mended(file: BinaryIO, head: bytes) -> Iterator[BinaryIO]:
     """The file itself; of a WAV file whose header hides samples, a temporary copy that shows them.
 
     Samples go on to the end of the file where the header has less than one of them, or where its sizes contradict each
-    other and what follows the samples is no chunk.
-
-    Args:
-        file: that can seek and has a descriptor.
-        head: its first twelve bytes or more.
+    other and what follows the samples is no chunk. `head` are the first twelve bytes or more of `file`, which can seek.
     """
     is_wav = head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE"
     header = _Header(file.fileno()) if is_wav else None
@@ -56,7 +52,11 @@ class _Header:
         at, inside, long_size = 12, 12, _UNKNOWN
         for _ in range(_MOST_CHUNKS):
             if not self._is_chunk(at):
-                at = self._next_known(inside)
+                # not where, or not as long as, it should be: the format or the samples come next
+                self._was_repaired = True
+                near = self._read(inside, _SEARCHED_BYTES)
+                places = (near.find(name) for name in ([b"data"] if self.format else [b"data", b"fmt "]))
+                at = min((inside + place for place in places if place >= 0), default=None)
                 if at is None:
                     return
             name, size, inside = self._read(at, 4), self._number(at + 4), at + 8
@@ -87,13 +87,6 @@ class _Header:
         if len(name) < 4 or not all(0x20 <= byte < 0x7F for byte in name):
             return False
         return name == b"data" or at + 8 + self._number(at + 4) <= self._file_size
-
-    def _next_known(self, at: int) -> int | None:
-        """The format or the samples, behind a chunk that is not where, or not as long as, it should be."""
-        content = self._read(at, _SEARCHED_BYTES)
-        places = [content.find(name) for name in (b"data", *([] if self.format else [b"fmt "]))]
-        self._was_repaired = True
-        return min((at + place for place in places if place >= 0), default=None)
 
     def _number(self, at: int, size: int = 4) -> int:
         return int.from_bytes(self._read(at, size), "little")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ser_gpu.audio import ffmpeg
-from ser_gpu.audio.samples import load, segments
+from ser_gpu.audio.samples import load, recording
 from ser_gpu.errors import AudioError
 from tests.audio.test_reader import piped
 from tests.conftest import SAMPLE_RATE
@@ -60,7 +60,7 @@ def test_pieces_are_those_of_the_whole(encode, monkeypatch):
     expected = load(path, SAMPLE_RATE)
     monkeypatch.setattr(ffmpeg, "_BLOCK_VALUES", 2 * 3_001)
     assert torch.equal(load(path, SAMPLE_RATE), expected), "how it is cut into blocks changes nothing"
-    assert sum(map(len, segments(path, SAMPLE_RATE, 0.3))) == len(expected)
+    assert sum(map(len, recording(path, None, SAMPLE_RATE, 0.3)[1])) == len(expected)
 
 
 def test_several_threads_decode_at_once(encode):
@@ -141,13 +141,13 @@ def test_what_never_ends_is_ended(program, monkeypatch):
     program(HEADER + "exec cat /dev/zero")
     monkeypatch.setattr(ffmpeg, "LONGEST_HOURS", 0.1)
     with pytest.raises(AudioError, match=r"bytes: is longer than 0\.1 hours"):
-        for _ in segments(AAC, SAMPLE_RATE, 60.0):
+        for _ in recording(AAC, None, SAMPLE_RATE, 60.0)[1]:
             pass
 
 
 def test_a_reader_that_stops_early_leaves_no_process(program, tmp_path):
     program(f"echo $$ > {tmp_path}/number; {HEADER} exec cat /dev/zero")
-    pieces = segments(AAC, SAMPLE_RATE, 1.0)
+    pieces = recording(AAC, None, SAMPLE_RATE, 1.0)[1]
     next(pieces)
     pieces.close()
     with pytest.raises(ProcessLookupError):

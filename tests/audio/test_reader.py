@@ -18,7 +18,7 @@ import soundfile
 
 from ser_gpu.audio import reader
 from ser_gpu.audio.reader import name_of, open_audio
-from ser_gpu.audio.samples import level, load, segments
+from ser_gpu.audio.samples import level, load, recording
 from tests.audio.conftest import or_one_line, refused, same
 from tests.conftest import SAMPLE_RATE
 
@@ -172,7 +172,7 @@ def test_a_pipe_is_read_like_a_file(voice, tmp_path, container):
     soundfile.write(path, voice, SAMPLE_RATE, format=container)
     stream, thread = piped(path.read_bytes())
     with stream:
-        heard = np.concatenate(list(segments(stream, SAMPLE_RATE)))
+        heard = np.concatenate(list(recording(stream, None, SAMPLE_RATE)[1]))
     thread.join()
     assert same(heard, load(path, SAMPLE_RATE))
 
@@ -341,12 +341,12 @@ def alone(tmp_path_factory) -> list[str]:
 import sys, ser_gpu.audio.samples, ser_gpu.audio.folder
 print(*sys.modules)
 import resource, soundfile, numpy as np
-from ser_gpu.audio.samples import segments
+from ser_gpu.audio.samples import recording
 second = (np.random.default_rng(0).normal(size=(48_000, 8)) * 3_000).astype(np.int16)
 with soundfile.SoundFile({str(path)!r}, "w", 48_000, 8, subtype="PCM_16") as file:
     for _ in range(10): file.write(second)
 def megabytes():
-    for piece in segments({str(path)!r}, 16_000, 10.0): pass
+    for piece in recording({str(path)!r}, None, 16_000, 10.0)[1]: pass
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / {2**20 if sys.platform == "darwin" else 2**10}
 first = megabytes()
 with soundfile.SoundFile({str(path)!r}, "r+") as file:

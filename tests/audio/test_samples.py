@@ -250,7 +250,7 @@ def test_blocks_and_segments_hold_the_samples_of_the_whole(tmp_path, rate, monke
     assert same(load(tmp_path / "a.wav", SAMPLE_RATE), expected)
     monkeypatch.setattr(reader, "_BLOCK_VALUES", 2 * 3_001)
     assert same(load(tmp_path / "a.wav", SAMPLE_RATE), expected), "how it is cut changes no bit"
-    pieces = list(samples.segments(tmp_path / "a.wav", SAMPLE_RATE, seconds=0.7))
+    pieces = list(recording(tmp_path / "a.wav", None, SAMPLE_RATE, 0.7)[1])
     assert [len(piece) for piece in pieces[:2]] == [11_200] * 2
     assert sum(map(len, pieces)) == len(expected)
     for piece, part in zip(pieces, np.split(expected, range(11_200, len(expected), 11_200)), strict=True):
