@@ -38,16 +38,15 @@ def recording(
 ) -> tuple[str, Iterator[np.ndarray]]:
     """What to call a recording, and its samples in pieces of at most `seconds`, each without offset, its peak at 1.
 
-    A file is a path, or its content as bytes, or a binary stream of it. Samples are an array or a tensor of integers or
-    floating point, [T], [T, C] or [C, T]: of two sides the shorter one is the channels, 8 at most, which are averaged.
-    Shape: -> [T] float32 each. Raises AudioError at once (another type, shape or rate), or while reading, as `load`.
-
     Args:
-        audio: a file; samples; samples with their rate, as `(rate, samples)`, `(samples, rate)` or
+        audio: a file: a path, or its content as bytes, or a binary stream of it; or samples: an array or a tensor of
+            integers or floating point, [T], [T, C] or [C, T], of whose sides the shorter one is the channels, 8 at
+            most; or samples with their rate, as `(rate, samples)`, `(samples, rate)` or
             `{"array": samples, "sampling_rate": rate}`.
-        sample_rate: Hz of samples that come without one; None, they are at `model_rate`. A file, a pair and a
-            dictionary bring their own, which counts.
+        sample_rate: Hz of samples that come without one; None, they are at `model_rate`.
         model_rate: Hz of the pieces.
+
+    Shape: -> [T] float32 each. Raises AudioError at once (another type, shape or rate), or while reading, as `load`.
     """
     name, found = natural_blocks(audio, sample_rate, model_rate)
     return name, _pieces(found, model_rate, seconds, name)
@@ -69,8 +68,7 @@ def natural_blocks(audio: object, sample_rate: object, model_rate: int) -> tuple
 
 def _blocks_of_file(source: Source, name: str) -> Iterator[tuple[int, np.ndarray]]:
     with open_audio(source) as (rate, found):
-        for block in found:
-            yield rate, mix(block, name)
+        yield from ((rate, mix(block, name)) for block in found)
 
 
 def _pieces(found: Iterator[tuple[int, np.ndarray]], to_rate: int, seconds: float, name: str) -> Iterator[np.ndarray]:
@@ -84,14 +82,14 @@ def _pieces(found: Iterator[tuple[int, np.ndarray]], to_rate: int, seconds: floa
 def _in_memory(audio: object, rate: int) -> tuple[str, object, int]:
     """Name, samples and rate of what is no file."""
     if isinstance(audio, tuple) and len(audio) == 2:
-        first, second = audio
-        if getattr(first, "ndim", 0) > 0 or isinstance(first, list):
-            first, second = second, first
-        return "audio", second, checked_rate(first, "audio")
+        is_reversed = getattr(audio[0], "ndim", 0) > 0 or isinstance(audio[0], list)
+        own_rate, values = reversed(audio) if is_reversed else audio
+        return "audio", values, checked_rate(own_rate, "audio")
     kind = type(audio).__name__
     if isinstance(audio, list | tuple):
-        problem = f"a {kind} is no recording: several are for predict_many, numbers belong in an array"
-        raise AudioError.of("audio", problem)
+        raise AudioError.of(
+            "audio", f"a {kind} is no recording: several are for predict_many, numbers belong in an array"
+        )
     if hasattr(audio, "__array__"):
         return "audio", audio, rate
     is_mapping = isinstance(audio, Mapping)
@@ -158,28 +156,19 @@ def array_of(audio: object, name: str) -> np.ndarray:
 
     Raises AudioError where they cannot be an array, or are a list of whole numbers, which has no scale.
     """
+    torch = sys.modules.get("torch")  # loaded where there is a tensor, and not needed elsewhere
     try:
-        if "torch" in sys.modules and isinstance(audio, sys.modules["torch"].Tensor):
-            return _of_tensor(audio.detach())
+        if torch is not None and isinstance(audio, torch.Tensor):
+            tensor = audio.dequantize() if audio.is_quantized else audio.to_dense()
+            if tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64):
+                tensor = tensor.float()  # numpy has neither bfloat16 nor 8 bits
+            return tensor.numpy(force=True)
         array = np.asarray(audio)
     except Exception as error:  # whatever stands behind `__array__`, or lists of unequal length
-        problem = f"{type(audio).__name__} cannot be made an array ({reason(error)})"
-        raise AudioError.of(name, problem) from None
+        raise AudioError.of(name, f"{type(audio).__name__} cannot be made an array ({reason(error)})") from None
     if isinstance(audio, list | tuple) and array.dtype.kind in "iu":
         raise AudioError.of(name, "a list of whole numbers has no scale: make an array of it, such as np.int16")
     return array
-
-
-def _of_tensor(tensor: "Tensor") -> np.ndarray:
-    import torch  # here, since it is loaded where there is a tensor, and not needed elsewhere
-
-    if tensor.is_quantized:
-        tensor = tensor.dequantize()
-    if tensor.layout is not torch.strided:
-        tensor = tensor.to_dense()
-    if tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64):
-        tensor = tensor.float()  # numpy has neither bfloat16 nor 8 bits
-    return tensor.cpu().resolve_conj().resolve_neg().numpy()
 
 
 def blocks(channels: np.ndarray) -> Iterator[np.ndarray]:

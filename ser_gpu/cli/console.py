@@ -21,8 +21,8 @@ from rich.text import Text
 
 from ser_gpu.errors import printable
 
-out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+_PLAIN = {"highlight": False, "soft_wrap": True, "markup": False, "emoji": False}
+out, err = Console(**_PLAIN), Console(stderr=True, **_PLAIN)
 
 _BAR_WIDTH = 30
 _BLOCKS = "█▉▊▋▌▍▎▏"
@@ -31,14 +31,9 @@ _SCORES = (("accuracy", "accuracy"), ("uar", "UAR"), ("macro_f1", "macro F1"))
 
 def progress(*fields: str) -> Progress:
     """A progress bar on stderr with the time left, and `fields` of the task behind it."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        *(TextColumn("{task.fields[" + name + "]}", markup=False) for name in fields),
-        console=err,
-    )
+    more = (TextColumn("{task.fields[" + name + "]}", markup=False) for name in fields)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, *more, console=err)
 
 
 class DownloadBar:
@@ -100,9 +95,8 @@ def _bar(share: float) -> Bar | Text:
 def show_report(title: str, report: dict, emotions: Sequence[str]) -> None:
     """The tables of an evaluation: headline, per emotion, confusion, and what is known of the clips side by side."""
     interval = {name: f"{low:.3f} to {high:.3f}" for name, (low, high) in report["interval95"].items()}
-    rows = [(label, f"{report[name]:.3f}", interval[name]) for name, label in _SCORES]
-    for label, name in (("ECE", "ece"), ("  before temperature", "ece_before_temperature"), ("log loss", "log_loss")):
-        rows.append((label, f"{report[name]:.3f}", ""))
+    others = (("ece", "ECE"), ("ece_before_temperature", "  before temperature"), ("log_loss", "log loss"))
+    rows = [(label, f"{report[name]:.3f}", interval.get(name, "")) for name, label in _SCORES + others]
     out.print(table(f"{title}, {report['clips']} clips", ("", "value", "95 % interval"), rows))
 
     intensities = report["by"].get("intensity", {})
@@ -136,12 +130,13 @@ def show_crossvalidation(crossvalidation: dict) -> None:
         return
     part = "test" if "test" in crossvalidation["summary"] else "validation"
     summary = crossvalidation["summary"][part]
-    title = f"{name}, {part} part, {counts}"
     rows = [
         (str(row["fold"]), str(row["seed"]), str(row[part]["clips"]), *(f"{row[part][name]:.3f}" for name in summary))
         for row in crossvalidation["rows"]
     ]
-    shown = table(title, ("fold", "seed", "clips", "accuracy", "UAR", "macro F1", "ECE"), rows)
+    shown = table(
+        f"{name}, {part} part, {counts}", ("fold", "seed", "clips", "accuracy", "UAR", "macro F1", "ECE"), rows
+    )
     shown.add_section()
     for label, key in (("mean", "mean"), ("sd over seeds", "sd_seeds"), ("sd over folds", "sd_folds")):
         shown.add_row(label, "", "", *("" if each[key] is None else f"{each[key]:.3f}" for each in summary.values()))
