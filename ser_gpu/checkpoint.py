@@ -23,11 +23,12 @@ from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages.cnn import EmotionCnn
 
 FORMAT_VERSION = 2
+Device = str | torch.device
 _MEL_KERNELS = ("mel.mel_power.window", "mel.mel_power.mel_basis")
 
 
 class CheckpointError(InputError):
-    """A checkpoint that cannot be used; the message is one line that names the file."""
+    """A checkpoint that cannot be used; the message names the file."""
 
 
 @dataclass(frozen=True)
@@ -44,19 +45,12 @@ class Provenance:
 
 def save(path: str | Path, model: SpeechEmotionModel, provenance: Provenance) -> None:
     """Write weights, configuration, labels, temperature and provenance."""
-    content = {
-        "format_version": FORMAT_VERSION,
-        "config": model.config.as_dict(),
-        "labels": list(model.labels),
-        "state_dict": {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()},
-        "provenance": asdict(provenance),
-    }
-    write(path, content)
+    content = {"format_version": FORMAT_VERSION, "config": model.config.as_dict(), "labels": list(model.labels)}
+    content["state_dict"] = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    write(path, content | {"provenance": asdict(provenance)})
 
 
-def load(
-    path: str | Path | None = None, device: str | torch.device | None = None
-) -> tuple[SpeechEmotionModel, Provenance]:
+def load(path: str | Path | None = None, device: Device | None = None) -> tuple[SpeechEmotionModel, Provenance]:
     """Rebuild the model from the stored configuration, in evaluation mode, with where it comes from.
 
     Left out, `path` is that of the weights that come with the package, and `device` as `default_device` says. Raises
@@ -79,7 +73,7 @@ def load(
     return model.to(default_device() if device is None else device).eval(), Provenance(**where_from)
 
 
-def load_model(path: str | Path | None = None, device: str | torch.device | None = None) -> SpeechEmotionModel:
+def load_model(path: str | Path | None = None, device: Device | None = None) -> SpeechEmotionModel:
     """The model of a checkpoint, ready to predict; arguments and errors as in `load`."""
     return load(path, device)[0]
 
@@ -194,8 +188,7 @@ def migrated(content: dict) -> dict:
 
 
 def _one_spectrogram_and_registries(content: dict) -> dict:
-    """1 to 2: networks see one spectrogram, in one way; the network and the chain of transforms have names; the
-    temperature is a tensor of the state; what is known of the training stands in a part of its own."""
+    """1 to 2: networks see one spectrogram, in one way; network and transforms have names; parts are their own."""
     config = {name: dict(part) for name, part in content["config"].items()}
     cnn = config["cnn"]
     for name, kept in (("sees", "wide"), ("band_stride", 2), ("pool_first", True)):

@@ -8,10 +8,7 @@ LONGEST_MESSAGE = 199
 
 
 class InputError(ValueError):
-    """What a user gave and what cannot be used: an argument, an option or a file, which the one line names.
-
-    A command prints it and ends with exit code 2; any other `ValueError` is a bug and keeps its traceback.
-    """
+    """What a user gave and what cannot be used; any other `ValueError` is a bug and keeps its traceback."""
 
     def __init__(self, message: str = ""):
         super().__init__(printable(str(message)))  # the name of a file may have a line break

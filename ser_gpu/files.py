@@ -13,10 +13,7 @@ from ser_gpu.errors import InputError
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Hold a folder, made if need be, for this process alone; the system lets go of it when the process ends, however.
-
-    Raises InputError where another process holds it.
-    """
+    """Hold a folder, made if need be, for this process alone, until it ends; raises InputError where another does."""
     from filelock import FileLock, Timeout  # here, since a place without torch may not have it
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,6 @@
 """What libsndfile does not read, such as the m4a and webm of phones and browsers: decoded by the ffmpeg program.
 
-The program rather than PyAV, which is FFmpeg's libraries in this process: most machines have it, it gives sound from
-more damaged files, and a file that breaks a decoder, or never ends, costs that file alone, for a process can be killed.
+Not by its libraries in this process (PyAV): a file that breaks a decoder, or never ends, costs that file alone.
 """
 
 import os
@@ -31,7 +30,7 @@ _COMMAND = (
 
 
 def program() -> str | None:
-    """The path of the ffmpeg program; None where it is not installed."""
+    """The path of ffmpeg; None where it is not installed."""
     return shutil.which("ffmpeg")
 
 
@@ -59,18 +58,14 @@ def decoding(file: BinaryIO, name: str, kind: str) -> Iterator[tuple[int, Iterat
 
 
 class _Output:
-    """What comes out of ffmpeg."""
-
     def __init__(self, process: subprocess.Popen, name: str):
-        self._process = process
-        self._name = name
+        self._process, self._name = process, name
         self._errors: list[str] = []
         self._stalled = False
         self.listener = threading.Thread(target=self._listen, daemon=True)
         self.listener.start()
 
     def header(self) -> int:
-        """The rate, with the first sound."""
         header = self._read(24)
         if len(header) < 24:
             raise self._error("cannot be read as audio")

@@ -9,10 +9,10 @@ from ser_gpu.audio.formats import FFMPEG_SUFFIXES, SUFFIXES, UNREADABLE_SUFFIXES
 
 
 class AudioFolder(NamedTuple):
-    """The audio files of a folder, and those that look like audio and are left out, each with the reason; by path."""
+    """The audio files of a folder."""
 
     paths: tuple[Path, ...]
-    skipped: tuple[tuple[Path, str], ...]
+    skipped: tuple[tuple[Path, str], ...]  # what looks like audio and is left out, with the reason
 
     @property
     def skipped_counts(self) -> dict[str, int]:

@@ -40,21 +40,17 @@ def name_of(source: Source) -> str:
         name = None
     if source is sys.stdin or source is getattr(sys.stdin, "buffer", None) or (type(name) is int and name == 0):
         return "standard input"
-    if isinstance(name, bytes):
-        name = os.fsdecode(name)
-    return name if isinstance(name, str) and name else "stream"
+    return os.fsdecode(name) if isinstance(name, str | bytes) and name else "stream"
 
 
 @contextmanager
 def open_audio(source: Source) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
-    """Open a path, the bytes of a file, or a binary stream of one, read from its start where it can seek.
+    """Open a path, the bytes of a file, or a binary stream of one: the rate in Hz, and the samples in order.
 
-    Gives the rate in Hz, and the samples in order, about four megabytes at a time, as far as there are any, whatever
-    the header promises. A stream that is no plain file is copied into a temporary one, since decoders go back and
-    forth. What libsndfile reads, it decodes; for the rest there is ffmpeg, where it is installed.
+    They come about four megabytes at a time, as far as there are any, whatever the header promises. What is no plain
+    file is copied into a temporary one, since decoders go back and forth. What libsndfile does not read, ffmpeg does.
 
-    Shape: -> [channels, frames] float32 each. Raises AudioError where the file is missing, forbidden, a folder or a
-    device, empty, longer than 2 GiB if it is a stream, no audio that can be read here, damaged, or of an odd rate.
+    Shape: -> [channels, frames] float32 each. Raises AudioError where there is no audio that can be read.
     """
     name = name_of(source)
     try:

@@ -53,10 +53,7 @@ def recording(
 
 
 def natural_blocks(audio: object, sample_rate: object, model_rate: int) -> tuple[str, Iterator[tuple[int, np.ndarray]]]:
-    """What to call a recording, and its samples as they come: the rate in Hz, and a mono block at its natural scale.
-
-    Arguments and errors are those of `recording`. Shape: -> [T] float32 each.
-    """
+    """As `recording`, but the samples as they come: the rate in Hz, and a mono block [T] at its natural scale."""
     given_rate = model_rate if sample_rate is None else checked_rate(sample_rate, "audio")
     if isinstance(audio, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(audio, "read"):
         name = name_of(audio)
@@ -87,9 +84,8 @@ def _in_memory(audio: object, rate: int) -> tuple[str, object, int]:
         return "audio", values, checked_rate(own_rate, "audio")
     kind = type(audio).__name__
     if isinstance(audio, list | tuple):
-        raise AudioError.of(
-            "audio", f"a {kind} is no recording: several are for predict_many, numbers belong in an array"
-        )
+        problem = f"a {kind} is no recording: several are for predict_many, numbers belong in an array"
+        raise AudioError.of("audio", problem)
     if hasattr(audio, "__array__"):
         return "audio", audio, rate
     is_mapping = isinstance(audio, Mapping)
@@ -106,10 +102,7 @@ def _in_memory(audio: object, rate: int) -> tuple[str, object, int]:
 
 
 def checked_rate(value: object, name: str) -> int:
-    """A sample rate in Hz: a whole number of any type, such as 48000.0, `np.int64(48000)` or `Fraction(48000)`.
-
-    Raises AudioError where it is anything else, or a rate that no recording has.
-    """
+    """A sample rate in Hz of any type, such as 48000.0 or `np.int64(48000)`; raises AudioError where it is none."""
     try:
         shown = shortened(repr(value), 40)
     except Exception:  # such as a whole number of five thousand digits
@@ -130,8 +123,7 @@ def checked_rate(value: object, name: str) -> int:
 def channels_of(audio: object, name: str) -> np.ndarray:
     """Samples as rows of channels, without a copy where that can be; of [a, b], the shorter side is the channels.
 
-    Shape: [T], [T, C] or [C, T], C up to `MOST_CHANNELS` -> [C, T] of the same type. Raises AudioError where there is
-    another shape, no sample, or another type than integers and floating point.
+    Shape: [T], [T, C] or [C, T], C up to `MOST_CHANNELS` -> [C, T] of the same type. Raises AudioError for any other.
     """
     array = array_of(audio, name)
     problem = None
@@ -152,10 +144,7 @@ def channels_of(audio: object, name: str) -> np.ndarray:
 
 
 def array_of(audio: object, name: str) -> np.ndarray:
-    """Samples of any library as an array of their own type.
-
-    Raises AudioError where they cannot be an array, or are a list of whole numbers, which has no scale.
-    """
+    """Samples of any library as an array of their own type; raises AudioError where they cannot be one."""
     torch = sys.modules.get("torch")  # loaded where there is a tensor, and not needed elsewhere
     try:
         if torch is not None and isinstance(audio, torch.Tensor):
@@ -172,10 +161,7 @@ def array_of(audio: object, name: str) -> np.ndarray:
 
 
 def blocks(channels: np.ndarray) -> Iterator[np.ndarray]:
-    """The samples in order, about four megabytes at a time: integers become -1 to 1, unsigned ones around their middle.
-
-    Shape: [C, T] -> [C, frames] float32 each.
-    """
+    """About four megabytes at a time, [C, T] -> [C, frames] float32: integers become -1 to 1, around their middle."""
     frames = max(1, _BLOCK_VALUES // len(channels))
     for start in range(0, channels.shape[1], frames):
         block = channels[:, start : start + frames]

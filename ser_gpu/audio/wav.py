@@ -1,7 +1,6 @@
-"""WAV files whose header does not tell the truth: the samples are found in the file itself, and get a new header.
+"""WAV files in whose header libsndfile finds too few samples: they are found in the file, and get a new header.
 
-Recorders that crash, and programs that write into a pipe, leave sizes of 0 or of anything; libsndfile then gives no
-sample, or too few. Other writers forget the byte that fills up an odd chunk, after which libsndfile finds no samples.
+Recorders that crash, and programs that write into a pipe, leave wrong sizes; others do not fill up an odd chunk.
 """
 
 import os
@@ -19,11 +18,7 @@ _UNKNOWN = 0xFFFF_FFFF
 
 @contextmanager
 def mended(file: BinaryIO, head: bytes) -> Iterator[BinaryIO]:
-    """The file itself; of a WAV file whose header hides samples, a temporary copy that shows them.
-
-    Samples go on to the end of the file where the header has less than one of them, or where its sizes contradict each
-    other and what follows the samples is no chunk. `head` are the first twelve bytes or more of `file`, which can seek.
-    """
+    """The file itself, whose first bytes are `head`; where it hides samples, a temporary copy that shows them."""
     is_wav = head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE"
     header = _Header(file.fileno()) if is_wav else None
     if header is None or not header.hides_samples():
@@ -46,9 +41,8 @@ class _Header:
     def __init__(self, descriptor: int):
         self._descriptor = descriptor
         self._file_size = os.fstat(descriptor).st_size
-        self.data_start, self.format = None, b""
+        self.data_start, self.format, self._was_repaired = None, b"", False
         self._riff_size, self._data_size = self._number(4), 0
-        self._was_repaired = False
         at, inside, long_size = 12, 12, _UNKNOWN
         for _ in range(_MOST_CHUNKS):
             if not self._is_chunk(at):
@@ -70,7 +64,10 @@ class _Header:
             at = inside + size + size % 2
 
     def hides_samples(self) -> bool:
-        """Whether libsndfile would give less than there is."""
+        """Whether libsndfile would give less than there is.
+
+        It does where the header has less than one sample, or its sizes contradict each other and no chunk follows.
+        """
         if self.data_start is None or len(self.format) < 16:
             return False
         if self._was_repaired:

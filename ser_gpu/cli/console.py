@@ -2,20 +2,10 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 
+from rich import progress as bars
 from rich.bar import Bar
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
@@ -29,32 +19,30 @@ _BLOCKS = "█▉▊▋▌▍▎▏"
 _SCORES = (("accuracy", "accuracy"), ("uar", "UAR"), ("macro_f1", "macro F1"))
 
 
-def progress(*fields: str) -> Progress:
+def progress(*fields: str) -> bars.Progress:
     """A progress bar on stderr with the time left, and `fields` of the task behind it."""
-    more = (TextColumn("{task.fields[" + name + "]}", markup=False) for name in fields)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, *more, console=err)
+    columns = bars.BarColumn(), bars.MofNCompleteColumn(), bars.TimeRemainingColumn()
+    shown = (f"{{task.fields[{name}]}}" for name in fields)
+    return bars.Progress("{task.description}", *columns, *shown, console=err)
 
 
 class DownloadBar:
-    """A progress bar in bytes, in the form that pooch drives: `total`, which starts it, `update`, `reset`, `close`."""
+    """A progress bar in bytes, in the form that pooch drives: it sets `total`, and calls the methods."""
+
+    total = 0
 
     def __init__(self, description: str):
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), DownloadColumn())
-        self._progress = Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=err)
+        columns = bars.BarColumn(), bars.TaskProgressColumn(), bars.DownloadColumn(), bars.TransferSpeedColumn()
+        self._progress = bars.Progress("{task.description}", *columns, bars.TimeRemainingColumn(), console=err)
         self._task = self._progress.add_task(description, total=None)
-        self.update = partial(self._progress.advance, self._task)
-        self.reset = partial(self._progress.update, self._task, completed=0)
         self.close = self._progress.stop
 
-    @property
-    def total(self) -> float | None:
-        return self._progress.tasks[0].total
-
-    @total.setter
-    def total(self, size: int) -> None:
+    def update(self, size: int) -> None:
         self._progress.start()
-        self._progress.update(self._task, total=size or None)
+        self._progress.update(self._task, total=self.total or None, advance=size)
+
+    def reset(self) -> None:
+        self._progress.update(self._task, completed=0)
 
 
 def be_quiet() -> None:
@@ -134,9 +122,8 @@ def show_crossvalidation(crossvalidation: dict) -> None:
         (str(row["fold"]), str(row["seed"]), str(row[part]["clips"]), *(f"{row[part][name]:.3f}" for name in summary))
         for row in crossvalidation["rows"]
     ]
-    shown = table(
-        f"{name}, {part} part, {counts}", ("fold", "seed", "clips", "accuracy", "UAR", "macro F1", "ECE"), rows
-    )
+    columns = ("fold", "seed", "clips", "accuracy", "UAR", "macro F1", "ECE")
+    shown = table(f"{name}, {part} part, {counts}", columns, rows)
     shown.add_section()
     for label, key in (("mean", "mean"), ("sd over seeds", "sd_seeds"), ("sd over folds", "sd_folds")):
         shown.add_row(label, "", "", *("" if each[key] is None else f"{each[key]:.3f}" for each in summary.values()))

@@ -81,7 +81,6 @@ def positive_int(text: str) -> int:
 
 def number(low: float, high: float = float("inf")) -> Callable[[str], float]:
     """An argparse type: a finite number of that range, its ends included."""
-
     rule = f"{low:g} or more" if high == float("inf") else f"between {low:g} and {high:g}"
 
     def parse(text: str) -> float:
@@ -137,9 +136,7 @@ def ignore_ctrl_c() -> None:
 
 @contextmanager
 def quiet_decoders() -> Iterator[None]:
-    """Keep from the terminal what libsndfile's MP3 decoder writes to descriptor 2 itself, a line for each doubt about a
-    damaged file; it has no setting for that. Python's `sys.stderr` still reaches the terminal.
-    """
+    """Keep the doubts that libsndfile's MP3 decoder writes to descriptor 2 from the terminal, but not `sys.stderr`."""
     shown = sys.stderr
     if shown is None or shown is not sys.__stderr__:  # it is closed, or captured
         yield
@@ -156,20 +153,14 @@ def quiet_decoders() -> Iterator[None]:
 
 def add_data_options(parser: ArgumentParser) -> None:
     """Which recordings a command works on."""
-    parser.add_argument(
-        "--data",
-        metavar="DIR|CSV",
-        help="a corpus' folder, a folder for each emotion, or a CSV file with columns file, emotion and, where known, "
-        "speaker, gender, part (default: the first registered corpus, where its variable names it or downloaded)",
+    what = (
+        "a corpus' folder, a folder for each emotion, or a CSV file with columns file, emotion and, where known, "
+        "speaker, gender, part (default: the first registered corpus, where its variable names it or downloaded)"
     )
+    parser.add_argument("--data", metavar="DIR|CSV", help=what)
     parser.add_argument("--corpus", help="read --data as this corpus (default: found out)")
-    parser.add_argument(
-        "--corpora",
-        nargs="+",
-        action="extend",
-        metavar="NAME[=DIR]",
-        help="several corpora together, instead of --data; one without DIR is under $SER_CORPORA_DIR",
-    )
+    what = "several corpora together, instead of --data; one without DIR is under $SER_CORPORA_DIR"
+    parser.add_argument("--corpora", nargs="+", action="extend", metavar="NAME[=DIR]", help=what)
 
 
 def corpora_of(texts: "Sequence[str] | None") -> dict[str, str | None] | None:
