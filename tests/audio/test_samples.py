@@ -49,9 +49,7 @@ def test_another_rate_is_one_line(rate):
         checked_rate(rate, "audio")
 
 
-@given(
-    rate=st.integers() | st.floats() | st.complex_numbers() | st.none() | st.text() | st.dates() | st.from_type(type)
-)
+@given(st.integers() | st.floats() | st.complex_numbers() | st.none() | st.text() | st.dates() | st.from_type(type))
 def test_any_object_is_a_rate_or_one_line(rate):
     checked = or_one_line(lambda: checked_rate(rate, "audio"))
     assert checked is None or LOWEST_RATE <= checked <= HIGHEST_RATE
@@ -135,10 +133,7 @@ def refuse(*_, **__):
     ("audio", "message"),
     [
         (np.zeros((2, 3, 4)), r"expected samples as \[T\], .*, got \[2, 3, 4\]; a batch is for predict_many"),
-        *(
-            (np.zeros(shape), r"more than 8 channels: .* predict_many")
-            for shape in [(9, 16_000), (16_000, 32), (300, 300)]
-        ),
+        *((np.zeros(shape), "more than 8 channels: .* predict_many") for shape in [(9, 90), (90, 32), (30, 30)]),
         (np.float32(0.5), r"expected samples as"),
         (torch.tensor(0.5), r"expected samples as"),
         *((np.zeros(shape), "holds no samples") for shape in (0, (0, 2), (2, 0))),
