@@ -19,11 +19,7 @@ class AudioError(InputError):
 
     @classmethod
     def of(cls, name: str, problem: str) -> "AudioError":
-        r"""The error `name: problem`; what cannot be printed is escaped, and a long name keeps its end.
-
-        >>> AudioError.of("a\nb.wav", "is empty")
-        AudioError('a\\nb.wav: is empty')
-        """
+        """The error `name: problem`; what cannot be printed is escaped, and a long name keeps its end."""
         problem = shortened(printable(problem), 150)
         name, room = printable(name), LONGEST_MESSAGE - len(problem) - 2
         return cls(f"{name if len(name) <= room else '...' + name[3 - room :]}: {problem}")

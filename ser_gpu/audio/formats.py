@@ -20,13 +20,9 @@ AIFF aif aifc aiff | AU au snd | AVR avr | CAF caf | FLAC flac | HTK htk | IRCAM
 LIBSNDFILE_SUFFIXES = {
     format: _suffixes(names) for format, _, names in (each.strip().partition(" ") for each in _LIBSNDFILE.split("|"))
 }
-# of phones, browsers and cameras
-FFMPEG_SUFFIXES = frozenset(
-    _suffixes(
-        "aac ac3 amr ape awb dsf dts eac3 m4a m4b m4r mka ra spx tta weba wma wv "
-        "3g2 3gp 3gpp asf avi flv m4v mkv mov mp4 mpeg mpg ogv rm webm wmv"
-    )
-)
+_PHONES = "aac ac3 amr ape awb dsf dts eac3 m4a m4b m4r mka ra spx tta weba wma wv"  # and browsers
+_CAMERAS = "3g2 3gp 3gpp asf avi flv m4v mkv mov mp4 mpeg mpg ogv rm webm wmv"
+FFMPEG_SUFFIXES = frozenset(_suffixes(f"{_PHONES} {_CAMERAS}"))
 SUFFIXES = FFMPEG_SUFFIXES.union(*LIBSNDFILE_SUFFIXES.values())
 # sound that neither reads by itself, and why
 UNREADABLE_SUFFIXES = {

@@ -161,7 +161,7 @@ def array_of(audio: object, name: str) -> np.ndarray:
 
 
 def blocks(channels: np.ndarray) -> Iterator[np.ndarray]:
-    """About four megabytes at a time, [C, T] -> [C, frames] float32: integers become -1 to 1, around their middle."""
+    """About four megabytes at a time: integers become -1 to 1, unsigned ones around their middle. [C, frames] float32."""
     frames = max(1, _BLOCK_VALUES // len(channels))
     for start in range(0, channels.shape[1], frames):
         block = channels[:, start : start + frames]
@@ -169,7 +169,8 @@ def blocks(channels: np.ndarray) -> Iterator[np.ndarray]:
             half = 2.0 ** (8 * block.dtype.itemsize - 1)
             block = (block.astype(np.float64) - (half if block.dtype.kind == "u" else 0.0)) / half
         with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is infinite, and refused as such
-            yield block.astype(np.float32)
+            block = block.astype(np.float32)
+        yield block  # outside: the setting is of the thread that takes it
 
 
 def mix(channels: np.ndarray, name: str) -> np.ndarray:
