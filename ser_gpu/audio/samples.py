@@ -161,7 +161,7 @@ def array_of(audio: object, name: str) -> np.ndarray:
 
 
 def blocks(channels: np.ndarray) -> Iterator[np.ndarray]:
-    """About four megabytes at a time: integers become -1 to 1, unsigned ones around their middle. [C, frames] float32."""
+    """About four megabytes at a time, float32: integers become -1 to 1, unsigned ones around their middle."""
     frames = max(1, _BLOCK_VALUES // len(channels))
     for start in range(0, channels.shape[1], frames):
         block = channels[:, start : start + frames]
