@@ -139,8 +139,8 @@ def _steps(paths: list[Path], device: torch.device) -> list[dict]:
 
 
 def _read(path: Path) -> Tensor:
-    with open_audio(path) as file:
-        return torch.from_numpy(np.concatenate(list(file.blocks()), axis=1)[0])
+    with open_audio(path) as (_, blocks):
+        return torch.from_numpy(np.concatenate(list(blocks), axis=1)[0])
 
 
 def _windows(model: SpeechEmotionModel, waveform: Tensor) -> Tensor:

@@ -15,19 +15,14 @@ __version__ = "0.1.0"  # a build reads it here without importing the package
 __all__ = ["EMOTIONS", "ModelConfig", "Prediction", "SpeechEmotionModel", "__version__", "load_model"]
 
 # Importing the package, or one stage of it, imports nothing else: each name is found when it is asked for.
-_HOMES = {
-    "EMOTIONS": "ser_gpu.corpora.clip",
-    "ModelConfig": "ser_gpu.config",
-    "Prediction": "ser_gpu.prediction",
-    "SpeechEmotionModel": "ser_gpu.model",
-    "load_model": "ser_gpu.checkpoint",
-}
+_HOMES = {"EMOTIONS": "corpora.clip", "ModelConfig": "config", "Prediction": "prediction"}
+_HOMES |= {"SpeechEmotionModel": "model", "load_model": "checkpoint"}
 
 
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(f"ser_gpu.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

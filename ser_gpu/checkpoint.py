@@ -23,57 +23,38 @@ from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages.cnn import EmotionCnn
 
 FORMAT_VERSION = 2
+Device = str | torch.device
 _MEL_KERNELS = ("mel.mel_power.window", "mel.mel_power.mel_basis")
 
 
 class CheckpointError(InputError):
-    """A checkpoint that cannot be used; the message is one line that names the file."""
+    """A checkpoint that cannot be used; the message names the file."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where weights come from. Plain data that a checkpoint carries and that nothing here interprets.
+    """Where weights come from: plain data that a checkpoint carries and that nothing here interprets."""
 
-    Attributes:
-        protocol: name, fold and test speakers, as `ser_gpu.corpora.splits.Protocol.as_dict` gives them.
-        manifest_hash: of the split that they were trained on.
-        seed: of the training.
-        metrics: numbers by part, such as {"validation": {"accuracy": ...}}.
-        training: the training's settings.
-        package_version: of ser_gpu that trained them.
-    """
-
-    protocol: dict
-    manifest_hash: str
-    seed: int
-    metrics: dict | None = None
-    training: dict | None = None
-    package_version: str = __version__
+    protocol: dict  # name, fold and test speakers, as `ser_gpu.corpora.splits.Protocol.as_dict` gives them
+    manifest_hash: str  # of the split that they were trained on
+    seed: int  # of the training
+    metrics: dict | None = None  # numbers by part, such as {"validation": {"accuracy": ...}}
+    training: dict | None = None  # its settings
+    package_version: str = __version__  # of ser_gpu that trained them
 
 
 def save(path: str | Path, model: SpeechEmotionModel, provenance: Provenance) -> None:
     """Write weights, configuration, labels, temperature and provenance."""
-    content = {
-        "format_version": FORMAT_VERSION,
-        "config": model.config.as_dict(),
-        "labels": list(model.labels),
-        "state_dict": {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()},
-        "provenance": asdict(provenance),
-    }
-    write(path, content)
+    content = {"format_version": FORMAT_VERSION, "config": model.config.as_dict(), "labels": list(model.labels)}
+    content["state_dict"] = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    write(path, content | {"provenance": asdict(provenance)})
 
 
-def load(
-    path: str | Path | None = None, device: str | torch.device | None = None
-) -> tuple[SpeechEmotionModel, Provenance]:
+def load(path: str | Path | None = None, device: Device | None = None) -> tuple[SpeechEmotionModel, Provenance]:
     """Rebuild the model from the stored configuration, in evaluation mode, with where it comes from.
 
-    Args:
-        path: of the file; left out, the weights that come with the package.
-        device: left out, as `default_device` says.
-
-    Raises:
-        CheckpointError: a file that is missing, damaged, not a checkpoint of ser_gpu, or of a newer format.
+    Left out, `path` is that of the weights that come with the package, and `device` as `default_device` says. Raises
+    CheckpointError where the file is missing, damaged, not a checkpoint of ser_gpu, or of a newer format.
     """
     path = default_weights() if path is None else path
     stored = read(path)
@@ -92,7 +73,7 @@ def load(
     return model.to(default_device() if device is None else device).eval(), Provenance(**where_from)
 
 
-def load_model(path: str | Path | None = None, device: str | torch.device | None = None) -> SpeechEmotionModel:
+def load_model(path: str | Path | None = None, device: Device | None = None) -> SpeechEmotionModel:
     """The model of a checkpoint, ready to predict; arguments and errors as in `load`."""
     return load(path, device)[0]
 
@@ -100,8 +81,7 @@ def load_model(path: str | Path | None = None, device: str | torch.device | None
 def rebuilt(config: dict, labels: list[str], weights: dict[str, Tensor]) -> SpeechEmotionModel:
     """The model of plain data that nobody has checked: configuration, names and tensors, on the CPU.
 
-    Raises:
-        ValueError, KeyError, TypeError, AttributeError, RuntimeError: they do not fit each other or this version.
+    Raises a ValueError, KeyError, TypeError, AttributeError or RuntimeError where they do not fit.
     """
     config = ModelConfig.from_dict(config)
     if not isinstance(labels, list) or not all(isinstance(label, str) and label for label in labels):
@@ -129,11 +109,7 @@ def rebuilt(config: dict, labels: list[str], weights: dict[str, Tensor]) -> Spee
 
 
 def default_weights() -> Path:
-    """The weights that come with the package: in the installed package, or beside it in a checkout.
-
-    Raises:
-        CheckpointError: there are none.
-    """
+    """The weights that come with the package: in the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent
     for folder in (package / "weights", package.parent / "weights"):
         if (folder / "DEFAULT").is_file():
@@ -147,55 +123,50 @@ def default_device() -> torch.device:
 
 
 def write(path: str | Path, content: dict) -> None:
-    """Write plain data and tensors for `read`; the same content gives the same bytes, whatever the name.
-
-    Raises:
-        OSError: the file cannot be written; names `path`.
-    """
+    """Write plain data and tensors for `read`; the same content gives the same bytes, whatever the name."""
     buffer = io.BytesIO()  # since torch.save hides why a file cannot be written
     torch.save(content, buffer)
     with replacing(path) as temporary, buffer.getbuffer() as whole:
         temporary.write_bytes(whole)
 
 
-def read(path: str | Path, kind: str = "checkpoint") -> dict:
+def read(path: str | Path) -> dict:
     """Read what `write` wrote, as data: code in it is refused.
 
-    Args:
-        kind: what to call the file in an error.
-
-    Raises:
-        CheckpointError: the file is missing, damaged, or holds more than plain data and tensors.
+    Raises CheckpointError where the file is missing, damaged, or holds more than plain data and tensors.
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such {kind}")
-    _check_archive(path, kind)
+        raise CheckpointError(f"{path}: no such checkpoint")
+    if path.suffix.lower() == ".pt2":
+        raise CheckpointError(f"{path}: a .pt2 file is for torch.export.load; predict takes a .pth or .onnx file")
+    _check_archive(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise CheckpointError(f"{path}: refused, not a {kind} of plain data and tensors") from None
+        raise CheckpointError(f"{path}: refused, not a checkpoint of plain data and tensors") from None
     except Exception as error:  # a hostile file can make the reader fail in any way
-        raise CheckpointError(f"{path}: cannot be read as a {kind}: {_one_line(error)}") from None
+        raise CheckpointError(f"{path}: cannot be read as a checkpoint: {_one_line(error)}") from None
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: not a ser_gpu {kind}")
+        raise CheckpointError(f"{path}: not a ser_gpu checkpoint")
     return content
 
 
-def _check_archive(path: Path, kind: str) -> None:
+def _check_archive(path: Path) -> None:
     """Refuse a file that is not whole, and a bomb: compressed, or with more in it than its size."""
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            bomb = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
-            bomb = bomb or sum(entry.file_size for entry in entries) > path.stat().st_size
-            damaged = None if bomb else archive.testzip()
+            entries, size = archive.infolist(), path.stat().st_size
+            is_stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+            if not is_stored or sum(entry.file_size for entry in entries) > size:
+                problem = "refused, not an archive as torch.save writes it"
+            elif damaged := archive.testzip():
+                problem = f"damaged, the checksum of {damaged} is wrong"
+            else:
+                return
     except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, OSError):
-        raise CheckpointError(f"{path}: not a whole {kind} file (torch.save writes a zip archive)") from None
-    if bomb:
-        raise CheckpointError(f"{path}: refused, not an archive as torch.save writes it")
-    if damaged:
-        raise CheckpointError(f"{path}: damaged, the checksum of {damaged} is wrong")
+        problem = "not a whole checkpoint file (torch.save writes a zip archive)"
+    raise CheckpointError(f"{path}: {problem}")
 
 
 def _one_line(error: object) -> str:
@@ -205,9 +176,7 @@ def _one_line(error: object) -> str:
 def migrated(content: dict) -> dict:
     """The content of a checkpoint of any known version as the newest version has it.
 
-    Raises:
-        ValueError: a version that is no number, or newer than this code; a setting that no longer exists.
-        KeyError: something that every checkpoint has is missing.
+    Raises InputError where the version is unknown or a setting no longer exists, KeyError where something is missing.
     """
     version = content.get("format_version")
     if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
@@ -219,8 +188,7 @@ def migrated(content: dict) -> dict:
 
 
 def _one_spectrogram_and_registries(content: dict) -> dict:
-    """1 to 2: networks see one spectrogram, in one way; the network and the chain of transforms have names; the
-    temperature is a tensor of the state; what is known of the training stands in a part of its own."""
+    """1 to 2: networks see one spectrogram, in one way; network and transforms have names; parts are their own."""
     config = {name: dict(part) for name, part in content["config"].items()}
     cnn = config["cnn"]
     for name, kept in (("sees", "wide"), ("band_stride", 2), ("pool_first", True)):

@@ -15,7 +15,20 @@ SUFFIX = ".voice"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and enrol."""
-    parser = _parser()
+    parser = argparse.ArgumentParser(
+        prog="ser-gpu enrol",
+        description="Learn a speaker's voice from recordings of this speaker alone, so that the model answers that "
+        "speaker better. The recordings must be varied: a speaker who is angry in all of them is made neutral.",
+    )
+    add = parser.add_argument
+    add("files", nargs="*", metavar="FILE", help=f"recordings or folders; {HELPFUL_WINDOWS} varied ones help")
+    add("--out", required=True, metavar="NAME.voice", help="file to write")
+    named = parser.add_mutually_exclusive_group()
+    named.add_argument("--emotion", help="all of them have this emotion, such as neutral")
+    named.add_argument("--emotions", metavar="CSV", help="a list with columns file and emotion")
+    add("--weights", help="checkpoint, or .onnx file of ser-gpu export --speaker (default: the shipped one)")
+    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    add("--json", action="store_true", help="print what was enrolled as JSON")
     args = parser.parse_args(arguments)
     if not args.files and not args.emotions:
         parser.error("name the speaker's recordings, or a CSV of them with --emotions")
@@ -27,7 +40,12 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     if out.suffix != SUFFIX:
         raise InputError(f"--out {args.out}: the name must end in {SUFFIX}")
-    paths = [path for name in args.files for path in _recordings(Path(name))]
+    paths: list[Path] = []
+    for path in map(Path, args.files):
+        found = audio_files(path).paths if path.is_dir() else [path]
+        if not found:
+            raise InputError(f"{path}: no audio file in this folder")
+        paths += found
     emotions: list[str] | None = [args.emotion] * len(paths) if args.emotion else None
     if args.emotions:
         paths, emotions = _listed(args.emotions, paths)
@@ -46,43 +64,16 @@ def run(args: argparse.Namespace) -> int:
     return options.DONE
 
 
-def _recordings(path: Path) -> Sequence[Path]:
-    """The file, or the audio files of a folder."""
-    if not path.is_dir():
-        return [path]
-    if not (inside := audio_files(path).paths):
-        raise InputError(f"{path}: no audio file in this folder")
-    return inside
-
-
-def _listed(manifest: str, paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+def _listed(manifest: str, paths: list[Path]) -> tuple[list[Path], list[str]]:
     """The recordings with the emotions that a CSV names: those on the command line, or all that it has."""
     from ser_gpu.corpora.manifest import read
 
     clips = read(manifest)
     emotion_of = {clip.path.resolve(): clip.emotion for clip in clips}
-    chosen = list(paths) or [clip.path for clip in clips]
+    chosen = paths or [clip.path for clip in clips]
     if missing := [path for path in chosen if path.resolve() not in emotion_of]:
         raise InputError(f"{manifest}: names no emotion for {missing[0]}")
     return chosen, [emotion_of[path.resolve()] for path in chosen]
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ser-gpu enrol",
-        description="Learn a speaker's voice from recordings of this speaker alone, so that the model answers that "
-        "speaker better. The recordings must be varied: a speaker who is angry in all of them is made neutral.",
-    )
-    add = parser.add_argument
-    add("files", nargs="*", metavar="FILE", help=f"recordings or folders; {HELPFUL_WINDOWS} varied ones help")
-    add("--out", required=True, metavar="NAME.voice", help="file to write")
-    named = parser.add_mutually_exclusive_group()
-    named.add_argument("--emotion", help="all of them have this emotion, such as neutral")
-    named.add_argument("--emotions", metavar="CSV", help="a list with columns file and emotion")
-    add("--weights", help="checkpoint, or .onnx file of ser-gpu export --speaker (default: the shipped one)")
-    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
-    add("--json", action="store_true", help="print what was enrolled as JSON")
-    return parser
 
 
 if __name__ == "__main__":

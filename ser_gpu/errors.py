@@ -8,10 +8,7 @@ LONGEST_MESSAGE = 199
 
 
 class InputError(ValueError):
-    """What a user gave and what cannot be used: an argument, an option or a file, which the one line names.
-
-    A command prints it and ends with exit code 2; any other `ValueError` is a bug and keeps its traceback.
-    """
+    """What a user gave and what cannot be used; any other `ValueError` is a bug and keeps its traceback."""
 
     def __init__(self, message: str = ""):
         super().__init__(printable(str(message)))  # the name of a file may have a line break
@@ -22,54 +19,37 @@ class AudioError(InputError):
 
     @classmethod
     def of(cls, name: str, problem: str) -> "AudioError":
-        """The error `name: problem`; what cannot be printed is escaped, and a long name keeps its end.
-
-        Example:
-            >>> AudioError.of("a\\nb.wav", "is empty")
-            AudioError('a\\\\nb.wav: is empty')
-        """
-        problem = _shortened(printable(problem), 150)
+        """The error `name: problem`; what cannot be printed is escaped, and a long name keeps its end."""
+        problem = shortened(printable(problem), 150)
         name, room = printable(name), LONGEST_MESSAGE - len(problem) - 2
         return cls(f"{name if len(name) <= room else '...' + name[3 - room :]}: {problem}")
 
 
 class NoSpeechError(AudioError):
-    """A recording in which nobody speaks; the message is one line that names the file."""
+    """A recording in which nobody speaks."""
 
 
 class UnexpectedError(AudioError):
-    """A recording on which this package failed in a way that it does not know: a bug; one line that names the file."""
+    """A recording on which this package failed in a way that it does not know: a bug."""
 
 
 class MissingExtraError(ModuleNotFoundError, InputError):
-    """A library that is not installed; the message is one line that says how to install it."""
+    """A library that is not installed; the message says how to install it."""
 
 
 def extra(module: str, name: str) -> ModuleType:
-    """A module of the extra `name`.
+    """A module of the extra `name`; raises MissingExtraError where it is not installed.
 
-    Raises:
-        MissingExtraError: it is not installed.
-
-    Example:
-        >>> extra("no_such_module", "onnx")
-        Traceback (most recent call last):
-        ser_gpu.errors.MissingExtraError: no_such_module is not installed: pip install 'ser_gpu[onnx]'
+    >>> extra("no_such_module", "onnx")
+    Traceback (most recent call last):
+    ser_gpu.errors.MissingExtraError: no_such_module is not installed: pip install 'ser_gpu[onnx]'
     """
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            raise
-        raise MissingExtraError(f"{module} is not installed: pip install 'ser_gpu[{name}]'") from None
+    require(name, module)
+    return import_module(module)
 
 
 def require(name: str, *modules: str) -> None:
-    """Say at once that a module of the extra `name` is missing, rather than after an hour of work.
-
-    Raises:
-        MissingExtraError: one of them is not installed.
-    """
+    """Raise MissingExtraError where a module of the extra `name` is missing: at once, not after an hour of work."""
     for module in modules:
         if find_spec(module) is None:
             raise MissingExtraError(f"{module} is not installed: pip install 'ser_gpu[{name}]'")
@@ -77,17 +57,16 @@ def require(name: str, *modules: str) -> None:
 
 def printable(text: str) -> str:
     """The same text on one line: what is no letter, mark or space is escaped, such as bytes that are no UTF-8."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
-    )
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
 
 
 def reason(error: Exception) -> str:
     """The first line of what another library says about its error."""
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
     lines = str(text).strip().splitlines() or [type(error).__name__]
-    return _shortened(" ".join(lines[0].split()).rstrip("."), 80)
+    return shortened(" ".join(lines[0].split()).rstrip("."), 80)
 
 
-def _shortened(text: str, length: int) -> str:
+def shortened(text: str, length: int) -> str:
+    """At most `length` letters; what is cut off is said by three full stops."""
     return text if len(text) <= length else f"{text[: length - 3]}..."

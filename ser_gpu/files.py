@@ -5,7 +5,7 @@ import csv
 import json
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ser_gpu.errors import InputError
@@ -13,33 +13,23 @@ from ser_gpu.errors import InputError
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Hold a folder, made if need be, for this process alone; the system lets go of it when the process ends, however.
-
-    Raises:
-        InputError: another process holds it.
-    """
+    """Hold a folder, made if need be, for this process alone, until it ends; raises InputError where another does."""
     from filelock import FileLock, Timeout  # here, since a place without torch may not have it
 
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise InputError(f"{folder}: another process writes there; name another folder with --out") from None
-    try:
+    with ExitStack() as held:
+        try:
+            held.enter_context(FileLock(folder / ".lock").acquire(blocking=False))
+        except Timeout:
+            raise InputError(f"{folder}: another process writes there; name another folder with --out") from None
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success it replaces `path`, on failure it is removed.
 
-    The temporary name keeps the suffix, since writers such as matplotlib choose a format by it.
-
-    Raises:
-        OSError: the file cannot be written; names `path`.
+    It keeps the suffix, by which writers such as matplotlib choose a format. An OSError names `path`.
     """
     path = Path(path)
     temporary = None
@@ -58,22 +48,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def write_json(path: str | Path, content: object) -> None:
-    """Write `content` as indented JSON.
-
-    Raises:
-        ValueError: a number that JSON has no word for (NaN).
-    """
+    """Write `content` as indented JSON; raises ValueError where a number has no word in JSON (NaN)."""
     text = json.dumps(content, indent=2, allow_nan=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path) -> object:
-    """What a JSON file holds.
-
-    Raises:
-        InputError: it is not JSON.
-    """
+    """What a JSON file holds; raises InputError where it is none."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError:  # of letters that are no UTF-8, too

@@ -1,6 +1,7 @@
 """ser-gpu predict FILES...: name the emotion of recordings. Folders are searched for audio files."""
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,8 +16,7 @@ from ser_gpu.errors import AudioError, InputError, UnexpectedError, reason
 from ser_gpu.prediction import Prediction
 
 if TYPE_CHECKING:
-    from ser_gpu.model import SpeechEmotionModel
-    from ser_gpu.onnx import OnnxModel
+    from ser_gpu.recognizer import Recognizer
     from ser_gpu.voices.voice import Voice
 
 STANDARD_INPUT = Path("-")
@@ -55,10 +55,15 @@ def run(args: argparse.Namespace) -> int:
             if isinstance(answer, AudioError):
                 failed = True
                 print(f"error: {answer}", file=sys.stderr, flush=True)
-                if args.json:
-                    console.print_json({"file": str(path), "error": str(answer)}, indent=None)
+                said = {"error": str(answer)}
             else:
-                _show(path, _among(answer, emotions, args.least), args)
+                answer = _among(answer, emotions, args.least)
+                shown = dict(sorted(answer.probabilities.items(), key=lambda item: -item[1])[: args.top])
+                said = {"emotion": answer.emotion, "confidence": answer.confidence, "probabilities": shown}
+                if not args.json:
+                    console.show_prediction(str(path), **said)
+            if args.json:
+                console.print_json({"file": str(path), **said}, indent=None)
     return options.SOME_FAILED if failed else options.DONE
 
 
@@ -78,7 +83,7 @@ def _chosen(names: str | None, known: Sequence[str]) -> tuple[str, ...]:
 def _files(names: Sequence[str], json: bool) -> Iterator[Path]:
     """The files to answer, those of folders in order of their paths; what is skipped in a folder is said."""
     for path in map(Path, names):
-        if path == STANDARD_INPUT or not _is_folder(path):
+        if path == STANDARD_INPUT or not os.path.isdir(path):  # noqa: PTH112 - Path's raises where a name is too long
             yield path
             continue
         inside = audio_files(path)
@@ -92,15 +97,8 @@ def _files(names: Sequence[str], json: bool) -> Iterator[Path]:
         yield from inside.paths
 
 
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):  # such as a name that is too long: reading it will say so
-        return False
-
-
 def _answers(
-    model: "SpeechEmotionModel | OnnxModel", paths: Sequence[Path], voice: "Voice | None"
+    model: "Recognizer", paths: Sequence[Path], voice: "Voice | None"
 ) -> Iterator[tuple[Path, Prediction | AudioError]]:
     """What the model answers, in order; standard input is read when all before it is answered."""
     with _side_by_side(model, len(paths)) as workers:
@@ -113,7 +111,7 @@ def _answers(
 
 
 @contextmanager
-def _side_by_side(model: "SpeechEmotionModel | OnnxModel", files: int) -> Iterator[dict[str, int]]:
+def _side_by_side(model: "Recognizer", files: int) -> Iterator[dict[str, int]]:
     """Many files on a processor: a thread for each batch and a batch for each core is faster than all cores on one."""
     if files < 2 or not hasattr(model, "device") or model.device.type != "cpu":
         yield {}
@@ -128,7 +126,7 @@ def _side_by_side(model: "SpeechEmotionModel | OnnxModel", files: int) -> Iterat
         torch.set_num_threads(threads)
 
 
-def _of_standard_input(model: "SpeechEmotionModel | OnnxModel", voice: "Voice | None") -> Prediction | AudioError:
+def _of_standard_input(model: "Recognizer", voice: "Voice | None") -> Prediction | AudioError:
     if sys.stdin is None:
         return AudioError("standard input: is closed")
     try:
@@ -147,16 +145,6 @@ def _among(answer: Prediction, emotions: Sequence[str], least: float) -> Predict
     shares = {e: answer.probabilities[e] / total if total > 0 else 1 / len(emotions) for e in emotions}
     best = max(shares, key=shares.__getitem__)
     return Prediction(best if shares[best] >= least else UNSURE, shares[best], shares)
-
-
-def _show(path: Path, answer: Prediction, args: argparse.Namespace) -> None:
-    ranked = sorted(answer.probabilities.items(), key=lambda item: -item[1])
-    shown = dict(ranked[: args.top])
-    if args.json:
-        said = {"emotion": answer.emotion, "confidence": answer.confidence, "probabilities": shown}
-        console.print_json({"file": str(path), **said}, indent=None)
-    else:
-        console.show_prediction(str(path), answer.emotion, answer.confidence, shown)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,7 @@ from ser_gpu.model import SpeechEmotionModel
 
 @pytest.fixture
 def saved(tmp_path):
-    cnn = CnnConfig(width=8, depth=3, head="flatten")
-    config = ModelConfig(mel=MelConfig(n_mels=40), cnn=cnn)
+    config = ModelConfig(mel=MelConfig(n_mels=40), cnn=CnnConfig(width=8, depth=3, head="flatten"))
     model = SpeechEmotionModel(config).eval()
     model.temperature.fill_(1.7)
     provenance = Provenance({"name": "speakers", "fold": 2}, "ab12", 7, {"test": {"uar": 0.5}}, {"epochs": 3})
@@ -76,18 +75,16 @@ class Harmful:
         return Path.touch, (Path("harm-done"),)
 
 
+def flipped(path, at=None):
+    """Turn over one byte, that in the middle of the largest tensor."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 if at is None else at] ^= 0xFF
+    path.write_bytes(content)
+
+
 def with_a_wrong_header(path):
     """Turn over the compression method in the last entry of the archive's directory."""
-    content = bytearray(path.read_bytes())
-    content[content.rindex(b"PK\x01\x02") + 10] ^= 0xFF
-    path.write_bytes(content)
-
-
-def flipped(path):
-    """Turn over one byte in the middle of the largest tensor."""
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    path.write_bytes(content)
+    flipped(path, path.read_bytes().rindex(b"PK\x01\x02") + 10)
 
 
 def rewritten(path, **changes):
@@ -101,16 +98,14 @@ def with_config(path, part, **changes):
     rewritten(path, config={**config, part: {**config[part], **changes}})
 
 
-def with_weight(path, change):
-    """Change the first kernel of the network."""
+def with_weight(path, change, name="cnn.members.0.stem.0.weight"):
+    """Change the first kernel of the network, or another tensor."""
     weights = torch.load(path, weights_only=True)["state_dict"]
-    name = "cnn.members.0.stem.0.weight"
     rewritten(path, state_dict={**weights, name: change(weights[name])})
 
 
 def with_temperature(path, value):
-    weights = torch.load(path, weights_only=True)["state_dict"]
-    rewritten(path, state_dict={**weights, "temperature": torch.tensor(value)})
+    with_weight(path, lambda _: torch.tensor(value), "temperature")
 
 
 def compressed(path):
@@ -131,18 +126,16 @@ def test_any_flipped_byte_is_refused_or_does_no_harm(saved):
     path = saved[0]
     whole, expected = path.read_bytes(), checkpoint.read(path)["state_dict"]
     generator = random.Random(0)
-    refused = 0
+    read = 0
     for _ in range(300):
         content = bytearray(whole)
         content[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
         path.write_bytes(content)
-        try:
+        with suppress(CheckpointError):
             weights = checkpoint.read(path)["state_dict"]
-        except CheckpointError:
-            refused += 1
-        else:
             assert all(torch.equal(weights[name], expected[name]) for name in expected)
-    assert refused > 250
+            read += 1
+    assert read < 50
 
 
 def test_a_hostile_pickle_with_right_checksums_is_refused_in_one_line(saved):
@@ -204,10 +197,7 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, monkeypatch):
         (lambda path: rewritten(path, format_version=99), "checkpoint format 99"),
         (lambda path: rewritten(path, format_version=torch.zeros(3)), "checkpoint format tensor"),
         (lambda path: rewritten(path, labels=None), "it has no 'labels'"),
-        (
-            lambda path: rewritten(path, labels=["happy", "sad"]),
-            r"classify.weight must be \[2, (\d+)\], it is \[8, \1\]",
-        ),
+        (lambda path: rewritten(path, labels=["happy", "sad"]), r"weight must be \[2, (\d+)\], it is \[8, \1\]"),
         (lambda path: rewritten(path, labels=["happy"] * 8), "the labels must be two names or more, each once"),
         (lambda path: rewritten(path, labels=list(range(8))), "the labels must be a list of names"),
         (lambda path: with_temperature(path, 0.0), "the temperature must be a positive number"),

@@ -127,8 +127,7 @@ with only_one(Path({str(tmp_path)!r})):
 
 
 def copied(tiny_ravdess, tmp_path):
-    data = tmp_path / "data"
-    shutil.copytree(tiny_ravdess, data)
+    data = shutil.copytree(tiny_ravdess, tmp_path / "data")
     return data, sorted(data.rglob("*.wav"))
 
 

@@ -1,7 +1,6 @@
 """What libsndfile does not read, such as the m4a and webm of phones and browsers: decoded by the ffmpeg program.
 
-The program rather than PyAV, which is FFmpeg's libraries in this process: most machines have it, it gives sound from
-more damaged files, and a file that breaks a decoder, or never ends, costs that file alone, for a process can be killed.
+Not by its libraries in this process (PyAV): a file that breaks a decoder, or never ends, costs that file alone.
 """
 
 import os
@@ -18,7 +17,6 @@ import numpy as np
 from ser_gpu.audio.formats import DEMUXERS
 from ser_gpu.errors import AudioError
 
-HOW_TO_GET_IT = "install ffmpeg to read it (apt, brew or conda install ffmpeg)"
 LONGEST_HOURS = 24
 STALL_SECONDS = 60.0
 _BLOCK_VALUES = 2**20
@@ -32,80 +30,62 @@ _COMMAND = (
 
 
 def program() -> str | None:
-    """The path of the ffmpeg program; None where it is not installed."""
+    """The path of ffmpeg; None where it is not installed."""
     return shutil.which("ffmpeg")
 
 
 @contextmanager
-def decoding(file: BinaryIO, name: str, kind: str) -> Iterator["Decoder"]:
-    """Start ffmpeg on an open file; it is ended with the block.
+def decoding(file: BinaryIO, name: str, kind: str) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
+    """Start ffmpeg on an open file that can seek, and end it with the block: the rate in Hz, and blocks of sound.
 
-    Args:
-        file: that can seek and has a descriptor.
-        name: of the recording, for messages.
-        kind: what the file is, for the message where ffmpeg is missing.
-
-    Raises:
-        AudioError: ffmpeg is not installed, or finds no sound.
+    Shape: -> [channels, frames] float32 each. Raises AudioError where ffmpeg is not installed (`kind` says what the
+    file is), finds no sound, meets broken data, takes too long, or gives more than a day of sound.
     """
     path = program()
     if path is None:
-        raise AudioError.of(name, f"is {kind}; {HOW_TO_GET_IT}")
+        raise AudioError.of(name, f"is {kind}; install ffmpeg to read it (apt, brew or conda install ffmpeg)")
     os.lseek(file.fileno(), 0, os.SEEK_SET)
     pipes = {"stdin": file.fileno(), "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     # a session of its own: Ctrl-C is for this program, which ends ffmpeg
     with subprocess.Popen([path, *_COMMAND], **pipes, start_new_session=True) as process:
-        decoder = Decoder(process, name)
+        output = _Output(process, name)
         try:
-            decoder.open()
-            yield decoder
+            yield output.header(), output.blocks()
         finally:
             process.kill()
             process.wait()
-            decoder.listener.join()
+            output.listener.join()
 
 
-class Decoder:
-    """The sound of a file as it comes out of ffmpeg, at `sample_rate` Hz."""
-
+class _Output:
     def __init__(self, process: subprocess.Popen, name: str):
-        self._process = process
-        self._name = name
+        self._process, self._name = process, name
         self._errors: list[str] = []
         self._stalled = False
         self.listener = threading.Thread(target=self._listen, daemon=True)
         self.listener.start()
 
-    def open(self) -> None:
-        """Wait for the first sound.
-
-        Raises:
-            AudioError: there is none.
-        """
+    def header(self) -> int:
         header = self._read(24)
         if len(header) < 24:
             raise self._error("cannot be read as audio")
-        _, start, _, _, self.sample_rate, self._channels = struct.unpack(">6I", header)
+        _, start, _, _, self._rate, self._channels = struct.unpack(">6I", header)
         self._read(start - 24)  # the title
-        self._frames_left = LONGEST_HOURS * 3_600 * self.sample_rate
+        return self._rate
 
-    def read(self) -> np.ndarray:
-        """The next frames, none at the end.
-
-        Shape: -> [frames, channels] float32.
-
-        Raises:
-            AudioError: the data breaks, takes too long, or gives more than a day of sound.
-        """
-        content = self._read(4 * self._channels * max(1, _BLOCK_VALUES // self._channels))
-        if not content and self._process.wait() != 0:
+    def blocks(self) -> Iterator[np.ndarray]:
+        frame = 4 * self._channels  # bytes
+        left = LONGEST_HOURS * 3_600 * self._rate
+        while content := self._read(frame * max(1, _BLOCK_VALUES // self._channels)):
+            frames = len(content) // frame
+            left -= frames
+            if left < 0:
+                raise AudioError.of(self._name, f"is longer than {LONGEST_HOURS} hours, cut it into parts")
+            if frames:  # what ends within one has none left
+                values = np.frombuffer(content, ">f4", frames * self._channels).astype(np.float32)
+                yield values.reshape(frames, self._channels).T
+        if self._process.wait() != 0:
             raise self._error("damaged")
-        frames = len(content) // (4 * self._channels)
-        self._frames_left -= frames
-        if self._frames_left < 0:
-            raise AudioError.of(self._name, f"is longer than {LONGEST_HOURS} hours, cut it into parts")
-        values = np.frombuffer(content, ">f4", frames * self._channels).astype(np.float32)
-        return values.reshape(frames, self._channels)
 
     def _read(self, size: int) -> bytes:
         watchdog = threading.Timer(STALL_SECONDS, self._stop)

@@ -2,18 +2,17 @@
 
 import os
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ser_gpu.audio.formats import FFMPEG_SUFFIXES, SUFFIXES, UNREADABLE_SUFFIXES
 
 
-@dataclass(frozen=True)
-class AudioFolder:
-    """The audio files of a folder, and those that look like audio and are left out, each with the reason; by path."""
+class AudioFolder(NamedTuple):
+    """The audio files of a folder."""
 
     paths: tuple[Path, ...]
-    skipped: tuple[tuple[Path, str], ...]
+    skipped: tuple[tuple[Path, str], ...]  # what looks like audio and is left out, with the reason
 
     @property
     def skipped_counts(self) -> dict[str, int]:
@@ -31,24 +30,25 @@ def unread_suffixes() -> dict[str, str]:
 
 
 def audio_files(folder: str | Path) -> AudioFolder:
-    """Search a folder and those inside it, by suffix; links to folders are not followed.
-
-    What libsndfile reads is taken always, and what ffmpeg reads where ffmpeg is installed.
-    """
+    """Search a folder and those inside it for what can be read here, by suffix; links to folders are not followed."""
     reasons: dict[Path, str] = {}
     unread = unread_suffixes()
 
     def forbidden(error: OSError) -> None:
         reasons[Path(error.filename or folder)] = "a folder that cannot be read"
 
-    walk = os.walk(folder, onerror=forbidden)
-    files = (Path(parent, name) for parent, _, names in walk for name in names)
-    paths = [path for path in files if path.suffix.lower() in SUFFIXES or path.suffix.lower() in unread]
-    for path in paths:
-        if path.name.startswith("."):
-            reasons[path] = "a hidden file"
-        elif path.suffix.lower() in unread:
-            reasons[path] = unread[path.suffix.lower()]
-        elif path.exists() and not path.is_file():  # a broken link is taken: reading it will say so
-            reasons[path] = "neither a file nor a folder"
-    return AudioFolder(tuple(sorted(set(paths) - reasons.keys())), tuple(sorted(reasons.items())))
+    paths = []
+    for parent, _, names in os.walk(folder, onerror=forbidden):
+        for path in (Path(parent, name) for name in names):
+            suffix = path.suffix.lower()
+            if suffix not in SUFFIXES and suffix not in unread:
+                continue
+            if path.name.startswith("."):
+                reasons[path] = "a hidden file"
+            elif suffix in unread:
+                reasons[path] = unread[suffix]
+            elif path.exists() and not path.is_file():  # a broken link is taken: reading it will say so
+                reasons[path] = "neither a file nor a folder"
+            else:
+                paths.append(path)
+    return AudioFolder(tuple(sorted(paths)), tuple(sorted(reasons.items())))

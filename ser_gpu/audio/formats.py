@@ -1,7 +1,7 @@
 """What a file is, told by its first bytes; which program reads it; and which suffixes such files have."""
 
-from dataclasses import dataclass
-from typing import Literal
+import re
+from typing import Literal, NamedTuple
 
 HEAD_BYTES = 512
 
@@ -20,13 +20,9 @@ AIFF aif aifc aiff | AU au snd | AVR avr | CAF caf | FLAC flac | HTK htk | IRCAM
 LIBSNDFILE_SUFFIXES = {
     format: _suffixes(names) for format, _, names in (each.strip().partition(" ") for each in _LIBSNDFILE.split("|"))
 }
-# of phones, browsers and cameras
-FFMPEG_SUFFIXES = frozenset(
-    _suffixes(
-        "aac ac3 amr ape awb dsf dts eac3 m4a m4b m4r mka ra spx tta weba wma wv "
-        "3g2 3gp 3gpp asf avi flv m4v mkv mov mp4 mpeg mpg ogv rm webm wmv"
-    )
-)
+_PHONES = "aac ac3 amr ape awb dsf dts eac3 m4a m4b m4r mka ra spx tta weba wma wv"  # and browsers
+_CAMERAS = "3g2 3gp 3gpp asf avi flv m4v mkv mov mp4 mpeg mpg ogv rm webm wmv"
+FFMPEG_SUFFIXES = frozenset(_suffixes(f"{_PHONES} {_CAMERAS}"))
 SUFFIXES = FFMPEG_SUFFIXES.union(*LIBSNDFILE_SUFFIXES.values())
 # sound that neither reads by itself, and why
 UNREADABLE_SUFFIXES = {
@@ -43,90 +39,51 @@ DEMUXERS = (
 )
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """What a file is: its name, as a message says it after "is", and which reads it; None for what holds no sound."""
 
     name: str
     reader: Literal["libsndfile", "ffmpeg"] | None = None
 
 
+# Patterns of how files start, and what they are, the first that fits; of the last ones, none holds sound.
 _STARTS = {
-    "libsndfile": {
-        b"fLaC": "a FLAC file",
-        b"caff": "a CAF file",
-        b".snd": "an AU file",
-        b"RF64": "an RF64 file",
-        b"BW64": "a BW64 file",
-        b"riff\x2e\x91\xcf\x11": "a W64 file",
-        b"NIST_1A": "a NIST SPHERE file",
-    },
-    "ffmpeg": {
-        b"#!AMR": "AMR",
-        b"\x1a\x45\xdf\xa3": "WebM or Matroska",
-        b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": "Windows Media (wma, asf)",
-        b"wvpk": "WavPack",
-        b"MAC ": "Monkey's Audio",
-        b"TTA1": "True Audio",
-        b"MPCK": "Musepack",
-        b"MP+": "Musepack",
-        b"DSD ": "DSF",
-        b"FLV\x01": "Flash video",
-        b".RMF": "RealMedia",
-        b".ra\xfd": "RealAudio",
-        b"\x0b\x77": "AC-3",
-        b"\x7f\xfe\x80\x01": "DTS",
-        b"\x00\x00\x01\xba": "an MPEG video",
-    },
-    None: {  # no sound
-        b"PK\x03\x04": "a zip archive",
-        b"PK\x05\x06": "a zip archive",
-        b"\x1f\x8b": "gzip-compressed",
-        b"BZh": "bzip2-compressed",
-        b"\xfd7zXZ": "xz-compressed",
-        b"\x28\xb5\x2f\xfd": "zstd-compressed",
-        b"7z\xbc\xaf": "a 7z archive",
-        b"Rar!": "a rar archive",
-        b"\x93NUMPY": "a NumPy array (load it and give the array)",
-        b"#EXTM3U": "a playlist",
-        b"version https://git-lfs": "a Git LFS pointer (git lfs pull fetches the file)",
-    },
+    "ffmpeg": r"""
+        RIF[FX]....AVI\x20 an AVI video | OggS.{0,52}Speex\x20\x20\x20 Ogg Speex | \xff[\xf0\xf1\xf8\xf9] AAC
+        | ....ftyp3g[p2] 3GP, a phone's recording | ....ftypqt\x20\x20 QuickTime | ....ftyp MP4 (m4a, mp4: mostly AAC)
+        | #!AMR AMR | \x1a\x45\xdf\xa3 WebM or Matroska | \x30\x26\xb2\x75\x8e\x66\xcf\x11 Windows Media (wma, asf)
+        | wvpk WavPack | MAC\x20 Monkey's Audio | TTA1 True Audio | MPCK Musepack | MP\+ Musepack | DSD\x20 DSF
+        | FLV\x01 Flash video | \.RMF RealMedia | \.ra\xfd RealAudio | \x0b\x77 AC-3 | \x7f\xfe\x80\x01 DTS
+        | \x00\x00\x01\xba an MPEG video | G.{187}G.{187}G an MPEG transport stream""",
+    "libsndfile": r"""
+        RIF[FX]....WAVE a WAV file | FORM....AIFF an AIFF file | FORM....AIFC an AIFF-C file | FORM....8SVX an SVX file
+        | OggS an Ogg file | \xff[\xe0-\xff] an MP3 file | ID3 an MP3 file | fLaC a FLAC file | caff a CAF file
+        | \.snd an AU file | RF64 an RF64 file | BW64 a BW64 file | riff\x2e\x91\xcf\x11 a W64 file
+        | NIST_1A a NIST SPHERE file""",
+    None: r"""
+        PK\x03\x04 a zip archive | PK\x05\x06 a zip archive | \x1f\x8b gzip-compressed | BZh bzip2-compressed
+        | \xfd7zXZ xz-compressed | \x28\xb5\x2f\xfd zstd-compressed | 7z\xbc\xaf a 7z archive | Rar! a rar archive
+        | \x93NUMPY a NumPy array (load it and give the array) | \#EXTM3U a playlist
+        | version\x20https://git-lfs a Git LFS pointer (git lfs pull fetches the file)""",
 }
-_RIFF = {b"WAVE": Kind("a WAV file", "libsndfile"), b"AVI ": Kind("an AVI video", "ffmpeg")}
-_IFF = {b"AIFF": "an AIFF file", b"AIFC": "an AIFF-C file", b"8SVX": "an SVX file"}
+_KINDS = [
+    (re.compile(start.encode(), re.DOTALL), Kind(name, reader))
+    for reader, starts in _STARTS.items()
+    for start, _, name in (each.strip().partition(" ") for each in starts.split("|"))
+]
 
 
 def kind_of(head: bytes) -> Kind | None:
     """What a file is whose first bytes these are; None where nothing is known.
 
-    Example:
-        >>> kind_of(b"fLaC")
-        Kind(name='a FLAC file', reader='libsndfile')
+    >>> kind_of(b"fLaC")
+    Kind(name='a FLAC file', reader='libsndfile')
     """
-    mark = head[8:12]
-    if head[:4] in (b"RIFF", b"RIFX"):
-        return _RIFF.get(mark)
-    if head[:4] == b"FORM":
-        return Kind(_IFF[mark], "libsndfile") if mark in _IFF else None
-    if head[4:8] == b"ftyp":
-        if mark.startswith((b"3gp", b"3g2")):
-            return Kind("3GP, a phone's recording", "ffmpeg")
-        return Kind("QuickTime" if mark == b"qt  " else "MP4 (m4a, mp4: mostly AAC)", "ffmpeg")
-    if head[:4] == b"OggS":
-        return Kind("Ogg Speex", "ffmpeg") if b"Speex   " in head[:64] else Kind("an Ogg file", "libsndfile")
-    mp3 = Kind("an MP3 file", "libsndfile")
     if head[:3] == b"ID3":
         size = sum(byte % 128 << 7 * place for place, byte in enumerate(reversed(head[6:10])))  # seven bits a byte
-        return kind_of(head[10 + size :]) or mp3
-    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:  # an MPEG frame; layer 0 is AAC
-        return Kind("AAC", "ffmpeg") if head[1] & 0xF6 == 0xF0 else mp3
-    if len(head) > 376 and head[0] == head[188] == head[376] == 0x47:
-        return Kind("an MPEG transport stream", "ffmpeg")
-    for reader, starts in _STARTS.items():
-        for start, name in starts.items():
-            if head.startswith(start):
-                return Kind(name, reader)
-    return _text(head)
+        if tagged := kind_of(head[10 + size :]):
+            return tagged
+    return next((kind for start, kind in _KINDS if start.match(head)), None) or _text(head)
 
 
 def _text(head: bytes) -> Kind | None:

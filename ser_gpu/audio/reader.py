@@ -5,9 +5,8 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -29,39 +28,8 @@ _UNKNOWN_FRAMES = 2**63 - 1
 Source = str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
 
 
-@dataclass(frozen=True)
-class AudioFile:
-    """An open recording.
-
-    Attributes:
-        name: of the file, for messages.
-        sample_rate: Hz.
-        read: gives the next frames, [frames, channels] float32, none at the end.
-    """
-
-    name: str
-    sample_rate: int
-    read: Callable[[], np.ndarray]
-
-    def blocks(self) -> Iterator[np.ndarray]:
-        """The samples in order, about four megabytes at a time, as far as there are any, whatever the header promises.
-
-        Shape: -> [channels, frames] float32 each.
-
-        Raises:
-            AudioError: the data ends or breaks where the decoder needs more.
-        """
-        while len(block := self.read()):
-            yield block.T
-
-
 def name_of(source: Source) -> str:
-    """What messages call a recording: its path; of a stream, its own name where that is a text, else "stream".
-
-    Example:
-        >>> name_of(io.BytesIO())
-        'stream'
-    """
+    """What messages call a recording: its path; of a stream, its own name where that is a text, else "stream"."""
     if isinstance(source, str | os.PathLike):
         return os.fsdecode(source)
     if isinstance(source, bytes | bytearray | memoryview):
@@ -72,21 +40,17 @@ def name_of(source: Source) -> str:
         name = None
     if source is sys.stdin or source is getattr(sys.stdin, "buffer", None) or (type(name) is int and name == 0):
         return "standard input"
-    if isinstance(name, bytes):
-        name = os.fsdecode(name)
-    return name if isinstance(name, str) and name else "stream"
+    return os.fsdecode(name) if isinstance(name, str | bytes) and name else "stream"
 
 
 @contextmanager
-def open_audio(source: Source) -> Iterator[AudioFile]:
-    """Open a recording: a path, the bytes of a file, or a binary stream of one, read from its start where it can seek.
+def open_audio(source: Source) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
+    """Open a path, the bytes of a file, or a binary stream of one: the rate in Hz, and the samples in order.
 
-    A stream that is no plain file is copied into a temporary one, since decoders go back and forth. What libsndfile
-    reads, it decodes; for the rest there is ffmpeg, where it is installed.
+    They come about four megabytes at a time, as far as there are any, whatever the header promises. What is no plain
+    file is copied into a temporary one, since decoders go back and forth. What libsndfile does not read, ffmpeg does.
 
-    Raises:
-        AudioError: the file is missing, forbidden, a folder or a device, empty, longer than 2 GiB if it is a stream, no
-            audio that can be read here, or of a sample rate that no recording has.
+    Shape: -> [channels, frames] float32 each. Raises AudioError where there is no audio that can be read.
     """
     name = name_of(source)
     try:
@@ -96,7 +60,17 @@ def open_audio(source: Source) -> Iterator[AudioFile]:
             head = os.read(file.fileno(), HEAD_BYTES)
             if not head:
                 raise AudioError.of(name, "is empty")
-            yield _decoder(held.enter_context(wav.mended(file, head)), kind_of(head), name, held)
+            file, kind = held.enter_context(wav.mended(file, head)), kind_of(head)
+            sound = None if kind is not None and kind.reader == "ffmpeg" else _libsndfile(file, name, kind)
+            if sound is None:
+                rate, blocks = held.enter_context(ffmpeg.decoding(file, name, kind.name))
+            else:
+                held.enter_context(sound)
+                rate, blocks = sound.samplerate, _blocks(sound, name)
+            if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+                problem = f"the sample rate must be between {LOWEST_RATE:,} and {HIGHEST_RATE:,} Hz, it is {rate:,}"
+                raise AudioError.of(name, problem)
+            yield rate, blocks
     except OSError as error:
         raise AudioError.of(name, (error.strerror or str(error)).lower()) from None
 
@@ -104,7 +78,15 @@ def open_audio(source: Source) -> Iterator[AudioFile]:
 def _plain_file(source: Source, name: str, held: ExitStack) -> BinaryIO:
     """The recording as an open file that has a descriptor and can seek."""
     if isinstance(source, str | os.PathLike):
-        source = held.enter_context(_opened(name))
+        if "\0" in name or not name:
+            raise AudioError.of(name or "''", "is no name of a file")
+        if Path(name).is_dir():
+            raise AudioError.of(name, "is a folder, not an audio file")
+        try:
+            source = held.enter_context(Path(name).open("rb"))  # noqa: SIM115
+        except FileNotFoundError:
+            problem = "is an address, not a file: download it first" if "://" in name else "no such file"
+            raise AudioError.of(name, problem) from None
     elif isinstance(source, bytes | bytearray | memoryview):
         source = io.BytesIO(bytes(source))
     if _is_plain(source):
@@ -114,24 +96,10 @@ def _plain_file(source: Source, name: str, held: ExitStack) -> BinaryIO:
             return source
         if not stat.S_ISFIFO(kind) and not stat.S_ISSOCK(kind):
             raise AudioError.of(name, "is neither a file nor a pipe")
-    copy = tempfile.TemporaryFile()  # noqa: SIM115
-    held.callback(copy.close)
-    for chunk in _chunks(source, name):
-        copy.write(chunk)
+    copy = held.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+    copy.writelines(_chunks(source, name))
     copy.flush()
     return copy
-
-
-def _opened(name: str) -> BinaryIO:
-    if "\0" in name or not name:
-        raise AudioError.of(name or "''", "is no name of a file")
-    if Path(name).is_dir():
-        raise AudioError.of(name, "is a folder, not an audio file")
-    try:
-        return Path(name).open("rb")
-    except FileNotFoundError:
-        problem = "is an address, not a file: download it first" if "://" in name else "no such file"
-        raise AudioError.of(name, problem) from None
 
 
 def _is_plain(stream: BinaryIO) -> bool:
@@ -163,20 +131,6 @@ def _chunks(stream: BinaryIO, name: str) -> Iterator[bytes]:
         raise AudioError.of(name, f"cannot be read ({type(error).__name__}: {reason(error)})") from None
 
 
-def _decoder(file: BinaryIO, kind: Kind | None, name: str, held: ExitStack) -> AudioFile:
-    sound = None if kind is not None and kind.reader == "ffmpeg" else _libsndfile(file, name, kind)
-    if sound is not None:
-        held.enter_context(sound)
-        rate, read = sound.samplerate, lambda: _next_block(sound, name)
-    else:
-        decoder = held.enter_context(ffmpeg.decoding(file, name, kind.name))
-        rate, read = decoder.sample_rate, decoder.read
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        problem = f"the sample rate must be between {LOWEST_RATE:,} and {HIGHEST_RATE:,} Hz, it is {rate:,}"
-        raise AudioError.of(name, problem)
-    return AudioFile(name, rate, read)
-
-
 def _libsndfile(file: BinaryIO, name: str, kind: Kind | None) -> "SoundFile | None":
     """The open file as soundfile has it; None where ffmpeg is to try it."""
     import soundfile  # here, since importing this package reads nothing and should cost nothing
@@ -198,10 +152,12 @@ def _libsndfile(file: BinaryIO, name: str, kind: Kind | None) -> "SoundFile | No
     return sound
 
 
-def _next_block(sound: "SoundFile", name: str) -> np.ndarray:
+def _blocks(sound: "SoundFile", name: str) -> Iterator[np.ndarray]:
     import soundfile
 
+    frames = max(1, _BLOCK_VALUES // sound.channels)
     try:
-        return sound.read(max(1, _BLOCK_VALUES // sound.channels), dtype="float32", always_2d=True)
+        while len(block := sound.read(frames, dtype="float32", always_2d=True)):
+            yield block.T
     except (soundfile.SoundFileError, RuntimeError) as error:
         raise AudioError.of(name, f"damaged ({reason(error)})") from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ser_gpu.audio.reader import HIGHEST_RATE, LOWEST_RATE, Source, name_of, open_audio
-from ser_gpu.errors import AudioError, reason
+from ser_gpu.errors import AudioError, reason, shortened
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,25 +26,11 @@ _SMALLEST_PEAK = 1e-6  # of the largest sample: what float32 leaves of a constan
 def load(path: Source, sample_rate: int) -> "Tensor":
     """Read a whole recording as mono at `sample_rate` Hz, without offset, its peak at 1.
 
-    Shape: -> [T] float32.
-
-    Raises:
-        AudioError: the file is no audio that can be read, or holds no or non-finite samples.
+    Shape: -> [T] float32. Raises AudioError where the file is no audio that can be read, or has no or infinite samples.
     """
     import torch  # here, since the rest of this module does without
 
-    return torch.from_numpy(next(segments(path, sample_rate)))
-
-
-def segments(source: Source, sample_rate: int, seconds: float = math.inf) -> Iterator[np.ndarray]:
-    """Read a recording in pieces of at most `seconds`, each as `load` gives a whole one, in constant memory.
-
-    Shape: -> [T] float32 each.
-
-    Raises:
-        AudioError: as in `load`, and as in `ser_gpu.audio.reader.open_audio`.
-    """
-    return _pieces(_blocks_of_file(source), sample_rate, seconds, name_of(source))
+    return torch.from_numpy(next(recording(path, None, sample_rate, math.inf)[1]))
 
 
 def recording(
@@ -52,45 +38,34 @@ def recording(
 ) -> tuple[str, Iterator[np.ndarray]]:
     """What to call a recording, and its samples in pieces of at most `seconds`, each without offset, its peak at 1.
 
-    A file is a path, or its content as bytes, or a binary stream of it. Samples are an array or a tensor of integers or
-    floating point, [T], [T, C] or [C, T]: of two sides the shorter one is the channels, 8 at most, which are averaged.
-
     Args:
-        audio: a file; samples; samples with their rate, as `(rate, samples)`, `(samples, rate)` or
+        audio: a file: a path, or its content as bytes, or a binary stream of it; or samples: an array or a tensor of
+            integers or floating point, [T], [T, C] or [C, T], of whose sides the shorter one is the channels, 8 at
+            most; or samples with their rate, as `(rate, samples)`, `(samples, rate)` or
             `{"array": samples, "sampling_rate": rate}`.
-        sample_rate: Hz of samples that come without one; None, they are at `model_rate`. A file, a pair and a
-            dictionary bring their own, which counts.
+        sample_rate: Hz of samples that come without one; None, they are at `model_rate`.
         model_rate: Hz of the pieces.
-        seconds: of a piece.
 
-    Shape: -> [T] float32 each.
-
-    Raises:
-        AudioError: at once, another type, shape or rate; while reading, as in `load`.
+    Shape: -> [T] float32 each. Raises AudioError at once (another type, shape or rate), or while reading, as `load`.
     """
     name, found = natural_blocks(audio, sample_rate, model_rate)
     return name, _pieces(found, model_rate, seconds, name)
 
 
 def natural_blocks(audio: object, sample_rate: object, model_rate: int) -> tuple[str, Iterator[tuple[int, np.ndarray]]]:
-    """What to call a recording, and its samples as they come: the rate in Hz, and a mono block at its natural scale.
-
-    Arguments and errors are those of `recording`; `model_rate` is that of samples which come without a rate.
-
-    Shape: -> [T] float32 each.
-    """
+    """As `recording`, but the samples as they come: the rate in Hz, and a mono block [T] at its natural scale."""
     given_rate = model_rate if sample_rate is None else checked_rate(sample_rate, "audio")
     if isinstance(audio, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(audio, "read"):
-        return name_of(audio), _blocks_of_file(audio)
+        name = name_of(audio)
+        return name, _blocks_of_file(audio, name)
     name, values, rate = _in_memory(audio, given_rate)
     channels = channels_of(values, name)
     return name, ((rate, mix(block, name)) for block in blocks(channels))
 
 
-def _blocks_of_file(source: Source) -> Iterator[tuple[int, np.ndarray]]:
-    with open_audio(source) as file:
-        for block in file.blocks():
-            yield file.sample_rate, mix(block, file.name)
+def _blocks_of_file(source: Source, name: str) -> Iterator[tuple[int, np.ndarray]]:
+    with open_audio(source) as (rate, found):
+        yield from ((rate, mix(block, name)) for block in found)
 
 
 def _pieces(found: Iterator[tuple[int, np.ndarray]], to_rate: int, seconds: float, name: str) -> Iterator[np.ndarray]:
@@ -103,14 +78,11 @@ def _pieces(found: Iterator[tuple[int, np.ndarray]], to_rate: int, seconds: floa
 
 def _in_memory(audio: object, rate: int) -> tuple[str, object, int]:
     """Name, samples and rate of what is no file."""
-    kind = type(audio).__name__
-    if isinstance(audio, np.ndarray):
-        return "audio", audio, rate
     if isinstance(audio, tuple) and len(audio) == 2:
-        first, second = audio
-        if getattr(first, "ndim", 0) > 0 or isinstance(first, list):
-            first, second = second, first
-        return "audio", second, checked_rate(first, "audio")
+        is_reversed = getattr(audio[0], "ndim", 0) > 0 or isinstance(audio[0], list)
+        own_rate, values = reversed(audio) if is_reversed else audio
+        return "audio", values, checked_rate(own_rate, "audio")
+    kind = type(audio).__name__
     if isinstance(audio, list | tuple):
         problem = f"a {kind} is no recording: several are for predict_many, numbers belong in an array"
         raise AudioError.of("audio", problem)
@@ -130,23 +102,18 @@ def _in_memory(audio: object, rate: int) -> tuple[str, object, int]:
 
 
 def checked_rate(value: object, name: str) -> int:
-    """A sample rate in Hz: a whole number of any type, such as 48000.0, `np.int64(48000)` or `Fraction(48000)`.
-
-    Raises:
-        AudioError: anything else, or a rate that no recording has.
-    """
+    """A sample rate in Hz of any type, such as 48000.0 or `np.int64(48000)`; raises AudioError where it is none."""
     try:
-        shown = repr(value)
+        shown = shortened(repr(value), 40)
     except Exception:  # such as a whole number of five thousand digits
         shown = type(value).__name__
-    shown = shown if len(shown) <= 40 else f"{shown[:37]}..."
     number = value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
     try:
-        rate = None if isinstance(number, str | bytes | bool) or int(number) != number else int(number)
+        rate = int(number)
+        if isinstance(number, str | bytes | bool) or rate != number:
+            raise ValueError
     except (TypeError, ValueError, ArithmeticError):
-        rate = None
-    if rate is None:
-        raise AudioError.of(name, f"the sample rate must be a whole number of Hz, got {shown}")
+        raise AudioError.of(name, f"the sample rate must be a whole number of Hz, got {shown}") from None
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         problem = f"the sample rate must be between {LOWEST_RATE:,} and {HIGHEST_RATE:,} Hz, got {shown}"
         raise AudioError.of(name, problem)
@@ -156,62 +123,45 @@ def checked_rate(value: object, name: str) -> int:
 def channels_of(audio: object, name: str) -> np.ndarray:
     """Samples as rows of channels, without a copy where that can be; of [a, b], the shorter side is the channels.
 
-    Shape: [T], [T, C] or [C, T] with C up to `MOST_CHANNELS` -> [C, T] of the same type.
-
-    Raises:
-        AudioError: another shape, no sample, or another type than integers and floating point.
+    Shape: [T], [T, C] or [C, T], C up to `MOST_CHANNELS` -> [C, T] of the same type. Raises AudioError for any other.
     """
     array = array_of(audio, name)
+    problem = None
     if array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
-        raise AudioError.of(name, f"samples must be integers or floating point, got {array.dtype}")
-    if array.ndim not in (1, 2):
-        problem = f"expected samples as [T], [T, channels] or [channels, T], got {list(array.shape)}"
-        raise AudioError.of(name, f"{problem}; a batch is for predict_many")
-    if array.size == 0:
-        raise AudioError.of(name, "holds no samples")
-    if array.ndim == 1:
-        return array[None]
-    if min(array.shape) > MOST_CHANNELS:
-        problem = f"{list(array.shape)} would be more than {MOST_CHANNELS} channels"
-        raise AudioError.of(name, f"{problem}: several clips are for predict_many, one by one")
-    return array if array.shape[0] <= array.shape[1] else array.T
+        problem = f"samples must be integers or floating point, got {array.dtype}"
+    elif array.ndim not in (1, 2):
+        shape = list(array.shape)
+        problem = f"expected samples as [T], [T, channels] or [channels, T], got {shape}; a batch is for predict_many"
+    elif array.size == 0:
+        problem = "holds no samples"
+    elif array.ndim == 2 and min(array.shape) > MOST_CHANNELS:
+        many = f"{list(array.shape)} would be more than {MOST_CHANNELS} channels"
+        problem = f"{many}: several clips are for predict_many, one by one"
+    if problem:
+        raise AudioError.of(name, problem)
+    rows = np.atleast_2d(array)
+    return rows if rows.shape[0] <= rows.shape[1] else rows.T
 
 
 def array_of(audio: object, name: str) -> np.ndarray:
-    """Samples of any library as an array of their own type; a list of whole numbers, which has no scale, is refused.
-
-    Raises:
-        AudioError: what cannot be an array.
-    """
+    """Samples of any library as an array of their own type; raises AudioError where they cannot be one."""
+    torch = sys.modules.get("torch")  # loaded where there is a tensor, and not needed elsewhere
     try:
-        if "torch" in sys.modules and isinstance(audio, sys.modules["torch"].Tensor):
-            return _of_tensor(audio.detach())
+        if torch is not None and isinstance(audio, torch.Tensor):
+            tensor = audio.dequantize() if audio.is_quantized else audio.to_dense()
+            if tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64):
+                tensor = tensor.float()  # numpy has neither bfloat16 nor 8 bits
+            return tensor.numpy(force=True)
         array = np.asarray(audio)
     except Exception as error:  # whatever stands behind `__array__`, or lists of unequal length
-        problem = f"{type(audio).__name__} cannot be made an array ({reason(error)})"
-        raise AudioError.of(name, problem) from None
+        raise AudioError.of(name, f"{type(audio).__name__} cannot be made an array ({reason(error)})") from None
     if isinstance(audio, list | tuple) and array.dtype.kind in "iu":
         raise AudioError.of(name, "a list of whole numbers has no scale: make an array of it, such as np.int16")
     return array
 
 
-def _of_tensor(tensor: "Tensor") -> np.ndarray:
-    import torch  # here, since it is loaded where there is a tensor, and not needed elsewhere
-
-    if tensor.is_quantized:
-        tensor = tensor.dequantize()
-    if tensor.layout is not torch.strided:
-        tensor = tensor.to_dense()
-    if tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64):
-        tensor = tensor.float()  # numpy has neither bfloat16 nor 8 bits
-    return tensor.cpu().resolve_conj().resolve_neg().numpy()
-
-
 def blocks(channels: np.ndarray) -> Iterator[np.ndarray]:
-    """The samples in order, about four megabytes at a time: integers become -1 to 1, unsigned ones around their middle.
-
-    Shape: [C, T] -> [C, frames] float32 each.
-    """
+    """About four megabytes at a time, float32: integers become -1 to 1, unsigned ones around their middle."""
     frames = max(1, _BLOCK_VALUES // len(channels))
     for start in range(0, channels.shape[1], frames):
         block = channels[:, start : start + frames]
@@ -220,20 +170,18 @@ def blocks(channels: np.ndarray) -> Iterator[np.ndarray]:
             block = (block.astype(np.float64) - (half if block.dtype.kind == "u" else 0.0)) / half
         with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is infinite, and refused as such
             block = block.astype(np.float32)
-        yield block  # outside, since a generator that is ended elsewhere could not put the state back
+        yield block  # outside: the setting is of the thread that takes it
 
 
 def mix(channels: np.ndarray, name: str) -> np.ndarray:
     """The mean of the channels, or the loudest of them where they cancel each other (one with its sign turned).
 
-    Shape: [C, T] -> [T] float32.
-
-    Raises:
-        AudioError: samples that are not finite.
+    Shape: [C, T] -> [T] float32. Raises AudioError where samples are not finite.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        mono = channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float64)
+        mono = channels[0]
         if len(channels) > 1:
+            mono = channels.mean(axis=0, dtype=np.float64)
             powers = channels.var(axis=1, dtype=np.float64)
             if mono.var() < _CANCELLED * powers.mean():
                 mono = channels[powers.argmax()]
@@ -244,10 +192,7 @@ def mix(channels: np.ndarray, name: str) -> np.ndarray:
 
 
 def level(waveform: np.ndarray) -> np.ndarray:
-    """Take the offset out and bring the peak to 1; what is constant becomes zero.
-
-    Shape: [T] -> [T] float32.
-    """
+    """Take the offset out and bring the peak to 1; what is constant becomes zero. Shape: [T] -> [T] float32."""
     waveform = waveform.astype(np.float32, copy=False)
     largest = max(np.abs(waveform).max(), np.finfo(np.float32).tiny)
     waveform = waveform / largest  # first, so that the mean of huge samples stays finite
@@ -265,10 +210,7 @@ def resample(waveform: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
 
 
 def resampled(blocks: Iterator[np.ndarray], from_rate: int, to_rate: int) -> Iterator[np.ndarray]:
-    """Mono blocks at another rate, as `resample` gives the whole; how they are cut changes no sample.
-
-    Shape: [T] float32 each -> [T'] float32 each; the sum of T' is that of T times the ratio, rounded up.
-    """
+    """Mono blocks at another rate, as `resample` gives the whole; how they are cut changes no sample."""
     if from_rate == to_rate:
         yield from blocks
         return

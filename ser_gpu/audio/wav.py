@@ -1,7 +1,6 @@
-"""WAV files whose header does not tell the truth: the samples are found in the file itself, and get a new header.
+"""WAV files in whose header libsndfile finds too few samples: they are found in the file, and get a new header.
 
-Recorders that crash, and programs that write into a pipe, leave sizes of 0 or of anything; libsndfile then gives no
-sample, or too few. Other writers forget the byte that fills up an odd chunk, after which libsndfile finds no samples.
+Recorders that crash, and programs that write into a pipe, leave wrong sizes; others do not fill up an odd chunk.
 """
 
 import os
@@ -19,15 +18,7 @@ _UNKNOWN = 0xFFFF_FFFF
 
 @contextmanager
 def mended(file: BinaryIO, head: bytes) -> Iterator[BinaryIO]:
-    """The file itself; of a WAV file whose header hides samples, a temporary copy that shows them.
-
-    Samples go on to the end of the file where the header has less than one of them, or where its sizes contradict each
-    other and what follows the samples is no chunk.
-
-    Args:
-        file: that can seek and has a descriptor.
-        head: its first twelve bytes or more.
-    """
+    """The file itself, whose first bytes are `head`; where it hides samples, a temporary copy that shows them."""
     is_wav = head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE"
     header = _Header(file.fileno()) if is_wav else None
     if header is None or not header.hides_samples():
@@ -50,13 +41,16 @@ class _Header:
     def __init__(self, descriptor: int):
         self._descriptor = descriptor
         self._file_size = os.fstat(descriptor).st_size
-        self.data_start, self.format = None, b""
+        self.data_start, self.format, self._was_repaired = None, b"", False
         self._riff_size, self._data_size = self._number(4), 0
-        self._was_repaired = False
         at, inside, long_size = 12, 12, _UNKNOWN
         for _ in range(_MOST_CHUNKS):
             if not self._is_chunk(at):
-                at = self._next_known(inside)
+                # not where, or not as long as, it should be: the format or the samples come next
+                self._was_repaired = True
+                near = self._read(inside, _SEARCHED_BYTES)
+                places = (near.find(name) for name in ([b"data"] if self.format else [b"data", b"fmt "]))
+                at = min((inside + place for place in places if place >= 0), default=None)
                 if at is None:
                     return
             name, size, inside = self._read(at, 4), self._number(at + 4), at + 8
@@ -70,7 +64,10 @@ class _Header:
             at = inside + size + size % 2
 
     def hides_samples(self) -> bool:
-        """Whether libsndfile would give less than there is."""
+        """Whether libsndfile would give less than there is.
+
+        It does where the header has less than one sample, or its sizes contradict each other and no chunk follows.
+        """
         if self.data_start is None or len(self.format) < 16:
             return False
         if self._was_repaired:
@@ -87,13 +84,6 @@ class _Header:
         if len(name) < 4 or not all(0x20 <= byte < 0x7F for byte in name):
             return False
         return name == b"data" or at + 8 + self._number(at + 4) <= self._file_size
-
-    def _next_known(self, at: int) -> int | None:
-        """The format or the samples, behind a chunk that is not where, or not as long as, it should be."""
-        content = self._read(at, _SEARCHED_BYTES)
-        places = [content.find(name) for name in (b"data", *([] if self.format else [b"fmt "]))]
-        self._was_repaired = True
-        return min((at + place for place in places if place >= 0), default=None)
 
     def _number(self, at: int, size: int = 4) -> int:
         return int.from_bytes(self._read(at, size), "little")

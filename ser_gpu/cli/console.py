@@ -2,64 +2,47 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 
+from rich import progress as bars
 from rich.bar import Bar
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
 from ser_gpu.errors import printable
 
-out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+_PLAIN = {"highlight": False, "soft_wrap": True, "markup": False, "emoji": False}
+out, err = Console(**_PLAIN), Console(stderr=True, **_PLAIN)
 
 _BAR_WIDTH = 30
 _BLOCKS = "█▉▊▋▌▍▎▏"
 _SCORES = (("accuracy", "accuracy"), ("uar", "UAR"), ("macro_f1", "macro F1"))
 
 
-def progress(*fields: str) -> Progress:
+def progress(*fields: str) -> bars.Progress:
     """A progress bar on stderr with the time left, and `fields` of the task behind it."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        *(TextColumn("{task.fields[" + name + "]}", markup=False) for name in fields),
-        console=err,
-    )
+    columns = bars.BarColumn(), bars.MofNCompleteColumn(), bars.TimeRemainingColumn()
+    shown = (f"{{task.fields[{name}]}}" for name in fields)
+    return bars.Progress("{task.description}", *columns, *shown, console=err)
 
 
 class DownloadBar:
-    """A progress bar in bytes, in the form that pooch drives: `total`, which starts it, `update`, `reset`, `close`."""
+    """A progress bar in bytes, in the form that pooch drives: it sets `total`, and calls the methods."""
+
+    total = 0
 
     def __init__(self, description: str):
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), DownloadColumn())
-        self._progress = Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=err)
+        columns = bars.BarColumn(), bars.TaskProgressColumn(), bars.DownloadColumn(), bars.TransferSpeedColumn()
+        self._progress = bars.Progress("{task.description}", *columns, bars.TimeRemainingColumn(), console=err)
         self._task = self._progress.add_task(description, total=None)
-        self.update = partial(self._progress.advance, self._task)
-        self.reset = partial(self._progress.update, self._task, completed=0)
         self.close = self._progress.stop
 
-    @property
-    def total(self) -> float | None:
-        return self._progress.tasks[0].total
-
-    @total.setter
-    def total(self, size: int) -> None:
+    def update(self, size: int) -> None:
         self._progress.start()
-        self._progress.update(self._task, total=size or None)
+        self._progress.update(self._task, total=self.total or None, advance=size)
+
+    def reset(self) -> None:
+        self._progress.update(self._task, completed=0)
 
 
 def be_quiet() -> None:
@@ -100,9 +83,8 @@ def _bar(share: float) -> Bar | Text:
 def show_report(title: str, report: dict, emotions: Sequence[str]) -> None:
     """The tables of an evaluation: headline, per emotion, confusion, and what is known of the clips side by side."""
     interval = {name: f"{low:.3f} to {high:.3f}" for name, (low, high) in report["interval95"].items()}
-    rows = [(label, f"{report[name]:.3f}", interval[name]) for name, label in _SCORES]
-    for label, name in (("ECE", "ece"), ("  before temperature", "ece_before_temperature"), ("log loss", "log_loss")):
-        rows.append((label, f"{report[name]:.3f}", ""))
+    others = (("ece", "ECE"), ("ece_before_temperature", "  before temperature"), ("log_loss", "log loss"))
+    rows = [(label, f"{report[name]:.3f}", interval.get(name, "")) for name, label in _SCORES + others]
     out.print(table(f"{title}, {report['clips']} clips", ("", "value", "95 % interval"), rows))
 
     intensities = report["by"].get("intensity", {})
@@ -136,12 +118,12 @@ def show_crossvalidation(crossvalidation: dict) -> None:
         return
     part = "test" if "test" in crossvalidation["summary"] else "validation"
     summary = crossvalidation["summary"][part]
-    title = f"{name}, {part} part, {counts}"
     rows = [
         (str(row["fold"]), str(row["seed"]), str(row[part]["clips"]), *(f"{row[part][name]:.3f}" for name in summary))
         for row in crossvalidation["rows"]
     ]
-    shown = table(title, ("fold", "seed", "clips", "accuracy", "UAR", "macro F1", "ECE"), rows)
+    columns = ("fold", "seed", "clips", "accuracy", "UAR", "macro F1", "ECE")
+    shown = table(f"{name}, {part} part, {counts}", columns, rows)
     shown.add_section()
     for label, key in (("mean", "mean"), ("sd over seeds", "sd_seeds"), ("sd over folds", "sd_folds")):
         shown.add_row(label, "", "", *("" if each[key] is None else f"{each[key]:.3f}" for each in summary.values()))

@@ -39,7 +39,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     near = "".join(f"; did you mean {each}?" for each in get_close_matches(name, COMMANDS, n=1))
     print(f"error: no such command: {name!r}; there are {', '.join(COMMANDS)}{near}", file=sys.stderr)
     return options.WRONG_USE
-
-
-if __name__ == "__main__":
-    sys.exit(main())

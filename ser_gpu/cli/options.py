@@ -8,7 +8,7 @@ import sys
 import threading
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,19 +20,14 @@ if TYPE_CHECKING:
 
     from ser_gpu.audio.clip_bank import ClipBank
     from ser_gpu.corpora.clip import Clip
-    from ser_gpu.model import SpeechEmotionModel
-    from ser_gpu.onnx import OnnxModel
+    from ser_gpu.recognizer import Recognizer
     from ser_gpu.voices.voice import Voice
 
 DONE, SOME_FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 
 def device(name: str | None) -> "torch.device":
-    """The torch device of that name; left out, cuda where there is one, else cpu.
-
-    Raises:
-        InputError: a device that torch does not know or that is not there.
-    """
+    """The torch device of that name; left out, cuda where there is one, else cpu."""
     import torch  # here, since `predict` with an .onnx file does without
 
     from ser_gpu.checkpoint import default_device
@@ -50,12 +45,8 @@ def device(name: str | None) -> "torch.device":
     return chosen
 
 
-def model(weights: str | None, device_name: str | None) -> "SpeechEmotionModel | OnnxModel":
-    """The model of a checkpoint, or of an exported file, which needs no torch.
-
-    Raises:
-        InputError: no such device, or another than the cpu for an exported file; what the model raises.
-    """
+def model(weights: str | None, device_name: str | None) -> "Recognizer":
+    """The model of a checkpoint, or of an exported file, which needs no torch."""
     if weights and Path(weights).suffix.lower() == ".onnx":
         from ser_gpu.onnx import OnnxModel
 
@@ -69,12 +60,8 @@ def model(weights: str | None, device_name: str | None) -> "SpeechEmotionModel |
     return loaded
 
 
-def voice(path: str, model: "SpeechEmotionModel | OnnxModel") -> "Voice":
-    """The voice of a file that `ser-gpu enrol` wrote with this model.
-
-    Raises:
-        VoiceError: the file is no voice, or one of another model, or the model takes none; names the file.
-    """
+def voice(path: str, model: "Recognizer") -> "Voice":
+    """The voice of a file that `ser-gpu enrol` wrote with this model; an error names the file."""
     from ser_gpu.voices.voice import Voice, VoiceError
 
     loaded = Voice.load(path)
@@ -94,16 +81,13 @@ def positive_int(text: str) -> int:
 
 def number(low: float, high: float = float("inf")) -> Callable[[str], float]:
     """An argparse type: a finite number of that range, its ends included."""
+    rule = f"{low:g} or more" if high == float("inf") else f"between {low:g} and {high:g}"
 
     def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not low <= value <= high or value == float("inf"):
-            rule = f"{low:g} or more" if high == float("inf") else f"between {low:g} and {high:g}"
-            raise ArgumentTypeError(f"must be {rule}, got {text!r}")
-        return value
+        with suppress(ValueError):
+            if low <= (value := float(text)) <= high and value != float("inf"):
+                return value
+        raise ArgumentTypeError(f"must be {rule}, got {text!r}")
 
     return parse
 
@@ -128,18 +112,20 @@ def run(command: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SOME_FAILED
     except (InputError, OSError) as error:
-        return _refuse(str(error))
+        message = str(error)
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's
             raise
-        return _refuse("the device has too little memory for this; a smaller --batch-size, or --device cpu, takes less")
+        message = "the device has too little memory for this; a smaller --batch-size, or --device cpu, takes less"
     except ModuleNotFoundError as error:
         if (error.name or "ser_gpu").startswith("ser_gpu"):
             raise
-        return _refuse(f"{error.name.partition('.')[0]} is not installed: pip install 'ser_gpu[train]'")
+        message = f"{error.name.partition('.')[0]} is not installed: pip install 'ser_gpu[train]'"
     finally:  # for a host that goes on, such as a notebook
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             signal.signal(signal.SIGINT, on_ctrl_c)
+    print(f"error: {printable(message)}", file=sys.stderr)
+    return WRONG_USE
 
 
 def ignore_ctrl_c() -> None:
@@ -148,16 +134,9 @@ def ignore_ctrl_c() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _refuse(message: str) -> int:
-    print(f"error: {printable(message)}", file=sys.stderr)
-    return WRONG_USE
-
-
 @contextmanager
 def quiet_decoders() -> Iterator[None]:
-    """Keep from the terminal what libsndfile's MP3 decoder writes to descriptor 2 itself, a line for each doubt about a
-    damaged file; it has no setting for that. Python's `sys.stderr` still reaches the terminal.
-    """
+    """Keep the doubts that libsndfile's MP3 decoder writes to descriptor 2 from the terminal, but not `sys.stderr`."""
     shown = sys.stderr
     if shown is None or shown is not sys.__stderr__:  # it is closed, or captured
         yield
@@ -174,28 +153,18 @@ def quiet_decoders() -> Iterator[None]:
 
 def add_data_options(parser: ArgumentParser) -> None:
     """Which recordings a command works on."""
-    parser.add_argument(
-        "--data",
-        metavar="DIR|CSV",
-        help="a corpus' folder, a folder for each emotion, or a CSV file with columns file, emotion and, where known, "
-        "speaker, gender, part (default: the first registered corpus, where its variable names it or downloaded)",
+    what = (
+        "a corpus' folder, a folder for each emotion, or a CSV file with columns file, emotion and, where known, "
+        "speaker, gender, part (default: the first registered corpus, where its variable names it or downloaded)"
     )
+    parser.add_argument("--data", metavar="DIR|CSV", help=what)
     parser.add_argument("--corpus", help="read --data as this corpus (default: found out)")
-    parser.add_argument(
-        "--corpora",
-        nargs="+",
-        action="extend",
-        metavar="NAME[=DIR]",
-        help="several corpora together, instead of --data; one without DIR is under $SER_CORPORA_DIR",
-    )
+    what = "several corpora together, instead of --data; one without DIR is under $SER_CORPORA_DIR"
+    parser.add_argument("--corpora", nargs="+", action="extend", metavar="NAME[=DIR]", help=what)
 
 
 def corpora_of(texts: "Sequence[str] | None") -> dict[str, str | None] | None:
-    """What --corpora names: the folder of each corpus, None where its variable says where it is.
-
-    Raises:
-        InputError: a corpus is named twice, or one that nobody knows has no folder.
-    """
+    """What --corpora names: the folder of each corpus, None where its variable says where it is."""
     if not texts:
         return None
     from ser_gpu.corpora import names, registered_name
@@ -231,22 +200,16 @@ def add_protocol_choice(parser: ArgumentParser, help: str, default: str | None =
 def find_clips(
     data: str | None, corpus: str | None = None, several: dict[str, str | None] | None = None
 ) -> "tuple[Clip, ...]":
-    """The clips of `data`, of several corpora, or of the default one; stderr says what was found and left out.
-
-    Raises:
-        InputError: several corpora, and other data as well; or there are no clips.
-    """
-    from ser_gpu import corpora
+    """The clips of `data`, of several corpora, or of the default one; stderr says what was found and left out."""
+    from ser_gpu.corpora import find
 
     if several and (data or corpus):
         raise InputError("--corpora goes without --data and --corpus: add NAME=DIR to it")
-    if several:
-        found = corpora.load_many(several)
-    else:
-        found = corpora.load(data, corpus, progress=console.DownloadBar("Download"))
+    bar = console.DownloadBar("Download")
+    found = find.load_many(several) if several else find.load(data, corpus, progress=bar)
     console.say(found.description)
     if found.left_out:
-        console.say(f"left out: {', '.join(f'{count:,} {reason}' for reason, count in sorted(found.left_out.items()))}")
+        console.say(f"left out: {find.counted(found.left_out)}")
     if found.notice:
         console.say(f"note: {found.notice}")
     return found.clips

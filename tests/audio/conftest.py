@@ -1,7 +1,9 @@
 """A short voice, and files of it that libsndfile does not read."""
 
+import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 
@@ -34,6 +36,18 @@ def or_one_line(call: Callable):
 def same(found, expected) -> bool:
     """The same samples, bit for bit, as arrays or tensors."""
     return np.array_equal(np.asarray(found), np.asarray(expected))
+
+
+def piped(content: bytes):
+    """A pipe into which another thread writes."""
+    reading, writing = os.pipe()
+
+    def feed() -> None:
+        with suppress(BrokenPipeError), os.fdopen(writing, "wb") as pipe:
+            pipe.write(content)
+
+    threading.Thread(target=feed).start()
+    return os.fdopen(reading, "rb")
 
 
 @pytest.fixture

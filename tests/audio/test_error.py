@@ -20,6 +20,7 @@ def test_a_long_name_keeps_its_end_and_the_problem_stays_whole():
 def test_a_line_break_in_a_name_makes_no_second_line():
     for error in (InputError, AudioError, NoSpeechError, UnexpectedError):
         assert str(error("a\nb.wav: no speech found")) == r"a\nb.wav: no speech found"
+    assert str(AudioError.of("a\nb.wav", "is empty")) == r"a\nb.wav: is empty"
 
 
 def test_a_name_that_is_no_utf8_is_escaped():

@@ -1,7 +1,7 @@
 """What a file is, by its first bytes."""
 
 import io
-import zipfile
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from hypothesis.strategies import binary
 
 from ser_gpu.audio.formats import HEAD_BYTES, LIBSNDFILE_SUFFIXES, kind_of
 from ser_gpu.audio.samples import load
-from ser_gpu.errors import AudioError
+from tests.audio.conftest import refused
 from tests.conftest import SAMPLE_RATE
 
 
@@ -32,15 +32,8 @@ def test_what_libsndfile_writes_is_known(container):
     assert kind_of(file.getvalue()[:HEAD_BYTES]).reader == "libsndfile"
 
 
-def zip_archive() -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("clip.wav", b"RIFF")
-    return file.getvalue()
-
-
 NO_AUDIO = {
-    "a zip archive": zip_archive(),
+    "a zip archive": b"PK\x03\x04\x14\0\0\0\0\0",
     "gzip-compressed": b"\x1f\x8b\x08\0\0\0\0\0",
     "a web page (HTML)": b"\n<!DOCTYPE html><html lang=en>",
     "text": "these are words, é".encode(),
@@ -55,10 +48,8 @@ NO_AUDIO = {
 def test_what_is_no_audio_is_named(kind, tmp_path):
     path = tmp_path / "clip.wav"
     path.write_bytes(NO_AUDIO[kind])
-    with pytest.raises(AudioError) as caught:
+    with refused(rf"{re.escape(f'{path}: is {kind}')}.*, not audio$"):
         load(path, SAMPLE_RATE)
-    assert str(caught.value).startswith(f"{path}: is {kind}")
-    assert str(caught.value).endswith(", not audio")
 
 
 def test_text_whose_last_letter_is_cut_is_text():

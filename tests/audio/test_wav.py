@@ -1,5 +1,6 @@
 """WAV files whose sizes are wrong give what is there."""
 
+import io
 import struct
 
 import numpy as np
@@ -11,8 +12,7 @@ from hypothesis.strategies import binary, integers, sampled_from
 
 from ser_gpu.audio import ffmpeg
 from ser_gpu.audio.samples import load
-from ser_gpu.errors import AudioError
-from tests.audio.conftest import or_one_line
+from tests.audio.conftest import or_one_line, refused
 from tests.conftest import SAMPLE_RATE
 
 
@@ -74,7 +74,7 @@ def test_no_samples_before_another_chunk_are_no_samples(wav):
     content = wav.read_bytes()
     head = content[: after(content, b"data")]
     wav.write_bytes(head + struct.pack("<I", 0) + chunk(b"LIST", b"INFO"))
-    with pytest.raises(AudioError, match=r"clip\.wav: holds no samples"):
+    with refused(r"clip\.wav: holds no samples"):
         load(wav, SAMPLE_RATE)
 
 
@@ -95,10 +95,8 @@ def test_a_missing_chunk_is_one_line(wav, missing, has_ffmpeg, request):
     content = wav.read_bytes()
     at = content.index(b"data")
     wav.write_bytes({"data": content[:at], "fmt ": content[:12] + content[at:], "all": content[:12]}[missing])
-    with pytest.raises(AudioError) as caught:
+    with refused(r"clip\.wav: "):
         load(wav, SAMPLE_RATE)
-    assert "clip.wav: " in str(caught.value)
-    assert len(str(caught.value)) < 200
 
 
 def test_truncated_samples_are_read_as_far_as_they_go(wav, voice):
@@ -108,11 +106,11 @@ def test_truncated_samples_are_read_as_far_as_they_go(wav, voice):
 
 @settings(max_examples=60, deadline=None)
 @given(at=integers(0, 60), damage=binary(min_size=1, max_size=8), size=sampled_from([44, 60, 1_044]))
-def test_a_damaged_header_gives_samples_or_one_line(tmp_path_factory, at, damage, size):
-    path = tmp_path_factory.getbasetemp() / "damaged.wav"
+def test_a_damaged_header_gives_samples_or_one_line(at, damage, size):
+    file = io.BytesIO()
     noise = np.random.default_rng(0).integers(-9_000, 9_000, 500, dtype=np.int16)
-    soundfile.write(path, noise, SAMPLE_RATE)
-    content = bytearray(path.read_bytes()[:size])
+    soundfile.write(file, noise, SAMPLE_RATE, format="WAV")
+    content = bytearray(file.getvalue()[:size])
     content[at : at + len(damage)] = damage
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ffmpeg, "program", lambda: None)  # it would take a tenth of a second each time

@@ -24,20 +24,14 @@ def test_a_device_is_found_or_named(monkeypatch):
         ("meta", "meta is not available here"),
         ("cpu:x", "no such device"),
     ):
-        with pytest.raises(ValueError, match=f"--device {name}: {why}") as caught:
+        with pytest.raises(ValueError, match=f"--device {name}: {why}.{{,100}}$"):
             options.device(name)
-        assert len(str(caught.value)) < 200
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many", ""])
-def test_a_count_is_above_zero(text):
-    with pytest.raises(ArgumentTypeError, match="whole number above zero"):
-        options.positive_int(text)
 
 
 @pytest.mark.parametrize(
     ("number", "text", "rule"),
     [
+        *((options.positive_int, text, "a whole number above zero") for text in ("0", "-1", "1.5", "many", "")),
         (options.number(0.0, 1.0), "1.5", "between 0 and 1, got '1.5'"),
         (options.number(0.0, 1.0), "much", "between 0 and 1, got 'much'"),
         (options.share_of_gpus, "-1", "0 or more, got '-1'"),
@@ -46,7 +40,7 @@ def test_a_count_is_above_zero(text):
     ],
 )
 def test_a_number_is_in_its_range(number, text, rule):
-    assert number("0.5") == 0.5
+    assert number("1") == 1
     with pytest.raises(ArgumentTypeError, match=f"must be {rule}"):
         number(text)
 
