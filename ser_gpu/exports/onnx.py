@@ -235,7 +235,7 @@ def to_onnx(
         exported = torch.onnx.export(traced, dynamo=True, opset_version=OPSET, verbose=False, **names)
     proto = exported.model_proto
     _name_dimensions(proto)
-    _forget_sources(proto)
+    _forget_sources(proto.graph)
     about = {"tta": tta, "dft": dft, "licence": licence, "sha256": sha256}
     if speaker:
         about |= {"network": model.network_hash, "population": json.dumps(population(model))}
@@ -306,15 +306,13 @@ def _name_dimensions(proto: object) -> None:
             dimension.dim_param = names[dimension.dim_param]
 
 
-def _forget_sources(proto: object) -> None:
+def _forget_sources(graph: object) -> None:
     """Leave out what the exporter notes on each node: its source, by the paths of this machine."""
-    for value in (*proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.value_info):
+    for value in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         value.ClearField("metadata_props")
         value.ClearField("doc_string")
-    for tensor in proto.graph.initializer:
-        tensor.ClearField("metadata_props")
-    proto.graph.ClearField("metadata_props")
-    proto.graph.ClearField("doc_string")
+    for attribute in (each for node in graph.node for each in node.attribute if each.HasField("g")):
+        _forget_sources(attribute.g)  # what a loop repeats
 
 
 @torch.inference_mode()
