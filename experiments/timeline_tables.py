@@ -36,7 +36,7 @@ def vad() -> str:
     """In how many of the sounds each detector finds a voice, and how sure silero is of one."""
     result = read(study_file("vad"))
     cuts = "cuts of the timeline"
-    named = {"periodicity": "guard of `predict`", "silero": cuts, "cuts": cuts, "third frame": "third frame"}
+    named = {"periodicity": "periodicity", "silero": cuts, "cuts": cuts, "third frame": "third frame"}
     titles = {key: title for key, title in named.items() if key in result["milliseconds"]}
     prefixes = {"voices": "voice: ", "no_words": "no words: ", "other_sounds": ""}
     rows = []

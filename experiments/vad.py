@@ -1,7 +1,7 @@
 """python -m experiments.vad: voice activity detectors, on voices in noise and on sounds that are no voice.
 
-`periodicity` is the detector of `predict`; `cuts` are those of the timeline, by the network of silero-vad; `third
-frame` is `ser_gpu.audio.silero.speaks`, the same network on a whole clip. Voices are training clips of speakers on whom
+`cuts` are those of the timeline, by the network of silero-vad; `third frame` is `ser_gpu.audio.silero.speaks`, the same
+network on a whole clip, which `predict` asks where there are no cuts. Voices are training clips of speakers on whom
 nothing else was chosen, so that thresholds may be chosen here; the other sounds are synthesised from a seed.
 """
 
@@ -19,17 +19,15 @@ from torch import Tensor
 from experiments import study
 from experiments.sounds import Condition, as_recorded, in_noise, quiet_after_a_click, telephone, whispered
 from experiments.synthetic_sounds import NO_VOICE, NO_WORDS, RATE
-from ser_gpu import checkpoint
 from ser_gpu.audio import silero
 from ser_gpu.audio.samples import level, load, resample
 from ser_gpu.audio.silero import SpeechProbability
 from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Protocol
-from ser_gpu.stages.vad import VoiceActivity
 from ser_gpu.timeline.cuts import SpeechCuts, TimelineSettings
 
-DETECTORS = ("periodicity", "cuts", "third frame")
+DETECTORS = ("cuts", "third frame")
 THRESHOLDS = (0.1, 0.2, 0.25, 0.3, 0.5)
 KEPT_AWAY = {f"{actor:02}" for actor in (1, 2, 3, 5, 6, 8, 10, 11, 14, 17)}  # who chose the other settings
 GROUPS = {"voices": "voice: ", "no_words": "no words: ", "other_sounds": ""}
@@ -96,20 +94,7 @@ def _is_shouted(clip: Clip) -> bool:
 
 
 def _detectors() -> dict[str, Callable[[Tensor], bool]]:
-    return {"periodicity": _by_periodicity(), "cuts": _by_cuts(), "third frame": _by_third_frame}
-
-
-def _by_periodicity() -> Callable[[Tensor], bool]:
-    """Whether `predict` hears a voice in any window."""
-    config = checkpoint.load_model(device="cpu").config
-    detector, window = VoiceActivity(config.audio.sample_rate), config.audio.clip_samples
-
-    def found(waveform: Tensor) -> bool:
-        length = min(window, len(waveform))
-        starts = [*range(0, len(waveform) - length, max(1, length // 2)), len(waveform) - length]
-        return bool(detector(torch.stack([waveform[at : at + length] for at in starts])).any())
-
-    return found
+    return {"cuts": _by_cuts(), "third frame": _by_third_frame}
 
 
 def _by_third_frame(waveform: Tensor) -> bool:
@@ -161,15 +146,11 @@ def _levelled(sound: Tensor) -> Tensor:
 def _cold_milliseconds(waveform: Tensor) -> dict[str, float]:
     """From nothing to the answer to one clip, imports aside."""
     took = {}
-    for name, make in (
-        ("periodicity", lambda: VoiceActivity(RATE)),
-        ("cuts", _by_cuts),
-        ("third frame", lambda: _by_third_frame),
-    ):
+    for name, make in (("cuts", _by_cuts), ("third frame", lambda: _by_third_frame)):
         silero.load_weights.cache_clear()
-        silero._detector.cache_clear()
+        silero.detector.cache_clear()
         start = time.perf_counter()
-        make()(waveform if name != "periodicity" else waveform[None])
+        make()(waveform)
         took[name] = 1_000 * (time.perf_counter() - start)
     return took
 
@@ -202,13 +183,13 @@ def _figure(result: dict) -> Figure:
     groups = {"voices; without words": voices, "no voice: lower is better": result["other_sounds"]}
     figure = Figure(figsize=(10, 8), layout="constrained")
     for axes, (title, rows) in zip(figure.subplots(1, 2), groups.items(), strict=True):
-        for offset, detector in zip((-0.27, 0.0, 0.27), DETECTORS, strict=True):
+        for offset, detector in zip((-0.2, 0.2), DETECTORS, strict=True):
             places = [at + offset for at in range(len(rows))]
-            axes.barh(places, [100 * row[detector] for row in rows.values()], 0.27, label=detector)
+            axes.barh(places, [100 * row[detector] for row in rows.values()], 0.4, label=detector)
         axes.set_yticks(range(len(rows)), list(rows))
         axes.invert_yaxis()
         axes.set(title=title, xlabel="a voice is found in (%)", xlim=(0, 105))
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

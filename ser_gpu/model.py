@@ -20,11 +20,11 @@ from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.cnn import EmotionCnn
 from ser_gpu.stages.mel import LogMel, normalised
 from ser_gpu.stages.prepared import prepared, sharing
+from ser_gpu.stages.silero import SpeechDetector
 from ser_gpu.stages.speaker_norm import Statistics
 from ser_gpu.stages.spectrogram_augment import BandGain, SpectrogramMask, SpectrogramWarp
 from ser_gpu.stages.trim import TrimSilence
 from ser_gpu.stages.tta import TestTimeAugmentation
-from ser_gpu.stages.vad import VoiceActivity
 from ser_gpu.stages.waveform_augment import WaveformAugment
 from ser_gpu.voices.plan import Measured, Plan
 from ser_gpu.voices.voice import Voice
@@ -95,7 +95,7 @@ class SpeechEmotionModel(nn.Module, Recognizer):
         self.gain = BandGain(config.augment)
         self.tta = TestTimeAugmentation(config.tta, config.mel)
         self.mask = SpectrogramMask(config.augment)
-        self.vad = VoiceActivity(rate)
+        self.vad = SpeechDetector()
         self.cnn = EmotionCnn(config.cnn, config.mel.n_mels, config.frames, len(self.labels))
         self.register_buffer("temperature", torch.ones((), dtype=torch.float32))
 
@@ -262,13 +262,9 @@ class SpeechEmotionModel(nn.Module, Recognizer):
             return _KNOWN[self]
 
     @torch.inference_mode()
-    def speaks(self, windows: np.ndarray) -> np.ndarray:
-        """On the model's device, as all that the model does.
-
-        Shape: [V, L'] float32 -> [V] bool.
-        """
-        parts = torch.from_numpy(windows).split(_CLIPS_AT_ONCE)
-        return torch.cat([self.vad(part.to(self.device)).cpu() for part in parts]).numpy()
+    def hear(self, sound: np.ndarray, state: None = None) -> tuple[np.ndarray, None]:
+        """On the model's device, and in torch's threads: those of NumPy cannot be limited. A sound is heard whole."""
+        return self.vad.speech_probability(torch.from_numpy(sound).to(self.device)[None])[0].cpu().numpy(), None
 
     @torch.inference_mode()
     def answer(self, windows: np.ndarray) -> np.ndarray:

@@ -119,14 +119,6 @@ class OnnxModel(Recognizer):
             raise VoiceError("the .onnx file cannot enrol: write one that can by ser-gpu export --speaker")
         return super().enrol(recordings, emotions, sample_rate)
 
-    def speaks(self, windows: np.ndarray) -> np.ndarray:
-        """Zeros around a window are not part of it.
-
-        Shape: [V, L'] float32 -> [V] bool.
-        """
-        (speech,) = self._run(["speech"], windows)
-        return speech
-
     def answer(self, windows: np.ndarray) -> np.ndarray:
         """Shape: [V, L'] float32 -> [V, C] float32."""
         (probabilities,) = self._run(["probabilities"], windows)

@@ -12,11 +12,12 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from ser_gpu.audio import samples
-from ser_gpu.audio.silero import SpeechProbability
+from ser_gpu.audio import samples, silero
+from ser_gpu.audio.silero import SpeechProbability, State
 from ser_gpu.errors import AudioError, InputError, NoSpeechError, UnexpectedError
 from ser_gpu.prediction import Prediction
 from ser_gpu.timeline import Timeline, timeline
+from ser_gpu.timeline.cuts import SpeechCuts, TimelineSettings
 from ser_gpu.timeline.speakers import Speakers
 from ser_gpu.timeline.stream import Stream
 from ser_gpu.voices import enrol
@@ -27,6 +28,7 @@ from ser_gpu.windows import SHORTEST_SECONDS, Windows, covered, cut, padded
 AHEAD = 16  # recordings in work at a time, more where a batch is larger
 _UNTAKEN = 1_024  # answers that wait for one before them
 _COPIES = 16
+_CUTS = TimelineSettings()
 
 
 class Recognizer:
@@ -43,12 +45,17 @@ class Recognizer:
 
     labels: tuple[str, ...]
 
+    def hear(self, sound: np.ndarray, state: State | None = None) -> tuple[np.ndarray, State | None]:
+        """The probability of speech every 32 ms, as `ser_gpu.audio.silero.SpeechProbability` is called."""
+        return silero.detector()(sound, state)
+
     def speaks(self, windows: np.ndarray) -> np.ndarray:
-        """In which windows somebody speaks.
+        """In which windows there is as much as a trace of a voice: `ser_gpu.audio.silero.speaks`.
 
         Shape: [V, L'] float32 -> [V] bool.
         """
-        raise NotImplementedError
+        rate = SpeechProbability.sample_rate
+        return silero.speaks(np.stack([samples.resample(each, self.sample_rate, rate) for each in windows]))
 
     def answer(self, windows: np.ndarray) -> np.ndarray:
         """The probabilities of the emotions in each window.
@@ -228,7 +235,7 @@ class Recognizer:
         for number, piece in enumerate(pieces):
             if len(piece) >= shortest:
                 starts, cuts = cut(piece, self.window_samples, self.trim_config)
-                speech = self.speaks(cuts)
+                speech = self._spoken(piece, starts, cuts)
                 seconds = covered(starts[speech], cuts.shape[1]) / self.sample_rate
                 yield Windows(padded(cuts[speech], self.window_samples, self.trim_config.hop), seconds)
             elif number == 0:
@@ -240,10 +247,26 @@ class Recognizer:
 
         Shape: [T] -> [V, L].
         """
-        _, cuts = cut(waveform, self.window_samples, self.trim_config)
-        if len(cuts) > 1 and (speech := self.speaks(cuts)).any():
+        starts, cuts = cut(waveform, self.window_samples, self.trim_config)
+        if len(cuts) > 1 and (speech := self._spoken(waveform, starts, cuts)).any():
             cuts = cuts[speech]
         return padded(cuts, self.window_samples, self.trim_config.hop)
+
+    def _spoken(self, sound: np.ndarray, starts: np.ndarray, windows: np.ndarray) -> np.ndarray:
+        """In which windows of a sound somebody speaks: those that a stretch of the timeline reaches into, and where it
+        has no stretch, those with a trace of a voice.
+
+        Shape: [T], [V], [V, L'] -> [V] bool.
+        """
+        ratio, ends = self.sample_rate / SpeechProbability.sample_rate, starts + windows.shape[1]
+        heard = samples.resample(sound[starts[0] : ends[-1]], self.sample_rate, SpeechProbability.sample_rate)
+        cuts = SpeechCuts(self.hear, self.window_samples / self.sample_rate, _CUTS)
+        least = ratio * cuts.frame * (_CUTS.margin_frames + _CUTS.least_frames)
+        spoken = np.zeros(len(windows), bool)
+        for stretch in cuts.take(heard) + cuts.close():
+            start, end = starts[0] + ratio * stretch.start, starts[0] + ratio * stretch.end
+            spoken |= np.minimum(ends, end) - np.maximum(starts, start) >= min(least, end - start)
+        return spoken if spoken.any() else self.speaks(windows)
 
     def mean(self, name: str, answers: Iterable[tuple[np.ndarray, float]]) -> Prediction:
         """The mean over the windows of a recording with speech.
@@ -388,14 +411,10 @@ class Answers:
         model = self._of_speaker.get(speaker, self._usual)
         return model.answer(np.concatenate(list(blocks))[None])[0]
 
-    def of_recording(self, recording: np.ndarray) -> np.ndarray | None:
-        """The same of a short recording with all its silences, as `predict` answers it; None where that finds no
-        speech.
+    def of_recording(self, recording: np.ndarray) -> np.ndarray:
+        """The same of a short recording with all its silences, as `predict` answers it.
 
         Shape: [T] float32 -> [C].
         """
-        try:
-            answer = self._usual.predict((SpeechProbability.sample_rate, recording))
-        except NoSpeechError:
-            return None
-        return np.array(list(answer.probabilities.values()))
+        waveform = samples.resample(samples.level(recording), SpeechProbability.sample_rate, self.sample_rate)
+        return self._usual.answer(self._usual.clip_windows(waveform)).mean(axis=0)

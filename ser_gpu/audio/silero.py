@@ -107,7 +107,7 @@ def speech_probability(clips: np.ndarray) -> np.ndarray:
     Raises:
         MissingExtraError: silero-vad is not installed.
     """
-    return _detector()(_whole_frames(clips))[0]
+    return detector()(_whole_frames(clips))[0]
 
 
 def levelled(clips: np.ndarray) -> np.ndarray:
@@ -160,7 +160,8 @@ def _rows_times(values: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _detector() -> SpeechProbability:
+def detector() -> SpeechProbability:
+    """The one of this process."""
     return SpeechProbability()
 
 
@@ -172,7 +173,7 @@ def data_folder() -> Path:
     """
     spec = find_spec("silero_vad")
     if spec is None:
-        raise MissingExtraError("the timeline needs silero-vad: pip install silero-vad")
+        raise MissingExtraError("speech is found by silero-vad: pip install silero-vad")
     return Path(next(iter(spec.submodule_search_locations))) / "data"
 
 

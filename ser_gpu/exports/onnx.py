@@ -19,8 +19,9 @@ from ser_gpu.checkpoint import Provenance
 from ser_gpu.errors import InputError, extra
 from ser_gpu.files import replacing
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.stages import speaker_norm, vad
+from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.mel import FftMelPower
+from ser_gpu.stages.silero import SpeechDetector
 from ser_gpu.stages.speaker_norm import Statistics
 from ser_gpu.voices.voice import numbers
 
@@ -76,65 +77,6 @@ class ConvolutionMelPower(nn.Module):
         return torch.matmul(self.mel_basis, parts[:, : self.bins] + parts[:, self.bins :])
 
 
-class ExportableVoiceActivity(nn.Module):
-    """`ser_gpu.stages.vad.VoiceActivity` without an FFT and without a branch on the length.
-
-    Zeros before and behind a clip are not part of it, so that clips of many lengths fit into one batch.
-
-    Shape: [B, T] float32 -> [B] bool.
-    """
-
-    def __init__(self, activity: vad.VoiceActivity):
-        super().__init__()
-        self.activity = activity
-        self.hop, self.frame_length = activity.hop, activity.frame_length
-        self.steady_samples = vad._STEADY_SECONDS * activity.sample_rate
-        length = activity.frame_length
-        window = torch.hann_window(length, dtype=torch.float64)
-        self.register_buffer("kernels", _fourier_kernels(window, activity.bins, 2 * length))
-        self.register_buffer("mean", torch.full((1, 1, length), 1 / length))
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        sound, samples = _without_padding(waveform)
-        # frames of zeros behind the clip's own, so that there are always five
-        padded = F.pad(sound, (0, self.frame_length + (vad._VOICED_FRAMES - 2) * self.hop))[:, None]
-        own = (samples - self.frame_length).clamp(min=0) // self.hop + 1
-        periodic = self._periodicity(padded)
-        is_own = torch.arange(periodic.shape[1], device=waveform.device) < own[:, None]
-        highest = periodic.masked_fill(~is_own, -torch.inf).topk(vad._VOICED_FRAMES, dim=1).values
-        lowest = highest.gather(1, own.clamp(max=vad._VOICED_FRAMES)[:, None] - 1).squeeze(1)
-        fluctuates = self._fluctuation_db(padded, is_own) > vad.FLUCTUATION_DB
-        return (lowest > vad.PERIODICITY) & (fluctuates | (samples < self.steady_samples))
-
-    def _periodicity(self, padded: Tensor) -> Tensor:
-        """Shape: [B, 1, T] -> [B, N]."""
-        parts = F.conv1d(padded, self.kernels, stride=self.hop).square()
-        bins = len(self.activity.bins)
-        return self.activity.periodicity((parts[:, :bins] + parts[:, bins:]).sqrt().transpose(1, 2))
-
-    def _fluctuation_db(self, padded: Tensor, is_own: Tensor) -> Tensor:
-        """Shape: [B, 1, T], [B, N] bool -> [B]."""
-        power = F.conv1d(padded.square(), self.mean, stride=self.hop).squeeze(1).masked_fill(~is_own, 0.0)
-        loud = power > power.amax(dim=1, keepdim=True) * 10 ** (-vad._LOUD_DB / 10)
-        decibels = 10 * power.clamp(min=torch.finfo(torch.float32).tiny).log10()
-        count = loud.sum(dim=1).clamp(min=1)
-        mean = (decibels * loud).sum(dim=1) / count
-        return (((decibels - mean[:, None]).square() * loud).sum(dim=1) / count).sqrt()
-
-
-def _without_padding(waveform: Tensor) -> tuple[Tensor, Tensor]:
-    """Each clip from its first sample that is not zero, and its number of samples up to the last such one.
-
-    Shape: [B, T] -> [B, T], [B] int64.
-    """
-    is_sound = (waveform != 0).int()
-    start = is_sound.argmax(dim=1)
-    samples = waveform.shape[1] - is_sound.flip(1).argmax(dim=1) - start
-    time = torch.arange(waveform.shape[1], device=waveform.device)
-    source = (start[:, None] + time).clamp(max=waveform.shape[1] - 1)
-    return waveform.gather(1, source).masked_fill(time >= samples[:, None], 0.0), samples
-
-
 def _fourier_kernels(window: Tensor, bins: range, size: int) -> Tensor:
     """Windowed cosines, then sines, of some bins of an FFT of `size`.
 
@@ -171,7 +113,7 @@ class ExportedModel(nn.Module):
             raise InputError("a model with mel.backend=conv cannot be exported; mel.backend=fft computes the same")
         self.model = copy.deepcopy(model).cpu().float().eval()
         self.model.mel.mel_power = DFTS[dft](self.model.mel.mel_power)
-        self.model.vad = ExportableVoiceActivity(self.model.vad)
+        self.model.vad = SpeechDetector(model.sample_rate)
         self.tta = tta
 
     def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
@@ -293,7 +235,7 @@ def to_onnx(
         exported = torch.onnx.export(traced, dynamo=True, opset_version=OPSET, verbose=False, **names)
     proto = exported.model_proto
     _name_dimensions(proto)
-    _forget_sources(proto)
+    _forget_sources(proto.graph)
     about = {"tta": tta, "dft": dft, "licence": licence, "sha256": sha256}
     if speaker:
         about |= {"network": model.network_hash, "population": json.dumps(population(model))}
@@ -364,15 +306,13 @@ def _name_dimensions(proto: object) -> None:
             dimension.dim_param = names[dimension.dim_param]
 
 
-def _forget_sources(proto: object) -> None:
+def _forget_sources(graph: object) -> None:
     """Leave out what the exporter notes on each node: its source, by the paths of this machine."""
-    for value in (*proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.value_info):
+    for value in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         value.ClearField("metadata_props")
         value.ClearField("doc_string")
-    for tensor in proto.graph.initializer:
-        tensor.ClearField("metadata_props")
-    proto.graph.ClearField("metadata_props")
-    proto.graph.ClearField("doc_string")
+    for attribute in (each for node in graph.node for each in node.attribute if each.HasField("g")):
+        _forget_sources(attribute.g)  # what a loop repeats
 
 
 @torch.inference_mode()

@@ -1,14 +1,18 @@
 """SpeechDetector: does somebody speak? The network of `ser_gpu.audio.silero` for a batch on a GPU, and for export."""
 
+import math
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch._higher_order_ops.scan import scan
 
 from ser_gpu.audio import silero
 from ser_gpu.stages.mel import Float32Module
 
 _HIDDEN, _CONTEXT, _HOP, _FRAME = 128, 64, 128, silero.SpeechProbability.frame
+_RATE = silero.SpeechProbability.sample_rate
+_ZEROS = 6  # of the interpolating sine on each side of its middle
 
 
 class SpeechDetector(Float32Module):
@@ -16,19 +20,23 @@ class SpeechDetector(Float32Module):
 
     The weights are constants: no part of a state dict, and not trained.
 
-    Shape: [B, T] float32 at 16 kHz -> [B] bool.
+    Args:
+        sample_rate: Hz of what `forward` is given; the rest takes 16 kHz.
+
+    Shape: [B, T] float32 -> [B] bool.
 
     Raises:
         MissingExtraError: silero-vad is not installed.
     """
 
-    def __init__(self):
+    def __init__(self, sample_rate: int = silero.SpeechProbability.sample_rate):
         super().__init__()
+        self.resampled = nn.Identity() if sample_rate == _RATE else Resampled(sample_rate)
         for name, values in silero.load_weights().items():
             self.register_buffer(name.replace(".", "_"), torch.tensor(values), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        speech = self.speech_probability(self.levelled(waveform))
+        speech = self.speech_probability(self.levelled(self.resampled(waveform)))
         return speech.topk(silero.LEAST_FRAMES, dim=1).values[:, -1] >= silero.THRESHOLD
 
     def speech_probability(self, waveform: Tensor) -> Tensor:
@@ -73,6 +81,30 @@ class SpeechDetector(Float32Module):
         loud = levels.gather(1, place.clamp(max=levels.shape[1] - 1)[:, None])
         gain = silero.LEVEL / loud.clamp(min=silero.SMALLEST_LEVEL)
         return (waveform * gain).clamp(-silero.LARGEST, silero.LARGEST)
+
+
+class Resampled(nn.Module):
+    """Band-limited interpolation to 16 kHz, one convolution: soxr is no part of a graph.
+
+    Shape: [B, T] -> [B, T'].
+
+    Source: Smith, Digital Audio Resampling, https://ccrma.stanford.edu/~jos/resample (a windowed sine).
+    """
+
+    def __init__(self, sample_rate: int):
+        super().__init__()
+        common = math.gcd(sample_rate, _RATE)
+        self.step, phases = sample_rate // common, _RATE // common  # samples in, samples out
+        cutoff = 0.95 * min(1.0, _RATE / sample_rate)
+        self.reach = math.ceil(_ZEROS / cutoff)
+        place = torch.arange(-self.reach, self.reach + self.step, dtype=torch.float64)
+        turns = (place - self.step / phases * torch.arange(phases)[:, None]) * cutoff  # [phases, taps]
+        window = (torch.pi * turns.clamp(-_ZEROS, _ZEROS) / (2 * _ZEROS)).cos().square()
+        self.register_buffer("kernels", (cutoff * turns.sinc() * window).float()[:, None], persistent=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        padded = F.pad(waveform, (self.reach, self.reach + self.step - 1))
+        return F.conv1d(padded[:, None], self.kernels, stride=self.step).transpose(1, 2).flatten(1)
 
 
 def _frames(waveform: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """SpeechCuts: samples as they come -> the stretches of speech between pauses."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,17 +56,17 @@ class SpeechCuts:
     seconds, or a quarter of those of the block, counts as voice. A single click is neither.
 
     Args:
-        detector: at its own sample rate, which is that of the samples.
+        hear: `SpeechProbability`, or what is called like it, at whose rate the samples are.
         most_seconds: of a stretch.
         settings: thresholds.
     """
 
-    def __init__(self, detector: SpeechProbability, most_seconds: float, settings: TimelineSettings):
+    def __init__(self, hear: Callable, most_seconds: float, settings: TimelineSettings):
         self.settings = settings
-        self.detector = detector
-        self.frame = detector.frame
+        self.frame = SpeechProbability.frame
+        self._hear = hear
         self.block = BLOCK_FRAMES * self.frame
-        self.most_frames = max(4, int(most_seconds * detector.sample_rate / self.frame))
+        self.most_frames = max(4, int(most_seconds * SpeechProbability.sample_rate / self.frame))
         self.samples_seen = 0
         self.frames_since_speech = 10**9
         self._state: State | None = None
@@ -81,15 +82,17 @@ class SpeechCuts:
         """True where a stretch has begun."""
         return bool(self._speech)
 
-    def take(self, block: np.ndarray) -> list[Stretch]:
-        """The stretches that end in the next block. Each has the same length, so no number depends on how they arrive.
+    def take(self, samples: np.ndarray) -> list[Stretch]:
+        """The stretches that end in the next block, or in several at a time, which is faster.
 
-        Shape: [T] float32, T = `block`, or less in the last one.
+        Shape: [T] float32, T a multiple of `block`, but for the last time.
         """
-        whole = np.pad(block, (0, -len(block) % self.frame))
-        speech, self._state = self.detector(whole * self._gain(whole), self._state)
-        self._kept = np.concatenate([self._kept, block])
-        self.samples_seen += len(block)
+        whole = np.pad(samples, (0, -len(samples) % self.frame))
+        blocks = np.split(whole, range(self.block, len(whole), self.block))
+        levelled = np.concatenate([block * self._gain(block) for block in blocks])
+        speech, self._state = self._hear(levelled, self._state)
+        self._kept = np.concatenate([self._kept, samples])
+        self.samples_seen += len(samples)
         found = []
         for probability in speech.tolist():
             found += self._next_frame(probability)
@@ -106,7 +109,7 @@ class SpeechCuts:
     def _gain(self, block: np.ndarray) -> np.float32:
         levels = np.sqrt(np.square(block.reshape(-1, self.frame)).mean(axis=1))
         self._levels = np.concatenate([self._levels, levels])[-_LEVEL_FRAMES:]
-        level = max(np.quantile(self._levels, _LOUD_SHARE), np.quantile(levels, _LOUD_SHARE_OF_BLOCK))
+        level = max(_quantile(self._levels, _LOUD_SHARE), _quantile(levels, _LOUD_SHARE_OF_BLOCK))
         return np.float32(_LEVEL / max(level, _SMALLEST_LEVEL))
 
     def _next_frame(self, probability: float) -> list[Stretch]:
@@ -137,3 +140,9 @@ class SpeechCuts:
             return []
         self._last_end = end
         return [Stretch(first, self._kept[first - self._kept_start : last - self._kept_start].copy())]
+
+
+def _quantile(values: np.ndarray, share: float) -> float:
+    """`np.quantile` in a tenth of its time."""
+    ordered, place = np.sort(values), share * (len(values) - 1)
+    return float(np.interp(place, np.arange(len(values)), ordered))

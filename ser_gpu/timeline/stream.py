@@ -132,12 +132,8 @@ class Stream:
     def _as_one(self, stretches: list[Stretch]) -> list[Segment]:
         """Take a short recording as one stretch, answered as `predict` does."""
         if stretches:
-            start, end = stretches[0].start, stretches[-1].end
-            recording = np.concatenate(self._short)
-            probabilities = self.answers.of_recording(recording)
-            if probabilities is None:  # the detector of `predict` hears no voice where that of the cuts does
-                probabilities = self.answers.of_stretch(recording[start:end])
-            self._waiting = _Answered(start, end, probabilities, None)
+            probabilities = self.answers.of_recording(np.concatenate(self._short))
+            self._waiting = _Answered(stretches[0].start, stretches[-1].end, probabilities, None)
         return []
 
     def _finished(self) -> Iterator[Segment]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_gpu.audio.samples import level, resampled
+from ser_gpu.audio.samples import level, resample
 from ser_gpu.audio.silero import SpeechProbability
 from ser_gpu.errors import NoSpeechError
 from ser_gpu.timeline import stretches
@@ -18,6 +18,7 @@ from ser_gpu.timeline.speakers import Speakers
 from ser_gpu.voices import plan as plans
 from ser_gpu.voices.plan import MOST_WINDOWS, Measured, Plan
 from ser_gpu.voices.voice import Voice
+from ser_gpu.windows import cut
 
 if TYPE_CHECKING:
     from ser_gpu.recognizer import Recognizer
@@ -97,21 +98,28 @@ class _Listener:
     """Keeps what a timeline asks `ser_gpu.recognizer.Answers` for, instead of an answer."""
 
     def __init__(self, model: "Recognizer"):
-        self.labels, self.sample_rate, self._size = model.labels, model.sample_rate, model.window_samples
-        self.window_seconds = self._size / self.sample_rate
+        self._model, self.labels, self.sample_rate = model, model.labels, model.sample_rate
+        self.window_seconds = model.window_samples / model.sample_rate
         self.heard: dict[str | None, _Thinned] = {}
+        self._answer = np.full(len(model.labels), 1 / len(model.labels))
 
-    def of_recording(self, recording: np.ndarray) -> None:
-        return None
+    def of_recording(self, recording: np.ndarray) -> np.ndarray:
+        for window in cut(self._at_own_rate(recording), self._model.window_samples, self._model.trim_config)[1]:
+            self._keep(window, None)
+        return self._answer
 
     def of_stretch(self, stretch: np.ndarray, speaker: str | None = None) -> np.ndarray:
-        blocks = resampled(iter([level(stretch)]), SpeechProbability.sample_rate, self.sample_rate)
-        waveform = np.concatenate(list(blocks))[: self._size]
-        seconds = len(waveform) / self.sample_rate
+        self._keep(self._at_own_rate(stretch)[: self._model.window_samples], speaker)
+        return self._answer
+
+    def _at_own_rate(self, sound: np.ndarray) -> np.ndarray:
+        return resample(level(sound), SpeechProbability.sample_rate, self.sample_rate)
+
+    def _keep(self, window: np.ndarray, speaker: str | None) -> None:
+        seconds = len(window) / self.sample_rate
         if seconds >= SHORTEST_SECONDS:
-            window = np.pad(waveform, (0, self._size - len(waveform)))
+            window = np.pad(window, (0, self._model.window_samples - len(window)))
             self.heard.setdefault(speaker, _Thinned()).take(window, seconds)
-        return np.full(len(self.labels), 1 / len(self.labels))
 
 
 class _Thinned:

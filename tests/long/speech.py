@@ -29,7 +29,7 @@ def detect(bank: ClipBank, noises: int, seed: int) -> dict:
     windows = [_first_window(model, waveform) for waveform in waveforms]
 
     def found(sounds: list[torch.Tensor]) -> float:
-        return float(np.mean([model.vad(sound).item() for sound in sounds]))
+        return float(np.mean([model.speaks(sound.numpy())[0] for sound in sounds]))
 
     rows = {"speech": found(windows), "speech, telephone": found([_telephone(clip) for clip in windows])}
     for snr_db in SNR_DB:
