@@ -186,14 +186,6 @@ def test_a_long_recording_is_taken_in_blocks():
     assert max(sizes) <= 2**19
 
 
-def test_a_generator_of_blocks_leaves_numpys_warnings_as_they_are():
-    """One that held them could not be ended by another thread."""
-    usual = np.geterr()
-    waiting = blocks(np.zeros((1, 9), np.int16))
-    next(waiting)
-    assert np.geterr() == usual
-
-
 @given(st.lists(st.lists(st.integers(0, 9), max_size=9), max_size=9), st.integers(1, 12) | st.just(math.inf))
 def test_regrouping_keeps_every_sample_in_order(blocks, size):
     pieces = list(samples.regroup(iter([np.array(block) for block in blocks]), size))
