@@ -175,7 +175,7 @@ def show(table: dict, score: str = "validation") -> None:
         for name, runs, parameters, gap, error, scores in lines:
             more = (f"{scores[each]:.3f}" for each in _SHOWN[score])
             shown.add_row(name, runs, parameters, f"{scores['uar']:.3f}", gap, error, *more)
-    console.out.print(shown)
+    console.out.print(shown, width=max(120, console.out.width))  # else names are cut in a file
 
 
 def _own(settings: list[str], score: str) -> tuple[str, ...]:
