@@ -1,5 +1,4 @@
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +93,8 @@ def test_variants_are_compared_on_corpora_that_were_held_out(tmp_path, capsys):
     assert two["test"]["log_loss"] == pytest.approx((of_b["log_loss"] + of_c["log_loss"]) / 2)
     assert two["rows"][1]["test"] == two["test"], "both seeds say the same"
     shown = capsys.readouterr().out
-    assert {"confidence", "log loss", "one.5"} <= {*re.findall(r"\S+(?: \S+)*", shown)}
+    assert "above" in shown
+    assert "  c" in shown
     assert ablate.main(command) == 2
     assert "--score test goes with --test-corpora alone" in capsys.readouterr().err
 
