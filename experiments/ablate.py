@@ -167,7 +167,6 @@ def show(table: dict, score: str = "validation") -> None:
     """The table in the terminal: UAR of every variant, its difference from the recipe in points, and other scores."""
     columns = ("variant", "runs", "parameters", "UAR", "difference", "standard error", *_SHOWN[score].values())
     shown = console.table(f"Ablation: {table['protocol']}, {score} parts", columns)
-    shown.columns[0].no_wrap = True  # names are not cut
     for row in table["variants"]:
         gap = "" if row["difference"] is None else f"{100 * row['difference']:+.1f}"
         error = "" if row["standard_error"] is None else f"{100 * row['standard_error']:.1f}"
@@ -176,6 +175,9 @@ def show(table: dict, score: str = "validation") -> None:
         for name, runs, parameters, gap, error, scores in lines:
             more = (f"{scores[each]:.3f}" for each in _SHOWN[score])
             shown.add_row(name, runs, parameters, f"{scores['uar']:.3f}", gap, error, *more)
+    if score == "test":
+        del shown.columns[2]  # there is no room for it
+        shown.columns[0].no_wrap = True  # names are not cut
     console.out.print(shown)
 
 
