@@ -175,6 +175,9 @@ def show(table: dict, score: str = "validation") -> None:
         for name, runs, parameters, gap, error, scores in lines:
             more = (f"{scores[each]:.3f}" for each in _SHOWN[score])
             shown.add_row(name, runs, parameters, f"{scores['uar']:.3f}", gap, error, *more)
+    if score == "test":
+        del shown.columns[2]  # there is no room for it
+        shown.columns[0].no_wrap = True  # names are not cut
     console.out.print(shown)
 
 
