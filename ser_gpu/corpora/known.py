@@ -22,7 +22,7 @@ class Corpus:
     title: str  # as a user reads it
     licence: str  # of the recordings
     example: str  # an official file name
-    # of official names without suffix; groups: speaker and emotion; where a name tells them gender, intensity, sentence,
+    # of official names without suffix; groups: speaker, emotion; where a name tells them gender, intensity, sentence,
     # statement and repetition; video or song for what is no clip
     pattern: str
     emotions: Mapping[str, str] = field(default_factory=dict)  # names in lower case, where they are not the usual ones
