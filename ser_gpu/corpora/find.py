@@ -159,8 +159,7 @@ def media_files(folder: str | Path) -> list[Path]:
     media = SUFFIXES.union(UNREADABLE_SUFFIXES)
     paths, seen = [], set()
     for inside, folders, files in os.walk(folder, onerror=fail, followlinks=True):
-        real = os.path.realpath(inside)
-        if real in seen:  # a link in a circle, or to a neighbour
+        if (real := os.path.realpath(inside)) in seen:  # a link in a circle, or to a neighbour
             folders.clear()
             continue
         seen.add(real)

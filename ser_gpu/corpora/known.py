@@ -22,8 +22,8 @@ class Corpus:
     title: str  # as a user reads it
     licence: str  # of the recordings
     example: str  # an official file name
-    # of official names without suffix; its groups: speaker, emotion, and where a name tells them gender, intensity,
-    # sentence, statement, repetition, and video or song, which are no clips
+    # of official names without suffix; groups: speaker, emotion; where a name tells them gender, intensity, sentence,
+    # statement and repetition; video or song for what is no clip
     pattern: str
     emotions: Mapping[str, str] = field(default_factory=dict)  # names in lower case, where they are not the usual ones
     intensities: Mapping[str, str] = field(default_factory=dict)
@@ -46,8 +46,7 @@ class Corpus:
     def parse(self, path: str | Path) -> Clip:
         """Read an official path. Raises LeftOutError for a video or a song, another InputError for a foreign name."""
         path = Path(path)
-        found = self._groups(path)
-        if found is None:
+        if (found := self._groups(path)) is None:
             raise InputError(f"{path}: not a name of {self.title}, such as {self.example}")
         if reason := next(filter(found.get, ("video", "song")), None):
             raise LeftOutError(reason)

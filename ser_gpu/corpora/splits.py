@@ -113,9 +113,7 @@ class Protocol:
 
     def notice(self, clips: Sequence[Clip]) -> str | None:
         """One line on what this split of `clips` does not show, or None."""
-        if self.speaker_independent:
-            return None
-        if unknown := sum(clip.speaker is None for clip in clips):
+        if not self.speaker_independent and (unknown := sum(clip.speaker is None for clip in clips)):
             so = "this split cannot be speaker-independent, so its figures do not hold for new voices"
             return f"the speaker of {unknown:,} of {len(clips):,} clips is unknown: {so}"
         if self.name == "listed" and (both := self.split(clips).shared_speakers(clips)):
