@@ -44,8 +44,12 @@ def extra(module: str, name: str) -> ModuleType:
     Traceback (most recent call last):
     ser_gpu.errors.MissingExtraError: no_such_module is not installed: pip install 'ser_gpu[onnx]'
     """
-    require(name, module)
-    return import_module(module)
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise MissingExtraError(f"{module} is not installed: pip install 'ser_gpu[{name}]'") from None
 
 
 def require(name: str, *modules: str) -> None:
