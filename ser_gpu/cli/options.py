@@ -209,7 +209,7 @@ def find_clips(
     found = find.load_many(several) if several else find.load(data, corpus, progress=bar)
     console.say(found.description)
     if found.left_out:
-        console.say(f"left out: {find.counted(found.left_out)}")
+        console.say(f"left out: {', '.join(f'{count:,} {reason}' for reason, count in sorted(found.left_out.items()))}")
     if found.notice:
         console.say(f"note: {found.notice}")
     return found.clips
