@@ -25,12 +25,11 @@ State = tuple[np.ndarray, np.ndarray, np.ndarray]
 class SpeechProbability:
     """The probability of speech every 32 ms, by the network of silero-vad.
 
-    The weights are read as plain numbers from the installed package `silero-vad`; the package itself is not imported,
-    since its import loads torch and changes its number of threads. Its own code asks for one frame after the other;
-    here the convolutions take the frames of all clips at once, and the LSTM all clips at a time.
+    The weights are read from the installed package `silero-vad`; the package itself is not imported, since its import
+    loads torch and changes its number of threads. The convolutions take the frames of all clips at once, and the LSTM
+    all clips at a time.
 
-    Raises:
-        MissingExtraError: silero-vad is not installed; the message says how to install it.
+    Raises MissingExtraError: silero-vad is not installed; the message says how to install it.
 
     Shape: waveforms [B, T] or [T] float32 at 16 kHz, T a multiple of 512; a state, or None at the start ->
     [B, T / 512] or [T / 512] float32, the state.
@@ -104,8 +103,7 @@ def speech_probability(clips: np.ndarray) -> np.ndarray:
 
     Shape: [B, T] float32 at 16 kHz -> [B, frames] float32.
 
-    Raises:
-        MissingExtraError: silero-vad is not installed.
+    Raises MissingExtraError: silero-vad is not installed.
     """
     return detector()(_whole_frames(clips))[0]
 
@@ -113,9 +111,7 @@ def speech_probability(clips: np.ndarray) -> np.ndarray:
 def levelled(clips: np.ndarray) -> np.ndarray:
     """Each clip at the level at which the network hears best: that of the loudest tenth of its frames.
 
-    Neither a click nor digital silence around the sound counts.
-
-    Shape: [B, T] float32 -> [B, T] float32.
+    Neither a click nor digital silence around the sound counts. Shape: [B, T] float32 -> [B, T] float32.
     """
     frames = _whole_frames(clips).reshape(len(clips), -1, SpeechProbability.frame)
     levels = np.sort(np.sqrt(np.square(frames).mean(axis=2)), axis=1)  # [B, N], frames of zeros first
@@ -133,8 +129,7 @@ def speaks(clips: np.ndarray) -> np.ndarray:
 
     Shape: [B, T] float32 at 16 kHz, at any level -> [B] bool.
 
-    Raises:
-        MissingExtraError: silero-vad is not installed.
+    Raises MissingExtraError: silero-vad is not installed.
     """
     return np.sort(speech_probability(levelled(clips)), axis=1)[:, -LEAST_FRAMES] >= THRESHOLD
 
@@ -168,8 +163,7 @@ def detector() -> SpeechProbability:
 def data_folder() -> Path:
     """Where the package silero-vad has its networks.
 
-    Raises:
-        MissingExtraError: it is not installed; the message says how to install it.
+    Raises MissingExtraError: it is not installed; the message says how to install it.
     """
     spec = find_spec("silero_vad")
     if spec is None:

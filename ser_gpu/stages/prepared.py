@@ -32,8 +32,7 @@ def prepared(cnn: EmotionCnn, voice: Statistics | None = None) -> EmotionCnn:
     rounded logits cost most. Networks of other kinds, and other types than float32, are copied as they are. Tensors
     that do not differ are those of the network itself, not copies.
 
-    Raises:
-        ValueError: the voice is of another network.
+    Raises ValueError: the voice is of another network.
     """
     cnn = sharing(cnn)
     if voice is not None:

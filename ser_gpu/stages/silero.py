@@ -23,10 +23,7 @@ class SpeechDetector(Float32Module):
     Args:
         sample_rate: Hz of what `forward` is given; the rest takes 16 kHz.
 
-    Shape: [B, T] float32 -> [B] bool.
-
-    Raises:
-        MissingExtraError: silero-vad is not installed.
+    Shape: [B, T] float32 -> [B] bool. Raises MissingExtraError: silero-vad is not installed.
     """
 
     def __init__(self, sample_rate: int = silero.SpeechProbability.sample_rate):
@@ -84,9 +81,7 @@ class SpeechDetector(Float32Module):
 
 
 class Resampled(nn.Module):
-    """Band-limited interpolation to 16 kHz, one convolution: soxr is no part of a graph.
-
-    Shape: [B, T] -> [B, T'].
+    """Band-limited interpolation to 16 kHz, one convolution: soxr is no part of a graph. Shape: [B, T] -> [B, T'].
 
     Source: Smith, Digital Audio Resampling, https://ccrma.stanford.edu/~jos/resample (a windowed sine).
     """

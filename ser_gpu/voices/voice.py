@@ -24,30 +24,19 @@ class VoiceError(InputError):
 
 @dataclass(frozen=True, eq=False)
 class Voice:
-    """A speaker as one model hears them; `Recognizer.enrol` makes it, and nothing changes it.
+    """A speaker as one model hears them; `Recognizer.enrol` makes it, and nothing changes it."""
 
-    Attributes:
-        mean, variance: with which the model's batch normalisation works for this speaker, one layer after the other,
-            [N] float32 each.
-        model: hash of that model, `Recognizer.network_hash`.
-        recordings: how many were enrolled.
-        windows: with speech in them.
-        seconds: of speech.
-        emotions: those that were named, each once; empty where none was.
-        notes: one line each on what may be wrong with them.
-        head: what is added to the model's last layer, see `ser_gpu.voices.plan.head`, [C, inputs + 1] float32; None
-            where fewer than two emotions were named.
-    """
-
-    mean: np.ndarray
-    variance: np.ndarray
-    model: str
-    recordings: int
-    windows: int
-    seconds: float
-    emotions: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    head: np.ndarray | None = None
+    mean: (
+        np.ndarray
+    )  # with which its batch normalisation works for this speaker, one layer after the other, [N] float32
+    variance: np.ndarray  # the same
+    model: str  # its `Recognizer.network_hash`
+    recordings: int  # that were enrolled
+    windows: int  # with speech in them
+    seconds: float  # of speech
+    emotions: tuple[str, ...] = ()  # those that were named, each once
+    notes: tuple[str, ...] = ()  # one line each on what may be wrong with them
+    head: np.ndarray | None = None  # of `ser_gpu.voices.plan.head`, [C, inputs + 1] float32
 
     @property
     def sharpness(self) -> float:
@@ -57,8 +46,7 @@ class Voice:
     def save(self, path: str | Path) -> None:
         """Write the voice, some tens of kilobytes; the file appears whole or not at all.
 
-        Raises:
-            OSError: the file cannot be written; names `path`.
+        Raises OSError: the file cannot be written; names `path`.
         """
         content = {"format_version": FORMAT_VERSION, "kind": _KIND, **{name: getattr(self, name) for name in _ABOUT}}
         content |= {"mean": numbers(self.mean), "variance": numbers(self.variance)}
@@ -70,8 +58,7 @@ class Voice:
     def load(cls, path: str | Path) -> "Voice":
         """Read a voice, as data.
 
-        Raises:
-            VoiceError: the file is missing, damaged, or no voice; one line that names it.
+        Raises VoiceError: the file is missing, damaged, or no voice; one line that names it.
         """
         path = Path(path)
         try:
