@@ -127,15 +127,13 @@ class SpeechEmotionModel(nn.Module, Recognizer):
         return self.classify(self.spectrogram(waveform, lengths, tta), waveform.shape[0])
 
     def spectrogram(self, waveform: Tensor, lengths: Tensor | None = None, tta: bool = True) -> Tensor:
-        """What the CNN sees of each clip; in evaluation, and unless it is without `tta`, of all its copies.
-
-        Shape: [B, T], [B] -> [V B, 1, M, F] float32.
-        """
+        """What the CNN sees of each clip, in evaluation of all its copies. Shape: [B, T], [B] -> [V B, 1, M, F]."""
         return self.spectrogram_of_window(self.window(waveform, lengths), tta)
 
     def window(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Each clip at the same peak, trimmed, and padded or cropped. Shape: [B, T], [B] -> [B, L] float32."""
-        _check_waveform(waveform)
+        if waveform.ndim != 2 or waveform.numel() == 0 or not waveform.is_floating_point():
+            raise InputError(f"waveform must be [B, T] floating point, got {list(waveform.shape)} of {waveform.dtype}")
         if lengths is not None:
             lengths = _checked_lengths(lengths, waveform)
         with torch.autocast(waveform.device.type, enabled=False):
@@ -233,8 +231,10 @@ class SpeechEmotionModel(nn.Module, Recognizer):
 
     @torch.inference_mode()
     def hear(self, sound: np.ndarray, state: None = None) -> tuple[np.ndarray, None]:
-        """On the model's device, and in torch's threads: those of NumPy cannot be limited. A sound is heard whole."""
-        return self.vad.speech_probability(torch.from_numpy(sound).to(self.device)[None])[0].cpu().numpy(), None
+        """On a processor in torch's threads, since those of NumPy cannot be limited; a sound is heard whole."""
+        if self.device.type != "cpu":
+            return super().hear(sound, state)
+        return self.vad.speech_probability(torch.from_numpy(sound)[None])[0].numpy(), None
 
     @torch.inference_mode()
     def answer(self, windows: np.ndarray) -> np.ndarray:
@@ -304,11 +304,6 @@ def windows_logits(model: SpeechEmotionModel, windows: Sequence[Tensor], tta: bo
     answers = torch.cat([model.probabilities(model(part.to(model.device), tta=tta)) for part in parts])
     mean = torch.stack([each.mean(dim=0) for each in answers.split([len(each) for each in windows])])
     return mean.clamp(min=torch.finfo(mean.dtype).tiny).log() * model.temperature
-
-
-def _check_waveform(waveform: Tensor) -> None:
-    if waveform.ndim != 2 or waveform.numel() == 0 or not waveform.is_floating_point():
-        raise InputError(f"waveform must be [B, T] floating point, got {list(waveform.shape)} of {waveform.dtype}")
 
 
 def _checked_lengths(lengths: Tensor, waveform: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from ser_gpu.audio import silero
+from ser_gpu.audio.samples import resample
 from ser_gpu.errors import InputError, extra
 from ser_gpu.recognizer import Recognizer
 from ser_gpu.voices.plan import Measured, Plan
@@ -70,7 +72,9 @@ class OnnxModel(Recognizer):
 
         Raises VoiceError: the voice was enrolled with another model, or the file takes none.
         """
-        return self.with_voice(voice).answer(waveform), self.speaks(waveform)
+        rate = silero.SpeechProbability.sample_rate
+        heard = np.stack([resample(each, self.sample_rate, rate) for each in waveform])
+        return self.with_voice(voice).answer(waveform), silero.speaks(heard)
 
     def require(self, voice: Voice | None) -> None:
         """Raise VoiceError too where the file takes no voice."""

@@ -29,6 +29,7 @@ AHEAD = 16  # recordings in work at a time, more where a batch is larger
 _UNTAKEN = 1_024  # answers that wait for one before them
 _COPIES = 16
 _CUTS = TimelineSettings()
+_LEAD_SECONDS = 0.25  # before a sound: a voice that begins at once is heard late
 
 
 class Recognizer:
@@ -66,14 +67,6 @@ class Recognizer:
     def hear(self, sound: np.ndarray, state: State | None = None) -> tuple[np.ndarray, State | None]:
         """The probability of speech every 32 ms, as `ser_gpu.audio.silero.SpeechProbability` is called."""
         return silero.detector()(sound, state)
-
-    def speaks(self, windows: np.ndarray) -> np.ndarray:
-        """In which windows there is as much as a trace of a voice: `ser_gpu.audio.silero.speaks`.
-
-        Shape: [V, L'] float32 -> [V] bool.
-        """
-        rate = SpeechProbability.sample_rate
-        return silero.speaks(np.stack([samples.resample(each, self.sample_rate, rate) for each in windows]))
 
     def require(self, voice: Voice | None) -> None:
         """Raise VoiceError unless the voice, if there is one, was enrolled with this model."""
@@ -226,20 +219,23 @@ class Recognizer:
         return padded(cuts, self.window_samples, self.trim_config.hop)
 
     def _spoken(self, sound: np.ndarray, starts: np.ndarray, windows: np.ndarray) -> np.ndarray:
-        """In which windows of a sound somebody speaks: those that a stretch of the timeline reaches into, and where it
-        has no stretch, those with a trace of a voice.
+        """In which windows of a sound somebody speaks: those that a stretch of the timeline reaches into. Where it has no
+        stretch, all of them or none: whether there is a trace of a voice.
 
         Shape: [T], [V], [V, L'] -> [V] bool.
         """
-        ratio, ends = self.sample_rate / SpeechProbability.sample_rate, starts + windows.shape[1]
-        heard = samples.resample(sound[starts[0] : ends[-1]], self.sample_rate, SpeechProbability.sample_rate)
+        rate, ends = SpeechProbability.sample_rate, starts + windows.shape[1]
+        first = max(0, starts[0] - round(_LEAD_SECONDS * self.sample_rate))
+        heard = samples.resample(sound[first : ends[-1]], self.sample_rate, rate)
         cuts = SpeechCuts(self.hear, self.window_samples / self.sample_rate, _CUTS)
+        stretches = cuts.take(heard) + cuts.close()
+        if not stretches:
+            return np.repeat(silero.speaks(heard[None]), len(windows))
+        ratio, spoken = self.sample_rate / rate, np.zeros(len(windows), bool)
         least = ratio * cuts.frame * (_CUTS.margin_frames + _CUTS.least_frames)  # a margin alone holds no voice
-        spoken = np.zeros(len(windows), bool)
-        for stretch in cuts.take(heard) + cuts.close():
-            start, end = starts[0] + ratio * stretch.start, starts[0] + ratio * stretch.end
+        for start, end in ((first + ratio * each.start, first + ratio * each.end) for each in stretches):
             spoken |= np.minimum(ends, end) - np.maximum(starts, start) >= min(least, end - start)
-        return spoken if spoken.any() else self.speaks(windows)
+        return spoken
 
     def mean(self, name: str, answers: Iterable[tuple[np.ndarray, float]]) -> Prediction:
         """The mean over the windows of a recording with speech: of probabilities of some windows each, [V, C], with the

@@ -86,7 +86,6 @@ def sharpness(windows: int, emotions: Sequence[str]) -> float:
 
 
 def _share(windows: float, emotions: Sequence[str]) -> float:
-    """Of the speaker's statistics against the population's."""
     population = POPULATION_WINDOWS_ONE_EMOTION if len(emotions) == 1 else POPULATION_WINDOWS
     return windows / (windows + population)
 

@@ -44,10 +44,7 @@ class Voice:
         return plan.sharpness(self.windows, self.emotions)
 
     def save(self, path: str | Path) -> None:
-        """Write the voice, some tens of kilobytes; the file appears whole or not at all.
-
-        Raises OSError: the file cannot be written; names `path`.
-        """
+        """Write the voice, some tens of kilobytes; the file appears whole or not at all."""
         content = {"format_version": FORMAT_VERSION, "kind": _KIND, **{name: getattr(self, name) for name in _ABOUT}}
         content |= {"mean": numbers(self.mean), "variance": numbers(self.variance)}
         content["head"] = None if self.head is None else [numbers(row) for row in self.head]
@@ -56,10 +53,7 @@ class Voice:
 
     @classmethod
     def load(cls, path: str | Path) -> "Voice":
-        """Read a voice, as data.
-
-        Raises VoiceError: the file is missing, damaged, or no voice; one line that names it.
-        """
+        """Read a voice, as data. Raises VoiceError, one line, for a file that is missing, damaged, or no voice."""
         path = Path(path)
         try:
             if not path.is_file():
@@ -91,18 +85,18 @@ class Voice:
         if mean.shape != variance.shape or (variance < 0).any():
             raise InputError("the variance is not that of the mean")
         head = None if content["head"] is None else _matrix("head", content["head"])
-        counts, seconds = (content["recordings"], content["windows"]), content["seconds"]
+        model, *counts, seconds, emotions, notes = (content[name] for name in _ABOUT)
         if not all(type(count) is int and 0 < count < 2**53 for count in counts):
             raise InputError("the counts are no whole numbers")
         if type(seconds) not in (int, float) or not 0.0 < seconds < 1e9:
             raise InputError("the seconds are no positive number")
-        if not isinstance(content["model"], str):
+        if not isinstance(model, str):
             raise InputError("the hash of the model is no text")
-        for name in ("emotions", "notes"):
-            if not isinstance(content[name], list) or not all(isinstance(each, str) for each in content[name]):
+        for name, texts in (("emotions", emotions), ("notes", notes)):
+            if not isinstance(texts, list) or not all(isinstance(each, str) for each in texts):
                 raise InputError(f"the {name} are no texts")
-        emotions, notes = (tuple(map(printable, content[name])) for name in ("emotions", "notes"))
-        return cls(mean, variance, content["model"], *counts, float(seconds), emotions, notes, head)
+        texts = (tuple(map(printable, each)) for each in (emotions, notes))
+        return cls(mean, variance, model, *counts, float(seconds), *texts, head)
 
 
 def numbers(values: np.ndarray) -> list[float]:
