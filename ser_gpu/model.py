@@ -38,11 +38,11 @@ _COPYING = threading.RLock()
 
 @dataclass(eq=False)
 class _Known:
-    """What was made of a network: its hash, and the copies for voices, the last one used at the end."""
+    """What was made of a network."""
 
     state: list
     digest: str | None = None
-    copies: dict[Voice | None, "SpeechEmotionModel"] = field(default_factory=dict)
+    copies: dict[Voice | None, "SpeechEmotionModel"] = field(default_factory=dict)  # the last one used at the end
 
 
 _KNOWN: "WeakKeyDictionary[SpeechEmotionModel, _Known]" = WeakKeyDictionary()  # not in a model's state or its copies
@@ -60,19 +60,13 @@ class SpeechEmotionModel(nn.Module, Recognizer):
         labels: the emotions, in the order of the logits.
         mel_kernels: window and mel basis of an earlier model; left out, nnAudio makes them.
 
-    Shape:
-        - waveform: [B, T] floating point at `sample_rate`; lengths: [B] integers, samples of each clip, or None where
-          every clip fills its row; without `tta` the answer is of the clip alone, in a ninth of the time of the CNN
-        - output: [B, C] logits
+    Shape: waveform [B, T] floating point at `sample_rate`, lengths [B] integers, or None where every clip fills its row
+    -> [B, C] logits; without `tta` of the clip alone, in a ninth of the time of the CNN.
 
-    Raises:
-        ValueError: a waveform that is not [B, T], not floating point, or empty; lengths of another shape or kind, or,
-            where they are on the CPU, beyond the waveform.
+    Raises ValueError for another shape or kind, and for lengths that are, on the CPU, beyond the waveform.
 
-    Example:
-        >>> model = SpeechEmotionModel().eval()
-        >>> model(torch.zeros(4, 48_000)).shape
-        torch.Size([4, 8])
+    >>> SpeechEmotionModel().eval()(torch.zeros(4, 48_000)).shape
+    torch.Size([4, 8])
     """
 
     _is_prepared = False
@@ -86,8 +80,7 @@ class SpeechEmotionModel(nn.Module, Recognizer):
         super().__init__()
         config = config or ModelConfig()
         rate = config.audio.sample_rate
-        self.config = config
-        self.labels = tuple(labels)
+        self.config, self.labels = config, tuple(labels)
         self.trim = TrimSilence(config.trim, config.audio.clip_samples)
         self.augment = WaveformAugment(config.augment, rate)
         self.mel = LogMel(config.mel, rate, mel_kernels)
@@ -134,18 +127,13 @@ class SpeechEmotionModel(nn.Module, Recognizer):
         return self.classify(self.spectrogram(waveform, lengths, tta), waveform.shape[0])
 
     def spectrogram(self, waveform: Tensor, lengths: Tensor | None = None, tta: bool = True) -> Tensor:
-        """What the CNN sees of each clip; in evaluation, and unless it is without `tta`, of all its copies.
-
-        Shape: [B, T], [B] -> [V B, 1, M, F] float32.
-        """
+        """What the CNN sees of each clip, in evaluation of all its copies. Shape: [B, T], [B] -> [V B, 1, M, F]."""
         return self.spectrogram_of_window(self.window(waveform, lengths), tta)
 
     def window(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Each clip at the same peak, its silence trimmed, padded or cropped to the window.
-
-        Shape: [B, T], [B] -> [B, L] float32.
-        """
-        _check_waveform(waveform)
+        """Each clip at the same peak, trimmed, and padded or cropped. Shape: [B, T], [B] -> [B, L] float32."""
+        if waveform.ndim != 2 or waveform.numel() == 0 or not waveform.is_floating_point():
+            raise InputError(f"waveform must be [B, T] floating point, got {list(waveform.shape)} of {waveform.dtype}")
         if lengths is not None:
             lengths = _checked_lengths(lengths, waveform)
         with torch.autocast(waveform.device.type, enabled=False):
@@ -157,39 +145,25 @@ class SpeechEmotionModel(nn.Module, Recognizer):
             return self.trim(waveform / peak, lengths)
 
     def decibels(self, window: Tensor) -> Tensor:
-        """The log-mel spectrogram of each window before it is normalised and masked; in training, augmented.
-
-        Shape: [B, L] -> [B, 1, M, F] float32.
-        """
+        """Log-mel before it is normalised and masked; in training, augmented. Shape: [B, L] -> [B, 1, M, F] float32."""
         with torch.autocast(window.device.type, enabled=False):
             if not self.training:
                 return self.mel.decibels(window)
             return self.gain(self.warp(self.mel.decibels(self.augment(window))))
 
     def spectrogram_of_window(self, window: Tensor, tta: bool = True) -> Tensor:
-        """As `spectrogram`, of clips that are trimmed and fill the window.
-
-        Shape: [B, L] -> [V B, 1, M, F] float32.
-        """
+        """As `spectrogram`, of clips that are trimmed and fill the window. Shape: [B, L] -> [V B, 1, M, F] float32."""
         with torch.autocast(window.device.type, enabled=False):
             decibels = self.decibels(window)
             return self.mask(normalised(self.tta(decibels) if tta else decibels))
 
     def classify(self, spectrogram: Tensor, clips: int) -> Tensor:
-        """The mean logits of the CNN's members, over all copies of each clip.
-
-        Args:
-            clips: B, how many the spectrogram is of.
-
-        Shape: [V B, 1, M, F] -> [B, C].
-        """
+        """The mean logits of the CNN's members, over all copies of each of B clips. Shape: [V B, 1, M, F] -> [B, C]."""
         dtype = next(self.cnn.parameters()).dtype
         return self.cnn(spectrogram.to(dtype)).mean(dim=0).unflatten(0, (-1, clips)).mean(dim=0)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Softmax after the temperature that was fitted on validation clips.
-
-        Shape: [B, C] -> [B, C] float32.
+        """Softmax after the temperature that was fitted on validation clips. Shape: [B, C] -> [B, C] float32.
 
         Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
         """
@@ -197,10 +171,7 @@ class SpeechEmotionModel(nn.Module, Recognizer):
 
     @property
     def network_hash(self) -> str:
-        """SHA-256 of what a voice depends on: the labels, and the network with its weights; in hexadecimal.
-
-        It is computed once, and again when a weight has changed.
-        """
+        """SHA-256 of the labels, and of the network with its weights; computed again when a weight has changed."""
         known = self._known()
         if known.digest is None:
             digest = hashlib.sha256(repr(self.labels).encode())
@@ -215,10 +186,7 @@ class SpeechEmotionModel(nn.Module, Recognizer):
         network is made for that, see `ser_gpu.stages.prepared`.
 
         It shares tensors with the model, whose weights must not change as long as it answers. The last 16 are kept,
-        until a weight of the network changes.
-
-        Raises:
-            VoiceError: the voice was enrolled with another model.
+        until a weight of the network changes. Raises VoiceError where the voice was enrolled with another model.
         """
         if self._is_prepared and voice is None:
             return self
@@ -263,8 +231,10 @@ class SpeechEmotionModel(nn.Module, Recognizer):
 
     @torch.inference_mode()
     def hear(self, sound: np.ndarray, state: None = None) -> tuple[np.ndarray, None]:
-        """On the model's device, and in torch's threads: those of NumPy cannot be limited. A sound is heard whole."""
-        return self.vad.speech_probability(torch.from_numpy(sound).to(self.device)[None])[0].cpu().numpy(), None
+        """On a processor in torch's threads, since those of NumPy cannot be limited; a sound is heard whole."""
+        if self.device.type != "cpu":
+            return super().hear(sound, state)
+        return self.vad.speech_probability(torch.from_numpy(sound)[None])[0].numpy(), None
 
     @torch.inference_mode()
     def answer(self, windows: np.ndarray) -> np.ndarray:
@@ -273,11 +243,7 @@ class SpeechEmotionModel(nn.Module, Recognizer):
 
     @torch.inference_mode()
     def measure(self, windows: np.ndarray, plan: Plan) -> tuple[Measured, np.ndarray]:
-        """Shape: [K, L] -> [K] int64.
-
-        Raises:
-            ValueError: a network without batch normalisation.
-        """
+        """Shape: [K, L] -> [K] int64. Raises ValueError: a network without batch normalisation."""
         if any(module.training for module in self.modules()):
             return self.snapshot().measure(windows, plan)
         spectrogram = self.spectrogram(torch.from_numpy(windows).to(self.device))
@@ -286,16 +252,8 @@ class SpeechEmotionModel(nn.Module, Recognizer):
 
     @torch.inference_mode()
     def measured(self, spectrogram: Tensor, plan: Plan) -> Measured:
-        """What the network hears in a speaker's windows, in evaluation mode. Of all views together: with the clips' own
-        statistics the views of a clip are answered worse.
-
-        Args:
-            spectrogram: of the windows that the plan keeps, as `spectrogram` gives it.
-
-        Raises:
-            ValueError: a network without batch normalisation.
-
-        Shape: [V K, 1, M, F].
+        """What the network hears in the spectrograms, [V K, 1, M, F], of the windows that the plan keeps, in evaluation
+        mode. Of all views together: with the clips' own statistics the views of a clip are answered worse.
         """
         if not speaker_norm.layers(self.cnn):
             network = self.config.cnn.network
@@ -315,9 +273,6 @@ class SpeechEmotionModel(nn.Module, Recognizer):
 def clip_logits(model: SpeechEmotionModel, bank: ClipBank, rows: Tensor, tta: bool = True) -> Tensor:
     """What `predict` answers to some clips of a bank, in evaluation mode, as logits: the temperature times the log of
     the mean probabilities over the windows with speech; over all windows where none has any.
-
-    Args:
-        tta: test-time augmentation.
 
     Shape: [N] int64 -> [N, C] float32.
     """
@@ -351,15 +306,9 @@ def windows_logits(model: SpeechEmotionModel, windows: Sequence[Tensor], tta: bo
     return mean.clamp(min=torch.finfo(mean.dtype).tiny).log() * model.temperature
 
 
-def _check_waveform(waveform: Tensor) -> None:
-    if waveform.ndim != 2 or waveform.numel() == 0 or not waveform.is_floating_point():
-        raise InputError(f"waveform must be [B, T] floating point, got {list(waveform.shape)} of {waveform.dtype}")
-
-
 def _checked_lengths(lengths: Tensor, waveform: Tensor) -> Tensor:
     clips, samples = waveform.shape
-    if not isinstance(lengths, Tensor):
-        lengths = torch.as_tensor(lengths)
+    lengths = torch.as_tensor(lengths)
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise InputError(f"lengths must be integers, got {lengths.dtype}")
     if lengths.shape != (clips,):

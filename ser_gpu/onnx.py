@@ -14,6 +14,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from ser_gpu.audio import silero
+from ser_gpu.audio.samples import resample
 from ser_gpu.errors import InputError, extra
 from ser_gpu.recognizer import Recognizer
 from ser_gpu.voices.plan import Measured, Plan
@@ -26,19 +28,10 @@ class OnnxModel(Recognizer):
     A file that was exported with `--speaker` enrols speakers and takes their voices, those of the model of torch too.
 
     Args:
-        path: of a file that `ser-gpu export` wrote.
         threads: of onnxruntime; None, as many as it chooses.
 
-    Attributes:
-        labels: the emotions, in the order of the probabilities.
-        sample_rate: Hz that `probabilities` expects.
-        window_samples: L, of the window that the network hears.
-        metadata: all that the file says about itself.
-        network_hash: what a voice depends on; None where the file takes no voice.
-
-    Raises:
-        MissingExtraError: onnxruntime is not installed.
-        ValueError: the file is missing, or was not written by `ser-gpu export`.
+    Raises MissingExtraError: onnxruntime is not installed; ValueError: the file is missing, or was not written by
+    `ser-gpu export`.
     """
 
     windows_at_once = 8
@@ -75,22 +68,16 @@ class OnnxModel(Recognizer):
 
         Silence around the sound is cut; of more than a window the middle is heard.
 
-        Args:
-            voice: who speaks in all of them.
-
         Shape: [B, T] float32 -> [B, C] float32, [B] bool.
 
-        Raises:
-            VoiceError: the voice was enrolled with another model, or the file takes none.
+        Raises VoiceError: the voice was enrolled with another model, or the file takes none.
         """
-        return self.with_voice(voice).answer(waveform), self.speaks(waveform)
+        rate = silero.SpeechProbability.sample_rate
+        heard = np.stack([resample(each, self.sample_rate, rate) for each in waveform])
+        return self.with_voice(voice).answer(waveform), silero.speaks(heard)
 
     def require(self, voice: Voice | None) -> None:
-        """Raise unless the voice, if there is one, was enrolled with this model.
-
-        Raises:
-            VoiceError: it was another one, or the file takes no voice.
-        """
+        """Raise VoiceError too where the file takes no voice."""
         if voice is not None and self.network_hash is None:
             raise VoiceError("the .onnx file takes no voice: write one that does by ser-gpu export --speaker")
         super().require(voice)
@@ -110,11 +97,7 @@ class OnnxModel(Recognizer):
     def enrol(
         self, recordings: Iterable, emotions: Iterable[str] | None = None, sample_rate: int | None = None
     ) -> Voice:
-        """Learn a speaker's voice, as `Recognizer.enrol`.
-
-        Raises:
-            VoiceError: the file takes no voice.
-        """
+        """As `Recognizer.enrol`. Raises VoiceError where the file takes no voice."""
         if self.network_hash is None:
             raise VoiceError("the .onnx file cannot enrol: write one that can by ser-gpu export --speaker")
         return super().enrol(recordings, emotions, sample_rate)
@@ -136,11 +119,7 @@ class OnnxModel(Recognizer):
         return Measured(*found, logs), np.concatenate([self.answer(part).argmax(axis=1) for part in parts])
 
     def _run(self, outputs: list[str], waveform: np.ndarray, weight: np.ndarray | None = None) -> list[np.ndarray]:
-        """Some outputs of the file, and nothing that they do not need.
-
-        Args:
-            weight: of each clip, where a voice is measured.
-        """
+        """Some outputs of the file, and nothing that they do not need; `weight` is of each clip, to measure a voice."""
         given = {"waveform": waveform, **self._voice}
         if self._voice:
             given["weight"] = np.zeros(len(waveform), np.float32) if weight is None else weight

@@ -6,22 +6,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Prediction:
-    """An emotion, how sure the model is of it (0 to 1), and the probability of each emotion in label order; and of how
-    many seconds of speech that is the answer, None where it is not counted.
-    """
+    """The emotion of a recording."""
 
     emotion: str
-    confidence: float
-    probabilities: dict[str, float]
-    speech_seconds: float | None = None
+    confidence: float  # 0 to 1
+    probabilities: dict[str, float]  # in label order
+    speech_seconds: float | None = None  # of which it is the answer; None where it is not counted
 
     @classmethod
     def of(cls, labels: Sequence[str], shares: Sequence[float], speech_seconds: float | None = None) -> "Prediction":
-        """The emotion with the largest share.
-
-        Example:
-            >>> Prediction.of(("happy", "sad"), (0.25, 0.75)).emotion
-            'sad'
-        """
+        """The emotion with the largest share."""
         best = max(range(len(shares)), key=shares.__getitem__)
         return cls(labels[best], shares[best], dict(zip(labels, shares, strict=True)), speech_seconds)

@@ -23,45 +23,27 @@ from ser_gpu.timeline.stream import Stream
 from ser_gpu.voices import enrol
 from ser_gpu.voices.plan import Measured, Plan
 from ser_gpu.voices.voice import Voice, VoiceError
-from ser_gpu.windows import SHORTEST_SECONDS, Windows, covered, cut, padded
+from ser_gpu.windows import SHORTEST_SECONDS, Trim, Windows, covered, cut, padded
 
 AHEAD = 16  # recordings in work at a time, more where a batch is larger
 _UNTAKEN = 1_024  # answers that wait for one before them
 _COPIES = 16
 _CUTS = TimelineSettings()
+_LEAD_SECONDS = 0.25  # before a sound: a voice that begins at once is heard late
 
 
 class Recognizer:
-    """What every backend can do: `ser_gpu.model.SpeechEmotionModel`, and `ser_gpu.onnx.OnnxModel` without torch.
+    """What every backend can do: `ser_gpu.model.SpeechEmotionModel`, and `ser_gpu.onnx.OnnxModel` without torch."""
 
-    Attributes of a backend:
-        labels: the emotions, in the order of the probabilities.
-        sample_rate: Hz of its windows.
-        window_samples: L.
-        trim_config: what is silent, see `ser_gpu.windows.Trim`.
-        network_hash: what a voice depends on, SHA-256 in hexadecimal; None where it takes no voice.
-        windows_at_once: in a batch that is answered fastest.
-    """
-
-    labels: tuple[str, ...]
-
-    def hear(self, sound: np.ndarray, state: State | None = None) -> tuple[np.ndarray, State | None]:
-        """The probability of speech every 32 ms, as `ser_gpu.audio.silero.SpeechProbability` is called."""
-        return silero.detector()(sound, state)
-
-    def speaks(self, windows: np.ndarray) -> np.ndarray:
-        """In which windows there is as much as a trace of a voice: `ser_gpu.audio.silero.speaks`.
-
-        Shape: [V, L'] float32 -> [V] bool.
-        """
-        rate = SpeechProbability.sample_rate
-        return silero.speaks(np.stack([samples.resample(each, self.sample_rate, rate) for each in windows]))
+    labels: tuple[str, ...]  # the emotions, in the order of the probabilities
+    sample_rate: int  # Hz of its windows
+    window_samples: int  # L
+    trim_config: Trim
+    network_hash: str | None  # what a voice depends on, SHA-256 in hexadecimal; None where it takes no voice
+    windows_at_once: int  # in a batch that is answered fastest
 
     def answer(self, windows: np.ndarray) -> np.ndarray:
-        """The probabilities of the emotions in each window.
-
-        Shape: [V, L'] float32 -> [V, C] float32.
-        """
+        """The probabilities of the emotions in each window. Shape: [V, L'] float32 -> [V, C] float32."""
         raise NotImplementedError
 
     def measure(self, windows: np.ndarray, plan: Plan) -> tuple[Measured, np.ndarray]:
@@ -74,8 +56,7 @@ class Recognizer:
     def with_voice(self, voice: Voice | None = None) -> Self:
         """What answers for this speaker, or for nobody in particular, as the backend is now.
 
-        Raises:
-            VoiceError: the voice was enrolled with another model.
+        Raises VoiceError where the voice was enrolled with another model.
         """
         raise NotImplementedError
 
@@ -83,17 +64,15 @@ class Recognizer:
         """The same; whatever happens to this backend afterwards."""
         return self
 
-    def require(self, voice: Voice | None) -> None:
-        """Raise unless the voice, if there is one, was enrolled with this model.
+    def hear(self, sound: np.ndarray, state: State | None = None) -> tuple[np.ndarray, State | None]:
+        """The probability of speech every 32 ms, as `ser_gpu.audio.silero.SpeechProbability` is called."""
+        return silero.detector()(sound, state)
 
-        Raises:
-            VoiceError: it was another one.
-        """
-        if voice is None:
-            return
-        if not isinstance(voice, Voice):
+    def require(self, voice: Voice | None) -> None:
+        """Raise VoiceError unless the voice, if there is one, was enrolled with this model."""
+        if voice is not None and not isinstance(voice, Voice):
             raise VoiceError(f"voice must be what model.enrol gives, got {type(voice).__name__}")
-        if voice.model != self.network_hash:
+        if voice is not None and voice.model != self.network_hash:
             raise VoiceError("the voice was enrolled with another model; enrol it again with this one")
 
     def predict(self, recording: object, sample_rate: int | None = None, voice: Voice | None = None) -> Prediction:
@@ -107,10 +86,8 @@ class Recognizer:
             sample_rate: Hz of an array or a tensor; left out, it is at the model's own rate.
             voice: who speaks, as `enrol` gives it; None, nobody in particular.
 
-        Raises:
-            AudioError: a recording that cannot be used, or under 50 ms; one line that names it.
-            NoSpeechError: silence, noise, or another sound without a voice.
-            VoiceError: the voice was enrolled with another model.
+        Raises AudioError, one line that names it, for a recording that cannot be used or is under 50 ms; NoSpeechError
+        for a sound without a voice; VoiceError for a voice that was enrolled with another model.
         """
         model = self.with_voice(voice)
         name, pieces = model.speech(recording, sample_rate)
@@ -136,14 +113,11 @@ class Recognizer:
 
         Args:
             recordings: each as in `predict`; they are asked for as they are read.
-            sample_rate: as in `predict`, for all.
             voice: as in `predict`, for all; or one for each recording.
             workers: batches that are answered at a time, each by a thread of its own. On a processor one for each core
                 is fastest, after `torch.set_num_threads(1)`; on a GPU one.
 
-        Raises:
-            VoiceError: a voice was enrolled with another model.
-            ValueError: fewer voices than recordings.
+        Raises ValueError where there are fewer voices than recordings; VoiceError as `predict`.
         """
         voices = repeat(voice) if voice is None or isinstance(voice, Voice) else iter(voice)
         recordings, nothing, model_of = iter(recordings), object(), lru_cache(_COPIES)(self.with_voice)
@@ -179,16 +153,12 @@ class Recognizer:
             emotions: of each recording, where they are known: then each emotion weighs the same, however often it is
                 there, clips of one emotion alone weigh less against the population, and of two emotions and more the
                 last layer learns how this speaker expresses them.
-            sample_rate: as in `predict`, for all.
 
-        Raises:
-            AudioError: a recording that cannot be used, or in which nobody speaks; one line that names it.
-            ValueError: no recording, an emotion that nobody knows, or another number of emotions than recordings; a
-                network without batch normalisation, or a file that takes no voice.
+        Raises AudioError as `predict`; ValueError for no recording, an emotion that nobody knows, another number of
+        emotions than recordings, a network without batch normalisation, or a file that takes no voice.
 
-        Example:
-            >>> voice = model.enrol(["a.wav", "b.wav"])  # doctest: +SKIP
-            >>> model.predict("c.wav", voice=voice)  # doctest: +SKIP
+        >>> voice = model.enrol(["a.wav", "b.wav"])  # doctest: +SKIP
+        >>> model.predict("c.wav", voice=voice)  # doctest: +SKIP
         """
         recordings = [recordings] if isinstance(recordings, str | bytes | Path) else list(recordings)
         heard, seconds = [], 0.0
@@ -224,8 +194,7 @@ class Recognizer:
     def speech(self, recording: object, sample_rate: int | None = None) -> tuple[str, Iterator[Windows]]:
         """What to call a recording, and its windows with speech, [V, L], a piece of at most a minute at a time.
 
-        Raises:
-            AudioError: as in `predict`, some when the recording is opened and some while it is read.
+        Raises AudioError as `predict`, some when the recording is opened and some while it is read.
         """
         name, pieces = samples.recording(recording, sample_rate, self.sample_rate, samples.PIECE_SECONDS)
         return name, self._speech_of_pieces(name, pieces)
@@ -243,39 +212,34 @@ class Recognizer:
                 raise AudioError.of(name, f"{milliseconds:.0f} ms is too short, {least:.0f} ms is the least")
 
     def clip_windows(self, waveform: np.ndarray) -> np.ndarray:
-        """The windows of a clip with speech; all where none has any.
-
-        Shape: [T] -> [V, L].
-        """
+        """The windows of a clip with speech; all where none has any. Shape: [T] -> [V, L]."""
         starts, cuts = cut(waveform, self.window_samples, self.trim_config)
         if len(cuts) > 1 and (speech := self._spoken(waveform, starts, cuts)).any():
             cuts = cuts[speech]
         return padded(cuts, self.window_samples, self.trim_config.hop)
 
     def _spoken(self, sound: np.ndarray, starts: np.ndarray, windows: np.ndarray) -> np.ndarray:
-        """In which windows of a sound somebody speaks: those that a stretch of the timeline reaches into, and where it
-        has no stretch, those with a trace of a voice.
+        """In which windows of a sound somebody speaks: those that a stretch of the timeline reaches into. Where it has no
+        stretch, all of them or none: whether there is a trace of a voice.
 
         Shape: [T], [V], [V, L'] -> [V] bool.
         """
-        ratio, ends = self.sample_rate / SpeechProbability.sample_rate, starts + windows.shape[1]
-        heard = samples.resample(sound[starts[0] : ends[-1]], self.sample_rate, SpeechProbability.sample_rate)
+        rate, ends = SpeechProbability.sample_rate, starts + windows.shape[1]
+        first = max(0, starts[0] - round(_LEAD_SECONDS * self.sample_rate))
+        heard = samples.resample(sound[first : ends[-1]], self.sample_rate, rate)
         cuts = SpeechCuts(self.hear, self.window_samples / self.sample_rate, _CUTS)
-        least = ratio * cuts.frame * (_CUTS.margin_frames + _CUTS.least_frames)
-        spoken = np.zeros(len(windows), bool)
-        for stretch in cuts.take(heard) + cuts.close():
-            start, end = starts[0] + ratio * stretch.start, starts[0] + ratio * stretch.end
+        stretches = cuts.take(heard) + cuts.close()
+        if not stretches:
+            return np.repeat(silero.speaks(heard[None]), len(windows))
+        ratio, spoken = self.sample_rate / rate, np.zeros(len(windows), bool)
+        least = ratio * cuts.frame * (_CUTS.margin_frames + _CUTS.least_frames)  # a margin alone holds no voice
+        for start, end in ((first + ratio * each.start, first + ratio * each.end) for each in stretches):
             spoken |= np.minimum(ends, end) - np.maximum(starts, start) >= min(least, end - start)
-        return spoken if spoken.any() else self.speaks(windows)
+        return spoken
 
     def mean(self, name: str, answers: Iterable[tuple[np.ndarray, float]]) -> Prediction:
-        """The mean over the windows of a recording with speech.
-
-        Args:
-            answers: probabilities of some windows, [V, C], and the seconds that they cover.
-
-        Raises:
-            NoSpeechError: there is none.
+        """The mean over the windows of a recording with speech: of probabilities of some windows each, [V, C], with the
+        seconds that they cover. Raises NoSpeechError where there is none.
         """
         total, count, seconds = np.zeros(len(self.labels), np.float32), 0, 0.0
         for probabilities, covers in answers:
@@ -378,20 +342,7 @@ class Answers:
     """What a timeline or a stream asks of a model, which may change afterwards.
 
     Samples are at the rate of the detector of speech, 16 kHz, as they came: neither their level nor their offset is
-    set.
-
-    Args:
-        model: of any kind.
-        voice: who speaks; of several speakers, the voice of each by their name, and who is not there is nobody in
-            particular.
-
-    Attributes:
-        labels: the emotions, in order.
-        sample_rate: Hz of samples that come without a rate.
-        window_seconds: of speech that it hears at once.
-
-    Raises:
-        VoiceError: a voice was enrolled with another model.
+    set. Of several speakers, `voice` has the voice of each by their name; who is not there is nobody in particular.
     """
 
     def __init__(self, model: Recognizer, voice: Voice | Mapping[str, Voice] | None = None):
@@ -400,21 +351,16 @@ class Answers:
         self._usual = model.with_voice(usual)
         self._of_speaker = {speaker: model.with_voice(each) for speaker, each in voices.items()}
         self.labels, self.sample_rate = model.labels, model.sample_rate
-        self.window_seconds = model.window_samples / model.sample_rate
+        self.window_seconds = model.window_samples / model.sample_rate  # of speech that it hears at once
 
     def of_stretch(self, stretch: np.ndarray, speaker: str | None = None) -> np.ndarray:
-        """The probabilities of the emotions in a stretch of speech, of at most the window.
-
-        Shape: [T] float32 -> [C].
-        """
-        blocks = samples.resampled(iter([samples.level(stretch)]), SpeechProbability.sample_rate, self.sample_rate)
+        """The probabilities of the emotions in a stretch of speech, of at most the window. Shape: [T] -> [C]."""
         model = self._of_speaker.get(speaker, self._usual)
-        return model.answer(np.concatenate(list(blocks))[None])[0]
+        return model.answer(self._at_own_rate(stretch)[None])[0]
 
     def of_recording(self, recording: np.ndarray) -> np.ndarray:
-        """The same of a short recording with all its silences, as `predict` answers it.
+        """The same of a short recording with all its silences, as `predict` answers it. Shape: [T] -> [C]."""
+        return self._usual.answer(self._usual.clip_windows(self._at_own_rate(recording))).mean(axis=0)
 
-        Shape: [T] float32 -> [C].
-        """
-        waveform = samples.resample(samples.level(recording), SpeechProbability.sample_rate, self.sample_rate)
-        return self._usual.answer(self._usual.clip_windows(waveform)).mean(axis=0)
+    def _at_own_rate(self, sound: np.ndarray) -> np.ndarray:
+        return samples.resample(samples.level(sound), SpeechProbability.sample_rate, self.sample_rate)

@@ -19,15 +19,10 @@ class Trim(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Where somebody speaks in a piece of a recording.
+    """Where somebody speaks in a piece of a recording."""
 
-    Attributes:
-        samples: of each window, L' at most the window's length, [V, L'] float32.
-        seconds: that the windows cover together, what two of them share counted once.
-    """
-
-    samples: np.ndarray
-    seconds: float
+    samples: np.ndarray  # [V, L'] float32, L' at most the window's length
+    seconds: float  # that the windows cover together, what two of them share counted once
 
 
 def cut(waveform: np.ndarray, size: int, trim: Trim) -> tuple[np.ndarray, np.ndarray]:
@@ -70,8 +65,5 @@ def padded(windows: np.ndarray, size: int, hop: int) -> np.ndarray:
 
 
 def covered(starts: np.ndarray, length: int) -> int:
-    """Samples that windows of one length cover together.
-
-    Shape: [V] int64 in rising order -> [].
-    """
+    """Samples that windows of one length cover together. Shape: [V] int64 in rising order -> []."""
     return int(np.diff(starts).clip(max=length).sum()) + length if len(starts) else 0

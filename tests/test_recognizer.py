@@ -252,8 +252,8 @@ class Fragile(Recognizer):
     def with_voice(self, voice=None):
         return self
 
-    def speaks(self, windows):
-        return np.ones(len(windows), bool)
+    def hear(self, sound, state=None):
+        return np.ones(len(sound) // 512), None
 
     def answer(self, windows):
         if (np.abs(windows[:, -1]) > 0.9).any():

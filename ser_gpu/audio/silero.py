@@ -13,11 +13,12 @@ from ser_gpu.errors import MissingExtraError
 
 _CONTEXT, _WINDOW, _HOP, _HIDDEN = 64, 256, 128, 128
 STRIDES = (1, 2, 2, 1)
+LSTM = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 _CHUNK = 128  # frames of all clips together at a time: what is between two layers stays in the processor's cache
 
 LEVEL, SMALLEST_LEVEL, LOUD_SHARE, LARGEST = 0.1, 1e-7, 0.9, 4.0
 LEAST_FRAMES = 3
-THRESHOLD = 0.25
+THRESHOLD = 0.25  # on training speakers each of 360 clips reached 0.34, mains hum 0.24: `python -m experiments.vad`
 
 State = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -25,12 +26,11 @@ State = tuple[np.ndarray, np.ndarray, np.ndarray]
 class SpeechProbability:
     """The probability of speech every 32 ms, by the network of silero-vad.
 
-    The weights are read as plain numbers from the installed package `silero-vad`; the package itself is not imported,
-    since its import loads torch and changes its number of threads. Its own code asks for one frame after the other;
-    here the convolutions take the frames of all clips at once, and the LSTM all clips at a time.
+    The weights are read from the installed package `silero-vad`; the package itself is not imported, since its import
+    loads torch and changes its number of threads. The convolutions take the frames of all clips at once, and the LSTM
+    all clips at a time.
 
-    Raises:
-        MissingExtraError: silero-vad is not installed; the message says how to install it.
+    Raises MissingExtraError: silero-vad is not installed; the message says how to install it.
 
     Shape: waveforms [B, T] or [T] float32 at 16 kHz, T a multiple of 512; a state, or None at the start ->
     [B, T / 512] or [T / 512] float32, the state.
@@ -44,21 +44,17 @@ class SpeechProbability:
     def __init__(self):
         weights = load_weights()
         self._stft = np.ascontiguousarray(weights["stft_conv.weight"][:, 0].T)
-        self._layers = [
-            (_as_matrix(weights[f"conv{layer}.weight"]), weights[f"conv{layer}.bias"], stride)
-            for layer, stride in enumerate(STRIDES, 1)
-        ]
+        kernels = (weights[f"conv{layer}.weight"].transpose(2, 1, 0) for layer in range(1, 5))  # [3, C, C'] each
+        matrices = (np.ascontiguousarray(each.reshape(-1, each.shape[2])) for each in kernels)
+        biases = (weights[f"conv{layer}.bias"] for layer in range(1, 5))
+        self._layers = list(zip(matrices, biases, STRIDES, strict=True))
         # the sigmoid of x is (1 + tanh(x / 2)) / 2: with three gates halved, one tanh serves all four
         enter, forget, cell, leave = np.arange(4 * _HIDDEN).reshape(4, _HIDDEN)
         order = np.concatenate([enter, forget, leave, cell])
         scale = np.repeat(np.float32([0.5, 0.5, 0.5, 1]), _HIDDEN)
+        from_input, from_hidden, *biases = (weights[f"lstm_cell.{name}"] for name in LSTM)
         self._from_input, self._from_hidden, self._bias = (
-            np.ascontiguousarray(values[order].T * scale)
-            for values in (
-                weights["lstm_cell.weight_ih"],
-                weights["lstm_cell.weight_hh"],
-                weights["lstm_cell.bias_ih"] + weights["lstm_cell.bias_hh"],
-            )
+            np.ascontiguousarray(values[order].T * scale) for values in (from_input, from_hidden, sum(biases))
         )
         self._final, self._final_bias = weights["final_conv.weight"][0, :, 0], weights["final_conv.bias"]
 
@@ -100,22 +96,16 @@ class SpeechProbability:
 
 
 def speech_probability(clips: np.ndarray) -> np.ndarray:
-    """The probability of speech of each frame of 32 ms, three at least; zeros follow the end of a clip.
+    """The probability of speech of each frame of 32 ms, three at least, with zeros behind the end of a clip.
 
     Shape: [B, T] float32 at 16 kHz -> [B, frames] float32.
-
-    Raises:
-        MissingExtraError: silero-vad is not installed.
     """
     return detector()(_whole_frames(clips))[0]
 
 
 def levelled(clips: np.ndarray) -> np.ndarray:
-    """Each clip at the level at which the network hears best: that of the loudest tenth of its frames.
-
-    Neither a click nor digital silence around the sound counts.
-
-    Shape: [B, T] float32 -> [B, T] float32.
+    """Each clip at the level of the loudest tenth of its frames: neither a click nor digital silence around the sound
+    counts. Shape: [B, T] float32 -> [B, T] float32.
     """
     frames = _whole_frames(clips).reshape(len(clips), -1, SpeechProbability.frame)
     levels = np.sort(np.sqrt(np.square(frames).mean(axis=2)), axis=1)  # [B, N], frames of zeros first
@@ -128,13 +118,7 @@ def levelled(clips: np.ndarray) -> np.ndarray:
 def speaks(clips: np.ndarray) -> np.ndarray:
     """Whether somebody speaks in each clip: a tenth of a second of speech is enough.
 
-    `THRESHOLD` lies between what was measured on training speakers (`python -m experiments.vad`): each of 360 clips
-    reaches 0.34, and mains hum 0.24.
-
     Shape: [B, T] float32 at 16 kHz, at any level -> [B] bool.
-
-    Raises:
-        MissingExtraError: silero-vad is not installed.
     """
     return np.sort(speech_probability(levelled(clips)), axis=1)[:, -LEAST_FRAMES] >= THRESHOLD
 
@@ -145,32 +129,19 @@ def _whole_frames(clips: np.ndarray) -> np.ndarray:
     return np.pad(clips, ((0, 0), (0, samples - clips.shape[1])))
 
 
-def _as_matrix(kernel: np.ndarray) -> np.ndarray:
-    """Shape: [C', C, 3] -> [3 C, C']."""
-    return np.ascontiguousarray(kernel.transpose(2, 1, 0).reshape(-1, len(kernel)))
-
-
 def _rows_times(values: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """A product with all rows at once: NumPy would take one matrix of the stack after the other.
-
-    Shape: [N, F, K], [K, C] -> [N, F, C].
-    """
-    count, rows, size = values.shape
-    return (values.reshape(-1, size) @ matrix).reshape(count, rows, -1)
+    # all at once: NumPy would take one matrix of the stack after the other
+    return (values.reshape(-1, values.shape[2]) @ matrix).reshape(*values.shape[:2], -1)  # [N, F, K] -> [N, F, C]
 
 
 @cache
 def detector() -> SpeechProbability:
-    """The one of this process."""
+    """The one that all share; it has no state."""
     return SpeechProbability()
 
 
 def data_folder() -> Path:
-    """Where the package silero-vad has its networks.
-
-    Raises:
-        MissingExtraError: it is not installed; the message says how to install it.
-    """
+    """Where the package silero-vad has its networks. Raises MissingExtraError where it is not installed."""
     spec = find_spec("silero_vad")
     if spec is None:
         raise MissingExtraError("speech is found by silero-vad: pip install silero-vad")
@@ -183,9 +154,9 @@ def load_weights() -> dict[str, np.ndarray]:
     content = (data_folder() / "silero_vad_16k.safetensors").read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
-    weights = {}
-    for name, entry in header.items():
-        if name != "__metadata__":
-            start, shape = 8 + length + entry["data_offsets"][0], entry["shape"]
-            weights[name] = np.frombuffer(content, "<f4", math.prod(shape), start).reshape(shape)
-    return weights
+    header.pop("__metadata__", None)
+
+    def values(shape: list[int], start: int) -> np.ndarray:
+        return np.frombuffer(content, "<f4", math.prod(shape), 8 + length + start).reshape(shape)
+
+    return {name: values(entry["shape"], entry["data_offsets"][0]) for name, entry in header.items()}

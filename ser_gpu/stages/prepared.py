@@ -13,8 +13,6 @@ from ser_gpu.stages.speaker_norm import Statistics
 
 
 class _To(nn.Module):
-    """Shape: any -> the same, of another type."""
-
     def __init__(self, dtype: torch.dtype):
         super().__init__()
         self.dtype = dtype
@@ -25,15 +23,12 @@ class _To(nn.Module):
 
 @torch.no_grad()
 def prepared(cnn: EmotionCnn, voice: Statistics | None = None) -> EmotionCnn:
-    """A copy for evaluation, with the statistics and the head of a voice, or for nobody in particular.
+    """A copy for evaluation, with the statistics and the head of a voice, or for nobody in particular. Tensors that do
+    not differ are those of the network itself. Raises ValueError where the voice is of another network.
 
     On a processor batch normalisation is folded into the convolutions, and the blocks are in bfloat16 where it
     multiplies in that. The stem, up to the first pooling, and the last layer stay in float32: a rounded spectrogram and
-    rounded logits cost most. Networks of other kinds, and other types than float32, are copied as they are. Tensors
-    that do not differ are those of the network itself, not copies.
-
-    Raises:
-        ValueError: the voice is of another network.
+    rounded logits cost most. Networks of other kinds, and other types than float32, are copied as they are.
     """
     cnn = sharing(cnn)
     if voice is not None:

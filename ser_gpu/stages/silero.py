@@ -16,20 +16,13 @@ _ZEROS = 6  # of the interpolating sine on each side of its middle
 
 
 class SpeechDetector(Float32Module):
-    """What `ser_gpu.audio.silero` computes in NumPy: `speaks`, and its `speech_probability` and `levelled`.
+    """`ser_gpu.audio.silero.speaks` at any sample rate, and `speech_probability` and `levelled` at 16 kHz; the weights
+    are constants: no part of a state dict, and not trained.
 
-    The weights are constants: no part of a state dict, and not trained.
-
-    Args:
-        sample_rate: Hz of what `forward` is given; the rest takes 16 kHz.
-
-    Shape: [B, T] float32 -> [B] bool.
-
-    Raises:
-        MissingExtraError: silero-vad is not installed.
+    Shape: [B, T] float32 -> [B] bool. Raises MissingExtraError where silero-vad is not installed.
     """
 
-    def __init__(self, sample_rate: int = silero.SpeechProbability.sample_rate):
+    def __init__(self, sample_rate: int = _RATE):
         super().__init__()
         self.resampled = nn.Identity() if sample_rate == _RATE else Resampled(sample_rate)
         for name, values in silero.load_weights().items():
@@ -57,7 +50,7 @@ class SpeechDetector(Float32Module):
     def _lstm(self, features: Tensor) -> Tensor:
         """Shape: [B, N, 128] -> [B, N, 128]."""
         start = features.new_zeros(1, features.shape[0], _HIDDEN)
-        weights = [getattr(self, f"lstm_cell_{name}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        weights = [getattr(self, f"lstm_cell_{name}") for name in silero.LSTM]
         if not torch.compiler.is_exporting():
             return torch.lstm(features, (start, start), weights, True, 1, 0.0, False, False, True)[0]
         # torch.export would unroll the LSTM for one number of frames; a scan is one node, in torch and in ONNX
@@ -84,9 +77,7 @@ class SpeechDetector(Float32Module):
 
 
 class Resampled(nn.Module):
-    """Band-limited interpolation to 16 kHz, one convolution: soxr is no part of a graph.
-
-    Shape: [B, T] -> [B, T'].
+    """Band-limited interpolation to 16 kHz, one convolution: soxr is no part of a graph. Shape: [B, T] -> [B, T'].
 
     Source: Smith, Digital Audio Resampling, https://ccrma.stanford.edu/~jos/resample (a windowed sine).
     """

@@ -11,14 +11,12 @@ from torch import Tensor, nn
 
 class Statistics(NamedTuple):
     """Mean and variance of what comes into each batch normalisation of a network, one layer after the other; and,
-    where emotions were named, the head: what is added to the weights of the last layer of all members of the network,
-    one beside the other, N inputs together, and last to their bias.
-
-    Shape: mean [C], variance [C] float32, C the channels of all layers together; head [classes, N + 1].
+    where emotions were named, the head.
     """
 
-    mean: Tensor
-    variance: Tensor
+    mean: Tensor  # [C] float32, C the channels of all layers together
+    variance: Tensor  # [C] float32
+    # [classes, N + 1]: added to the weights of the last layers of all members, N inputs together, and to their bias
     head: Tensor | None = None
 
 
@@ -31,8 +29,7 @@ class SpeakerNorm2d(nn.BatchNorm2d):
 
     Shape: [B, C, H, W] -> [B, C, H, W], B a multiple of `groups`.
 
-    Source: Ioffe and Szegedy, Batch Normalization, ICML 2015; Li et al., Revisiting Batch Normalization For Practical
-    Domain Adaptation, 2016, for the statistics of a new domain.
+    Source: Li et al., Revisiting Batch Normalization For Practical Domain Adaptation, 2016.
     """
 
     def __init__(self, channels: int):
@@ -84,9 +81,7 @@ def population(network: nn.Module) -> Statistics:
 
 
 def by_layer(network: nn.Module, voice: Statistics) -> dict[nn.Module, tuple[Tensor, Tensor]]:
-    """Mean and variance of each normalisation, [C] each; and what the head adds to the weight and the bias of each last
-    layer, [classes, D] and [classes].
-    """
+    """Mean and variance of each normalisation; what the head adds to the weight and the bias of each last layer."""
     own, last = layers(network), last_layers(network)
     sizes = [layer.num_features for layer in own]
     found = dict(zip(own, zip(voice.mean.split(sizes), voice.variance.split(sizes), strict=True), strict=True))
@@ -108,17 +103,14 @@ def measuring(
 ) -> Iterator[Callable[[], tuple[Statistics, Tensor]]]:
     """Let the forward pass of a network in evaluation measure its clips, and normalise by what it finds.
 
-    Each layer is measured on what the layers before it give when they are adapted.
+    Each layer is measured on what the layers before it give when they are adapted. Nobody else uses the network for as
+    long. What it yields gives, after the pass, the statistics, and the features of the last layers as the mean of their
+    logits sees them, [B, N].
 
     Args:
-        network: which nobody else uses for as long.
         weight: of each clip, [B]; they sum to one.
         share: of the clips' statistics against those to which they are shrunk, 0 to 1.
         towards: to which they are shrunk; left out, the running statistics. Its head is added to the last layer.
-
-    Yields:
-        What was found, for after the pass: the statistics, and the features of the last layers as the mean of their
-        logits sees them, [B, N].
     """
     own, last = layers(network), last_layers(network)
     given = by_layer(network, towards or population(network))

@@ -29,16 +29,8 @@ SHORTEST_SECONDS = 1.0
 def of_windows(
     model: "Recognizer", windows: Sequence[np.ndarray], emotions: Iterable[str] | None = None, seconds: float = 0.0
 ) -> Voice:
-    """The voice of a speaker by the windows with speech of each recording.
-
-    Args:
-        emotions: as in `Recognizer.enrol`.
-        seconds: of speech; left out, the windows'.
-
-    Raises:
-        ValueError: as in `Recognizer.enrol`.
-
-    Shape: [V, L] each.
+    """The voice of a speaker by the windows with speech of each recording, [V, L] each. Raises ValueError as
+    `Recognizer.enrol`.
     """
     plan = plans.plan([len(part) for part in windows], emotions, model.labels)
     measured, answers = model.measure(np.concatenate(windows)[plan.kept], plan)
@@ -59,27 +51,15 @@ def of_measured(
 def own_voice(
     model: "Recognizer", recording: object, sample_rate: int | None = None, speakers: Speakers | None = None
 ) -> Voice | dict[str, Voice]:
-    """Enrol a recording's own speech, for its timeline; the recording is read once for it, in constant memory.
+    """Enrol a recording's own speech, for its timeline; the recording is read once for it, in constant memory. With
+    `speakers`, the voice of each who speaks for a second and more without a pause.
 
     It presumes one speaker, whose speech is varied: who is angry all the time is made neutral, and two speakers become
     one who does not exist. Where it is known who speaks when, each speaker is enrolled by themselves.
 
-    Args:
-        recording: as in `Recognizer.timeline`; what cannot be read twice is no use here.
-        sample_rate: as in `Recognizer.timeline`.
-        speakers: who speaks when.
+    Raises NoSpeechError where nobody speaks for a second; AudioError and ValueError as `Recognizer.enrol`.
 
-    Returns:
-        The voice; with `speakers` that of each speaker who speaks for a second and more without a pause.
-
-    Raises:
-        NoSpeechError: nobody speaks for a second.
-        AudioError: a recording that cannot be used.
-        ValueError: a network without batch normalisation.
-
-    Example:
-        >>> voice = own_voice(model, "talk.mp3")  # doctest: +SKIP
-        >>> model.timeline("talk.mp3", voice=voice)  # doctest: +SKIP
+    >>> model.timeline("talk.mp3", voice=own_voice(model, "talk.mp3"))  # doctest: +SKIP
     """
     listener = _Listener(model)
     name, parts = stretches(listener, recording, sample_rate, speakers)

@@ -30,38 +30,24 @@ FEWEST_ALIKE = 4
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Which windows of a speaker are measured.
+    """Which windows of a speaker are measured."""
 
-    Attributes:
-        kept: rows of the windows of all recordings, [K] int64.
-        weight: of each of them, [K] float32; they sum to one.
-        share: of the speaker's statistics against the population's.
-        count: windows of all recordings.
-        effective: windows of all emotions alike that would tell as much; fewer where one emotion has few.
-        emotions: those that were named, each once.
-        named: the emotion of each kept window; empty where none was named.
-    """
-
-    kept: np.ndarray
-    weight: np.ndarray
-    share: float
-    count: int
-    effective: float
-    emotions: tuple[str, ...]
-    named: tuple[str, ...]
+    kept: np.ndarray  # rows of the windows of all recordings, [K] int64
+    weight: np.ndarray  # of each of them, [K] float32; they sum to one
+    share: float  # of the speaker's statistics against the population's
+    count: int  # windows of all recordings
+    effective: float  # windows of all emotions alike that would tell as much; fewer where one emotion has few
+    emotions: tuple[str, ...]  # those that were named, each once
+    named: tuple[str, ...]  # the emotion of each kept window; empty where none was named
 
 
 class Measured(NamedTuple):
-    """What a network hears in a speaker's windows, adapted to them, layer by layer.
+    """What a network hears in a speaker's windows, adapted to them, layer by layer; all float32."""
 
-    Shape: mean and variance of what comes into its normalisations, shrunk towards the population's, [N]; features, the
-    inputs of its last layer, [K, inputs], inputs 0 where that takes no head; log_probabilities [K, C]; all float32.
-    """
-
-    mean: np.ndarray
-    variance: np.ndarray
-    features: np.ndarray
-    log_probabilities: np.ndarray
+    mean: np.ndarray  # of what comes into its normalisations, shrunk towards the population's, [N]
+    variance: np.ndarray  # the same
+    features: np.ndarray  # the inputs of its last layer, [K, inputs], inputs 0 where that takes no head
+    log_probabilities: np.ndarray  # [K, C]
 
 
 def plan(windows: Sequence[int], emotions: Iterable[str] | None, labels: Sequence[str]) -> Plan:
@@ -70,14 +56,11 @@ def plan(windows: Sequence[int], emotions: Iterable[str] | None, labels: Sequenc
     Args:
         windows: how many each recording has.
         emotions: of each recording, or one for all; None where they are not known.
-        labels: of the model.
 
-    Raises:
-        ValueError: no recording, an emotion that nobody knows, or another number of emotions than recordings.
+    Raises ValueError for no recording, an emotion that nobody knows, or another number of emotions than recordings.
 
-    Example:
-        >>> plan([2, 1], ["sad", "happy"], EMOTIONS).weight.tolist()
-        [0.25, 0.25, 0.5]
+    >>> plan([2, 1], ["sad", "happy"], EMOTIONS).weight.tolist()
+    [0.25, 0.25, 0.5]
     """
     if not len(windows):
         raise InputError("no recording to enrol")
@@ -96,19 +79,13 @@ def plan(windows: Sequence[int], emotions: Iterable[str] | None, labels: Sequenc
 def sharpness(windows: int, emotions: Sequence[str]) -> float:
     """By what the logits of an enrolled speaker are multiplied, so that the probabilities are calibrated again.
 
-    Args:
-        windows: with speech that were enrolled.
-        emotions: those that were named, each once.
-
-    Example:
-        >>> sharpness(8, [])
-        1.2
+    >>> sharpness(8, [])
+    1.2
     """
     return 1.0 + SHARPENING * _share(windows, emotions)
 
 
 def _share(windows: float, emotions: Sequence[str]) -> float:
-    """Of the speaker's statistics against the population's."""
     population = POPULATION_WINDOWS_ONE_EMOTION if len(emotions) == 1 else POPULATION_WINDOWS
     return windows / (windows + population)
 
@@ -119,16 +96,8 @@ def head(plan: Plan, measured: Measured, labels: Sequence[str], temperature: flo
     The prior is a normal distribution around the network's own last layer. An answer is only compared with the other
     emotions that were named, so that what a user does not record is not unlearnt.
 
-    Args:
-        measured: on the kept windows.
-        labels: of the model.
-        temperature: of the model.
-
-    Returns:
-        What is added to the weights and, last, to the bias of each emotion; None where fewer than two were named that
-        the model knows, and where its last layer takes no head.
-
-    Shape: -> [C, inputs + 1] float32.
+    What is added to the weights and, last, to the bias of each emotion, [C, inputs + 1] float32; None where fewer than
+    two were named that the model knows, and where its last layer takes no head.
 
     Source: Gauvain and Lee, Maximum a Posteriori Estimation for Multivariate Gaussian Mixture Observations of Markov
     Chains, IEEE Trans. Speech and Audio Processing, 1994, for speaker adaptation by a prior.
@@ -172,11 +141,7 @@ def _posterior(gram: np.ndarray, logits: np.ndarray, truth: np.ndarray, weight: 
 
 
 def notes(plan: Plan, answers: Sequence[str]) -> tuple[str, ...]:
-    """What the user should know before they trust the voice.
-
-    Args:
-        answers: the emotion that is heard in each kept window, without a voice.
-    """
+    """What the user should know before they trust the voice, by the emotion heard in each kept window without it."""
     found = []
     helpful = HELPFUL_NAMED_WINDOWS if len(plan.emotions) > 1 else HELPFUL_WINDOWS
     if plan.count < helpful:

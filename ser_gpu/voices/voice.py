@@ -24,30 +24,19 @@ class VoiceError(InputError):
 
 @dataclass(frozen=True, eq=False)
 class Voice:
-    """A speaker as one model hears them; `Recognizer.enrol` makes it, and nothing changes it.
+    """A speaker as one model hears them; `Recognizer.enrol` makes it, and nothing changes it."""
 
-    Attributes:
-        mean, variance: with which the model's batch normalisation works for this speaker, one layer after the other,
-            [N] float32 each.
-        model: hash of that model, `Recognizer.network_hash`.
-        recordings: how many were enrolled.
-        windows: with speech in them.
-        seconds: of speech.
-        emotions: those that were named, each once; empty where none was.
-        notes: one line each on what may be wrong with them.
-        head: what is added to the model's last layer, see `ser_gpu.voices.plan.head`, [C, inputs + 1] float32; None
-            where fewer than two emotions were named.
-    """
-
-    mean: np.ndarray
-    variance: np.ndarray
-    model: str
-    recordings: int
-    windows: int
-    seconds: float
-    emotions: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    head: np.ndarray | None = None
+    mean: (
+        np.ndarray
+    )  # with which its batch normalisation works for this speaker, one layer after the other, [N] float32
+    variance: np.ndarray  # the same
+    model: str  # its `Recognizer.network_hash`
+    recordings: int  # that were enrolled
+    windows: int  # with speech in them
+    seconds: float  # of speech
+    emotions: tuple[str, ...] = ()  # those that were named, each once
+    notes: tuple[str, ...] = ()  # one line each on what may be wrong with them
+    head: np.ndarray | None = None  # of `ser_gpu.voices.plan.head`, [C, inputs + 1] float32
 
     @property
     def sharpness(self) -> float:
@@ -55,11 +44,7 @@ class Voice:
         return plan.sharpness(self.windows, self.emotions)
 
     def save(self, path: str | Path) -> None:
-        """Write the voice, some tens of kilobytes; the file appears whole or not at all.
-
-        Raises:
-            OSError: the file cannot be written; names `path`.
-        """
+        """Write the voice, some tens of kilobytes; the file appears whole or not at all."""
         content = {"format_version": FORMAT_VERSION, "kind": _KIND, **{name: getattr(self, name) for name in _ABOUT}}
         content |= {"mean": numbers(self.mean), "variance": numbers(self.variance)}
         content["head"] = None if self.head is None else [numbers(row) for row in self.head]
@@ -68,11 +53,7 @@ class Voice:
 
     @classmethod
     def load(cls, path: str | Path) -> "Voice":
-        """Read a voice, as data.
-
-        Raises:
-            VoiceError: the file is missing, damaged, or no voice; one line that names it.
-        """
+        """Read a voice, as data. Raises VoiceError, one line, for a file that is missing, damaged, or no voice."""
         path = Path(path)
         try:
             if not path.is_file():
@@ -104,18 +85,18 @@ class Voice:
         if mean.shape != variance.shape or (variance < 0).any():
             raise InputError("the variance is not that of the mean")
         head = None if content["head"] is None else _matrix("head", content["head"])
-        counts, seconds = (content["recordings"], content["windows"]), content["seconds"]
+        model, *counts, seconds, emotions, notes = (content[name] for name in _ABOUT)
         if not all(type(count) is int and 0 < count < 2**53 for count in counts):
             raise InputError("the counts are no whole numbers")
         if type(seconds) not in (int, float) or not 0.0 < seconds < 1e9:
             raise InputError("the seconds are no positive number")
-        if not isinstance(content["model"], str):
+        if not isinstance(model, str):
             raise InputError("the hash of the model is no text")
-        for name in ("emotions", "notes"):
-            if not isinstance(content[name], list) or not all(isinstance(each, str) for each in content[name]):
+        for name, texts in (("emotions", emotions), ("notes", notes)):
+            if not isinstance(texts, list) or not all(isinstance(each, str) for each in texts):
                 raise InputError(f"the {name} are no texts")
-        emotions, notes = (tuple(map(printable, content[name])) for name in ("emotions", "notes"))
-        return cls(mean, variance, content["model"], *counts, float(seconds), emotions, notes, head)
+        texts = (tuple(map(printable, each)) for each in (emotions, notes))
+        return cls(mean, variance, model, *counts, float(seconds), *texts, head)
 
 
 def numbers(values: np.ndarray) -> list[float]:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import torchaudio.functional as audio
 
+from ser_gpu.audio import silero
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.audio.samples import level
 from ser_gpu.model import SpeechEmotionModel
@@ -29,7 +30,7 @@ def detect(bank: ClipBank, noises: int, seed: int) -> dict:
     windows = [_first_window(model, waveform) for waveform in waveforms]
 
     def found(sounds: list[torch.Tensor]) -> float:
-        return float(np.mean([model.speaks(sound.numpy())[0] for sound in sounds]))
+        return float(np.mean([silero.speaks(sound.numpy())[0] for sound in sounds]))
 
     rows = {"speech": found(windows), "speech, telephone": found([_telephone(clip) for clip in windows])}
     for snr_db in SNR_DB:
