@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +17,9 @@ import torch
 import ser_gpu
 from ser_gpu import checkpoint, evaluate, predict, train
 from ser_gpu.corpora.clip import EMOTIONS
+from ser_gpu.evaluation import crossvalidation
 from ser_gpu.training import initial
-from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, TrainConfig
+from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, Plan, TrainConfig
 from ser_gpu.training.loop import Trainer
 from tests.conftest import SAMPLE_RATE
 
@@ -442,3 +445,25 @@ def test_a_training_on_several_corpora_and_one_that_begins_with_its_weights(tiny
     assert "cnn.width is 4 there and 8 here" in refused(capsys, *again)
     again = command(tiny_ravdess, finetuned / "again", "--refit", finetuned, "--epochs", "1")
     assert "init_sha256 is" in refused(capsys, *again)
+
+
+OLDER = Path(__file__).parent / "training" / "of_7ee649e"
+OF_OLDER = "cnn.width=2 cnn.depth=1 mel.n_mels=8 mel.n_fft=256 mel.hop=128 audio.clip_seconds=0.5"
+LIKE_OLDER = ["--epochs", "1", "--amp", "off", "--set", *OF_OLDER.split()]
+
+
+def test_what_the_code_of_7ee649e_wrote_is_read(tiny_ravdess, tmp_path, capsys):
+    """Its checkpoint, result and plan: loaded, scored, begun with, repeated, and in a table with a new training."""
+    last, plan, result = OLDER / "last.pth", Plan.read(OLDER), result_of(OLDER)
+    model, provenance = checkpoint.load(last, "cpu")
+    assert model.config == plan.model
+    assert provenance.training == asdict(plan.training) | {"init_sha256": None}
+    assert provenance.manifest_hash == result["manifest_hash"]
+    assert evaluate.main([str(last), "--data", str(tiny_ravdess), "--device", "cpu", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == result["test"]["accuracy"]
+    begun = trained(tiny_ravdess, tmp_path / "init", *LIKE_OLDER, "--init", str(last))
+    assert begun["init_sha256"] == hashlib.sha256(last.read_bytes()).hexdigest()
+    again = trained(tiny_ravdess, tmp_path / "refit", *LIKE_OLDER, "--refit", str(OLDER))
+    assert again["temperature"] == pytest.approx(result["temperature"])
+    other = trained(tiny_ravdess, tmp_path / "other", *LIKE_OLDER, "--fold", "1")
+    assert crossvalidation.table("both", "stratified", [result, other], planned=2)["runs"] == 2
