@@ -32,6 +32,10 @@ def command(data, out, *more):
     return ["--data", str(data), "--out", str(out), *options, *more]
 
 
+def new_plan(*arguments):
+    return train.new_plan(train.parser().parse_args(arguments), torch.device("cpu"))
+
+
 def read_csv(path):
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -359,8 +363,14 @@ def test_help_shows_the_defaults(capsys):
     ],
 )
 def test_a_training_for_new_speakers_is_shorter(arguments, epochs):
-    args = train.parser().parse_args(arguments)
-    assert train.new_plan(args, torch.device("cpu")).training.epochs == epochs
+    assert new_plan(*arguments).training.epochs == epochs
+
+
+@pytest.mark.parametrize(("units", "fast"), [({}, False), ({"amx_bf16": True}, True), ({"avx512_bf16": True}, True)])
+def test_bfloat16_is_left_to_processors_that_multiply_in_it(units, fast, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units)
+    plans = (new_plan("--amp", choice) for choice in ("auto", "on", "off"))
+    assert [plan.bfloat16 for plan in plans] == [fast, True, False]
 
 
 def test_the_folder_is_named_after_protocol_fold_and_seed():
@@ -413,8 +423,8 @@ def test_a_corpus_is_held_out_and_scored_among_its_own_emotions(tiny_ravdess, tm
     common = result["test"]["common_emotions"]
     assert (common["labels"], common["chance"]) == (["sad", "angry"], 0.5)
     assert common["accuracy"] >= result["test"]["accuracy"]
-    args = train.parser().parse_args(["--corpora", "TESS", "SAVEE", "--test-corpora", "SAVEE"])
-    assert train.new_plan(args, torch.device("cpu")).test_corpora == ("savee",), "as its clips name it"
+    plan = new_plan("--corpora", "TESS", "SAVEE", "--test-corpora", "SAVEE")
+    assert plan.test_corpora == ("savee",), "as its clips name it"
 
 
 def test_first_weights_of_an_older_file_are_of_the_default_corpus():

@@ -8,7 +8,7 @@ from ser_gpu import checkpoint
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.config import AudioConfig, AugmentConfig, CnnConfig, ModelConfig
 from ser_gpu.corpora.splits import Split
-from ser_gpu.training.loop import Dataset, DivergedError, use_bfloat16
+from ser_gpu.training.loop import Dataset, DivergedError
 from tests.training.conftest import make_trainer, nothing, small_model
 
 
@@ -202,10 +202,3 @@ def test_a_refit_trains_on_every_clip_outside_the_test_part(dataset):
 
 def test_a_warm_up_of_one_step_is_no_division_by_zero(dataset):
     make_trainer(dataset, epochs=1, batch_size=len(dataset.rows["train"]) // 2, warmup=0.5).fit(nothing)
-
-
-@pytest.mark.parametrize(("units", "fast"), [({}, False), ({"amx_bf16": True}, True), ({"avx512_bf16": True}, True)])
-def test_bfloat16_is_left_to_processors_that_multiply_in_it(units, fast, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units)
-    assert use_bfloat16("auto", torch.device("cpu")) is fast
-    assert [use_bfloat16(choice, torch.device("cpu")) for choice in ("on", "off")] == [True, False]
