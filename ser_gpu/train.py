@@ -47,11 +47,8 @@ def parser() -> ArgumentParser:
     add("--refit", metavar="RUN", help=again)
     begin = "begin with the weights of this file: the network, and its last layer where labels have the same name"
     add("--init", metavar="CHECKPOINT", help=begin)
-    add(
-        "--temperature",
-        type=options.number(0.01, 100.0),
-        help="of the probabilities (default: fitted on the validation part)",
-    )
+    fitted = "of the probabilities (default: fitted on the validation part)"
+    add("--temperature", type=options.number(0.01, 100.0), help=fitted)
     add("--no-test", action="store_true", help="do not score the test part: for a comparison on validation")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     add("--amp", choices=("auto", "on", "off"), help="bfloat16 for the CNN (default: where it is fast)")
@@ -220,12 +217,12 @@ def _first_training(folder: Path, plan: Plan) -> dict:
 
 def _fit(trainer: Trainer, out: Path) -> None:
     """Train with a progress bar, and write the state after each epoch. The first rank speaks for all."""
-    epochs, ranks, resume_file = trainer.config.epochs, trainer.ranks, out / RESUME_FILE
+    ranks, resume_file = trainer.ranks, out / RESUME_FILE
 
     def after_epoch(row: dict) -> None:
         checkpoint.write(resume_file, trainer.state())
         write_csv(out / "metrics.csv", trainer.history)
-        status = f"epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.3f}  "
+        status = f"epoch {row['epoch']}/{trainer.config.epochs}  loss {row['train_loss']:.3f}  "
         if "validation_uar" in row:
             status += f"validation accuracy {row['validation_accuracy']:.3f}  UAR {row['validation_uar']:.3f}  "
         status += f"{row['clips_per_second']:.0f} clips/s"
@@ -238,7 +235,7 @@ def _fit(trainer: Trainer, out: Path) -> None:
         return f"after epoch {len(trainer.history)}; {how} goes on"
 
     with console.progress("status") as progress:
-        done, total = len(trainer.history) * trainer.steps, epochs * trainer.steps
+        total, done = (epochs * trainer.steps for epochs in (trainer.config.epochs, len(trainer.history)))
         task = progress.add_task("Training", total=total, completed=done, status="")
         try:
             try:

@@ -1,8 +1,7 @@
 """One training on several GPUs or machines: the processes that torchrun starts, and what each of them does.
 
-Every rank holds all clips (each costs 32 kB a second at 16 kHz) and draws the same batches, of which it trains on its
-own equal part; gradients are averaged. So N ranks do what one process does with the same batch size, but for what
-augmentation and dropout draw, and for mixup, whose partners are of the same rank.
+Every rank holds all clips and draws the same batches, of which it trains on its own equal part; gradients are averaged.
+So N ranks do what one process does with the same batch size, but for augmentation, dropout and partners of mixup.
 """
 
 import os

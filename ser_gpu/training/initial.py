@@ -33,11 +33,8 @@ def corpora(path: str | Path) -> tuple[str, ...]:
 def take_weights(model: SpeechEmotionModel, source: SpeechEmotionModel, name: str | Path) -> tuple[str, ...]:
     """Copy the weights of another model's network into one that begins to train.
 
-    Rows of the head go by the name of their label; those of labels that the other does not know keep their first
-    values. The temperature is not taken. Raises InputError, with `name`, where the networks or what they see differ.
-
-    Returns:
-        The labels whose rows were taken.
+    Rows of the head go by the name of their label, and those names come back; those of labels that the other does not
+    know keep their first values. The temperature is not taken. InputError where the networks or what they see differ.
     """
     seen = ("audio", "mel", "cnn")
     there, here = (flat({part: own.config.as_dict()[part] for part in seen}) for own in (source, model))

@@ -86,10 +86,8 @@ class Trainer:
         ranks.synchronise(self.model.cnn)
 
     def fit(self, after_epoch: Callable[[dict], None], on_step: Callable[[], None] = lambda: None) -> None:
-        """Train the epochs that are left; `after_epoch` gets the epoch's row of history, on the first rank.
-
-        Raises DivergedError, which names epoch and step; that epoch is not in the history.
-        """
+        """Train the epochs that are left; `after_epoch` gets each row of history, on the first rank. An epoch that
+        raises DivergedError is not in the history."""
         while len(self.history) < self.config.epochs:
             epoch, start = len(self.history) + 1, time.perf_counter()
             losses = self.train_steps(on_step).tolist()  # all that is read back from the device
@@ -149,12 +147,8 @@ class Trainer:
         if not self.is_validated:
             return {}
         found = self._answers_again("validation", self.dataset.rows["validation"])
-        scores = found.headline()
-        row = {
-            "validation_loss": metrics.log_loss(found.truth, found.logits),
-            "validation_accuracy": scores["accuracy"],
-            "validation_uar": scores["uar"],
-        }
+        scores, row = found.headline(), {"validation_loss": metrics.log_loss(found.truth, found.logits)}
+        row |= {f"validation_{name}": scores[name] for name in ("accuracy", "uar")}
         of = np.array([clip.corpus for clip in found.clips])
         for corpus in np.unique(of) if len(self.dataset.corpora) > 1 else ():
             own = of == corpus
@@ -250,13 +244,8 @@ def _split_difference(there: dict[str, str], here: dict[str, str]) -> str:
 
 
 def members_loss(logits: Tensor, targets: Tensor, label_smoothing: float, known: Tensor | None = None) -> Tensor:
-    """Cross-entropy with smoothed labels, the mean over clips and over the members of the ensemble.
-
-    Labels of a clip that are not `known`, which its corpus lacks, are no answers for it, and the loss says nothing of
-    them.
-
-    Shape: [K, B, C], [B, C], [B, C] bool -> [].
-    """
+    """Cross-entropy with smoothed labels, the mean over clips and over the members of the ensemble. It says nothing of
+    labels that are not `known`: the corpus of the clip lacks them. Shape: [K, B, C], [B, C], [B, C] bool -> []."""
     if known is not None:
         known = known | (targets > 0)  # mixup can bring a label of another corpus
         share = known / known.sum(dim=1, keepdim=True)

@@ -34,8 +34,7 @@ class MovingAverage(AveragedModel):
     """`AveragedModel` with an exponential moving average of weights and buffers, whose update never waits for the
     device: torch's own copies its counter there each time.
 
-    The average warms up: update n keeps `min(decay, (1 + n) / (10 + n))` of it, so that few steps do not end at weights
-    that are still close to the random first ones.
+    It warms up, so that few steps do not end at weights that are still close to the random first ones.
     """
 
     def __init__(self, model: nn.Module, decay: float):
@@ -60,11 +59,9 @@ class MovingAverage(AveragedModel):
 class Muon(Optimizer):
     """Momentum whose step is made orthogonal; `torch.optim.Muon` for kernels of more than two axes.
 
-    A kernel is a matrix here: its output channels by all the rest. The iteration runs on the Gram matrix of the
-    shorter side, in float32, which is four times as fast on a processor as on the matrix itself in bfloat16. Kernels
-    whose shorter sides are equally long go through it together, since a GPU waits for the host between small products.
-    `lr` is the step, as a spectral norm; times sqrt(rows / columns) where there are more rows. The momentum looks ahead
-    as Nesterov's does, and weight decay is decoupled. A parameter of one axis raises InputError.
+    A kernel is a matrix here: its output channels by all the rest. `lr` is the step, as a spectral norm; times
+    sqrt(rows / columns) where there are more rows. The momentum looks ahead as Nesterov's does, and weight decay is
+    decoupled. A parameter of one axis raises InputError.
 
     Source: Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024.
     """
@@ -99,9 +96,8 @@ def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
     """Each matrix with its singular vectors and singular values near one (0.7 to 1.2, for all but the smallest).
 
     The quintic Newton-Schulz iteration X <- (a + b XX' + c (XX')^2) X is a product of polynomials of the first Gram
-    matrix, so that the long side enters twice only.
-
-    Shape: [R, S] each -> [R, S] each.
+    matrix XX', so that the long side enters twice only. Those of one size go together, since a GPU waits for the host
+    between small products. Shape: [R, S] each -> [R, S] each.
     """
     wide = [each if each.shape[0] <= each.shape[1] else each.mT for each in matrices]
     turned: list[Tensor] = list(wide)

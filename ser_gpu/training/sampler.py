@@ -7,7 +7,6 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain, repeat
 
 import torch
 from torch import Tensor
@@ -32,8 +31,7 @@ class Batch:
 def build(dataset: Dataset, rows: Tensor, config: TrainConfig) -> "Shuffled | Draws | Mixed":
     """The sampler of these rows that the settings ask for; InputError where no speaker has enough clips for a group.
 
-    One corpus is shuffled and read from end to end. Several corpora are drawn from, each in proportion to its clips to
-    the power `corpus_power`. The share `grouped_share` of the batches is made of groups of one speaker each.
+    One corpus is shuffled and read from end to end; several are drawn from.
     """
     batch, size, balance = min(config.batch_size, len(rows)), config.speaker_group, config.emotion_balance
     corpora = _pools(dataset, rows.tolist(), "corpus")
@@ -87,11 +85,10 @@ class SpeakerPasses:
 
     def __init__(self, pools: Pools, groups: int, size: int, device: torch.device):
         self.groups, self.size = groups, size
-        self.rows = torch.tensor(list(chain.from_iterable(pools)), device=device)
+        self.rows = torch.tensor([row for pool in pools for row in pool], device=device)
         self.speaker = torch.tensor([i for i, pool in enumerate(pools) for _ in pool], device=device)
-        starts = accumulate(map(len, pools), initial=0)
-        whole = [range(at, at + len(pool) // size * size) for at, pool in zip(starts, pools, strict=False)]
-        self.kept = torch.tensor(list(chain.from_iterable(whole)), device=device)
+        kept = [place < len(pool) // size * size for pool in pools for place in range(len(pool))]
+        self.kept = torch.tensor(kept).nonzero().flatten().to(device)
 
     def batches(self, count: int) -> Iterator[Batch]:
         passes = math.ceil(count * self.groups / (len(self.kept) // self.size))
@@ -105,11 +102,9 @@ class SpeakerPasses:
 
 
 class Draws:
-    """Groups of `size` clips, each of one pool, which has a weight: a corpus, or a speaker.
-
-    A batch's pools are distinct where there are enough of them, and so are the clips of a group. In a share `balance`
-    of the groups the emotions of the pool are equally likely, else its clips.
-    """
+    """Groups of `size` clips, each of one pool, drawn by its weight: a corpus, or a speaker. In a share `balance` of
+    the groups the emotions of the pool are equally likely, else its clips. A batch's pools are distinct where there are
+    enough of them, and so are the clips of a group."""
 
     def __init__(self, pools: Pools, weights: Sequence[float], targets: Tensor, groups: int, size: int, balance: float):
         self.groups, self.size, self.balance = groups, size, balance
@@ -145,7 +140,7 @@ class Mixed:
 
     def batches(self, count: int) -> Iterator[Batch]:
         of_second = round(self.share * count)
-        kinds = [*repeat(0, count - of_second), *repeat(1, of_second)]
+        kinds = [0] * (count - of_second) + [1] * of_second
         random.shuffle(kinds)
         sources = [sampler.batches(kinds.count(i)) for i, sampler in enumerate(self.samplers)]
         return (next(sources[kind]) for kind in kinds)
