@@ -186,10 +186,8 @@ def _resumed_plan(args: Namespace, stored: Plan, out: Path) -> Plan:
 
 
 def default_out(args: Namespace) -> str:
-    asked = {"training.protocol": TrainConfig.protocol, "training.fold": 0, "training.seed": 0}
-    asked |= {name: value for _, name, value in _asked(args)}
-    protocol, fold, seed = (asked[f"training.{name}"] for name in ("protocol", "fold", "seed"))
-    return f"runs/{protocol}-fold{fold}-seed{seed}{'-refit' if args.refit else ''}"
+    training = new_plan(args, torch.device("cpu")).training
+    return f"runs/{training.protocol}-fold{training.fold}-seed{training.seed}{'-refit' if training.refit else ''}"
 
 
 def _absolute(path: str | None) -> str | None:

@@ -27,8 +27,9 @@ class Dataset:
         self.labels = ordered(clip.emotion for clip in used)
         self.corpora = tuple(sorted({clip.corpus for clip in used}))
         # of each clip an index of labels, and one of corpora, [N] int64; -1 where only clips left out have it
-        self.targets = self._tensor([_place(self.labels, clip.emotion) for clip in clips])
-        self.corpus = self._tensor([_place(self.corpora, clip.corpus) for clip in clips])
+        labels, corpora = ({name: place for place, name in enumerate(names)} for names in (self.labels, self.corpora))
+        self.targets = self._tensor([labels.get(clip.emotion, -1) for clip in clips])
+        self.corpus = self._tensor([corpora.get(clip.corpus, -1) for clip in clips])
         self.rows = {part: self._tensor([row for row, its in enumerate(part_of) if its == part]) for part in PARTS}
         if len(self.rows["train"]) == 0:
             raise InputError(f"no clip in the training part: {len(clips)} clips are too few for this split")
@@ -45,7 +46,3 @@ class Dataset:
     def clips_of(self, part: str) -> list[Clip]:
         """The clips of one part, in the order of its rows."""
         return [self.clips[row] for row in self.rows[part].tolist()]
-
-
-def _place(names: Sequence[str], name: str) -> int:
-    return names.index(name) if name in names else -1
