@@ -175,12 +175,12 @@ def _resumed_plan(args: Namespace, stored: Plan, out: Path) -> Plan:
     """The stored plan, but the data may lie in another place; a flag that asks for something else is refused."""
     corpora = options.corpora_of(args.corpora)
     there = flat({"training": asdict(stored.training)} | stored.model.as_dict()) | vars(stored)
-    asked = _asked(args) + ([("--corpora", "corpora", corpora)] if corpora else [])
-    for flag, name, value in asked:
-        if name == "corpora":
-            value, there[name] = sorted(value), sorted(there[name] or ())
+    there["corpora"] = sorted(stored.corpora or ())
+    for flag, name, value in [*_asked(args), *([("--corpora", "corpora", sorted(corpora))] if corpora else [])]:
         if value != (own := there[name]):
-            own = {True: "on", False: "off"}[own] if isinstance(own, bool) else "none" if own in (None, ()) else own
+            if isinstance(own, bool):
+                own = "on" if own else "off"
+            own = "none" if own in (None, ()) else own
             raise InputError(f"{flag} contradicts the run in {out} ({own}); leave it out, or name another --out")
     return replace(stored, data=_absolute(args.data) or stored.data, corpora=corpora or stored.corpora)
 

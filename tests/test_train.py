@@ -71,7 +71,7 @@ def finished(tiny_ravdess, tmp_path_factory):
     return out
 
 
-def test_the_command_writes_all_it_promises(finished):
+def test_the_command_writes_all_it_promises_and_does_not_overwrite_it(finished, tiny_ravdess, capsys):
     written = {path.name for path in finished.iterdir() if path.name != ".lock"}
     assert written == {*["config.json", "curves.png", "last.pth", "metrics.csv", "predictions.csv", "result.json"]}
     assert [row["epoch"] for row in read_csv(finished / "metrics.csv")] == ["1", "2", "3"]
@@ -85,6 +85,7 @@ def test_the_command_writes_all_it_promises(finished):
     assert result["environment"]["torch"] == torch.__version__
     assert model(torch.zeros(4, 16_000, device=model.device)).shape == (4, 8)
     assert json.loads((finished / "config.json").read_text())["training"]["epochs"] == 3
+    assert "holds a finished training" in refused(capsys, *command(tiny_ravdess, finished))
 
 
 def test_predictions_are_those_that_were_scored(finished):
@@ -103,10 +104,6 @@ def test_without_the_test_part_it_is_not_scored(tiny_ravdess, tmp_path, capsys):
     assert "test" not in result
     assert result["config"]["model"]["cnn"]["width"] == 8
     assert "test part" not in capsys.readouterr().out
-
-
-def test_the_command_does_not_overwrite_a_finished_training(finished, tiny_ravdess, capsys):
-    assert "holds a finished training" in refused(capsys, *command(tiny_ravdess, finished))
 
 
 def folders(tiny_ravdess, root, **codes):
@@ -153,15 +150,13 @@ def test_silent_and_very_short_recordings_are_left_out_and_counted(tiny_ravdess,
     assert "every clip of the all part is silent or too short to score" in capsys.readouterr().err
 
 
-def manifest(tiny_ravdess, path, *columns):
-    """A CSV of the first 96 clips, with the columns that are asked for."""
-    with path.open("w", newline="") as file:
-        table = csv.DictWriter(file, fieldnames=("file", "emotion", *columns))
-        table.writeheader()
-        for number, clip in enumerate(sorted(tiny_ravdess.rglob("*.wav"))[:128]):
-            fields = {"speaker": f"Ann-{clip.stem[-2:]}", "part": ("train", "train", "test")[number % 3]}
-            row = {"file": clip, "emotion": clip.stem[6:8], **{name: fields[name] for name in columns}}
-            table.writerow(row)
+def manifest(tiny_ravdess, path, column):
+    """A CSV of 128 clips, with a column for their speakers or their parts."""
+    lines = [f"file,emotion,{column}"]
+    for number, clip in enumerate(sorted(tiny_ravdess.rglob("*.wav"))[:128]):
+        value = f"Ann-{clip.stem[-2:]}" if column == "speaker" else ("train", "train", "test")[number % 3]
+        lines.append(f"{clip},{clip.stem[6:8]},{value}")
+    path.write_text("\n".join(lines))
     return path
 
 
@@ -233,8 +228,7 @@ def test_killed_and_resumed_it_ends_with_the_same_weights(finished, tiny_ravdess
 
 def test_the_printed_hint_works_as_printed(tiny_ravdess, tmp_path, capsys, monkeypatch):
     """All settings come from the run: the data, the protocol, the network."""
-    data = manifest(tiny_ravdess, tmp_path / "own.csv", "speaker")
-    out = tmp_path / "a run"
+    data, out = manifest(tiny_ravdess, tmp_path / "own.csv", "speaker"), tmp_path / "a run"
     interrupted(data, out, monkeypatch, "--test-speakers", "Ann-01", "Ann-02", "--no-test", "--amp", "off")
     printed = capsys.readouterr().err
     assert f"stopped after epoch 1; ser-gpu train --resume --out '{out}' goes on" in printed
@@ -381,8 +375,7 @@ def corpora_of(tiny_ravdess, root):
 
 
 def test_a_corpus_is_held_out_and_scored_among_its_own_emotions(tiny_ravdess, tmp_path, capsys):
-    several = corpora_of(tiny_ravdess, tmp_path / "data")
-    out = tmp_path / "many"
+    several, out = corpora_of(tiny_ravdess, tmp_path / "data"), tmp_path / "many"
     more = ["--epochs", "1", "--test-corpora", "two", "--temperature", "1.5"]
     assert train.main([*several, *command("", out, *more)[2:]]) == 0
     result = result_of(out)
@@ -395,13 +388,8 @@ def test_a_corpus_is_held_out_and_scored_among_its_own_emotions(tiny_ravdess, tm
     assert plan.test_corpora == ("savee",), "as its clips name it"
 
 
-def test_first_weights_of_an_older_file_are_of_the_default_corpus():
-    assert initial.corpora(checkpoint.default_weights()) == ("ravdess",)
-
-
 def test_a_training_on_several_corpora_and_one_that_begins_with_its_weights(tiny_ravdess, tmp_path, capsys):
-    several = corpora_of(tiny_ravdess, tmp_path / "data")
-    out = tmp_path / "many"
+    several, out = corpora_of(tiny_ravdess, tmp_path / "data"), tmp_path / "many"
     arguments = [*several, *command("", out, "--epochs", "2")[2:], "--corpus", "own"]
     assert train.main(arguments[:-2]) == 0
     assert "2 corpora (one, two): 120 clips" in capsys.readouterr().err
@@ -414,7 +402,7 @@ def test_a_training_on_several_corpora_and_one_that_begins_with_its_weights(tiny
     finetuned = tmp_path / "fine"
     begin = command(tiny_ravdess, finetuned, "--epochs", "1", "--init", str(out / "last.pth"))
     assert train.main(begin) == 0
-    hashed = hashlib.sha256((out / "last.pth").read_bytes()).hexdigest()
+    hashed = initial.sha256(out / "last.pth")
     _, provenance = checkpoint.load(finetuned / "last.pth")
     assert provenance.training["init_sha256"] == hashed
     assert provenance.protocol["corpus"] == "one, ravdess, two"
@@ -440,6 +428,7 @@ def test_what_the_code_of_7ee649e_wrote_is_read(tiny_ravdess, tmp_path, capsys):
     assert evaluate.main([str(last), "--data", str(tiny_ravdess), "--device", "cpu", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] == result["test"]["accuracy"]
     begun = trained(tiny_ravdess, tmp_path / "init", *LIKE_OLDER, "--init", str(last))
+    assert initial.corpora(last) == initial.corpora(checkpoint.default_weights()) == ("ravdess",)
     assert begun["init_sha256"] == hashlib.sha256(last.read_bytes()).hexdigest()
     again = trained(tiny_ravdess, tmp_path / "refit", *LIKE_OLDER, "--refit", str(OLDER))
     assert again["temperature"] == pytest.approx(result["temperature"])
