@@ -18,18 +18,8 @@ from tests import ranks
 from tests.conftest import ROOT
 from tests.training.ten_steps import ten_steps
 
-SMALL = [
-    "--protocol",
-    "actors5",
-    "--device",
-    "cpu",
-    "--batch-size",
-    "32",
-    "--set",
-    "cnn.width=4",
-    "cnn.depth=2",
-    "audio.clip_seconds=1",
-]
+SMALL = ["--protocol", "actors5", "--device", "cpu", "--batch-size", "32"]
+SMALL += ["--set", "cnn.width=4", "cnn.depth=2", "audio.clip_seconds=1"]
 
 
 def test_two_ranks_have_the_losses_of_one_process_with_the_same_batch(tiny_ravdess, tmp_path):
