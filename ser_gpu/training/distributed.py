@@ -106,8 +106,7 @@ class Ranks:
                 )
         random.seed(f"{seed} {self.rank}")
         torch.manual_seed(random.getrandbits(63))
-        shares = ((batch.rows.chunk(self.count)[self.rank], max(1, batch.groups // self.count)) for batch in drawn)
-        return (Batch(*share) for share in shares)
+        return (Batch(batch.rows.chunk(self.count)[self.rank], max(1, batch.groups // self.count)) for batch in drawn)
 
     def total(self, count: int) -> int:
         """The sum over the ranks, once each of them has come here."""
