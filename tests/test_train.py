@@ -420,7 +420,8 @@ LIKE_OLDER = ["--epochs", "1", "--amp", "off", "--set", *OF_OLDER.split()]
 
 def test_what_the_code_of_7ee649e_wrote_is_read(tiny_ravdess, tmp_path, capsys):
     """Its checkpoint, result and plan: loaded, scored, begun with, repeated, and in a table with a new training."""
-    last, plan, result = OLDER / "last.pth", Plan.read(OLDER), result_of(OLDER)
+    older = shutil.copytree(OLDER, tmp_path / "older")  # evaluate writes beside the checkpoint
+    last, plan, result = older / "last.pth", Plan.read(older), result_of(older)
     model, provenance = checkpoint.load(last, "cpu")
     assert model.config == plan.model
     assert provenance.training == asdict(plan.training) | {"init_sha256": None}
@@ -430,7 +431,7 @@ def test_what_the_code_of_7ee649e_wrote_is_read(tiny_ravdess, tmp_path, capsys):
     begun = trained(tiny_ravdess, tmp_path / "init", *LIKE_OLDER, "--init", str(last))
     assert initial.corpora(last) == initial.corpora(checkpoint.default_weights()) == ("ravdess",)
     assert begun["init_sha256"] == hashlib.sha256(last.read_bytes()).hexdigest()
-    again = trained(tiny_ravdess, tmp_path / "refit", *LIKE_OLDER, "--refit", str(OLDER))
+    again = trained(tiny_ravdess, tmp_path / "refit", *LIKE_OLDER, "--refit", str(older))
     assert again["temperature"] == pytest.approx(result["temperature"])
     other = trained(tiny_ravdess, tmp_path / "other", *LIKE_OLDER, "--fold", "1")
     assert crossvalidation.table("both", "stratified", [result, other], planned=2)["runs"] == 2
