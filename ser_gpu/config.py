@@ -1,6 +1,5 @@
 """What a model is made of: nested frozen dataclasses of plain scalars, checked when they are built."""
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 
 from ser_gpu.errors import InputError
@@ -8,13 +7,6 @@ from ser_gpu.settings import EVEN, NOT_NEGATIVE, POSITIVE, PROBABILITY, Settings
 
 HEADS = ("gap", "flatten")
 WARPS = ("waveform", "spectrogram")
-
-
-def _require_names(what: str, stored: object, names: Iterable[str]) -> None:
-    found = set(stored) if isinstance(stored, dict) else set()
-    if found != set(names):
-        differing = ", ".join(sorted(map(str, found ^ set(names))))
-        raise InputError(f"configuration does not fit this version of ser_gpu: {what} differ in {differing}")
 
 
 @dataclass(frozen=True)
@@ -45,21 +37,13 @@ class TrimConfig(Settings):
 
 @dataclass(frozen=True)
 class AugmentConfig(Settings):
-    """Training-time randomness. Each transform has its range and the probability with which it is applied to a clip.
-
-    Speed changes pitch and tempo together; pitch (semitones) and stretch (tempo ratio) change one and keep the other.
-    `warp` is where that and the shift are done: in the waveform, or for a fraction of the work in the spectrogram.
-    `chain` names the waveform transforms, in order (`ser_gpu.stages.waveform_augment.TRANSFORMS`).
-    Noise has a signal-to-noise ratio in dB and a spectral decay (0 white, 1 pink, 2 brown). A channel is the colour of
-    a microphone, the band of a line and the reverberation of a room. Band gain is the colour alone, drawn in the
-    spectrogram with a standard deviation of `band_gain_db`. Masks cover up to
-    `band_width` mel bands and `frame_width` frames. Mixup draws its weight from Beta(`mixup_beta`, `mixup_beta`).
-    """
+    """Training-time randomness: the range of each transform, and the probability with which it is applied to a clip."""
 
     enabled: bool = True
-    chain: str = "warp,channel,noise"
+    chain: str = "warp,channel,noise"  # of `ser_gpu.stages.waveform_augment.TRANSFORMS`, in order
+    # where speed, pitch, stretch and shift are done: in the waveform, or for a fraction of the work in the spectrogram
     warp: str = setting("spectrogram", choices=WARPS)
-    speed_probability: float = setting(0.0, PROBABILITY)
+    speed_probability: float = setting(0.0, PROBABILITY)  # pitch and tempo together; the next two change one of them
     min_speed: float = setting(0.87, POSITIVE)
     max_speed: float = 1.15
     pitch_probability: float = setting(1.0, PROBABILITY)
@@ -72,19 +56,19 @@ class AugmentConfig(Settings):
     noise_probability: float = setting(0.5, PROBABILITY)
     min_snr_db: float = 5.0
     max_snr_db: float = 40.0
-    min_noise_decay: float = 0.0
+    min_noise_decay: float = 0.0  # of the spectrum: 0 white, 1 pink, 2 brown
     max_noise_decay: float = 1.0
-    channel_probability: float = setting(0.0, PROBABILITY)
+    channel_probability: float = setting(0.0, PROBABILITY)  # another microphone, line and room
     channel_colour_db: float = setting(10.0, NOT_NEGATIVE)
     reverb_seconds: float = setting(0.5, NOT_NEGATIVE, at_most(3.0))
-    band_gain_probability: float = setting(1.0, PROBABILITY)
-    band_gain_db: float = setting(4.0, NOT_NEGATIVE)
+    band_gain_probability: float = setting(1.0, PROBABILITY)  # another microphone, in the spectrogram
+    band_gain_db: float = setting(4.0, NOT_NEGATIVE)  # its standard deviation
     band_masks: int = setting(2, NOT_NEGATIVE)
-    band_width: int = setting(12, NOT_NEGATIVE)
+    band_width: int = setting(12, NOT_NEGATIVE)  # the most mel bands of a mask
     frame_masks: int = setting(2, NOT_NEGATIVE)
     frame_width: int = setting(30, NOT_NEGATIVE)
     mixup_probability: float = setting(0.5, PROBABILITY)
-    mixup_beta: float = setting(0.3, POSITIVE)
+    mixup_beta: float = setting(0.3, POSITIVE)  # the weight is drawn from Beta(mixup_beta, mixup_beta)
 
     def __post_init__(self):
         super().__post_init__()
@@ -95,30 +79,26 @@ class AugmentConfig(Settings):
 
 @dataclass(frozen=True)
 class TtaConfig(Settings):
-    """Test-time augmentation: a clip is answered at three pitches (as it is, `semitones` higher, lower) by three tempi
-    (as it is, faster, slower by the ratio `tempo`; 1: as it is alone), and the answers are averaged."""
+    """Test-time augmentation: the answers to a clip at three pitches by three tempi are averaged."""
 
     enabled: bool = True
-    semitones: float = setting(2.0, POSITIVE, at_most(12.0))
-    tempo: float = setting(1.2, POSITIVE, at_most(2.0))
+    semitones: float = setting(2.0, POSITIVE, at_most(12.0))  # higher and lower
+    tempo: float = setting(1.2, POSITIVE, at_most(2.0))  # the ratio by which it is faster and slower; 1: as it is alone
 
 
 @dataclass(frozen=True)
 class MelConfig(Settings):
-    """The log-mel spectrogram: FFT length and hop in samples, M bands from `f_min` to `f_max` Hz, floor in dB.
-
-    `backend` chooses how the same transform is computed: "conv" (nnAudio's convolution kernels), "fft", or "auto".
-    `trainable` lets gradients change nnAudio's kernels, which then belong to the weights; that needs "conv".
-    """
+    """The log-mel spectrogram; FFT length and hop in samples, the ends of the bands in Hz."""
 
     n_fft: int = setting(1024, POSITIVE, at_most(16_384), EVEN)
     hop: int = setting(256, at_least(16))
-    n_mels: int = setting(64, POSITIVE, at_most(512))
+    n_mels: int = setting(64, POSITIVE, at_most(512))  # M
     f_min: float = 20.0
     f_max: float = 8_000.0
-    top_db: float = setting(80.0, POSITIVE)
+    top_db: float = setting(80.0, POSITIVE)  # the floor, below the loudest
+    # the same transform by nnAudio's convolution kernels, by FFT, or by what suits the device
     backend: str = setting("auto", (lambda backend: backend in ("auto", "conv", "fft"), "auto, conv or fft"))
-    trainable: bool = False
+    trainable: bool = False  # gradients change nnAudio's kernels, which then belong to the weights
 
     def __post_init__(self):
         super().__post_init__()
@@ -128,19 +108,15 @@ class MelConfig(Settings):
 
 @dataclass(frozen=True)
 class CnnConfig(Settings):
-    """The network: which one (`ser_gpu.stages.cnn.NETWORKS`), how wide and how deep.
+    """The network: which one, how wide and how deep."""
 
-    The residual network has `depth` blocks of `width`, 2 `width`, 4 `width`, ... channels. `head` is "gap" (global
-    average pooling) or "flatten" (a linear layer on every cell). `members` networks of one kind, which differ in their
-    first weights, are trained side by side; their mean is the answer.
-    """
-
-    network: str = "residual"
-    width: int = setting(24, at_least(2), EVEN, at_most(1_024))
-    depth: int = setting(4, (lambda depth: 1 <= depth <= 5, "between 1 and 5"))
-    members: int = setting(2, POSITIVE, at_most(64))
+    network: str = "residual"  # of `ser_gpu.stages.cnn.NETWORKS`
+    width: int = setting(24, at_least(2), EVEN, at_most(1_024))  # channels of the first block; each next one has twice
+    depth: int = setting(4, (lambda depth: 1 <= depth <= 5, "between 1 and 5"))  # residual blocks
+    members: int = setting(2, POSITIVE, at_most(64))  # networks trained side by side, whose mean is the answer
     block_dropout: float = setting(0.0, PROBABILITY)
     head_dropout: float = setting(0.2, PROBABILITY)
+    # "gap": global average pooling; "flatten": a linear layer on every cell
     head: str = setting("gap", choices=HEADS, help="how the last feature maps are pooled")
 
 
@@ -174,14 +150,20 @@ class ModelConfig:
     def from_dict(cls, parts: dict) -> "ModelConfig":
         """Rebuild a configuration from `as_dict`.
 
-        Raises:
-            InputError: a part or a value that is unknown, missing or not allowed. A missing one is not left to its
-                default, which may have been another then: `ser_gpu.checkpoint` says what older files meant.
+        Raises InputError at a part or a value that is unknown, missing or not allowed. A missing one is not left to its
+        default, which may have been another then: `ser_gpu.checkpoint` says what older files meant.
         """
-        kinds = {f.name: f.type for f in fields(cls)}
-        _require_names("configuration parts", parts, kinds)
+
+        def fit(what: str, stored: object, kind: type) -> dict[str, type]:
+            kinds = {each.name: each.type for each in fields(kind)}
+            if differing := kinds.keys() ^ (stored if isinstance(stored, dict) else ()):
+                differing = ", ".join(sorted(map(str, differing)))
+                raise InputError(f"configuration does not fit this version of ser_gpu: {what} differ in {differing}")
+            return kinds
+
+        kinds = fit("configuration parts", parts, cls)
         for name, kind in kinds.items():
-            _require_names(f"values of {name}", parts[name], [f.name for f in fields(kind)])
+            fit(f"values of {name}", parts[name], kind)
         try:
             return cls(**{name: kind(**parts[name]) for name, kind in kinds.items()})
         except (TypeError, OverflowError) as error:

@@ -46,27 +46,27 @@ class Settings:
             raise InputError(f"{type(self).__name__}.{name} must be {words}, got {getattr(self, name)!r}")
 
 
+def _flags(kind: type[Settings]) -> dict[str, Any]:
+    return {f"--{each.name.replace('_', '-')}": each for each in fields(kind) if each.metadata.get("help")}
+
+
 def add_flags(parser: ArgumentParser, kind: type[Settings]) -> None:
     """A flag for each field that has a help; None where it is left out."""
-    for each in fields(kind):
-        if help := each.metadata.get("help"):
-            help = help if "(default" in help else f"{help} (default: {each.default})"
-            parser.add_argument(_flag(each.name), type=each.type, choices=each.metadata["choices"], help=help)
+    for flag, each in _flags(kind).items():
+        help = each.metadata["help"] + ("" if "(default" in each.metadata["help"] else f" (default: {each.default})")
+        parser.add_argument(flag, type=each.type, choices=each.metadata["choices"], help=help)
 
 
 def given(args: Namespace, part: str, kind: type[Settings]) -> list[tuple[str, str, object]]:
     """What was asked for by these flags: the flag as the user wrote it, the full name of the setting, and its value."""
-    values = {each.name: getattr(args, each.name) for each in fields(kind) if each.metadata.get("help")}
-    return [(f"{_flag(name)} {value}", f"{part}.{name}", value) for name, value in values.items() if value is not None]
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    values = [(flag, each.name, getattr(args, each.name)) for flag, each in _flags(kind).items()]
+    return [(f"{flag} {value}", f"{part}.{name}", value) for flag, name, value in values if value is not None]
 
 
 def parsed(text: str, parts: Mapping[str, object]) -> tuple[str, bool | int | float | str]:
     """The full name and the value of a setting `PART.NAME=VALUE`, where `parts` are the dataclasses that there are.
-    A part or name that there is not, or a value of another kind, raises InputError.
+
+    Raises InputError at a part or name that there is not, or a value of another kind.
 
     >>> from ser_gpu.config import ModelConfig
     >>> parsed("cnn.width=48", vars(ModelConfig()))
@@ -90,15 +90,13 @@ def parsed(text: str, parts: Mapping[str, object]) -> tuple[str, bool | int | fl
 
 
 def flat(nested: Mapping[str, object]) -> dict[str, object]:
-    """Nested dictionaries as one, with full names.
-
-    >>> flat({"cnn": {"width": 4}, "bfloat16": False})
-    {'cnn.width': 4, 'bfloat16': False}
-    """
+    """Nested dictionaries as one: `{"cnn": {"width": 4}}` is `{"cnn.width": 4}`."""
     found: dict[str, object] = {}
     for name, value in nested.items():
-        inner = {f"{name}.{key}": each for key, each in flat(value).items()} if isinstance(value, Mapping) else None
-        found |= {name: value} if inner is None else inner
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{key}": each for key, each in flat(value).items()}
+        else:
+            found[name] = value
     return found
 
 
@@ -109,7 +107,5 @@ def first_difference(there: Mapping[str, object], here: Mapping[str, object]) ->
     'cnn.width is 4 there and 8 here'
     """
     there, here = flat(there), flat(here)
-    for name in here | there:
-        if (other := there.get(name)) != (own := here.get(name)):
-            return f"{name} is {other!r} there and {own!r} here"
-    return None
+    differing = (name for name in here | there if there.get(name) != here.get(name))
+    return next((f"{name} is {there.get(name)!r} there and {here.get(name)!r} here" for name in differing), None)

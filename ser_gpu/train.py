@@ -1,9 +1,8 @@
 """ser-gpu train: train a model by a protocol, resumable, and score its test part once at the end."""
 
-import json
 import shlex
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -16,17 +15,17 @@ from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli import console, options
 from ser_gpu.config import CnnConfig, ModelConfig
 from ser_gpu.corpora import registered_name
-from ser_gpu.corpora.clip import Clip
-from ser_gpu.corpora.splits import ALIASES, Split
+from ser_gpu.corpora.splits import ALIASES
 from ser_gpu.errors import InputError, require
 from ser_gpu.evaluation import figures, predictions
 from ser_gpu.evaluation.report import environment
-from ser_gpu.files import only_one, write_csv, write_json
+from ser_gpu.files import only_one, read_json, write_csv, write_json
 from ser_gpu.settings import add_flags, first_difference, flat, given, parsed
+from ser_gpu.stages.prepared import multiplies_bfloat16
 from ser_gpu.training import initial
-from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, Plan, TrainConfig, with_settings
+from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, PLAN_FILE, Plan, TrainConfig, with_settings
 from ser_gpu.training.distributed import Ranks
-from ser_gpu.training.loop import Dataset, DivergedError, Trainer, use_bfloat16
+from ser_gpu.training.loop import Dataset, DivergedError, Trainer
 
 RESUME_FILE = "resume.pth"
 _IN_CHECKPOINT = ("clips", "accuracy", "uar", "macro_f1", "ece")
@@ -48,7 +47,8 @@ def parser() -> ArgumentParser:
     add("--refit", metavar="RUN", help=again)
     begin = "begin with the weights of this file: the network, and its last layer where labels have the same name"
     add("--init", metavar="CHECKPOINT", help=begin)
-    add("--temperature", type=_temperature, help="of the probabilities (default: fitted on the validation part)")
+    fitted = "of the probabilities (default: fitted on the validation part)"
+    add("--temperature", type=options.number(0.01, 100.0), help=fitted)
     add("--no-test", action="store_true", help="do not score the test part: for a comparison on validation")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     add("--amp", choices=("auto", "on", "off"), help="bfloat16 for the CNN (default: where it is fast)")
@@ -56,16 +56,6 @@ def parser() -> ArgumentParser:
     add("--out", help="folder to write (default: runs/PROTOCOL-foldK-seedS)")
     add("--resume", action="store_true", help="go on with the unfinished training in --out, with its settings")
     return flags
-
-
-def _temperature(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.01 <= value <= 100.0:
-        raise ArgumentTypeError(f"must be between 0.01 and 100, got {text!r}")
-    return value
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,21 +111,22 @@ def _prepared(
         raise InputError(f"{plan.refit}: a training on other clips or another split; a refit goes on with the same")
     dataset = Dataset(clips, options.read_clips(clips, plan.model.audio.sample_rate, device), split)
     init = None if resume_file.exists() else plan.init  # a training that goes on has weights of its own
-    if init and (known := _tested_corpora_known(plan, split, clips)):
-        said = f"{init} was trained on {', '.join(known)} by another split, so it may know clips or speakers"
-        console.err.print(f"note: {said} of the test part")
+    if init and checkpoint.load(init, "cpu")[1].manifest_hash != split.manifest_hash:
+        tested = {clip.corpus for clip in clips if split.part_of.get(clip.id) == "test"}
+        if known := sorted(tested.intersection(plan.init_corpora or initial.corpora(init))):
+            said = f"{init} was trained on {', '.join(known)} by another split, so it may know clips or speakers"
+            console.err.print(f"note: {said} of the test part")
     trainer = Trainer(plan.training, plan.model, dataset, plan.bfloat16, init, ranks)
     if resume_file.exists():
         trainer.restore(checkpoint.read(resume_file))
     if ranks.is_first:
-        plan.write(out)
+        write_json(out / PLAN_FILE, asdict(plan))
     return trainer, plan, out, first["temperature"] if first else plan.temperature
 
 
 def _asked(args: Namespace) -> list[tuple[str, str, object]]:
-    """What the command line asks for: each flag as the user wrote it, the setting or the part of the plan that it is,
-    and the value. Where the data lie is left out: they may have moved when a training goes on.
-    """
+    # each flag as the user wrote it, the setting or the part of the plan that it is, and the value; without where the
+    # data lie: they may have moved when a training goes on
     parts = {"training": TrainConfig(), **vars(ModelConfig())}
     asked = [
         (f"--protocol {args.protocol}", "training.protocol", ALIASES.get(args.protocol, args.protocol)),
@@ -173,7 +164,7 @@ def new_plan(args: Namespace, device: torch.device) -> Plan:
         corpora=options.corpora_of(args.corpora),
         init=_absolute(args.init),
         init_corpora=initial.corpora(args.init) if args.init else (),
-        **{"bfloat16": use_bfloat16("auto", device)} | own,
+        **{"bfloat16": device.type == "cuda" or multiplies_bfloat16()} | own,
     )
     if "training.epochs" not in asked and plan.protocol.speaker_independent:
         return replace(plan, training=replace(training, epochs=EPOCHS_SPEAKER_INDEPENDENT))
@@ -184,52 +175,39 @@ def _resumed_plan(args: Namespace, stored: Plan, out: Path) -> Plan:
     """The stored plan, but the data may lie in another place; a flag that asks for something else is refused."""
     corpora = options.corpora_of(args.corpora)
     there = flat({"training": asdict(stored.training)} | stored.model.as_dict()) | vars(stored)
-    asked = _asked(args) + ([("--corpora", "corpora", corpora)] if corpora else [])
-    for flag, name, value in asked:
-        if name == "corpora":
-            value, there[name] = sorted(value), sorted(there[name] or ())
+    there["corpora"] = sorted(stored.corpora or ())
+    for flag, name, value in [*_asked(args), *([("--corpora", "corpora", sorted(corpora))] if corpora else [])]:
         if value != (own := there[name]):
-            own = {True: "on", False: "off"}[own] if isinstance(own, bool) else "none" if own in (None, ()) else own
+            if isinstance(own, bool):
+                own = "on" if own else "off"
+            own = "none" if own in (None, ()) else own
             raise InputError(f"{flag} contradicts the run in {out} ({own}); leave it out, or name another --out")
     return replace(stored, data=_absolute(args.data) or stored.data, corpora=corpora or stored.corpora)
 
 
 def default_out(args: Namespace) -> str:
-    asked = {"training.protocol": TrainConfig.protocol, "training.fold": 0, "training.seed": 0}
-    asked |= {name: value for _, name, value in _asked(args)}
-    protocol, fold, seed = (asked[f"training.{name}"] for name in ("protocol", "fold", "seed"))
-    return f"runs/{protocol}-fold{fold}-seed{seed}{'-refit' if args.refit else ''}"
+    training = new_plan(args, torch.device("cpu")).training
+    return f"runs/{training.protocol}-fold{training.fold}-seed{training.seed}{'-refit' if training.refit else ''}"
 
 
 def _absolute(path: str | None) -> str | None:
     return path and str(Path(path).resolve())
 
 
-def _tested_corpora_known(plan: Plan, split: Split, clips: Sequence[Clip]) -> list[str]:
-    """The corpora that are tested and on which the first weights were trained, unless by the same split."""
-    if checkpoint.load(plan.init, "cpu")[1].manifest_hash == split.manifest_hash:
-        return []
-    tested = {clip.corpus for clip in clips if split.part_of.get(clip.id) == "test"}
-    return sorted(tested.intersection(plan.init_corpora or initial.corpora(plan.init)))
-
-
 def _first_training(folder: Path, plan: Plan) -> dict:
     """The result of the training that a refit repeats; it is finished, and has the same settings but the seed."""
     path = folder / "result.json"
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = read_json(path)
     except OSError:
         raise InputError(f"{folder}: holds no finished training to repeat") from None
-    except ValueError:
-        raise InputError(f"{path}: is not JSON") from None
     if not isinstance(result, dict) or not {"config", "manifest_hash", "temperature"} <= result.keys():
         raise InputError(f"{path}: is not the result of a training")
-    training = TrainConfig.from_dict(result["config"]["training"])
-    stored = {"training": asdict(training), **result["config"]["model"], "init_sha256": result.get("init_sha256")}
-    own = {"training": asdict(replace(plan.training, refit=False)), **plan.model.as_dict()}
-    own["init_sha256"] = plan.init_sha256
-    if training.seed != plan.training.seed:  # another seed may begin with other weights, too
-        own["training"]["seed"], own["init_sha256"] = training.seed, stored["init_sha256"]
+    stored = {"training": asdict(TrainConfig.from_dict(result["config"]["training"])), **result["config"]["model"]}
+    own = {"training": asdict(plan.training), **plan.model.as_dict(), "init_sha256": plan.init_sha256}
+    stored["init_sha256"], own["training"]["refit"] = result.get("init_sha256"), False
+    if stored["training"]["seed"] != plan.training.seed:  # another seed may begin with other weights, too
+        own["training"]["seed"], own["init_sha256"] = stored["training"]["seed"], stored["init_sha256"]
     if difference := first_difference(stored, own):
         raise InputError(f"{folder}: a training with other settings: {difference}")
     return result
@@ -237,12 +215,12 @@ def _first_training(folder: Path, plan: Plan) -> dict:
 
 def _fit(trainer: Trainer, out: Path) -> None:
     """Train with a progress bar, and write the state after each epoch. The first rank speaks for all."""
-    epochs, ranks, resume_file = trainer.config.epochs, trainer.ranks, out / RESUME_FILE
+    ranks, resume_file = trainer.ranks, out / RESUME_FILE
 
     def after_epoch(row: dict) -> None:
         checkpoint.write(resume_file, trainer.state())
         write_csv(out / "metrics.csv", trainer.history)
-        status = f"epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.3f}  "
+        status = f"epoch {row['epoch']}/{trainer.config.epochs}  loss {row['train_loss']:.3f}  "
         if "validation_uar" in row:
             status += f"validation accuracy {row['validation_accuracy']:.3f}  UAR {row['validation_uar']:.3f}  "
         status += f"{row['clips_per_second']:.0f} clips/s"
@@ -255,7 +233,7 @@ def _fit(trainer: Trainer, out: Path) -> None:
         return f"after epoch {len(trainer.history)}; {how} goes on"
 
     with console.progress("status") as progress:
-        done, total = len(trainer.history) * trainer.steps, epochs * trainer.steps
+        total, done = (epochs * trainer.steps for epochs in (trainer.config.epochs, len(trainer.history)))
         task = progress.add_task("Training", total=total, completed=done, status="")
         try:
             try:

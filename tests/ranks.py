@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.conftest import ROOT
 
 
 def python(module: str, *arguments: object, ranks: int | None = None) -> list[str]:

@@ -13,8 +13,7 @@ def test_a_configuration_survives_json():
 
 
 def test_what_follows_from_the_configuration():
-    assert ModelConfig().audio.clip_samples == 48_000
-    assert ModelConfig().frames == 188
+    assert (ModelConfig().audio.clip_samples, ModelConfig().frames) == (48_000, 188)
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,9 @@ SHORTEST_SECONDS = 0.05  # a shorter clip holds no syllable
 class ClipBank:
     """Clips one behind the other in one buffer of int16, so that a long one costs its own length alone.
 
-    Example:
-        >>> bank = ClipBank.from_waveforms([torch.ones(3) / 2, torch.ones(5) / 4], 16_000)
-        >>> bank.batch(torch.tensor([0, 1]))
-        (tensor([[0.5000, 0.5000, 0.5000, 0.0000, 0.0000],
-                [0.2500, 0.2500, 0.2500, 0.2500, 0.2500]]), tensor([3, 5]))
-        >>> bank.batch(torch.tensor([1]), most=2)
-        (tensor([[0.2500, 0.2500]]), tensor([2]))
+    >>> bank = ClipBank.from_waveforms([torch.ones(3) / 2, torch.ones(5) / 4], 16_000)
+    >>> bank.batch(torch.tensor([1]), most=2)
+    (tensor([[0.2500, 0.2500]]), tensor([2]))
     """
 
     samples: Tensor  # [sum of all T, then as many zeros as the longest clip has samples] int16
@@ -37,10 +33,9 @@ class ClipBank:
     def read(
         cls, paths: Sequence[str | Path], sample_rate: int, on_clip: Callable[[], object] = lambda: None
     ) -> "ClipBank":
-        """Decode `paths` in parallel; `on_clip` is called once a clip, for a progress bar.
+        """Decode files in parallel; `on_clip` is called once a clip, for a progress bar.
 
-        Raises:
-            AudioError: of the first path that cannot be read; the rest is not waited for.
+        Raises AudioError of the first one that cannot be read; the rest is not waited for.
         """
 
         def decode(path: str | Path) -> Tensor:
@@ -49,18 +44,11 @@ class ClipBank:
             return waveform
 
         with ThreadPoolExecutor() as pool:
-            decoded = [pool.submit(decode, path) for path in paths]
-            try:
-                return cls.from_waveforms([clip.result() for clip in decoded], sample_rate)
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+            return cls.from_waveforms([*pool.map(decode, paths)], sample_rate)
 
     @classmethod
     def from_waveforms(cls, waveforms: Sequence[Tensor], sample_rate: int) -> "ClipBank":
-        """A bank of clips that are in memory.
-
-        Shape: [T] each, int16, or floating point from -1 to 1.
-        """
+        """A bank of clips that are in memory. Shape: [T] each, int16, or floating point from -1 to 1."""
         clips = [clip if clip.dtype == torch.int16 else as_int16(clip) for clip in waveforms]
         lengths = torch.tensor([len(clip) for clip in clips], dtype=torch.int64)
         longest = max(map(len, clips), default=0)
@@ -76,10 +64,7 @@ class ClipBank:
         return len(self.lengths)
 
     def usable(self) -> Tensor:
-        """Which clips can be trained on and scored: those with a sound, and of 50 ms or more.
-
-        Shape: -> [N] bool.
-        """
+        """Which clips can be trained on and scored: those with a sound, and of 50 ms or more. Shape: -> [N] bool."""
         shortest = SHORTEST_SECONDS * self.sample_rate
         spans = zip(self.offsets.tolist(), self.lengths.tolist(), strict=True)
         usable = [length >= shortest and bool(self.samples[at : at + length].any()) for at, length in spans]
@@ -93,18 +78,16 @@ class ClipBank:
     def batch(self, index: Tensor, most: int | None = None, random: bool = False) -> tuple[Tensor, Tensor]:
         """Waveforms and lengths of some clips, zeros behind each; nothing waits for the device.
 
-        Args:
-            index: of the clips, on the bank's device.
-            most: samples to give of a clip; None, as many as the longest clip has.
-            random: give a random stretch of a clip that is longer, instead of its centre.
+        A clip of more than `most` samples gives its centre, or a random stretch. `index` is on the bank's device.
 
         Shape: [B] int64 -> [B, T] float32, [B] int64, T = `most` or the length of the longest clip, if that is less.
         """
         size = self.longest if most is None else min(most, self.longest)
         lengths = self.lengths[index]
         spare = (lengths - size).clamp(min=0)
-        share = torch.rand(len(index), dtype=torch.float64, device=spare.device) if random else None
-        skipped = spare // 2 if share is None else (share * (spare + 1)).long()
+        skipped = spare // 2
+        if random:
+            skipped = (torch.rand(len(index), dtype=torch.float64, device=spare.device) * (spare + 1)).long()
         # every stretch of the buffer, as a view; the rows of a batch are copied out of it
         rows = self.samples.unfold(0, size, 1)[self.offsets[index] + skipped]
         lengths = lengths.clamp(max=size)

@@ -2,34 +2,23 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ser_gpu.config import ModelConfig
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.errors import InputError
-from ser_gpu.files import write_json
 from ser_gpu.settings import NOT_NEGATIVE, POSITIVE, PROBABILITY, Settings, at_least, parsed, setting
 
 OPTIMIZERS = ("adamw", "muon")
-EPOCHS, EPOCHS_SPEAKER_INDEPENDENT = 120, 60
+EPOCHS, EPOCHS_SPEAKER_INDEPENDENT = 120, 60  # for a test part of known speakers; new ones need fewer
 PLAN_FILE = "config.json"
+_EPOCHS = f"(default: {EPOCHS}, or {EPOCHS_SPEAKER_INDEPENDENT} where its speakers are in no other part)"
 
 
 @dataclass(frozen=True)
 class TrainConfig(Settings):
-    """One training: the split (protocol, fold), the seed, and how the weights are updated.
-
-    `epochs` suit a test part of known speakers; for new ones `EPOCHS_SPEAKER_INDEPENDENT` are enough.
-
-    `grouped_share` of the batches are made of groups of `speaker_group` clips of one speaker each, whose batch
-    normalisation and mixup are the group's own; the others are ordinary. Where there are several corpora, each is drawn
-    by its number of clips to the power `corpus_power`; an ordinary batch is then `corpus_groups` equal groups of one
-    corpus each (1: all corpora mixed), and in a share `emotion_balance` of the groups emotions are equally likely.
-
-    `optimizer` is "adamw" for all weights, or "muon" for convolution kernels, at a peak learning rate of `kernel_lr`,
-    and AdamW for the rest, at `lr`. `warmup` is the share of steps in which the learning rate rises. A `refit` trains
-    on the validation part too.
+    """One training: the split, the seed, and how the weights are updated.
 
     A default is also what an older file meant that lacks the setting.
     """
@@ -39,26 +28,23 @@ class TrainConfig(Settings):
     seed: int = setting(
         0, NOT_NEGATIVE, (lambda seed: seed < 2**32, "below 2^32"), help="seed of weights, order and augmentation"
     )
-    epochs: int = setting(
-        EPOCHS,
-        POSITIVE,
-        help=f"passes over the training part (default: {EPOCHS}, or {EPOCHS_SPEAKER_INDEPENDENT} where its speakers "
-        "are in no other part)",
-    )
+    epochs: int = setting(EPOCHS, POSITIVE, help=f"passes over the training part {_EPOCHS}")
     batch_size: int = setting(32, POSITIVE, help="clips a step")
-    optimizer: str = setting("muon", choices=OPTIMIZERS)
+    optimizer: str = setting("muon", choices=OPTIMIZERS)  # "muon" for convolution kernels, AdamW for the rest
     lr: float = setting(2e-3, POSITIVE, help="peak learning rate of the one-cycle schedule")
-    kernel_lr: float = setting(0.02, POSITIVE)
+    kernel_lr: float = setting(0.02, POSITIVE)  # Muon's
     weight_decay: float = setting(0.05, NOT_NEGATIVE)
+    # the share of steps in which the learning rate rises
     warmup: float = setting(0.15, (lambda warmup: 0 < warmup < 1, "between 0 and 1, both excluded"))
     label_smoothing: float = setting(0.1, PROBABILITY)
     ema_decay: float = setting(0.99, PROBABILITY)
-    refit: bool = False
+    refit: bool = False  # train on the validation part too
+    # the share of batches that are groups of one speaker, whose batch normalisation and mixup are the group's own
     grouped_share: float = setting(0.0, PROBABILITY)
-    speaker_group: int = setting(8, at_least(2))
-    corpus_power: float = setting(0.5, NOT_NEGATIVE)
-    corpus_groups: int = setting(2, POSITIVE)
-    emotion_balance: float = setting(0.5, PROBABILITY)
+    speaker_group: int = setting(8, at_least(2))  # clips of such a group
+    corpus_power: float = setting(0.5, NOT_NEGATIVE)  # of several corpora, each is drawn by its clips to this power
+    corpus_groups: int = setting(2, POSITIVE)  # and an ordinary batch is so many equal groups of one corpus each
+    emotion_balance: float = setting(0.5, PROBABILITY)  # the share of such groups with all emotions equally likely
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -67,11 +53,7 @@ class TrainConfig(Settings):
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, object]) -> "TrainConfig":
-        """The settings that an older version stored have their defaults where they came later.
-
-        Raises:
-            InputError: a setting that is unknown or not allowed.
-        """
+        """What any version stored, with defaults where settings came later; an unknown one raises InputError."""
         if unknown := sorted(stored.keys() - {each.name for each in fields(cls)}):
             raise InputError(f"no such setting: training.{unknown[0]}; another version of ser_gpu stored it")
         return cls(**stored)
@@ -101,14 +83,9 @@ class Plan:
         """Who is in which part."""
         return Protocol(self.training.protocol, self.training.fold, self.test_speakers, test_corpora=self.test_corpora)
 
-    def write(self, folder: Path) -> None:
-        """Write the plan into the folder of its training."""
-        write_json(folder / PLAN_FILE, asdict(self))
-
     @classmethod
     def read(cls, folder: Path) -> "Plan | None":
-        """The plan of the training in a folder; None where there is none. A damaged one, or one of another version,
-        raises InputError."""
+        """The plan of the training in a folder; None where there is none. InputError where it cannot be used."""
         path = folder / PLAN_FILE
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
@@ -125,18 +102,10 @@ class Plan:
 def with_settings(
     training: TrainConfig, model: ModelConfig, settings: Mapping[str, object] | Sequence[str]
 ) -> tuple[TrainConfig, ModelConfig]:
-    """Both configurations with single values changed.
+    """Both configurations with single values changed: a mapping by `part.name`, or texts `part.name=value`.
 
-    Args:
-        settings: values by `part.name`, or texts `part.name=value`.
-
-    Raises:
-        ValueError: a part or name that there is not, or a value that is not allowed; names the setting.
-
-    Example:
-        >>> training, model = with_settings(TrainConfig(), ModelConfig(), ["cnn.width=48", "training.lr=1e-3"])
-        >>> model.cnn.width, training.lr
-        (48, 0.001)
+    >>> with_settings(TrainConfig(), ModelConfig(), ["cnn.width=48"])[1].cnn.width
+    48
     """
     parts = {"training": training, **vars(model)}
     values = settings if isinstance(settings, Mapping) else dict(parsed(each, parts) for each in settings)

@@ -12,24 +12,10 @@ from ser_gpu.errors import InputError
 
 
 class Dataset:
-    """The clips on a device, their emotions, and the rows of each part.
+    """The clips of a bank, in its order, with their emotions and the rows of each part.
 
-    Args:
-        clips: in the order of the bank.
-        bank: their waveforms.
-        split: which part each clip is in; clips that it does not name are left out, and so are silent and very short
-            ones.
-
-    Attributes:
-        labels: names of the emotions that occur, in canonical order.
-        targets: emotion of each clip, an index of `labels`, [N] int64; -1 where the clip is left out.
-        rows: rows of each part, [N'] int64; a part may be empty.
-        corpora: names of the corpora that occur.
-        corpus: of each clip, an index of `corpora`, [N] int64.
-        known: which labels each corpus has, [K, C] bool; None where each has all.
-
-    Raises:
-        InputError: nothing to train on, or fewer than two emotions.
+    Clips that the split does not name are left out, and so are silent and very short ones. Raises InputError where
+    there is nothing to train on, or one emotion alone.
     """
 
     def __init__(self, clips: Sequence[Clip], bank: ClipBank, split: Split):
@@ -40,8 +26,10 @@ class Dataset:
         used = [clip for clip, part in zip(clips, part_of, strict=True) if part]
         self.labels = ordered(clip.emotion for clip in used)
         self.corpora = tuple(sorted({clip.corpus for clip in used}))
-        self.targets = self._tensor([_place(self.labels, clip.emotion) for clip in clips])
-        self.corpus = self._tensor([_place(self.corpora, clip.corpus) for clip in clips])
+        # of each clip an index of labels, and one of corpora, [N] int64; -1 where only clips left out have it
+        labels, corpora = ({name: place for place, name in enumerate(names)} for names in (self.labels, self.corpora))
+        self.targets = self._tensor([labels.get(clip.emotion, -1) for clip in clips])
+        self.corpus = self._tensor([corpora.get(clip.corpus, -1) for clip in clips])
         self.rows = {part: self._tensor([row for row, its in enumerate(part_of) if its == part]) for part in PARTS}
         if len(self.rows["train"]) == 0:
             raise InputError(f"no clip in the training part: {len(clips)} clips are too few for this split")
@@ -49,6 +37,7 @@ class Dataset:
             raise InputError(f"all clips are {self.labels[0]}: a model needs two emotions or more")
         has = {(clip.corpus, clip.emotion) for clip in used}
         known = [[(corpus, label) in has for label in self.labels] for corpus in self.corpora]
+        # which labels each corpus has, [corpora, C] bool; None where each has all
         self.known = None if all(map(all, known)) else self._tensor(known).bool()
 
     def _tensor(self, values: Sequence) -> Tensor:
@@ -57,7 +46,3 @@ class Dataset:
     def clips_of(self, part: str) -> list[Clip]:
         """The clips of one part, in the order of its rows."""
         return [self.clips[row] for row in self.rows[part].tolist()]
-
-
-def _place(names: Sequence[str], name: str) -> int:
-    return names.index(name) if name in names else -1

@@ -1,8 +1,7 @@
 """One training on several GPUs or machines: the processes that torchrun starts, and what each of them does.
 
-Every rank holds all clips (each costs 32 kB a second at 16 kHz) and draws the same batches, of which it trains on its
-own equal part; gradients are averaged. So N ranks do what one process does with the same batch size, but for what
-augmentation and dropout draw, and for mixup, whose partners are of the same rank.
+Every rank holds all clips and draws the same batches, of which it trains on its own equal part; gradients are averaged.
+So N ranks do what one process does with the same batch size, but for augmentation, dropout and partners of mixup.
 """
 
 import os
@@ -40,7 +39,8 @@ class Ranks:
     @classmethod
     def of_torchrun(cls) -> "Ranks":
         """As the variables say that torchrun sets; one process where there are none."""
-        return cls(*(int(os.environ.get(name, cls.count if name == "WORLD_SIZE" else 0)) for name in VARIABLES[:3]))
+        variables = (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
+        return cls(*(int(os.environ.get(name, default)) for name, default in variables))
 
     @property
     def is_first(self) -> bool:
@@ -66,12 +66,8 @@ class Ranks:
             dist.destroy_process_group()
 
     def agree(self, prepare: Callable[[], _T]) -> _T:
-        """What `prepare` gives on this rank, once it has worked on every rank.
-
-        Raises:
-            InputError: it failed on some rank; on the first rank, which speaks for all.
-            SystemExit: the same on the others.
-        """
+        """What `prepare` gives on this rank, once it has worked on every rank. Where it failed on some, the first rank
+        raises InputError and speaks for all; the others raise SystemExit."""
         if self.count == 1:
             return prepare()
         prepared, error, bug = None, None, None
@@ -96,24 +92,21 @@ class Ranks:
                 layer.__class__, layer.process_group = SyncedNorm2d, None
 
     def parts(self, batches: Iterator[Batch], seed: int) -> Iterator[Batch]:
-        """This rank's part of each batch of an epoch; whole groups, where a batch is several.
-
-        All ranks draw the same batches with the seed of the epoch, and all of them before the first step, since what is
-        random afterwards is of each rank. Batches whose groups cannot be dealt evenly are refused.
-        """
+        """This rank's part of each batch of an epoch; whole groups, where a batch is several. InputError where they
+        cannot be dealt evenly."""
         if self.count == 1:
             return batches
-        drawn = []
-        for batch in batches:
+        # all ranks draw the same batches, before the first step, since what is random afterwards is of each rank
+        drawn = [*batches]
+        for batch in drawn:
             if batch.groups > 1 and batch.groups % self.count:
                 raise InputError(
                     f"a batch of {batch.groups} groups does not fall into {self.count} equal parts: --batch-size, or "
                     "--set training.corpus_groups"
                 )
-            drawn.append(Batch(batch.rows.chunk(self.count)[self.rank], max(1, batch.groups // self.count)))
         random.seed(f"{seed} {self.rank}")
         torch.manual_seed(random.getrandbits(63))
-        return iter(drawn)
+        return (Batch(batch.rows.chunk(self.count)[self.rank], max(1, batch.groups // self.count)) for batch in drawn)
 
     def total(self, count: int) -> int:
         """The sum over the ranks, once each of them has come here."""

@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 
 from ser_gpu import checkpoint
-from ser_gpu.config import ModelConfig
 from ser_gpu.corpora.clip import OWN
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.errors import InputError
@@ -18,22 +17,14 @@ MAY_DIFFER = ("cnn.block_dropout", "cnn.head_dropout", "mel.backend", "audio.cli
 
 
 def sha256(path: str | Path) -> str:
-    """SHA-256 of a checkpoint, in hexadecimal.
-
-    Raises:
-        InputError: there is no such file.
-    """
+    """SHA-256 of a checkpoint, in hexadecimal; InputError where there is no such file."""
     if not Path(path).is_file():
         raise InputError(f"{path}: no such checkpoint")
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def corpora(path: str | Path) -> tuple[str, ...]:
-    """The corpora on which the weights of a checkpoint were trained.
-
-    Raises:
-        CheckpointError: it cannot be used.
-    """
+    """The corpora on which the weights of a checkpoint were trained."""
     _, provenance = checkpoint.load(path, "cpu")
     return tuple((Protocol.from_dict(provenance.protocol).corpus or OWN).split(", "))  # older files name it otherwise
 
@@ -42,23 +33,17 @@ def corpora(path: str | Path) -> tuple[str, ...]:
 def take_weights(model: SpeechEmotionModel, source: SpeechEmotionModel, name: str | Path) -> tuple[str, ...]:
     """Copy the weights of another model's network into one that begins to train.
 
-    Rows of the head go by the name of their label; those of labels that the other does not know keep their first
-    values. The temperature is not taken.
-
-    Args:
-        source: not changed.
-        name: what to call it in an error.
-
-    Returns:
-        The labels whose rows were taken.
-
-    Raises:
-        InputError: the networks differ, or what they see does; names the first difference.
+    Rows of the head go by the name of their label, and those names come back; those of labels that the other does not
+    know keep their first values. The temperature is not taken. InputError where the networks or what they see differ.
     """
-    if difference := first_difference(_network_settings(source.config), _network_settings(model.config)):
+    seen = ("audio", "mel", "cnn")
+    there, here = (flat({part: own.config.as_dict()[part] for part in seen}) for own in (source, model))
+    for setting in MAY_DIFFER:
+        there[setting] = here[setting]
+    if difference := first_difference(there, here):
         raise InputError(f"{name}: {difference}")
     shared = [label for label in model.labels if label in source.labels]
-    here, there = ([labels.index(label) for label in shared] for labels in (model.labels, source.labels))
+    rows, their_rows = ([labels.index(label) for label in shared] for labels in (model.labels, source.labels))
     with torch.device("meta"):  # the head's tensors grow with the number of emotions
         config, more = model.config, len(model.labels) + 1
         larger = EmotionCnn(config.cnn, config.mel.n_mels, config.frames, more).state_dict()
@@ -68,14 +53,9 @@ def take_weights(model: SpeechEmotionModel, source: SpeechEmotionModel, name: st
         if own[key].shape[in_head:] != value.shape[in_head:]:
             raise InputError(f"{name}: its network has {key} of {list(value.shape)}, this one {list(own[key].shape)}")
         if in_head:
-            own[key][here] = value[there].to(model.device)
+            own[key][rows] = value[their_rows].to(model.device)
         else:
             own[key].copy_(value)
     if model.config.mel.trainable:
         model.mel.load_state_dict(source.mel.state_dict())
     return tuple(shared)
-
-
-def _network_settings(config: ModelConfig) -> dict[str, object]:
-    values = flat({part: config.as_dict()[part] for part in ("audio", "mel", "cnn")})
-    return {name: value for name, value in values.items() if name not in MAY_DIFFER}

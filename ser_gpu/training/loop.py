@@ -41,18 +41,8 @@ class Trainer:
     """One training from its first step to its last: model, moving average, optimizers, schedule, history.
 
     Everything random in an epoch is seeded by (seed, epoch), so a training that is resumed after an epoch goes on as
-    if it had not stopped.
-
-    Args:
-        config: schedule, seed, optimizer.
-        model_config: the network, its front end and its augmentation.
-        dataset: the clips; their device is the training's.
-        bfloat16: in the CNN.
-        init: checkpoint with the first weights; None, they are drawn.
-        ranks: the processes that train this model together; each of them has such a trainer.
-
-    Raises:
-        InputError: the checkpoint does not fit, or the settings do not fit the clips, the network or the ranks.
+    if it had not stopped. `init` is a checkpoint with the first weights; without, they are drawn. Each of the `ranks`
+    has such a trainer. Raises InputError where checkpoint or settings do not fit the clips, the network or the ranks.
     """
 
     def __init__(
@@ -96,11 +86,8 @@ class Trainer:
         ranks.synchronise(self.model.cnn)
 
     def fit(self, after_epoch: Callable[[dict], None], on_step: Callable[[], None] = lambda: None) -> None:
-        """Train the epochs that are left; `after_epoch` gets the epoch's row of history, on the first rank.
-
-        Raises:
-            DivergedError: names epoch and step; the epoch is not in the history.
-        """
+        """Train the epochs that are left; `after_epoch` gets each row of history, on the first rank. An epoch that
+        raises DivergedError is not in the history."""
         while len(self.history) < self.config.epochs:
             epoch, start = len(self.history) + 1, time.perf_counter()
             losses = self.train_steps(on_step).tolist()  # all that is read back from the device
@@ -119,10 +106,7 @@ class Trainer:
                 after_epoch(row)
 
     def train_steps(self, on_step: Callable[[], None]) -> Tensor:
-        """The steps of an epoch, none of which waits for the device; their losses, still there, over all ranks.
-
-        Shape: -> [steps].
-        """
+        """The steps of an epoch, none of which waits for the device; their losses over all ranks, still there."""
         seed = self.config.seed * 100_003 + len(self.history) + 1
         random.seed(seed)
         torch.manual_seed(seed)
@@ -150,7 +134,7 @@ class Trainer:
             on_step()
         losses = torch.stack(losses)
         self.ranks.average([losses])
-        return losses
+        return losses  # [steps]
 
     @property
     def is_validated(self) -> bool:
@@ -163,17 +147,12 @@ class Trainer:
         if not self.is_validated:
             return {}
         found = self._answers_again("validation", self.dataset.rows["validation"])
-        scores = found.headline()
-        row = {
-            "validation_loss": metrics.log_loss(found.truth, found.logits),
-            "validation_accuracy": scores["accuracy"],
-            "validation_uar": scores["uar"],
-        }
-        if len(self.dataset.corpora) > 1:
-            of = np.array([clip.corpus for clip in found.clips])
-            for corpus in np.unique(of):
-                own = of == corpus
-                row[f"validation_uar_{corpus}"] = metrics.headline(found.truth[own], found.predicted[own])["uar"]
+        scores, row = found.headline(), {"validation_loss": metrics.log_loss(found.truth, found.logits)}
+        row |= {f"validation_{name}": scores[name] for name in ("accuracy", "uar")}
+        of = np.array([clip.corpus for clip in found.clips])
+        for corpus in np.unique(of) if len(self.dataset.corpora) > 1 else ():
+            own = of == corpus
+            row[f"validation_uar_{corpus}"] = metrics.headline(found.truth[own], found.predicted[own])["uar"]
         return row
 
     def answers(self, part: str, tta: bool = True) -> Answers:
@@ -182,7 +161,7 @@ class Trainer:
         return report.answers(model, self.dataset.bank, rows, self.dataset.clips_of(part), tta)
 
     def _answers_again(self, name: str, rows: Tensor) -> Answers:
-        """Without test-time augmentation, for clips that are asked for after every epoch: windows are found once."""
+        # without test-time augmentation, for clips that are asked for after every epoch: windows are found once
         model = self.ema.module.eval()
         if name not in self._windows:
             self._windows[name] = bank_windows(model, self.dataset.bank, rows)
@@ -214,11 +193,7 @@ class Trainer:
         }
 
     def restore(self, state: dict) -> None:
-        """Go on from a saved state.
-
-        Raises:
-            InputError: the state is of a training with other settings or other clips; names the first difference.
-        """
+        """Go on from a saved state; InputError, with the first difference, where its settings or clips are others."""
         own = self.state()
         if (ranks := state.get("ranks", 1)) != self.ranks.count:
             raise InputError(
@@ -254,26 +229,23 @@ class Trainer:
                 raise DivergedError(f"the {which} epoch {epoch} is {loss:.3g}, where a guess has {guess:.3g}")
 
 
-def _split_difference(there: dict[str, str], here: dict[str, str]) -> str | None:
+def _split_difference(there: dict[str, str], here: dict[str, str]) -> str:
     moved = sorted(clip for clip in there.keys() & here.keys() if there[clip] != here[clip])
     groups = {
         "missing": sorted(there.keys() - here.keys()),
         "new": sorted(here.keys() - there.keys()),
         "in another part": [f"{clip}: {there[clip]} there, {here[clip]} here" for clip in moved],
     }
-    shown = {what: ", ".join([*names[:2], *(["..."] if len(names) > 2 else [])]) for what, names in groups.items()}
-    return "; ".join(f"{len(names):,} {what} ({shown[what]})" for what, names in groups.items() if names) or None
+    said = []
+    for what, names in groups.items():
+        if names:
+            said.append(f"{len(names):,} {what} ({', '.join(names[:2])}{', ...' if len(names) > 2 else ''})")
+    return "; ".join(said)
 
 
 def members_loss(logits: Tensor, targets: Tensor, label_smoothing: float, known: Tensor | None = None) -> Tensor:
-    """Cross-entropy with smoothed labels, the mean over clips and over the members of the ensemble.
-
-    Args:
-        known: the labels that each clip could have; the others, which its corpus lacks, are no answers for it, and the
-            loss says nothing of them. None, every label.
-
-    Shape: [K, B, C], [B, C], [B, C] bool -> [].
-    """
+    """Cross-entropy with smoothed labels, the mean over clips and over the members of the ensemble. It says nothing of
+    labels that are not `known`: the corpus of the clip lacks them. Shape: [K, B, C], [B, C], [B, C] bool -> []."""
     if known is not None:
         known = known | (targets > 0)  # mixup can bring a label of another corpus
         share = known / known.sum(dim=1, keepdim=True)
@@ -282,12 +254,3 @@ def members_loss(logits: Tensor, targets: Tensor, label_smoothing: float, known:
         return -(targets * likelihood).sum(dim=2).mean()
     targets = targets.expand_as(logits).flatten(0, 1)
     return F.cross_entropy(logits.float().flatten(0, 1), targets, label_smoothing=label_smoothing)
-
-
-def use_bfloat16(choice: str, device: torch.device) -> bool:
-    """ "on", "off", or "auto": on a GPU, and on a processor that multiplies in bfloat16."""
-    if choice != "auto":
-        return choice == "on"
-    if device.type == "cuda":
-        return True
-    return any(torch.cpu.get_capabilities().get(name, False) for name in ("amx_bf16", "avx512_bf16"))

@@ -1,6 +1,7 @@
 """The optimizers: AdamW, Muon for convolution kernels, and the exponential moving average of the weights."""
 
 from collections.abc import Iterable, Sequence
+from itertools import compress
 
 import torch
 from torch import Tensor, nn
@@ -33,12 +34,7 @@ class MovingAverage(AveragedModel):
     """`AveragedModel` with an exponential moving average of weights and buffers, whose update never waits for the
     device: torch's own copies its counter there each time.
 
-    The average warms up: update n keeps `min(decay, (1 + n) / (10 + n))` of it, so that few steps do not end at weights
-    that are still close to the random first ones.
-
-    Args:
-        model: whose average it is; it begins as a copy, and the first update copies again.
-        decay: the largest share of the average that an update keeps.
+    It warms up, so that few steps do not end at weights that are still close to the random first ones.
     """
 
     def __init__(self, model: nn.Module, decay: float):
@@ -47,36 +43,25 @@ class MovingAverage(AveragedModel):
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        """Move towards the model; whole numbers, such as counters, are copied."""
+        """Move towards the model; the first update copies it, and each one copies whole numbers, such as counters."""
         updates = int(self.n_averaged)  # a counter on the CPU
-        moved, copied = [], []
-        for kind in (nn.Module.parameters, nn.Module.buffers):
-            for own, new in zip(kind(self.module), kind(model), strict=True):
-                (moved if own.is_floating_point() and updates else copied).append((own, new))
-        if moved:
-            torch._foreach_lerp_(
-                *map(list, zip(*moved, strict=True)), 1 - min(self.decay, (1 + updates) / (10 + updates))
-            )
-        for own, new in copied:
-            own.copy_(new)
+        own, new = ([*each.parameters(), *each.buffers()] for each in (self.module, model))
+        moves = [each.is_floating_point() and updates > 0 for each in own]
+        if updates:
+            share = 1 - min(self.decay, (1 + updates) / (10 + updates))
+            torch._foreach_lerp_([*compress(own, moves)], [*compress(new, moves)], share)
+        for each, value, moved in zip(own, new, moves, strict=True):
+            if not moved:
+                each.copy_(value)
         self.n_averaged += 1
 
 
 class Muon(Optimizer):
     """Momentum whose step is made orthogonal; `torch.optim.Muon` for kernels of more than two axes.
 
-    A kernel is a matrix here: its output channels by all the rest. The iteration runs on the Gram matrix of the
-    shorter side, in float32, which is four times as fast on a processor as on the matrix itself in bfloat16. Kernels
-    whose shorter sides are equally long go through it together, since a GPU waits for the host between small products.
-
-    Args:
-        kernels: parameters of two axes or more.
-        lr: the step, as a spectral norm; times sqrt(rows / columns) where there are more rows.
-        momentum: of the moving average of gradients, with Nesterov's look ahead.
-        weight_decay: decoupled, times `lr`.
-
-    Raises:
-        ValueError: a parameter of one axis.
+    A kernel is a matrix here: its output channels by all the rest. `lr` is the step, as a spectral norm; times
+    sqrt(rows / columns) where there are more rows. The momentum looks ahead as Nesterov's does, and weight decay is
+    decoupled. A parameter of one axis raises InputError.
 
     Source: Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024.
     """
@@ -111,18 +96,16 @@ def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
     """Each matrix with its singular vectors and singular values near one (0.7 to 1.2, for all but the smallest).
 
     The quintic Newton-Schulz iteration X <- (a + b XX' + c (XX')^2) X is a product of polynomials of the first Gram
-    matrix, so that the long side enters twice only.
-
-    Shape: [R, S] each -> [R, S] each.
+    matrix XX', so that the long side enters twice only. Those of one size go together, since a GPU waits for the host
+    between small products. Shape: [R, S] each -> [R, S] each.
     """
     wide = [each if each.shape[0] <= each.shape[1] else each.mT for each in matrices]
-    products: list[Tensor | None] = [None] * len(wide)
+    turned: list[Tensor] = list(wide)
     for size in {len(each) for each in wide}:
         places = [place for place, each in enumerate(wide) if len(each) == size]
-        together = _iterated(torch.stack([wide[place] @ wide[place].mT for place in places]))
-        for place, product in zip(places, together, strict=True):
-            products[place] = product
-    turned = [product @ each for product, each in zip(products, wide, strict=True)]
+        products = _iterated(torch.stack([wide[place] @ wide[place].mT for place in places]))
+        for place, product in zip(places, products, strict=True):
+            turned[place] = product @ wide[place]
     return [each if each.shape == matrix.shape else each.mT for each, matrix in zip(turned, matrices, strict=True)]
 
 
@@ -131,13 +114,13 @@ def _iterated(gram: Tensor) -> Tensor:
     square = gram.diagonal(dim1=1, dim2=2).sum(dim=1).clamp(min=_SMALLEST_NORM**2)[:, None, None]  # of the norm
     gram = gram / square
     identity = torch.eye(gram.shape[1], device=gram.device, dtype=gram.dtype)
-    product = quintic = _quintic(gram, identity)
+
+    def quintic(gram: Tensor) -> Tensor:
+        return torch.baddbmm(_A * identity + _B * gram, gram, gram, alpha=_C)
+
+    product = factor = quintic(gram)
     for _ in range(_ITERATIONS - 1):
-        gram = quintic @ gram @ quintic
-        quintic = _quintic(gram, identity)
-        product = quintic @ product
+        gram = factor @ gram @ factor
+        factor = quintic(gram)
+        product = factor @ product
     return product * square.rsqrt()
-
-
-def _quintic(gram: Tensor, identity: Tensor) -> Tensor:
-    return torch.baddbmm(_A * identity + _B * gram, gram, gram, alpha=_C)

@@ -1,22 +1,22 @@
-"""Samplers: which clips are in which batch. Everything is drawn on the device, and nothing waits for it.
+"""Samplers: which clips are in which batch. They draw on the device, and nothing waits for it.
 
-What a sampler draws depends on the seed of torch and of Python alone, which the training sets before each epoch.
+What they draw depends on the seed of torch and of Python alone, which the training sets before each epoch.
 """
 
 import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain, repeat
-from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from ser_gpu.errors import InputError
 from ser_gpu.training.config import TrainConfig
 from ser_gpu.training.dataset import Dataset
 
+Pools = Sequence[Sequence[int]]  # rows of each corpus, or of each speaker
 SPEAKER_POWER = 0.5  # within a corpus a speaker is drawn by the number of their clips to this power
 
 
@@ -28,30 +28,16 @@ class Batch:
     groups: int = 1
 
 
-class Sampler(Protocol):
-    """The batches of an epoch, or as many as are taken of them."""
+def build(dataset: Dataset, rows: Tensor, config: TrainConfig) -> "Shuffled | Draws | Mixed":
+    """The sampler of these rows that the settings ask for; InputError where no speaker has enough clips for a group.
 
-    def batches(self, count: int) -> Iterator[Batch]:
-        """The next `count` batches, each drawn when it is asked for."""
-
-
-def build(dataset: Dataset, rows: Tensor, config: TrainConfig) -> Sampler:
-    """The sampler that the settings ask for.
-
-    One corpus is shuffled and read from end to end. Several corpora are drawn from, each in proportion to its clips to
-    the power `corpus_power`. The share `grouped_share` of the batches is made of groups of one speaker each.
-
-    Args:
-        rows: of the clips to train on.
-
-    Raises:
-        InputError: groups of speakers, and no speaker with enough clips.
+    One corpus is shuffled and read from end to end; several are drawn from.
     """
     batch, size, balance = min(config.batch_size, len(rows)), config.speaker_group, config.emotion_balance
     corpora = _pools(dataset, rows.tolist(), "corpus")
     weights = [len(corpus) ** config.corpus_power for corpus in corpora]
     if len(corpora) == 1:
-        ordinary: Sampler = Shuffled(rows, batch)
+        ordinary = Shuffled(rows, batch)
     else:
         groups = max(1, min(config.corpus_groups, batch))
         ordinary = Draws(corpora, weights, dataset.targets, groups, batch // groups, balance)
@@ -71,7 +57,6 @@ def build(dataset: Dataset, rows: Tensor, config: TrainConfig) -> Sampler:
 
 
 def _pools(dataset: Dataset, rows: Sequence[int], fact: str) -> list[list[int]]:
-    """The rows of each corpus, or of each known speaker."""
     pools: dict[str, list[int]] = {}
     for row in rows:
         if (its := getattr(dataset.clips[row], fact)) is not None:
@@ -80,8 +65,7 @@ def _pools(dataset: Dataset, rows: Sequence[int], fact: str) -> list[list[int]]:
 
 
 class Shuffled:
-    """Every clip once, in another order each time, and again where that is not enough; what does not fill a batch is
-    left out."""
+    """Every clip once, then again, in another order each time; what does not fill a batch is left out."""
 
     def __init__(self, rows: Tensor, size: int):
         self.rows, self.size = rows, size
@@ -96,19 +80,15 @@ class Shuffled:
 
 
 class SpeakerPasses:
-    """Groups of `size` clips of one speaker; every speaker's clips once, as far as they fill groups, then again.
+    """Groups of `size` clips of one speaker; every speaker's clips once, as far as they fill groups, then again. A pool
+    is the rows of a speaker, `size` or more."""
 
-    Args:
-        pools: rows of each speaker, `size` or more.
-    """
-
-    def __init__(self, pools: Sequence[Sequence[int]], groups: int, size: int, device: torch.device):
+    def __init__(self, pools: Pools, groups: int, size: int, device: torch.device):
         self.groups, self.size = groups, size
-        self.rows = torch.tensor(list(chain.from_iterable(pools)), device=device)
+        self.rows = torch.tensor([row for pool in pools for row in pool], device=device)
         self.speaker = torch.tensor([i for i, pool in enumerate(pools) for _ in pool], device=device)
-        starts = accumulate(map(len, pools), initial=0)
-        whole = [range(at, at + len(pool) // size * size) for at, pool in zip(starts, pools, strict=False)]
-        self.kept = torch.tensor(list(chain.from_iterable(whole)), device=device)
+        kept = [place < len(pool) // size * size for pool in pools for place in range(len(pool))]
+        self.kept = torch.tensor(kept).nonzero().flatten().to(device)
 
     def batches(self, count: int) -> Iterator[Batch]:
         passes = math.ceil(count * self.groups / (len(self.kept) // self.size))
@@ -116,52 +96,31 @@ class SpeakerPasses:
         yield from (Batch(part.flatten(), self.groups) for part in chunks.split(self.groups))
 
     def _pass(self) -> Tensor:
-        """Shape: -> [groups of a pass, size]."""
         key = torch.rand(len(self.rows), dtype=torch.float64, device=self.rows.device)
         chunks = self.rows[(self.speaker + key).argsort()][self.kept].unflatten(0, (-1, self.size))
-        return chunks[torch.randperm(len(chunks), device=chunks.device)]
+        return chunks[torch.randperm(len(chunks), device=chunks.device)]  # [groups of a pass, size]
 
 
 class Draws:
-    """Groups of `size` clips, each of one pool: a corpus, or a speaker.
+    """Groups of `size` clips, each of one pool, drawn by its weight: a corpus, or a speaker. In a share `balance` of
+    the groups the emotions of the pool are equally likely, else its clips. A batch's pools are distinct where there are
+    enough of them, and so are the clips of a group."""
 
-    A batch's pools are distinct where there are enough of them, and so are the clips of a group. In a share `balance`
-    of the groups the emotions of the pool are equally likely, else its clips.
-
-    Args:
-        pools: rows of each.
-        weights: how likely each is.
-        targets: the emotion of each row of the bank, on the device.
-    """
-
-    def __init__(
-        self,
-        pools: Sequence[Sequence[int]],
-        weights: Sequence[float],
-        targets: Tensor,
-        groups: int,
-        size: int,
-        balance: float,
-    ):
+    def __init__(self, pools: Pools, weights: Sequence[float], targets: Tensor, groups: int, size: int, balance: float):
         self.groups, self.size, self.balance = groups, size, balance
-        pools = [list(pool) * math.ceil(size / len(pool)) for pool in pools]  # a small one repeats its clips
-        most = max(map(len, pools))
-        table, even = torch.zeros(len(pools), most, dtype=torch.int64), torch.full((len(pools), most), -math.inf)
-        balanced, emotion = even.clone(), targets.cpu()
-        for i, pool in enumerate(pools):
-            rows = torch.tensor(pool)
-            table[i, : len(pool)] = rows
-            even[i, : len(pool)] = 0.0
-            balanced[i, : len(pool)] = -emotion[rows].bincount()[emotion[rows]].float().log()
-        device = targets.device
-        self.table, self.even, self.balanced = (each.to(device) for each in (table, even, balanced))
-        self.weight = torch.tensor(weights, dtype=torch.float32).log().to(device)
+        rows = [torch.tensor([*pool] * math.ceil(size / len(pool))) for pool in pools]  # a small one repeats its clips
+        emotions = [targets.cpu()[pool] for pool in rows]
+        even = [torch.zeros(len(pool)) for pool in rows]
+        balanced = [-emotion.bincount()[emotion].float().log() for emotion in emotions]
+        # [pools, clips of the largest one]: rows, and how likely each is, as a log
+        self.table = pad_sequence(rows, batch_first=True).to(targets.device)
+        self.even, self.balanced = (pad_sequence(each, True, -math.inf).to(targets.device) for each in (even, balanced))
+        self.weight = torch.tensor(weights, dtype=torch.float32).log().to(targets.device)
 
     def batches(self, count: int) -> Iterator[Batch]:
         return (Batch(self._draw(), self.groups) for _ in range(count))
 
     def _draw(self) -> Tensor:
-        """Shape: -> [groups size]."""
         device, pools = self.table.device, len(self.table)
         if self.groups <= pools:
             pool = (self.weight + _gumbel((pools,), device)).topk(self.groups).indices
@@ -170,26 +129,24 @@ class Draws:
         is_balanced = torch.rand(self.groups, 1, device=device) < self.balance
         weight = torch.where(is_balanced, self.balanced[pool], self.even[pool])
         chosen = (weight + _gumbel(tuple(weight.shape), device)).topk(self.size, dim=1).indices
-        return self.table[pool].gather(1, chosen).flatten()
+        return self.table[pool].gather(1, chosen).flatten()  # [groups size]
 
 
 class Mixed:
     """Batches of two samplers, `share` of them of the second, in random order."""
 
-    def __init__(self, first: Sampler, second: Sampler, share: float):
+    def __init__(self, first: Shuffled | Draws, second: SpeakerPasses | Draws, share: float):
         self.samplers, self.share = (first, second), share
 
     def batches(self, count: int) -> Iterator[Batch]:
         of_second = round(self.share * count)
-        kinds = [*repeat(0, count - of_second), *repeat(1, of_second)]
+        kinds = [0] * (count - of_second) + [1] * of_second
         random.shuffle(kinds)
         sources = [sampler.batches(kinds.count(i)) for i, sampler in enumerate(self.samplers)]
         return (next(sources[kind]) for kind in kinds)
 
 
 def _gumbel(shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """Added to log weights, the largest sums are a weighted draw without replacement.
-
-    Source: Kool et al., Stochastic Beams and Where to Find Them, ICML 2019.
-    """
+    # Added to log weights, the largest sums are a weighted draw without replacement.
+    # Source: Kool et al., Stochastic Beams and Where to Find Them, ICML 2019.
     return -torch.empty(shape, device=device).exponential_().log()

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from ser_gpu import corpora
@@ -8,6 +10,8 @@ from ser_gpu.training.config import TrainConfig
 from ser_gpu.training.distributed import ONE
 from ser_gpu.training.loop import Dataset, Trainer
 
+TINY = ModelConfig(AudioConfig(clip_seconds=0.5), cnn=CnnConfig(width=4, depth=2, members=1))
+
 
 @pytest.fixture(scope="session")
 def dataset(tiny_ravdess):
@@ -15,10 +19,14 @@ def dataset(tiny_ravdess):
     return Dataset(clips, ClipBank.read([clip.path for clip in clips], 16_000), Protocol().split(clips))
 
 
+def dataset_of(dataset, split=None, **fields_of):
+    """The same recordings with another split, or other facts about the clips, each a function of the clip."""
+    clips = [replace(clip, **{name: of(clip) for name, of in fields_of.items()}) for clip in dataset.clips]
+    return Dataset(clips, dataset.bank, split or dataset.split)
+
+
 def small_model(**augment):
-    return ModelConfig(
-        audio=AudioConfig(clip_seconds=1.0), augment=AugmentConfig(**augment), cnn=CnnConfig(width=8, depth=3)
-    )
+    return ModelConfig(AudioConfig(clip_seconds=1.0), augment=AugmentConfig(**augment), cnn=CnnConfig(width=8, depth=3))
 
 
 def make_trainer(dataset, model_config=None, ranks=ONE, **changes):

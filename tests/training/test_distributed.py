@@ -15,11 +15,11 @@ from ser_gpu.training.distributed import Ranks
 from ser_gpu.training.loop import Trainer
 from ser_gpu.training.sampler import Batch
 from tests import ranks
+from tests.conftest import ROOT
 from tests.training.ten_steps import ten_steps
 
-ROOT = Path(__file__).parent.parent.parent
-SETTINGS = ("cnn.width=4", "cnn.depth=2", "audio.clip_seconds=1")
-SMALL = ("--protocol", "actors5", "--device", "cpu", "--batch-size", "32", "--set", *SETTINGS)
+SMALL = ["--protocol", "actors5", "--device", "cpu", "--batch-size", "32"]
+SMALL += ["--set", "cnn.width=4", "cnn.depth=2", "audio.clip_seconds=1"]
 
 
 def test_two_ranks_have_the_losses_of_one_process_with_the_same_batch(tiny_ravdess, tmp_path):

@@ -10,12 +10,10 @@ from tests.training.conftest import make_trainer, small_model
 
 
 def model_of(labels, head="gap", seconds=1.0, mels=64, **cnn):
-    config = ModelConfig(
-        audio=AudioConfig(clip_seconds=seconds),
-        mel=MelConfig(n_mels=mels),
-        cnn=CnnConfig(**{"width": 8, "depth": 3, "head": head} | cnn),
+    cnn = CnnConfig(**{"width": 8, "depth": 3, "head": head} | cnn)
+    return SpeechEmotionModel(
+        ModelConfig(AudioConfig(clip_seconds=seconds), mel=MelConfig(n_mels=mels), cnn=cnn), labels
     )
-    return SpeechEmotionModel(config, labels)
 
 
 def test_the_trunk_is_taken_and_the_rows_of_the_labels_that_agree():

@@ -1,34 +1,24 @@
-from dataclasses import replace
+from collections import Counter
 
 import pytest
 import torch
 
 from ser_gpu import checkpoint
 from ser_gpu.audio.clip_bank import ClipBank
-from ser_gpu.config import AudioConfig, CnnConfig, ModelConfig
 from ser_gpu.corpora.splits import Split
 from ser_gpu.training import sampler
 from ser_gpu.training.config import TrainConfig
 from ser_gpu.training.loop import Dataset, members_loss
-from tests.training.conftest import make_trainer, nothing
-
-TINY = ModelConfig(audio=AudioConfig(clip_seconds=0.5), cnn=CnnConfig(width=4, depth=2, members=1))
-
-
-def dataset_of(dataset, **fields_of):
-    """The same recordings with other facts about the clips; each fact a function of the clip."""
-    clips = [replace(clip, **{name: of(clip) for name, of in fields_of.items()}) for clip in dataset.clips]
-    return Dataset(clips, dataset.bank, dataset.split)
+from tests.training.conftest import TINY, dataset_of, make_trainer, nothing
 
 
 @pytest.fixture(scope="module")
 def two_corpora(dataset):
     """Two speakers are a corpus of their own, which has no calm clip."""
     small = ("01", "02")
-    left_out = {clip.id for clip in dataset.clips if clip.speaker in small and clip.emotion == "calm"}
-    part = {name: where for name, where in dataset.split.part_of.items() if name not in left_out}
-    clips = [replace(clip, corpus="small" if clip.speaker in small else "large") for clip in dataset.clips]
-    return Dataset(clips, dataset.bank, Split(part))
+    calm = {clip.id for clip in dataset.clips if clip.speaker in small and clip.emotion == "calm"}
+    split = Split({name: part for name, part in dataset.split.part_of.items() if name not in calm})
+    return dataset_of(dataset, split, corpus=lambda clip: "small" if clip.speaker in small else "large")
 
 
 def batches(dataset, count, seed=0, **settings):
@@ -52,7 +42,7 @@ def test_one_corpus_is_shuffled_as_ever(dataset):
 
 
 def test_groups_are_of_one_speaker_and_a_pass_has_every_clip_once(dataset):
-    in_pass = sum(n // 8 for n in speakers(dataset).values()) // 4
+    in_pass = sum(clips // 8 for clips in speakers(dataset).values()) // 4
     drawn = batches(dataset, in_pass, grouped_share=1.0)
     for batch in drawn:
         assert batch.groups == 4
@@ -60,13 +50,11 @@ def test_groups_are_of_one_speaker_and_a_pass_has_every_clip_once(dataset):
     rows = torch.cat([batch.rows for batch in drawn]).tolist()
     assert len(rows) == len({*rows}) == in_pass * 32
     assert {*rows} <= {*dataset.rows["train"].tolist()}
-    longer = batches(dataset, 3 * in_pass, grouped_share=1.0)
-    assert len(longer) == 3 * in_pass
+    assert len(batches(dataset, 3 * in_pass, grouped_share=1.0)) == 3 * in_pass
 
 
 def speakers(dataset):
-    names = [clip.speaker for clip in dataset.clips_of("train")]
-    return {name: names.count(name) for name in names}
+    return Counter(clip.speaker for clip in dataset.clips_of("train"))
 
 
 def test_a_share_of_the_batches_is_grouped(dataset):
