@@ -344,8 +344,7 @@ def test_a_hub_folder_holds_the_model_and_its_card(hub_folder, small):
     assert sorted(path.name for path in hub_folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     shipped, waveform = ser_gpu.load_model(device="cpu"), sounds(2, 20_000)
     with torch.inference_mode():
-        for model in (hub.load(hub_folder, "cpu"), hub.HubModel.from_pretrained(hub_folder)):
-            assert torch.equal(model(waveform), shipped(waveform))
+        assert torch.equal(hub.HubModel.from_pretrained(hub_folder)(waveform), shipped(waveform))
     metadata = yaml.safe_load((hub_folder / "README.md").read_text().split("---\n")[1])
     assert metadata["pipeline_tag"] == "audio-classification"
     assert metadata["license"] == hub.LICENCES[onnx.licence_of(*loaded_default())]
@@ -353,7 +352,7 @@ def test_a_hub_folder_holds_the_model_and_its_card(hub_folder, small):
     assert yaml.safe_load((hub_folder / "README.md").read_text().split("---\n")[1])["license_name"] == "my own"
     (hub_folder / "config.json").write_text("{}")
     with pytest.raises(checkpoint.CheckpointError, match="not a folder of ser_gpu"):
-        hub.load(hub_folder)
+        hub.HubModel.from_pretrained(hub_folder)
 
 
 @torch.inference_mode()
@@ -361,14 +360,14 @@ def test_a_hub_folder_outlives_the_code(hub_folder):
     place = hub_folder / "config.json"
     config, waveform = json.loads(place.read_text()), sounds(2, 20_000)
     assert config["format_version"] == checkpoint.FORMAT_VERSION
-    wanted = hub.load(hub_folder, "cpu")(waveform)
+    wanted = hub.HubModel.from_pretrained(hub_folder)(waveform)
     for version in (None, 99):  # as folders without one were written, and a newer one
         config.pop("format_version", None)
         place.write_text(json.dumps(config | ({"format_version": version} if version else {})))
         if version is None:
-            assert torch.equal(hub.load(hub_folder, "cpu")(waveform), wanted)
+            assert torch.equal(hub.HubModel.from_pretrained(hub_folder)(waveform), wanted)
     with pytest.raises(checkpoint.CheckpointError, match=r"format 99, this version of ser_gpu reads 1 to"):
-        hub.load(hub_folder)
+        hub.HubModel.from_pretrained(hub_folder)
 
 
 def test_a_library_of_the_hub_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch, capsys):
