@@ -38,16 +38,16 @@ def run(args: argparse.Namespace) -> int:
         failed_before = {name for name, error in before.items() if error is not None}
         if args.retry and failed_before:
             results.forget(out, failed_before)
-            before = {name: error for name, error in before.items() if error is None}
+            before = dict.fromkeys(before.keys() - failed_before)
             failed_before = set()
         if before:
             console.err.print(f"{len(before):,} of {len(names):,} recordings are in {out} already")
         count, failed = 0, len(failed_before)
         if len(before) < len(names):
             cores = max(os.cpu_count() or 1, args.workers or 0)
-            shape = {"workers": args.workers, "gpus": args.gpus, "batch_size": args.batch_size}
+            shape = args.workers, args.gpus, args.batch_size
             with pipeline.connected(args.address, cores, out), options.quiet_decoders():
-                for part in pipeline.run(model, found.without(before), out, settings, **shape):
+                for part in pipeline.run(model, found.without(before), out, settings, *shape):
                     count, failed = count + part["recordings"], failed + part["failed"]
     if args.json:
         console.print_json({"recordings": count, "failed": failed, "done_before": len(before), "out": out})
@@ -65,14 +65,12 @@ def _parser() -> argparse.ArgumentParser:
         "Started again, it goes on where it stopped.",
     )
     add = parser.add_argument
-    add(
-        "sources",
-        nargs="+",
-        metavar="SOURCE",
-        help="folders, files, patterns such as 'calls/**/*.wav', lists (CSV, TSV or Parquet with a column path or "
-        "file), and Parquet files with the bytes of audio files (column audio or bytes); here, or at an address such "
-        "as s3://bucket/calls",
+    help = (
+        "folders, files, patterns such as 'calls/**/*.wav', lists (CSV, TSV or Parquet with a column path or file), "
+        "and Parquet files with the bytes of audio files (column audio or bytes); here, or at an address such as "
+        "s3://bucket/calls"
     )
+    add("sources", nargs="+", metavar="SOURCE", help=help)
     add("--out", required=True, metavar="DIR", help="folder or address of the result")
     add("--retry", action="store_true", help="try again the recordings that have an error in DIR")
     add("--timeline", action="store_true", help="give the segments of each recording, instead of one emotion")

@@ -129,16 +129,16 @@ class Answer:
         together = [] if self.timeline else [row for row in rows if "sound" in row]
         for row, answer in zip(together, self.model.predict_many([row["sound"] for row in together]), strict=True):
             row["answer"] = answer
-        return pa.Table.from_pylist([{"path": row["path"]} | self._columns(row) for row in rows], self.schema)
-
-    def _columns(self, row: dict) -> dict:
-        if row["error"] or "answer" in row:
-            return results.columns(row["answer"]) if "answer" in row else {"error": row["error"]}
-        try:
-            with _opened(row["path"], row.get("sound", row["bytes"])) as sound:
-                return results.columns((self.model.timeline if self.timeline else self.model.predict)(sound))
-        except AudioError as error:
-            return results.columns(error)
+        one = self.model.timeline if self.timeline else self.model.predict
+        for row in (row for row in rows if "answer" not in row and not row["error"]):
+            try:
+                with _opened(row["path"], row.get("sound", row["bytes"])) as sound:
+                    row["answer"] = one(sound)
+            except AudioError as error:
+                row["answer"] = error
+        # a recording that was not decoded has its error already
+        found = [row | (results.columns(row["answer"]) if "answer" in row else {}) for row in rows]
+        return pa.Table.from_pylist(found, self.schema)
 
 
 def run(

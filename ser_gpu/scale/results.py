@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 from pyarrow.parquet import ParquetFile, write_table
 
-from ser_gpu.errors import AudioError, InputError, NoSpeechError
+from ser_gpu.errors import AudioError, InputError, NoSpeechError, reason
+from ser_gpu.files import replacing
 from ser_gpu.prediction import Prediction
 from ser_gpu.scale import storage
 from ser_gpu.timeline.segment import Segment, Timeline
@@ -63,7 +65,17 @@ def write(batch: pa.Table, out: str, settings: dict) -> pa.Table:
 def _put(table: pa.Table, place: str) -> None:
     buffer = pa.BufferOutputStream()
     write_table(table, buffer)
-    storage.write_file(place, buffer.getvalue().to_pybytes())
+    content = buffer.getvalue().to_pybytes()
+    if not storage.is_address(place):
+        with replacing(place) as temporary:
+            temporary.write_bytes(content)
+        return
+    files, name = storage.system(place)
+    try:
+        files.makedirs(name.rpartition("/")[0], exist_ok=True)
+        files.pipe_file(name, content)  # the store shows it whole or not at all
+    except OSError as error:
+        raise OSError(f"{place}: cannot be written: {reason(error).lower()}") from None
 
 
 def done(out: str, settings: dict) -> dict[str, str | None]:
@@ -110,5 +122,4 @@ def _parts(out: str) -> list[str]:
     if not storage.is_address(out):
         for left in Path(out).glob(".part-*"):  # of a process that was killed while it wrote
             left.unlink(missing_ok=True)
-    names = ((place, place.rpartition("/")[2]) for place in storage.list_files(out, depth=1))
-    return [place for place, name in names if name.endswith(".parquet") and not name.startswith(".")]
+    return [place for place in storage.list_files(out, depth=1) if re.search(r"/[^./][^/]*\.parquet$", place)]

@@ -3,7 +3,7 @@
 import csv
 import io
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -98,22 +98,18 @@ def _of_csv(place: str, delimiter: str) -> list[str]:
         rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig")), delimiter=delimiter)
     except UnicodeDecodeError:
         raise InputError(f"{place}: not text in UTF-8") from None
-    column = _path_column(place, rows.fieldnames or ())
-    return _resolved((row[column] for row in rows), place)
+    return _listed(place, rows.fieldnames or (), lambda column: [row[column] for row in rows])
 
 
-def _path_column(place: str, columns: Sequence[str]) -> str:
+def _listed(place: str, columns: Sequence[str], values: Callable[[str], list[str | None]]) -> list[str]:
+    """The paths of a list, relative ones to its folder; each in one spelling, so that a file named twice is one."""
     column = next((name for name in PATH_COLUMNS if name in columns), None)
     if column is None:
         raise InputError(f"{place}: no column {' or '.join(PATH_COLUMNS)}; there are: {', '.join(columns) or 'none'}")
-    return column
-
-
-def _resolved(names: Iterable[str | None], place: str) -> list[str]:
-    """The paths of a list, relative ones to its folder; each in one spelling, so that a file named twice is one."""
     folder = place.rpartition("/")[0]
-    places = (name if "://" in name or Path(name).is_absolute() else f"{folder}/{name}" for name in names if name)
-    return [place if storage.is_address(place) else os.path.normpath(place) for place in places]
+    given = filter(None, values(column))
+    names = (name if "://" in name or Path(name).is_absolute() else f"{folder}/{name}" for name in given)
+    return [name if storage.is_address(name) else os.path.normpath(name) for name in names]
 
 
 def _add_parquet(place: str, files: list[str], groups: list[RowGroup]) -> None:
@@ -122,8 +118,8 @@ def _add_parquet(place: str, files: list[str], groups: list[RowGroup]) -> None:
         with storage.open_file(place) as file, ParquetFile(file) as parquet:
             audio = _audio_column(parquet.schema_arrow)
             if audio is None:
-                column = _path_column(place, parquet.schema_arrow.names)
-                files += _resolved(parquet.read([column]).column(0).to_pylist(), place)
+                columns = parquet.schema_arrow.names
+                files += _listed(place, columns, lambda column: parquet.read([column]).column(0).to_pylist())
                 return
             known = (*PATH_COLUMNS, f"{audio.removesuffix('.bytes')}.path")  # those that are not there are not read
             table = parquet.read(known).flatten()

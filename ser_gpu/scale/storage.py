@@ -11,7 +11,6 @@ from fsspec.implementations.arrow import ArrowFSWrapper
 from pyarrow.fs import FileSystem
 
 from ser_gpu.errors import InputError, reason
-from ser_gpu.files import replacing
 
 
 def is_address(place: str) -> bool:
@@ -65,17 +64,3 @@ def open_file(place: str) -> BinaryIO:
     """The file at a place, to be read from anywhere in it."""
     files, name = system(place)
     return files.open(name, "rb")
-
-
-def write_file(place: str, content: bytes) -> None:
-    """Write a file that is seen whole or not at all: by a rename here, and by the store at an address."""
-    if not is_address(place):
-        with replacing(place) as temporary:
-            temporary.write_bytes(content)
-        return
-    files, name = system(place)
-    try:
-        files.makedirs(name.rpartition("/")[0], exist_ok=True)
-        files.pipe_file(name, content)
-    except OSError as error:
-        raise OSError(f"{place}: cannot be written: {reason(error).lower()}") from None
