@@ -16,7 +16,7 @@ _OLDEST = 2  # of a folder that does not say its format
 
 
 class HubModel(SpeechEmotionModel, huggingface_hub.PyTorchModelHubMixin, library_name="ser_gpu"):
-    """The same model with `from_pretrained` and `save_pretrained` of huggingface_hub.
+    """The same model with huggingface_hub's `from_pretrained` and `save_pretrained`.
 
     Its `config.json` has the format version of a checkpoint, and an older folder goes through the same migrations.
     """

@@ -31,10 +31,7 @@ _CHECKED = ((1, 800), (3, 30_000), (2, 100_003))  # clips, samples
 
 
 class StftMelPower(nn.Module):
-    """`FftMelPower` with the squares taken of real numbers, since a graph cannot cut complex ones.
-
-    Shape: [B, L] -> [B, M, F].
-    """
+    """`FftMelPower` with the squares of real numbers, since a graph cannot cut complex ones: [B, L] -> [B, M, F]."""
 
     def __init__(self, fft: FftMelPower):
         super().__init__()
@@ -50,10 +47,7 @@ class StftMelPower(nn.Module):
 
 
 class ConvolutionMelPower(nn.Module):
-    """`FftMelPower` by a convolution with windowed cosines and sines, for runtimes without an STFT or with a slow one.
-
-    Shape: [B, L] -> [B, M, F].
-    """
+    """`FftMelPower` by a convolution, for runtimes without an STFT or with a slow one: [B, L] -> [B, M, F]."""
 
     def __init__(self, fft: FftMelPower):
         super().__init__()
@@ -206,15 +200,14 @@ def program(
     an `ExportedSpeakerModel`.
     """
     samples = torch.export.Dim("samples", min=model.config.trim.hop, max=2**31 - 1)
-    examples: tuple[Tensor, ...] = (torch.linspace(-1.0, 1.0, 2 * 30_000).reshape(2, 30_000),)
-    shapes: tuple[dict | None, ...] = ({0: _BATCH, 1: samples},)
+    examples, shapes = [torch.linspace(-1.0, 1.0, 2 * 30_000).reshape(2, 30_000)], [{0: _BATCH, 1: samples}]
     exported = (ExportedSpeakerModel if speaker else ExportedModel)(model, tta, dft)
     if speaker:
         of_all = speaker_norm.population(exported.model.cnn)
-        examples += (of_all.mean, of_all.variance, torch.full((2,), 0.25), no_head(exported.model))
-        shapes += (None, None, {0: _BATCH}, None)
+        examples += [of_all.mean, of_all.variance, torch.full((2,), 0.25), no_head(exported.model)]
+        shapes += [None, None, {0: _BATCH}, None]
     with torch.no_grad():
-        return torch.export.export(exported, examples, dynamic_shapes=shapes)
+        return torch.export.export(exported, tuple(examples), dynamic_shapes=tuple(shapes))
 
 
 def to_pt2(model: SpeechEmotionModel, path: str | Path, tta: bool = True) -> None:
@@ -346,8 +339,7 @@ def quiet_exporter() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logging.disable(before)
