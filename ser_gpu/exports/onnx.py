@@ -196,9 +196,7 @@ class ExportedSpeakerModel(ExportedModel):
 def program(
     model: SpeechEmotionModel, tta: bool = True, dft: str = "stft", speaker: bool = False
 ) -> torch.export.ExportedProgram:
-    """The model as one graph with a free batch and a free number of samples, as an `ExportedModel` or, with `speaker`,
-    an `ExportedSpeakerModel`.
-    """
+    """An `ExportedModel` or `ExportedSpeakerModel` as one graph with a free batch and a free number of samples."""
     samples = torch.export.Dim("samples", min=model.config.trim.hop, max=2**31 - 1)
     examples, shapes = [torch.linspace(-1.0, 1.0, 2 * 30_000).reshape(2, 30_000)], [{0: _BATCH, 1: samples}]
     exported = (ExportedSpeakerModel if speaker else ExportedModel)(model, tta, dft)

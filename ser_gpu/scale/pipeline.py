@@ -108,11 +108,9 @@ def _samples(source: Source, path: str, sample_rate: int) -> np.ndarray | None:
 
 
 class Answer:
-    """Rows of `decode` -> rows of the result. A worker loads the model once, when it starts.
+    """Rows of `decode` -> rows of the result: an answer each or, with `timeline`, its segments.
 
-    Args:
-        model: on the CPU; it works on `device`.
-        timeline: give the segments of each recording, instead of one answer.
+    A worker loads the model once, when it starts; it comes on the CPU and works on `device`.
     """
 
     def __init__(self, model: SpeechEmotionModel, device: str, timeline: bool):
@@ -152,11 +150,7 @@ def run(
 ) -> Iterator[dict]:
     """Score recordings on the Ray that this process has; of each file of the result as it is written, the counts.
 
-    Args:
-        settings: as in `results.write`; "timeline" among them says what is asked for.
-        workers: that hold a model; None, as many as there is room for.
-        gpus: of each of them; None, one where the cluster has any.
-        batch_size: recordings that a worker takes at a time.
+    So many workers hold a model, or as many as there is room for; each has so many GPUs, or one where there are any.
     """
     context = DataContext.get_current()
     context.target_max_block_size = BLOCK_BYTES
@@ -193,11 +187,8 @@ def run(
 def connected(address: str | None, cores: int, what: str) -> Iterator[None]:
     """Ray: the one that this process has already, the cluster at an address, or one of its own on this machine.
 
-    An error of a worker becomes the OSError or InputError that it raised, in one line; where Ray itself does not start
-    or fails, since workers or machines are lost, an InputError says that `what` is not finished.
-
-    Args:
-        cores: that Ray may use on this machine.
+    It may use so many cores of this machine. An error of a worker becomes the OSError or InputError that it raised, in
+    one line; where Ray itself fails, as with lost machines, an InputError says that `what` is not finished.
     """
     is_ours = not ray.is_initialized()
     if is_ours:

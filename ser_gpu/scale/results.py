@@ -19,9 +19,7 @@ _SETTINGS = b"ser_gpu"
 
 
 def schema(labels: Sequence[str], timeline: bool) -> pa.Schema:
-    """Path, emotion, confidence, a probability for each label, seconds of speech, error; of a timeline path, seconds,
-    segments, seconds of speech, error.
-    """
+    """The columns; of a timeline the answer is a list of segments."""
     shares = [(f"p_{label}", pa.float32()) for label in labels]
     answer = [("emotion", pa.string()), ("confidence", pa.float32()), *shares]
     if timeline:
