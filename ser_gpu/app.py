@@ -11,16 +11,9 @@ from ser_gpu.cli import console, options
 from ser_gpu.errors import InputError
 from ser_gpu.exports import page
 
-# without these a browser gives the page one thread
-HEADERS = {
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
-    "Cache-Control": "no-cache",
-}
-
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serves a folder with the headers that threads need."""
+    """Serves a folder with the headers without which a browser gives the page one thread; logs no request."""
 
     extensions_map = SimpleHTTPRequestHandler.extensions_map | {
         ".js": "text/javascript",
@@ -30,21 +23,17 @@ class Handler(SimpleHTTPRequestHandler):
     }
 
     def end_headers(self) -> None:
-        """Add them to every answer."""
-        for name, value in HEADERS.items():
-            self.send_header(name, value)
+        self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        self.send_header("Cache-Control", "no-cache")
         super().end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing of each request."""
+        pass
 
 
 def server(folder: Path, port: int) -> ThreadingHTTPServer:
-    """A server on this machine alone; port 0 is any that is free.
-
-    Raises:
-        OSError: the port is not free.
-    """
+    """A server on this machine alone; port 0 is any that is free."""
     try:
         return ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, directory=str(folder)))
     except OSError as error:

@@ -47,9 +47,9 @@ def extra(module: str, name: str) -> ModuleType:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):  # the module or the package of it
             raise
-        raise MissingExtraError(f"{module} is not installed: pip install 'ser_gpu[{name}]'") from None
+        raise MissingExtraError(f"{error.name} is not installed: pip install 'ser_gpu[{name}]'") from None
 
 
 def require(name: str, *modules: str) -> None:

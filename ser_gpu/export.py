@@ -1,8 +1,4 @@
-"""ser-gpu export MODEL.pth MODEL.onnx: the whole model, waveform in and probabilities out, for other runtimes.
-
-`.onnx` is for onnxruntime and the browser, `.pt2` for `torch.export.load` and AOTInductor, `--hub` a folder as the
-Hugging Face Hub has it. Batch and length are free in each. With `--speaker` an `.onnx` file enrols and takes voices.
-"""
+"""ser-gpu export MODEL.pth MODEL.onnx: the whole model, waveform in and probabilities out, for other runtimes."""
 
 import argparse
 import hashlib
@@ -39,21 +35,19 @@ def run(args: argparse.Namespace) -> int:
     model, provenance = checkpoint.load(weights, "cpu")
     licence = args.licence or onnx.licence_of(weights, provenance)
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+    checked = ""
     with console.err.status(f"Exporting {weights.name}"), onnx.quiet_exporter():
         if args.hub:
             from ser_gpu.exports import hub  # here, since huggingface_hub is of the extra `export`
 
             hub.write(args.hub, model, provenance, licence, sha256)
-            said = args.hub
+        elif suffix == ".pt2":
+            onnx.to_pt2(model, out, args.tta)
         else:
-            checked = ""
-            if suffix == ".pt2":
-                onnx.to_pt2(model, out, args.tta)
-            else:
-                difference = onnx.to_onnx(model, out, args.tta, args.dft, licence, sha256, args.speaker)
-                checked = f", opset {onnx.OPSET}, largest difference from torch {difference:.1e}"
-            said = f"{out}, {Path(out).stat().st_size / 1e6:.1f} MB{checked}"
-    console.err.print(f"written: {said}")
+            difference = onnx.to_onnx(model, out, args.tta, args.dft, licence, sha256, args.speaker)
+            checked = f", opset {onnx.OPSET}, largest difference from torch {difference:.1e}"
+    size = "" if args.hub else f", {Path(out).stat().st_size / 1e6:.1f} MB"
+    console.err.print(f"written: {args.hub or out}{size}{checked}")
     return options.DONE
 
 
@@ -63,18 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("files", nargs="*", metavar="FILE", help="[checkpoint] file.onnx, or file.pt2 (default: the shipped weights)")
-    add(
-        "--tta",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="test-time augmentation, a mean of several answers; without it an answer takes a fraction of the time",
-    )
-    add(
-        "--dft",
-        choices=tuple(onnx.DFTS),
-        default="stft",
-        help="the spectrogram by ONNX's STFT, or by a convolution, which browsers compute faster (default: stft)",
-    )
+    help = "test-time augmentation, a mean of several answers; without it an answer takes a fraction of the time"
+    add("--tta", action=argparse.BooleanOptionalAction, default=True, help=help)
+    help = "the spectrogram by ONNX's STFT, or by a convolution, which browsers compute faster (default: stft)"
+    add("--dft", choices=tuple(onnx.DFTS), default="stft", help=help)
     add("--speaker", action="store_true", help="a file that enrols speakers, and answers with their voices")
     add("--licence", help="of the weights, for the metadata (default: that of their corpus, where it is known)")
     help = "write a folder for the Hugging Face Hub: model.safetensors, config.json, README.md"

@@ -10,7 +10,6 @@ from pathlib import Path
 from ser_gpu.cli import console, options
 from ser_gpu.errors import require
 from ser_gpu.files import only_one
-from ser_gpu.scale import pipeline, results, sources, storage
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,8 +21,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     """Score what is not in the result yet."""
     require("ray", "ray", "pyarrow")
+    from ser_gpu.scale import sources, storage  # here, since --help should need neither these nor torch
+
     found = sources.find(args.sources)
-    from ser_gpu.checkpoint import load_model  # here, since a mistyped source should not wait for torch
+    from ser_gpu.checkpoint import load_model  # here, since a mistyped source should not wait for torch and Ray
+    from ser_gpu.scale import pipeline, results
 
     model = load_model(args.weights, "cpu")
     out = storage.absolute(args.out)
@@ -36,22 +38,22 @@ def run(args: argparse.Namespace) -> int:
         failed_before = {name for name, error in before.items() if error is not None}
         if args.retry and failed_before:
             results.forget(out, failed_before)
-            before = {name: error for name, error in before.items() if error is None}
+            before = dict.fromkeys(before.keys() - failed_before)
             failed_before = set()
         if before:
             console.err.print(f"{len(before):,} of {len(names):,} recordings are in {out} already")
         count, failed = 0, len(failed_before)
         if len(before) < len(names):
             cores = max(os.cpu_count() or 1, args.workers or 0)
-            with pipeline.connected(args.address, cores), options.quiet_decoders(), pipeline.one_line(out):
-                shape = {"workers": args.workers, "gpus": args.gpus, "batch_size": args.batch_size}
-                for part in pipeline.run(model, found.without(before), out, settings, **shape):
+            shape = args.workers, args.gpus, args.batch_size
+            with pipeline.connected(args.address, cores, out), options.quiet_decoders():
+                for part in pipeline.run(model, found.without(before), out, settings, *shape):
                     count, failed = count + part["recordings"], failed + part["failed"]
     if args.json:
         console.print_json({"recordings": count, "failed": failed, "done_before": len(before), "out": out})
     else:
-        written = f"written: {count:,} recording{'s' * (count != 1)}, to {out}"
         retry = "; --retry tries them again" if failed else ""
+        written = f"written: {count:,} recording{'s' * (count != 1)}, to {out}"
         console.err.print(f"{written}; {failed:,} of {len(names):,} have an error{retry}")
     return options.SOME_FAILED if failed else options.DONE
 
@@ -63,14 +65,12 @@ def _parser() -> argparse.ArgumentParser:
         "Started again, it goes on where it stopped.",
     )
     add = parser.add_argument
-    add(
-        "sources",
-        nargs="+",
-        metavar="SOURCE",
-        help="folders, files, patterns such as 'calls/**/*.wav', lists (CSV, TSV or Parquet with a column path or "
-        "file), and Parquet files with the bytes of audio files (column audio or bytes); here, or at an address such "
-        "as s3://bucket/calls",
+    help = (
+        "folders, files, patterns such as 'calls/**/*.wav', lists (CSV, TSV or Parquet with a column path or file), "
+        "and Parquet files with the bytes of audio files (column audio or bytes); here, or at an address such as "
+        "s3://bucket/calls"
     )
+    add("sources", nargs="+", metavar="SOURCE", help=help)
     add("--out", required=True, metavar="DIR", help="folder or address of the result")
     add("--retry", action="store_true", help="try again the recordings that have an error in DIR")
     add("--timeline", action="store_true", help="give the segments of each recording, instead of one emotion")
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--address", help="of a Ray cluster, such as auto (default: Ray on this machine, for this command alone)")
     add("--workers", type=options.positive_int, help="that hold a model (default: Ray starts as many as there is room)")
     help = "of each worker, such as 0.5 (default: 1 where the cluster has any, else 0)"
-    add("--gpus", type=options.share_of_gpus, help=help)
+    add("--gpus", type=options.number(0.0), help=help)
     help = "recordings that a worker takes at a time (default: %(default)s)"
     add("--batch-size", type=options.positive_int, default=64, help=help)
     add("--json", action="store_true", help="print the counts as JSON")

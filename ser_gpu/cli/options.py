@@ -92,9 +92,6 @@ def number(low: float, high: float = float("inf")) -> Callable[[str], float]:
     return parse
 
 
-share_of_gpus = number(0.0)  # or a number of them
-
-
 def run(command: Callable[[], int]) -> int:
     """Run a command; a bad input, an unreadable file or Ctrl-C becomes one line on stderr and an exit code."""
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is escaped

@@ -1,12 +1,7 @@
-"""A folder as the Hugging Face Hub has it: model.safetensors, config.json and a README.md with the card's metadata.
-
-It is written and read without a connection; uploading it is the user's.
-"""
+"""A folder as the Hugging Face Hub has it, written and read without a connection; uploading it is the user's."""
 
 import json
 from pathlib import Path
-
-import torch
 
 from ser_gpu import __version__, checkpoint
 from ser_gpu.checkpoint import CheckpointError, Provenance
@@ -21,7 +16,7 @@ _OLDEST = 2  # of a folder that does not say its format
 
 
 class HubModel(SpeechEmotionModel, huggingface_hub.PyTorchModelHubMixin, library_name="ser_gpu"):
-    """The same model with `from_pretrained` and `save_pretrained` of huggingface_hub.
+    """The same model with huggingface_hub's `from_pretrained` and `save_pretrained`.
 
     Its `config.json` has the format version of a checkpoint, and an older folder goes through the same migrations.
     """
@@ -61,15 +56,7 @@ def write(
     licence: str | None = None,
     sha256: str | None = None,
 ) -> None:
-    """Write the folder, made if need be.
-
-    Args:
-        licence: of the weights.
-        sha256: of the checkpoint that they are from.
-
-    Raises:
-        OSError: a file cannot be written.
-    """
+    """Write the folder; the licence is that of the weights, the SHA-256 that of the checkpoint that they are from."""
     about = {
         "format_version": checkpoint.FORMAT_VERSION,
         "model_type": "ser_gpu",
@@ -84,28 +71,25 @@ def write(
     HubModel(model, about).save_pretrained(folder)
 
 
-def load(folder: str | Path, device: str | torch.device | None = None) -> HubModel:
-    """The model of a folder that `write` wrote, in evaluation mode.
-
-    Raises:
-        CheckpointError: a file is missing, or is not what `write` wrote.
-    """
-    if not (Path(folder) / "config.json").is_file():  # else it would be looked for on the Hub
-        raise CheckpointError(f"{folder}: not a folder of ser_gpu: it has no config.json")
-    try:
-        model = HubModel.from_pretrained(folder)
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{folder}: not a folder of ser_gpu: {error}") from None
-    return model.to(checkpoint.default_device() if device is None else device)
-
-
 def card(model: SpeechEmotionModel, provenance: Provenance, licence: str | None = None) -> str:
     """The model card: metadata in YAML, then what the model is, how it is used, and what it must not be used for."""
-    labels = ", ".join(model.labels)
-    copies = model.tta.copies
+    name = LICENCES.get(licence or "", "other")
+    corpus = provenance.protocol.get("corpus")
+    metadata = {
+        "library_name": "ser_gpu",
+        "pipeline_tag": "audio-classification",
+        "license": name,
+        "license_name": (licence or "not stated") if name == "other" else None,
+        "tags": ["speech-emotion-recognition", "audio", "pytorch"],
+        "datasets": [corpus] if corpus else None,
+        "metrics": ["accuracy", "recall", "f1"],
+    }
+    known = {key: json.dumps(value) for key, value in metadata.items() if value is not None}  # JSON is YAML, too
+    front_matter = "\n".join(f"{key}: {value}" for key, value in known.items())
+    labels, copies = ", ".join(model.labels), model.tta.copies
     uses = f"Test-time augmentation averages {copies} answers a clip." if model.config.tta.enabled else ""
     return f"""---
-{front_matter(provenance, licence)}
+{front_matter}
 ---
 
 # Speech emotion recognition with ser_gpu
@@ -131,19 +115,3 @@ Protocol `{provenance.protocol.get("name")}`, fold {provenance.protocol.get("fol
 The model learned from acted speech. On voices that are not acted, or in another language, its answers can be much
 worse. Do not decide anything about a person with it.
 """
-
-
-def front_matter(provenance: Provenance, licence: str | None = None) -> str:
-    """The card's metadata as YAML, of which JSON values are a part."""
-    corpus = provenance.protocol.get("corpus")
-    name = LICENCES.get(licence or "", "other")
-    metadata = {
-        "library_name": "ser_gpu",
-        "pipeline_tag": "audio-classification",
-        "license": name,
-        "license_name": (licence or "not stated") if name == "other" else None,
-        "tags": ["speech-emotion-recognition", "audio", "pytorch"],
-        "datasets": [corpus] if corpus else None,
-        "metrics": ["accuracy", "recall", "f1"],
-    }
-    return "\n".join(f"{key}: {json.dumps(value)}" for key, value in metadata.items() if value is not None)

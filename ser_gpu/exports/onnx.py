@@ -32,10 +32,7 @@ _CHECKED = ((1, 800), (3, 30_000), (2, 100_003))  # clips, samples
 
 
 class StftMelPower(nn.Module):
-    """`FftMelPower` with the squares taken of real numbers, since a graph cannot cut complex ones.
-
-    Shape: [B, L] -> [B, M, F].
-    """
+    """`FftMelPower` with the squares of real numbers, since a graph cannot cut complex ones: [B, L] -> [B, M, F]."""
 
     def __init__(self, fft: FftMelPower):
         super().__init__()
@@ -45,24 +42,13 @@ class StftMelPower(nn.Module):
         self.register_buffer("mel_basis", fft.mel_basis[:, : fft.bins].clone())
 
     def forward(self, waveform: Tensor) -> Tensor:
-        config = self.config
-        stft = torch.stft(
-            waveform,
-            config.n_fft,
-            config.hop,
-            window=self.window,
-            center=True,
-            pad_mode="constant",
-            return_complex=True,
-        )
+        settings = {"center": True, "pad_mode": "constant", "return_complex": True}
+        stft = torch.stft(waveform, self.config.n_fft, self.config.hop, window=self.window, **settings)
         return torch.matmul(self.mel_basis, torch.view_as_real(stft)[:, : self.bins].square().sum(dim=3))
 
 
 class ConvolutionMelPower(nn.Module):
-    """`FftMelPower` by a convolution with windowed cosines and sines, for runtimes without an STFT or with a slow one.
-
-    Shape: [B, L] -> [B, M, F].
-    """
+    """`FftMelPower` by a convolution, for runtimes without an STFT or with a slow one: [B, L] -> [B, M, F]."""
 
     def __init__(self, fft: FftMelPower):
         super().__init__()
@@ -91,18 +77,12 @@ DFTS = {"stft": StftMelPower, "conv": ConvolutionMelPower}
 
 
 class ExportedModel(nn.Module):
-    """What an exported file computes.
-
-    Args:
-        model: whose silence trimming, log-mel spectrogram, network and temperature are inside.
-        tta: test-time augmentation.
-        dft: "stft", or "conv" where the runtime has no STFT or a slow one.
+    """What an exported file computes, with test-time augmentation or without; "conv" where no STFT is there or fast.
 
     Shape: waveform [B, T] float32 at the model's rate, T at least the trimming's hop -> probabilities [B, C] float32,
     speech [B] bool.
 
-    Raises:
-        ValueError: a spectrogram whose kernels were trained, or a `dft` that is not known.
+    Raises InputError where the kernels of the spectrogram were trained, or `dft` is not known.
     """
 
     def __init__(self, model: SpeechEmotionModel, tta: bool = True, dft: str = "stft"):
@@ -127,11 +107,10 @@ class ExportedSpeakerModel(ExportedModel):
     With weights that sum to the share of `ser_gpu.voices.plan.Plan`, the clips are measured, and what goes out is their
     speaker's voice: layer by layer as in `Recognizer.enrol`, by the same code. The features are what a head is made of.
 
-    Raises:
-        ValueError: as in `ExportedModel`; a network without batch normalisation.
-
     Shape: waveform [B, T], mean [N], variance [N], weight [B], head [C, inputs + 1] -> probabilities [B, C],
     speech [B], mean [N], variance [N], features [B, inputs].
+
+    Raises InputError as `ExportedModel` does, and where the network has no batch normalisation.
     """
 
     def __init__(self, model: SpeechEmotionModel, tta: bool = True, dft: str = "stft"):
@@ -159,36 +138,20 @@ class ExportedSpeakerModel(ExportedModel):
 def program(
     model: SpeechEmotionModel, tta: bool = True, dft: str = "stft", speaker: bool = False
 ) -> torch.export.ExportedProgram:
-    """The model as one graph with a free batch and a free number of samples.
-
-    Args:
-        tta, dft: as in `ExportedModel`.
-        speaker: with the inputs and outputs of `ExportedSpeakerModel`.
-
-    Raises:
-        ValueError: as in `ExportedModel` or `ExportedSpeakerModel`.
-    """
+    """An `ExportedModel` or `ExportedSpeakerModel` as one graph with a free batch and a free number of samples."""
     samples = torch.export.Dim("samples", min=model.config.trim.hop, max=2**31 - 1)
-    examples: tuple[Tensor, ...] = (torch.linspace(-1.0, 1.0, 2 * 30_000).reshape(2, 30_000),)
-    shapes: tuple[dict | None, ...] = ({0: _BATCH, 1: samples},)
+    examples, shapes = [torch.linspace(-1.0, 1.0, 2 * 30_000).reshape(2, 30_000)], [{0: _BATCH, 1: samples}]
+    exported = (ExportedSpeakerModel if speaker else ExportedModel)(model, tta, dft)
     if speaker:
-        exported = ExportedSpeakerModel(model, tta, dft)
         of_all = speaker_norm.population(exported.model.cnn)
-        examples += (of_all.mean, of_all.variance, torch.full((2,), 0.25), no_head(exported.model))
-        shapes += (None, None, {0: _BATCH}, None)
-    else:
-        exported = ExportedModel(model, tta, dft)
+        examples += [of_all.mean, of_all.variance, torch.full((2,), 0.25), no_head(exported.model)]
+        shapes += [None, None, {0: _BATCH}, None]
     with torch.no_grad():
-        return torch.export.export(exported, examples, dynamic_shapes=shapes)
+        return torch.export.export(exported, tuple(examples), dynamic_shapes=tuple(shapes))
 
 
 def to_pt2(model: SpeechEmotionModel, path: str | Path, tta: bool = True) -> None:
-    """Write a program for `torch.export.load`; it needs torch, and nothing of ser_gpu.
-
-    Raises:
-        ValueError: as in `ExportedModel`.
-        OSError: the file cannot be written.
-    """
+    """Write a program for `torch.export.load`; it needs torch, and nothing of ser_gpu."""
     traced = program(model, tta)
     graphs = (each.graph for each in traced.graph_module.modules() if isinstance(each, torch.fx.GraphModule))
     for node in (node for graph in graphs for node in graph.nodes):
@@ -208,38 +171,25 @@ def to_onnx(
     sha256: str | None = None,
     speaker: bool = False,
 ) -> float:
-    """Write an ONNX file and check it: by onnx's checker, and against torch.
+    """Write an ONNX file and check it, by onnx's checker and against torch; the largest difference of a probability.
 
-    Args:
-        tta, dft: as in `ExportedModel`.
-        licence: of the weights, for the metadata.
-        sha256: of the checkpoint, for the metadata.
-        speaker: as in `program`.
+    The licence of the weights and the SHA-256 of their checkpoint are for the metadata; the rest is as in `program`.
 
-    Returns:
-        The largest difference of a probability from torch.
-
-    Raises:
-        ValueError: as in `program`; or the file does not answer as the model does.
-        ModuleNotFoundError: the extra `export` is not installed.
-        OSError: the file cannot be written.
+    Raises InputError as `program` does, or where the file does not answer as the model does; MissingExtraError.
     """
     onnx = extra("onnx", "export")
     extra("onnxscript", "export")
     traced = program(model, tta, dft, speaker)
     names = {"input_names": ["waveform"], "output_names": ["probabilities", "speech"]}
+    about = {"tta": tta, "dft": dft, "licence": licence, "sha256": sha256}
     if speaker:
         names["input_names"] += ["mean", "variance", "weight", "head"]
         names["output_names"] += ["speaker_mean", "speaker_variance", "features"]
-    with torch.no_grad():
-        exported = torch.onnx.export(traced, dynamo=True, opset_version=OPSET, verbose=False, **names)
-    proto = exported.model_proto
-    _name_dimensions(proto)
-    _forget_sources(proto.graph)
-    about = {"tta": tta, "dft": dft, "licence": licence, "sha256": sha256}
-    if speaker:
         about |= {"network": model.network_hash, "population": json.dumps(population(model))}
         about |= {"temperature": float(model.temperature)}
+    with torch.no_grad():
+        proto = torch.onnx.export(traced, dynamo=True, opset_version=OPSET, verbose=False, **names).model_proto
+    _tidy(proto.graph)
     proto.producer_name, proto.producer_version = "ser_gpu", __version__
     proto.doc_string = "Speech emotion recognition: waveform in, probabilities of emotions and presence of speech out."
     onnx.helper.set_model_props(proto, metadata(model, **about))
@@ -252,12 +202,7 @@ def to_onnx(
 
 
 def metadata(model: SpeechEmotionModel, **more: object) -> dict[str, str]:
-    """What a program needs to feed the file and to read its answer, as texts; what is None is left out.
-
-    Example:
-        >>> metadata(SpeechEmotionModel(), tta=True)["sample_rate"]
-        '16000'
-    """
+    """What a program needs to feed the file and to read its answer, as texts; what is None is left out."""
     known = {
         "labels": json.dumps(list(model.labels)),
         "sample_rate": model.sample_rate,
@@ -277,10 +222,7 @@ def population(model: SpeechEmotionModel) -> dict[str, list[float]]:
 
 
 def no_head(model: SpeechEmotionModel) -> Tensor:
-    """The head of nobody in particular.
-
-    Shape: -> [C, inputs + 1].
-    """
+    """The head of nobody in particular, [C, inputs + 1]."""
     return torch.zeros(len(model.labels), speaker_norm.head_inputs(model.cnn) + 1)
 
 
@@ -296,21 +238,22 @@ def licence_of(path: Path, provenance: Provenance) -> str | None:
     return known[0].licence if len(known) == 1 else "; ".join(f"{each.title}: {each.licence}" for each in known)
 
 
-def _name_dimensions(proto: object) -> None:
-    """Call the free dimensions batch and samples wherever they stand."""
-    clips, samples = (dimension.dim_param for dimension in proto.graph.input[0].type.tensor_type.shape.dim)
+def _tidy(graph: object) -> None:
+    # the free dimensions are called batch and samples wherever they stand
+    clips, samples = (dimension.dim_param for dimension in graph.input[0].type.tensor_type.shape.dim)
     names = {clips: "batch", samples: "samples"}
-    values = [*proto.graph.input, *proto.graph.output, *proto.graph.value_info]
-    for dimension in (d for value in values for d in value.type.tensor_type.shape.dim):
+    values = [*graph.input, *graph.output, *graph.value_info]
+    for dimension in (dimension for value in values for dimension in value.type.tensor_type.shape.dim):
         if dimension.dim_param in names:
             dimension.dim_param = names[dimension.dim_param]
+    _forget_sources(graph)
 
 
 def _forget_sources(graph: object) -> None:
     """Leave out what the exporter notes on each node: its source, by the paths of this machine."""
-    for value in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        value.ClearField("metadata_props")
-        value.ClearField("doc_string")
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
     for attribute in (each for node in graph.node for each in node.attribute if each.HasField("g")):
         _forget_sources(attribute.g)  # what a loop repeats
 
@@ -342,8 +285,7 @@ def quiet_exporter() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logging.disable(before)

@@ -1,8 +1,4 @@
-"""The page that names emotions in the browser: its own files, onnxruntime-web, and the model as ONNX.
-
-The page's own files are in `app/` of the repository, or in the installed package; onnxruntime-web comes from `npm ci`
-there.
-"""
+"""The page that names emotions in the browser: its own files, onnxruntime-web, and the model as ONNX."""
 
 import hashlib
 import shutil
@@ -15,7 +11,6 @@ from ser_gpu.audio import silero
 from ser_gpu.errors import InputError, extra
 from ser_gpu.exports import onnx
 from ser_gpu.files import read_json, replacing, write_json
-from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages import speaker_norm
 from ser_gpu.timeline.cuts import TimelineSettings
 from ser_gpu.voices import plan
@@ -24,37 +19,29 @@ PACKAGE = Path(__file__).parent.parent
 SAMPLE = PACKAGE.parent / "examples" / "sample.wav"
 RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 DETECTOR = "silero_vad_16k_sequence.onnx"  # of speech: it takes all frames at once, as ser_gpu.audio.silero does
-_GATES = (0, 3, 1, 2)  # of an LSTM: torch has input, forget, cell, output; ONNX input, output, forget, cell
-
-
-def is_installed() -> bool:
-    """Whether the page's files are in the package, as a wheel has them, and not beside it in a checkout."""
-    return (PACKAGE / "page").is_dir()
 
 
 def page_folder() -> Path:
-    return PACKAGE / "page" if is_installed() else PACKAGE.parent / "app"
+    """The page's own files: in the package, as a wheel has them, or beside it in a checkout."""
+    installed = PACKAGE / "page"
+    return installed if installed.is_dir() else PACKAGE.parent / "app"
 
 
 def runtime_folder() -> Path:
+    """The files of onnxruntime-web, after `npm ci`."""
     return page_folder() / "node_modules" / "onnxruntime-web" / "dist"
 
 
 def site_folder() -> Path:
     """Where the page is written that is served here."""
-    return Path.home() / ".cache" / "ser_gpu" / "app" if is_installed() else PACKAGE.parent / "build" / "app"
+    is_installed = page_folder().parent == PACKAGE
+    return Path.home() / ".cache" / "ser_gpu" / "app" if is_installed else PACKAGE.parent / "build" / "app"
 
 
 def build(folder: str | Path, weights: str | Path | None = None, tta: bool = True) -> Path:
-    """Write the page, onnxruntime-web and the model; a model that is there and the same is kept.
+    """Write the page, onnxruntime-web and the model, of a checkpoint or as shipped; one that is there already is kept.
 
-    Args:
-        weights: checkpoint; None, the one that comes with the package.
-        tta: test-time augmentation.
-
-    Raises:
-        ValueError: onnxruntime-web or silero-vad is not there; or as in `ser_gpu.exports.onnx.to_onnx`.
-        CheckpointError: the checkpoint cannot be used.
+    Raises InputError where onnxruntime-web is not there, and as `ser_gpu.exports.onnx.to_onnx` does.
     """
     folder, weights = Path(folder), Path(weights or checkpoint.default_weights())
     source, runtime = page_folder(), runtime_folder()
@@ -73,6 +60,19 @@ def build(folder: str | Path, weights: str | Path | None = None, tta: bool = Tru
 
 def _write_model(folder: Path, weights: Path, tta: bool) -> None:
     model, provenance = checkpoint.load(weights, "cpu")
+    speaker = None
+    if speaker_norm.layers(model.cnn):  # else the network takes no voice
+        speaker = {
+            "network": model.network_hash,
+            "population": onnx.population(model),
+            "head": list(onnx.no_head(model).shape),
+            "population_windows": plan.POPULATION_WINDOWS,
+            "population_windows_one_emotion": plan.POPULATION_WINDOWS_ONE_EMOTION,
+            "sharpening": plan.SHARPENING,
+            "helpful_windows": plan.HELPFUL_WINDOWS,
+            "alike_share": plan.ALIKE_SHARE,
+            "fewest_alike": plan.FEWEST_ALIKE,
+        }
     about = {
         "name": weights.name,
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
@@ -85,7 +85,7 @@ def _write_model(folder: Path, weights: Path, tta: bool) -> None:
         "trim": vars(model.config.trim),
         "mel": vars(model.config.mel),
         "timeline": vars(TimelineSettings()),
-        "speaker": _speaker(model),
+        "speaker": speaker,
         "sample": SAMPLE.is_file(),
     }
     description = folder / "model.json"
@@ -95,7 +95,7 @@ def _write_model(folder: Path, weights: Path, tta: bool) -> None:
         description.unlink()
     with onnx.quiet_exporter():
         settings = {"tta": tta, "dft": "conv", "licence": about["licence"], "sha256": about["sha256"]}
-        onnx.to_onnx(model, folder / "model.onnx", **settings, speaker=about["speaker"] is not None)
+        onnx.to_onnx(model, folder / "model.onnx", **settings, speaker=speaker is not None)
     write_json(description, about)  # last: what it describes is there
 
 
@@ -107,9 +107,10 @@ def _write_detector(path: Path) -> None:
     places = {f"encoder.{i}.{kind}": weights[f"conv{i + 1}.{kind}"] for i in range(4) for kind in ("weight", "bias")}
     places |= {f"output.{kind}": weights[f"final_conv.{kind}"] for kind in ("weight", "bias")}
     (lstm,) = (node for node in proto.graph.node if node.op_type == "LSTM")
-    cell = {name: _by_gate(weights[f"lstm_cell.{name}"]) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
-    biases = np.concatenate([cell["bias_ih"], cell["bias_hh"]])
-    places |= dict(zip(lstm.input[1:4], (cell["weight_ih"][None], cell["weight_hh"][None], biases[None]), strict=True))
+    # torch has the gates input, forget, cell, output; ONNX input, output, forget, cell
+    gates = np.arange(len(weights["lstm_cell.bias_ih"])).reshape(4, -1)[[0, 3, 1, 2]].ravel()
+    cell = [weights[f"lstm_cell.{name}"][gates] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    places |= dict(zip(lstm.input[1:4], (cell[0][None], cell[1][None], np.concatenate(cell[2:])[None]), strict=True))
     used = {name for node in proto.graph.node for name in node.input}
     kept = [each for each in proto.graph.initializer if each.name in used]
     del proto.graph.initializer[:]
@@ -119,25 +120,3 @@ def _write_detector(path: Path) -> None:
     library.checker.check_model(proto, full_check=True)
     with replacing(path) as temporary:
         temporary.write_bytes(proto.SerializeToString(deterministic=True))
-
-
-def _by_gate(values: np.ndarray) -> np.ndarray:
-    """Shape: [4 H, ...] -> [4 H, ...]."""
-    return np.concatenate([np.split(values, 4)[gate] for gate in _GATES])
-
-
-def _speaker(model: SpeechEmotionModel) -> dict | None:
-    """What the page needs to learn a voice; None where the network takes none."""
-    if not speaker_norm.layers(model.cnn):
-        return None
-    return {
-        "network": model.network_hash,
-        "population": onnx.population(model),
-        "head": list(onnx.no_head(model).shape),
-        "population_windows": plan.POPULATION_WINDOWS,
-        "population_windows_one_emotion": plan.POPULATION_WINDOWS_ONE_EMOTION,
-        "sharpening": plan.SHARPENING,
-        "helpful_windows": plan.HELPFUL_WINDOWS,
-        "alike_share": plan.ALIKE_SHARE,
-        "fewest_alike": plan.FEWEST_ALIKE,
-    }

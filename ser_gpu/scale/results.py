@@ -2,66 +2,57 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ser_gpu.errors import InputError
+import pyarrow as pa
+from pyarrow.parquet import ParquetFile, write_table
+
+from ser_gpu.errors import AudioError, InputError, NoSpeechError, reason
+from ser_gpu.files import replacing
 from ser_gpu.prediction import Prediction
 from ser_gpu.scale import storage
 from ser_gpu.timeline.segment import Segment, Timeline
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 _SETTINGS = b"ser_gpu"
 
 
-def schema(labels: Sequence[str], timeline: bool) -> "pa.Schema":
-    """The columns: path, emotion, confidence, a probability for each label, seconds of speech, error; of a timeline
-    path, seconds, segments, seconds of speech, error.
-    """
-    import pyarrow as pa  # here and below, since `ser-gpu score --help` should not need it
-
-    answer = [
-        ("emotion", pa.string()),
-        ("confidence", pa.float32()),
-        *((f"p_{label}", pa.float32()) for label in labels),
-    ]
+def schema(labels: Sequence[str], timeline: bool) -> pa.Schema:
+    """The columns; of a timeline the answer is a list of segments."""
+    shares = [(f"p_{label}", pa.float32()) for label in labels]
+    answer = [("emotion", pa.string()), ("confidence", pa.float32()), *shares]
     if timeline:
         segment = pa.struct([("start", pa.float64()), ("end", pa.float64()), *answer])
         answer = [("seconds", pa.float64()), ("segments", pa.list_(segment))]
     return pa.schema([("path", pa.string()), *answer, ("speech_seconds", pa.float64()), ("error", pa.string())])
 
 
-def of_prediction(answer: Prediction) -> dict:
-    """The columns of one answer.
+def columns(answer: Prediction | Timeline | AudioError) -> dict:
+    """What a row holds of an answer; a segment without an emotion is one in which nobody speaks.
 
-    >>> of_prediction(Prediction.of(("happy", "sad"), (0.25, 0.75), 2.0))
+    >>> columns(Prediction.of(("happy", "sad"), (0.25, 0.75), 2.0))
     {'emotion': 'sad', 'confidence': 0.75, 'p_happy': 0.25, 'p_sad': 0.75, 'speech_seconds': 2.0}
     """
-    return _answer(answer) | {"speech_seconds": answer.speech_seconds}
+    if isinstance(answer, AudioError):
+        return {"error": str(answer), "speech_seconds": 0.0 if isinstance(answer, NoSpeechError) else None}
+    if isinstance(answer, Prediction):
+        return _named(answer) | {"speech_seconds": answer.speech_seconds}
+    segments = [{"start": each.start, "end": each.end} | _named(each) for each in answer.segments]
+    spoken = sum(each.seconds for each in answer.stretches if each.speech)
+    return {"seconds": answer.seconds, "segments": segments, "speech_seconds": spoken}
 
 
-def of_timeline(timeline: Timeline) -> dict:
-    """The columns of one timeline; a segment without an emotion is one in which nobody speaks."""
-    segments = [{"start": each.start, "end": each.end} | _answer(each) for each in timeline.segments]
-    spoken = sum(each.seconds for each in timeline.stretches if each.speech)
-    return {"seconds": timeline.seconds, "segments": segments, "speech_seconds": spoken}
-
-
-def _answer(found: Prediction | Segment) -> dict:
+def _named(found: Prediction | Segment) -> dict:
     shares = {f"p_{label}": share for label, share in found.probabilities.items()}
     return {"emotion": found.emotion, "confidence": found.confidence} | shares
 
 
-def write(batch: "pa.Table", out: str, settings: dict) -> "pa.Table":
+def write(batch: pa.Table, out: str, settings: dict) -> pa.Table:
     """Write a batch as one file of the folder `out`; how many recordings it holds, and how many of them failed.
 
     The file is named after the recordings in it: a batch that Ray does again is written to the same place.
     """
-    import pyarrow as pa
-
     names = batch.column("path").to_pylist()
     digest = hashlib.sha256("\n".join(sorted(names)).encode("utf-8", "surrogateescape")).hexdigest()
     _put(batch.replace_schema_metadata({_SETTINGS: json.dumps(settings)}), f"{out}/part-{digest[:20]}.parquet")
@@ -69,20 +60,26 @@ def write(batch: "pa.Table", out: str, settings: dict) -> "pa.Table":
     return pa.table({"recordings": [batch.num_rows], "failed": [failed]})
 
 
-def _put(table: "pa.Table", place: str) -> None:
-    import pyarrow as pa
-    from pyarrow.parquet import write_table
-
+def _put(table: pa.Table, place: str) -> None:
     buffer = pa.BufferOutputStream()
     write_table(table, buffer)
-    storage.write_file(place, buffer.getvalue().to_pybytes())
+    content = buffer.getvalue().to_pybytes()
+    if not storage.is_address(place):
+        with replacing(place) as temporary:
+            temporary.write_bytes(content)
+        return
+    files, name = storage.system(place)
+    try:
+        files.makedirs(name.rpartition("/")[0], exist_ok=True)
+        files.pipe_file(name, content)  # the store shows it whole or not at all
+    except OSError as error:
+        raise OSError(f"{place}: cannot be written: {reason(error).lower()}") from None
 
 
 def done(out: str, settings: dict) -> dict[str, str | None]:
     """The recordings that a folder holds already, each with its error; None of one that is answered.
 
-    Raises:
-        InputError: they were answered by another model, or in another way; or a file there is no result.
+    Raises InputError where they were answered by another model or in another way, or a file there is no result.
     """
     found: dict[str, str | None] = {}
     for place in _parts(out):
@@ -101,21 +98,17 @@ def done(out: str, settings: dict) -> dict[str, str | None]:
 
 def forget(out: str, names: Collection[str]) -> None:
     """Take the rows of some recordings out of a folder; each file of it changes whole."""
-    import pyarrow as pa
-
     for place in _parts(out):
         table = _read(place)
         kept = table.filter(pa.array([name not in names for name in table["path"].to_pylist()], pa.bool_()))
         if kept.num_rows == 0:
-            storage.remove(place)
+            files, name = storage.system(place)
+            files.rm_file(name)
         elif kept.num_rows < table.num_rows:
             _put(kept, place)
 
 
-def _read(place: str, columns: list[str] | None = None) -> "pa.Table":
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
-
+def _read(place: str, columns: list[str] | None = None) -> pa.Table:
     try:
         with storage.open_file(place) as file, ParquetFile(file) as parquet:
             return parquet.read(columns)
@@ -127,5 +120,4 @@ def _parts(out: str) -> list[str]:
     if not storage.is_address(out):
         for left in Path(out).glob(".part-*"):  # of a process that was killed while it wrote
             left.unlink(missing_ok=True)
-    names = ((place, place.rpartition("/")[2]) for place in storage.list_files(out, depth=1))
-    return [place for place, name in names if name.endswith(".parquet") and not name.startswith(".")]
+    return [place for place in storage.list_files(out, depth=1) if re.search(r"/[^./][^/]*\.parquet$", place)]

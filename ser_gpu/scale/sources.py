@@ -3,19 +3,18 @@
 import csv
 import io
 import os
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyarrow import types
+from pyarrow.parquet import ParquetFile
 
 from ser_gpu.audio.folder import audio_files
 from ser_gpu.audio.formats import SUFFIXES
 from ser_gpu.errors import InputError
 from ser_gpu.scale import storage
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 PATH_COLUMNS = ("path", "file")
@@ -24,25 +23,13 @@ BYTES_COLUMNS = ("audio", "bytes")
 
 @dataclass(frozen=True)
 class RowGroup:
-    """Recordings in one row group of a Parquet file.
+    """Recordings in one row group of a Parquet file."""
 
-    Attributes:
-        place: of the file.
-        group: number of the row group in it.
-        column: that holds the bytes of an audio file, such as "audio.bytes".
-        rows: numbers of the rows in the group.
-        names: what to call each.
-    """
-
-    place: str
-    group: int
-    column: str
-    rows: tuple[int, ...]
-    names: tuple[str, ...]
-
-    def without(self, done: Collection[str]) -> "RowGroup":
-        left = [(row, name) for row, name in zip(self.rows, self.names, strict=True) if name not in done]
-        return replace(self, rows=tuple(row for row, _ in left), names=tuple(name for _, name in left))
+    place: str  # of the file
+    group: int  # its number in the file
+    column: str  # that holds the bytes of audio files, such as "audio.bytes"
+    rows: tuple[int, ...]  # numbers in the group
+    names: tuple[str, ...]  # what to call each
 
 
 @dataclass(frozen=True)
@@ -59,23 +46,25 @@ class Sources:
 
     def without(self, done: Collection[str]) -> "Sources":
         """Those that are not done."""
-        groups = (group.without(done) for group in self.groups)
-        return Sources(
-            tuple(name for name in self.files if name not in done), tuple(group for group in groups if group.names)
-        )
+        groups = []
+        for group in self.groups:
+            left = [pair for pair in zip(group.rows, group.names, strict=True) if pair[1] not in done]
+            if left:
+                groups.append(RowGroup(group.place, group.group, group.column, *zip(*left, strict=True)))
+        return Sources(tuple(name for name in self.files if name not in done), tuple(groups))
 
 
 def find(places: Sequence[str]) -> Sources:
     """The recordings that some places name; a file that is named twice is one.
 
-    Raises:
-        InputError: a place that names none, a list without paths, or two recordings of one name in Parquet files.
+    Raises InputError where a place names none, a list has no paths, or Parquet files have two recordings of one name.
     """
     files: list[str] = []
     groups: list[RowGroup] = []
     for place in (found for pattern in places for found in storage.expand(pattern)):
         suffix = PurePosixPath(place).suffix.lower()
-        if storage.is_folder(place):
+        system, name = storage.system(place)
+        if system.isdir(name):
             files += _of_folder(place)
         elif suffix in DELIMITERS:
             files += _of_csv(place, DELIMITERS[suffix])
@@ -109,51 +98,44 @@ def _of_csv(place: str, delimiter: str) -> list[str]:
         rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig")), delimiter=delimiter)
     except UnicodeDecodeError:
         raise InputError(f"{place}: not text in UTF-8") from None
-    column = _path_column(place, rows.fieldnames or ())
-    return _resolved((row[column] for row in rows), place)
+    return _listed(place, rows.fieldnames or (), lambda column: [row[column] for row in rows])
 
 
-def _path_column(place: str, columns: Sequence[str]) -> str:
+def _listed(place: str, columns: Sequence[str], values: Callable[[str], list[str | None]]) -> list[str]:
+    """The paths of a list, relative ones to its folder; each in one spelling, so that a file named twice is one."""
     column = next((name for name in PATH_COLUMNS if name in columns), None)
     if column is None:
         raise InputError(f"{place}: no column {' or '.join(PATH_COLUMNS)}; there are: {', '.join(columns) or 'none'}")
-    return column
-
-
-def _resolved(names: Iterable[str | None], place: str) -> list[str]:
-    """The paths of a list, relative ones to its folder; each in one spelling, so that a file named twice is one."""
     folder = place.rpartition("/")[0]
-    places = (name if "://" in name or Path(name).is_absolute() else f"{folder}/{name}" for name in names if name)
-    return [place if storage.is_address(place) else os.path.normpath(place) for place in places]
+    given = filter(None, values(column))
+    names = (name if "://" in name or Path(name).is_absolute() else f"{folder}/{name}" for name in given)
+    return [name if storage.is_address(name) else os.path.normpath(name) for name in names]
 
 
 def _add_parquet(place: str, files: list[str], groups: list[RowGroup]) -> None:
     """The recordings that a Parquet file holds or, where it holds none, lists."""
-    import pyarrow as pa  # here and below, since `ser-gpu score --help` should not need it
-    from pyarrow.parquet import ParquetFile
-
     try:
         with storage.open_file(place) as file, ParquetFile(file) as parquet:
-            audio = audio_column(parquet.schema_arrow)
+            audio = _audio_column(parquet.schema_arrow)
             if audio is None:
-                column = _path_column(place, parquet.schema_arrow.names)
-                files += _resolved(parquet.read([column]).column(0).to_pylist(), place)
+                columns = parquet.schema_arrow.names
+                files += _listed(place, columns, lambda column: parquet.read([column]).column(0).to_pylist())
                 return
+            known = (*PATH_COLUMNS, f"{audio.removesuffix('.bytes')}.path")  # those that are not there are not read
+            table = parquet.read(known).flatten()
+            stated = next((table[name].to_pylist() for name in known if name in table.column_names), None)
             first = 0
             for number in range(parquet.num_row_groups):
-                names = _names(place, parquet, number, audio.rpartition(".")[0], first)
-                groups.append(RowGroup(place, number, audio, tuple(range(len(names))), names))
-                first += len(names)
+                rows = range(parquet.metadata.row_group(number).num_rows)
+                names = ((stated and stated[first + row]) or f"{place}#{first + row}" for row in rows)
+                groups.append(RowGroup(place, number, audio, tuple(rows), tuple(names)))
+                first += len(rows)
     except (pa.ArrowInvalid, UnicodeDecodeError):
         raise InputError(f"{place}: is not a Parquet file") from None
 
 
-def audio_column(schema: "pa.Schema") -> str | None:
-    """The column that holds the bytes of audio files: `audio.bytes`, as data sets of Hugging Face have it, `audio` or
-    `bytes`; None where there is none.
-    """
-    import pyarrow.types as types
-
+def _audio_column(schema: pa.Schema) -> str | None:
+    """The bytes of audio files: `audio.bytes`, as data sets of Hugging Face have it, `audio` or `bytes`."""
     for name in (name for name in BYTES_COLUMNS if name in schema.names):
         kind = schema.field(name).type
         if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
@@ -161,16 +143,3 @@ def audio_column(schema: "pa.Schema") -> str | None:
         if types.is_binary(kind) or types.is_large_binary(kind):
             return name
     return None
-
-
-def _names(place: str, parquet: "ParquetFile", group: int, within: str, first: int) -> tuple[str, ...]:
-    """What the rows of a group call themselves, in the first column of paths that there is; else FILE#ROW."""
-    count = parquet.metadata.row_group(group).num_rows
-    stated: list[str | None] = [None] * count
-    for column in (*PATH_COLUMNS, *([f"{within}.path"] if within else [])):
-        table = parquet.read_row_group(group, columns=[column])
-        if table.num_columns:
-            values = table.column(0).to_pylist()
-            stated = [value and value["path"] for value in values] if column == f"{within}.path" else values
-            break
-    return tuple(name or f"{place}#{first + row}" for row, name in enumerate(stated))

@@ -71,9 +71,8 @@ def test_the_server_sends_what_threads_need(tmp_path):
         with urllib.request.urlopen(f"http://localhost:{server.server_port}/a.mjs") as answer:
             headers = answer.headers
         server.shutdown()
-    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
-    assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
-    assert headers["Content-Type"] == "text/javascript"
+    names = ("Cross-Origin-Opener-Policy", "Cross-Origin-Embedder-Policy", "Content-Type")
+    assert [headers[name] for name in names] == ["same-origin", "require-corp", "text/javascript"]
 
 
 def test_what_is_missing_is_said_in_one_line(tmp_path, monkeypatch, capsys):
@@ -98,12 +97,9 @@ def test_to_import_it_reads_no_disk(module, monkeypatch):
     runpy.run_path(module.__file__)
 
 
-def test_a_port_that_cannot_be_is_one_line(capsys):
+def test_a_port_that_cannot_be_or_is_busy_is_named_in_one_line(tmp_path, capsys):
     assert app.main(["--port", "99999"]) == 2
     assert capsys.readouterr().err == "error: --port must be between 0 and 65535, got 99999\n"
-
-
-def test_a_busy_port_is_named(tmp_path):
     with (
         app.server(tmp_path, 0) as first,
         pytest.raises(OSError, match=f"--port {first.server_port}: .*another --port"),

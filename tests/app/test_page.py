@@ -35,11 +35,8 @@ def browser() -> str:
     if os.environ.get("SER_APP") != "1":
         pytest.skip("make test-app runs the page in a browser")
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if (
-        found is None
-        or shutil.which("node") is None
-        or not (page.page_folder() / "node_modules" / "playwright-core").is_dir()
-    ):
+    playwright = page.page_folder() / "node_modules" / "playwright-core"
+    if not (found and shutil.which("node") and playwright.is_dir()):
         pytest.skip("the page needs chromium, node, and npm ci in app/")
     return found
 
@@ -55,34 +52,30 @@ def address():
 
 def recordings(folder: Path) -> tuple[dict[str, Path], list[str]]:
     """What the page is given, and which kinds of it are compressed."""
-    noise = np.random.default_rng(0).normal(size=3 * RATE).astype(np.float32) / 10
-    voices = [synthetic_voice(emotion, 3, seed=emotion, seconds=seconds) for emotion, seconds in ((4, 2.0), (2, 7.0))]
     samples = load(SAMPLE, RATE).numpy()  # at the model's rate: a browser's resampler is another one than ours
     sounds = {
-        "sample": (samples, RATE),
-        "long": (np.concatenate([part for pause in PAUSES for part in (samples, np.zeros(round(pause * RATE)))]), RATE),
-        "first": (voices[0], RATE),
-        "second": (voices[1], RATE),
-        "silence": (np.zeros(2 * RATE, np.float32), RATE),
-        "noise": (noise, RATE),
-        "short": (samples[:320], RATE),
-        "microphone": (np.pad(samples, (RATE // 4, RATE)), RATE),
+        "sample": samples,
+        "long": np.concatenate([np.pad(samples, (0, round(pause * RATE))) for pause in PAUSES]),
+        "first": synthetic_voice(4, 3, seed=4, seconds=2.0),
+        "second": synthetic_voice(2, 3, seed=2, seconds=7.0),
+        "silence": np.zeros(2 * RATE, np.float32),
+        "noise": np.random.default_rng(0).normal(size=3 * RATE).astype(np.float32) / 10,
+        "short": samples[:320],
+        "microphone": np.pad(samples, (RATE // 4, RATE)),
     }
     files = {"text": folder / "notes.wav"}
     files["text"].write_text("this is no audio")
-    for name, (sound, sound_rate) in sounds.items():
+    for name, sound in sounds.items():
         files[name] = folder / f"{name}.wav"
-        soundfile.write(files[name], sound, sound_rate, subtype="PCM_16")
-    compressed = ["flac", "mp3"]
+        soundfile.write(files[name], sound, RATE, subtype="PCM_16")
+    compressed = ["flac", "mp3"] + ["webm", "m4a"] * bool(shutil.which("ffmpeg"))
     for kind in compressed:
         files[kind] = folder / f"sample.{kind}"
-        soundfile.write(files[kind], samples, RATE)
-    if shutil.which("ffmpeg"):
-        for kind in ("webm", "m4a"):
-            files[kind] = folder / f"sample.{kind}"
+        if kind in ("flac", "mp3"):
+            soundfile.write(files[kind], samples, RATE)
+        else:
             flags = ["-loglevel", "error", "-y", "-i", str(SAMPLE)]
             subprocess.run(["ffmpeg", *flags, str(files[kind])], check=True)
-        compressed += ["webm", "m4a"]
     return files, compressed
 
 
@@ -113,12 +106,7 @@ def test_the_page(browser, address, tmp_path, monkeypatch):
         "screenshots": os.environ.get("SER_APP_SCREENSHOTS"),
     }
     (tmp_path / "given.json").write_text(json.dumps(given))
-    command = [
-        "node",
-        "--test",
-        "--test-reporter=spec",
-        str(Path(__file__).parent / "page.test.mjs"),
-    ]
+    command = ["node", "--test", "--test-reporter=spec", str(Path(__file__).parent / "page.test.mjs")]
     environment = os.environ | {"SER_APP_GIVEN": str(tmp_path / "given.json")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1_800)
     print(done.stdout, done.stderr, file=sys.stderr)

@@ -1,7 +1,17 @@
+import pytest
 from hypothesis import given
 from hypothesis.strategies import text
 
-from ser_gpu.errors import LONGEST_MESSAGE, AudioError, InputError, NoSpeechError, UnexpectedError, reason
+from ser_gpu.errors import (
+    LONGEST_MESSAGE,
+    AudioError,
+    InputError,
+    MissingExtraError,
+    NoSpeechError,
+    UnexpectedError,
+    extra,
+    reason,
+)
 
 
 @given(name=text(max_size=400), problem=text(max_size=400))
@@ -31,3 +41,17 @@ def test_a_reason_is_the_first_line_without_its_full_stop():
     assert reason(ValueError("Wrong  thing.\nAnd more.")) == "Wrong thing"
     assert reason(OSError(2, "No such file")) == "No such file"
     assert reason(ValueError()) == "ValueError"
+
+
+@pytest.mark.parametrize("module", ["no_such_package", "no_such_package.part.of_it"])
+def test_a_package_that_is_missing_is_named_with_its_extra(module):
+    with pytest.raises(MissingExtraError, match=r"^no_such_package is not installed: pip install 'ser_gpu\[onnx\]'$"):
+        extra(module, "onnx")
+
+
+def test_what_a_package_itself_misses_is_no_missing_extra(tmp_path, monkeypatch):
+    (tmp_path / "there_but_broken.py").write_text("import there")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="No module named 'there'") as caught:
+        extra("there_but_broken", "onnx")
+    assert not isinstance(caught.value, MissingExtraError)

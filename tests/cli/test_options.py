@@ -34,9 +34,9 @@ def test_a_device_is_found_or_named(monkeypatch):
         *((options.positive_int, text, "a whole number above zero") for text in ("0", "-1", "1.5", "many", "")),
         (options.number(0.0, 1.0), "1.5", "between 0 and 1, got '1.5'"),
         (options.number(0.0, 1.0), "much", "between 0 and 1, got 'much'"),
-        (options.share_of_gpus, "-1", "0 or more, got '-1'"),
-        (options.share_of_gpus, "nan", "0 or more"),
-        (options.share_of_gpus, "inf", "0 or more"),
+        (options.number(0.0), "-1", "0 or more, got '-1'"),
+        (options.number(0.0), "nan", "0 or more"),
+        (options.number(0.0), "inf", "0 or more"),
     ],
 )
 def test_a_number_is_in_its_range(number, text, rule):

@@ -1,6 +1,7 @@
-"""The Gradio example and the cards that go to the Hugging Face Hub, without a connection."""
+"""The Gradio example, the RayJob, and the cards that go to the Hugging Face Hub, without a connection."""
 
 import runpy
+import shlex
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,9 +10,10 @@ import huggingface_hub
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
 import ser_gpu
-from ser_gpu import checkpoint
+from ser_gpu import checkpoint, score
 from ser_gpu.exports import hub, onnx
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -45,3 +47,11 @@ def test_the_cards_hold_what_the_hub_asks_for():
     assert METADATA.items() <= space.data.to_dict().items()
     assert space.data.to_dict()["sdk"] == "gradio"
     assert (EXAMPLES / space.data.to_dict()["app_file"]).is_file()
+
+
+def test_the_rayjob_runs_score():
+    job = yaml.safe_load((EXAMPLES / "rayjob.yaml").read_text())
+    program, command, *arguments = shlex.split(job["spec"]["entrypoint"])
+    assert (program, command) == ("ser-gpu", "score")
+    args = score._parser().parse_args(arguments)
+    assert (args.address, args.gpus) == ("auto", 0.5)

@@ -7,6 +7,7 @@ import soundfile
 from ser_gpu import checkpoint
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.config import CnnConfig, ModelConfig
+from ser_gpu.errors import NoSpeechError
 from ser_gpu.model import SpeechEmotionModel
 from tests.conftest import synthetic_voice
 
@@ -40,6 +41,26 @@ def calls(tmp_path_factory):
     for name, content in BAD.items():
         (folder / name).write_bytes(content)
     return folder
+
+
+def assert_answers(rows, folder, model):
+    """A row for each file of a folder, in order, as `predict_many` answers it."""
+    paths = sorted(folder.iterdir())
+    for path, row, answer in zip(paths, rows, model.predict_many(paths), strict=True):
+        assert row["path"] == str(path)
+        if isinstance(answer, Exception):
+            assert (row["error"], row["emotion"], row["confidence"]) == (str(answer), None, None)
+            assert (row["speech_seconds"] == 0) == isinstance(answer, NoSpeechError)
+        else:
+            assert (row["error"], row["emotion"]) == (None, answer.emotion)
+            assert row["speech_seconds"] == answer.speech_seconds
+            # another batch adds in another order, and the file keeps 32 bits
+            assert [row[f"p_{e}"] for e in model.labels] == pytest.approx([*answer.probabilities.values()], abs=1e-5)
+
+
+@pytest.fixture(scope="session")
+def model(weights):
+    return checkpoint.load(weights, "cpu")[0]
 
 
 @pytest.fixture(scope="session")

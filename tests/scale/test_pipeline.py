@@ -10,35 +10,29 @@ pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip instal
 
 from pyarrow.parquet import write_table  # noqa: E402
 
-from ser_gpu import checkpoint  # noqa: E402
+pytest.importorskip("ray", reason="ray is not installed: pip install 'ser_gpu[ray]'")
+
 from ser_gpu.scale import pipeline, results, sources, storage  # noqa: E402
+from tests.scale.conftest import assert_answers  # noqa: E402
 
 SETTINGS = {"model": "one", "timeline": False}
 
 
+def decoded(paths, model):
+    return pa.concat_tables(pipeline.decode(pa.table({"path": [*map(str, paths)]}), model.sample_rate))
+
+
 def answered(paths, model, timeline=False):
     """What a worker makes of some files."""
-    decoded = pa.concat_tables(pipeline.decode(pa.table({"path": [*map(str, paths)]}), model.sample_rate))
-    return pipeline.Answer(model, "cpu", timeline)(decoded)
+    return pipeline.Answer(model, "cpu", timeline)(decoded(paths, model))
 
 
-@pytest.fixture(scope="module")
-def model(weights):
-    return checkpoint.load(weights, "cpu")[0]
+def unpacked(groups):
+    return pa.concat_tables(pipeline.unpack(pa.Table.from_pylist([vars(group) for group in groups])))
 
 
 def test_the_stages_answer_as_predict_does(calls, model):
-    paths = sorted(calls.iterdir())
-    found = answered(paths, model).to_pylist()
-    for path, row, answer in zip(paths, found, model.predict_many(paths), strict=True):
-        assert row["path"] == str(path)
-        if isinstance(answer, Exception):
-            assert (row["error"], row["emotion"]) == (str(answer), None)
-        else:
-            assert (row["error"], row["emotion"]) == (None, answer.emotion)
-            assert row["speech_seconds"] == answer.speech_seconds
-            # another batch adds in another order, and the file keeps 32 bits
-            assert [row[f"p_{e}"] for e in model.labels] == pytest.approx([*answer.probabilities.values()], abs=1e-5)
+    assert_answers(answered(sorted(calls.iterdir()), model).to_pylist(), calls, model)
 
 
 def test_a_recording_that_is_too_long_for_a_row_is_answered_alike(calls, model, monkeypatch):
@@ -46,8 +40,7 @@ def test_a_recording_that_is_too_long_for_a_row_is_answered_alike(calls, model, 
     paths = sorted(calls.iterdir())
     whole = answered(paths, model).to_pandas()
     monkeypatch.setattr(pipeline, "LONGEST_DECODED_SECONDS", 1.0)
-    batch = pa.table({"path": [*map(str, paths)]})
-    rows = pa.concat_tables(pipeline.decode(batch, model.sample_rate))
+    rows = decoded(paths, model)
     assert 10 < rows["samples"].null_count < len(rows)
     later = answered(paths, model).to_pandas()
     assert later.emotion.equals(whole.emotion)
@@ -77,7 +70,7 @@ def test_what_is_not_done_is_read_from_parquet(parquet, calls):
     assert [group.names[0] for group in found.groups] == ["00.wav", "05.wav", "10.wav"]
     left = found.without({f"{n:02}.wav" for n in range(7)})
     assert len(left.names) == 5
-    rows = pa.concat_tables(pipeline.unpack(pa.Table.from_pylist([vars(group) for group in left.groups])))
+    rows = unpacked(left.groups)
     assert rows["path"].to_pylist() == [f"{n:02}.wav" for n in range(7, 12)]
     assert rows["bytes"][0].as_py() == (calls / "07.wav").read_bytes()
 
@@ -87,8 +80,7 @@ def test_rows_without_a_path_are_called_by_their_number(parquet, calls, tmp_path
     write_table(pa.table({"bytes": [(calls / "00.wav").read_bytes(), None]}), place, row_group_size=1)
     found = sources.find([str(place)])
     assert [group.names for group in found.groups] == [(f"{place}#0",), (f"{place}#1",)]
-    rows = pa.concat_tables(pipeline.unpack(pa.Table.from_pylist([vars(group) for group in found.groups])))
-    good, bad = pa.concat_tables(pipeline.decode(rows, 16_000)).to_pylist()
+    good, bad = pa.concat_tables(pipeline.decode(unpacked(found.groups), 16_000)).to_pylist()
     assert good["error"] is None
     assert bad["error"] == f"{place}#1: is empty"
 
@@ -137,33 +129,18 @@ def test_rows_are_forgotten_and_the_others_stay(form, calls, model, tmp_path):
     assert pa.parquet.read_table(tmp_path).to_pylist() == [row for row in before if row["path"] in (names[0], names[2])]
 
 
-def test_a_batch_that_is_written_twice_is_there_once(calls, model, tmp_path):
-    batch = answered(sorted(calls.glob("0*.wav")), model)
+def test_a_result_holds_a_batch_once_and_no_other_answers(calls, model, tmp_path):
+    batch = answered([calls / "00.wav"], model)
     for _ in range(2):
         results.write(batch, str(tmp_path), SETTINGS)
     (place,) = tmp_path.iterdir()
-    stored = json.loads(pa.parquet.read_schema(place).metadata[b"ser_gpu"])
-    assert stored == SETTINGS
-
-
-def test_what_a_killed_writer_left_is_cleared_and_no_row(calls, model, tmp_path):
-    results.write(answered([calls / "00.wav"], model), str(tmp_path), SETTINGS)
-    (tmp_path / ".part-0123-abc.parquet").write_bytes(b"PAR1")
+    assert json.loads(pa.parquet.read_schema(place).metadata[b"ser_gpu"]) == SETTINGS
+    (tmp_path / ".part-0123-abc.parquet").write_bytes(b"PAR1")  # what a killed writer left
     assert results.done(str(tmp_path), SETTINGS) == {str(calls / "00.wav"): None}
-    assert len([*tmp_path.iterdir()]) == 1
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        (SETTINGS | {"model": "other"}, "holds answers of another model"),
-        (SETTINGS | {"timeline": True}, "holds answers of one emotion a recording"),
-    ],
-)
-def test_other_answers_are_not_mixed_in(settings, message, calls, model, tmp_path):
-    results.write(answered([calls / "00.wav"], model), str(tmp_path), SETTINGS)
-    with pytest.raises(ValueError, match=message):
-        results.done(str(tmp_path), settings)
+    assert [*tmp_path.iterdir()] == [place]
+    for other, kind in (({"model": "other"}, "another model"), ({"timeline": True}, "one emotion a recording")):
+        with pytest.raises(ValueError, match=f"holds answers of {kind}"):
+            results.done(str(tmp_path), SETTINGS | other)
 
 
 @pytest.mark.parametrize(
@@ -186,12 +163,9 @@ def test_a_source_that_names_nothing_is_one_line(name, content, message, tmp_pat
         sources.find([str(tmp_path / name)])
 
 
-def test_an_unknown_address_is_one_line():
+def test_the_stream_of_an_address_goes_back_and_forth(calls):
     with pytest.raises(OSError, match=r"^nowhere://a/b: cannot be opened: "):
         storage.open_file("nowhere://a/b")
-
-
-def test_the_stream_of_an_address_goes_back_and_forth(calls):
     with storage.open_file(f"file://{calls}/00.wav") as stream:
         stream.seek(-4, os.SEEK_END)
         assert stream.read() == (calls / "00.wav").read_bytes()[-4:]

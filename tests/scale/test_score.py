@@ -8,14 +8,17 @@ import shutil
 import signal
 import threading
 import time
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
 
-from ser_gpu import checkpoint, score
+pytest.importorskip("ray", reason="ray is not installed: pip install 'ser_gpu[ray]'")
+
+from ser_gpu import score
 from ser_gpu.cli import options
-from ser_gpu.errors import NoSpeechError
 from ser_gpu.scale import pipeline, results
+from tests.scale.conftest import assert_answers
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -38,22 +41,10 @@ def scored(calls, command, tmp_path_factory):
     return out
 
 
-def test_every_recording_has_the_answer_that_predict_gives(scored, calls, weights):
-    found = table(scored)
-    assert list(found.index) == sorted(map(str, calls.iterdir()))
-    model, _ = checkpoint.load(weights, "cpu")
-    paths = sorted(calls.iterdir())
-    for path, answer in zip(paths, model.predict_many(paths), strict=True):
-        row = found.loc[str(path)]
-        if isinstance(answer, Exception):
-            assert row.error == str(answer)
-            assert row[["emotion", "confidence"]].isna().all()
-            assert (row.speech_seconds == 0) == isinstance(answer, NoSpeechError)
-        else:
-            assert (row.emotion, row.speech_seconds) == (answer.emotion, answer.speech_seconds)
-            assert row.error is None or row.isna().error
-            # another batch adds in another order, and the file keeps 32 bits
-            assert [row[f"p_{e}"] for e in model.labels] == pytest.approx([*answer.probabilities.values()], abs=1e-5)
+def test_every_recording_has_the_answer_that_predict_gives(scored, calls, model):
+    from pyarrow.parquet import read_table
+
+    assert_answers(sorted(read_table(scored).to_pylist(), key=itemgetter("path")), calls, model)
 
 
 def test_started_again_it_scores_what_is_new_and_counts_what_failed(scored, calls, command, tmp_path, capsys):
