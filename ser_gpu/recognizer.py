@@ -219,8 +219,8 @@ class Recognizer:
         return padded(cuts, self.window_samples, self.trim_config.hop)
 
     def _spoken(self, sound: np.ndarray, starts: np.ndarray, windows: np.ndarray) -> np.ndarray:
-        """In which windows of a sound somebody speaks: those that a stretch of the timeline reaches into. Where it has no
-        stretch, all of them or none: whether there is a trace of a voice.
+        """In which windows of a sound somebody speaks: those that a stretch of the timeline reaches into; where none has
+        one, in all or none of them: whether there is a trace of a voice.
 
         Shape: [T], [V], [V, L'] -> [V] bool.
         """
@@ -229,13 +229,11 @@ class Recognizer:
         heard = samples.resample(sound[first : ends[-1]], self.sample_rate, rate)
         cuts = SpeechCuts(self.hear, self.window_samples / self.sample_rate, _CUTS)
         stretches = cuts.take(heard) + cuts.close()
-        if not stretches:
-            return np.repeat(silero.speaks(heard[None]), len(windows))
         ratio, spoken = self.sample_rate / rate, np.zeros(len(windows), bool)
         least = ratio * cuts.frame * (_CUTS.margin_frames + _CUTS.least_frames)  # a margin alone holds no voice
         for start, end in ((first + ratio * each.start, first + ratio * each.end) for each in stretches):
             spoken |= np.minimum(ends, end) - np.maximum(starts, start) >= min(least, end - start)
-        return spoken
+        return spoken if spoken.any() else np.repeat(silero.speaks(heard[None]), len(windows))
 
     def mean(self, name: str, answers: Iterable[tuple[np.ndarray, float]]) -> Prediction:
         """The mean over the windows of a recording with speech: of probabilities of some windows each, [V, C], with the
