@@ -20,7 +20,7 @@ from benchmarks.tables import TableForm
 from benchmarks.timing import RATE_COLUMNS, interleaved, quietly, rates, rounds_on
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.training.loop import use_bfloat16
+from ser_gpu.stages.prepared import trains_in_bfloat16
 
 TABLES = {
     "waveform_to_probabilities": TableForm(
@@ -56,7 +56,7 @@ def _pipelines(clips, lengths, device: torch.device, quick: bool, processes: int
     arrays = [waveform.numpy() for waveform in waveforms]
     size = 64 if device.type == "cpu" else 1024
     calls = {"ser_gpu": quietly(lambda: _ours(model, bank, size, bfloat16=False))}
-    if use_bfloat16("auto", device):
+    if trains_in_bfloat16(device):
         calls["ser_gpu, CNN in bfloat16"] = quietly(lambda: _ours(model, bank, size, bfloat16=True))
     if device.type == "cuda":
         compiled = ser_gpu.load_model(device=device)

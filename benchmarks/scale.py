@@ -12,7 +12,7 @@ import torch
 import ser_gpu
 from benchmarks.signals import recordings
 from benchmarks.tables import TableForm
-from ser_gpu.training.loop import use_bfloat16
+from ser_gpu.stages.prepared import trains_in_bfloat16
 
 TABLES = {
     "stream": TableForm(
@@ -76,7 +76,7 @@ def _stream(model, clips: torch.Tensor, lengths: torch.Tensor, count: int) -> tu
     as a user would.
     """
     process, resident = psutil.Process(), 0
-    bfloat16 = use_bfloat16("auto", clips.device)
+    bfloat16 = trains_in_bfloat16(clips.device)
     taken, answered = [], 0.0
     for done in range(0, count, len(clips)):
         start = time.perf_counter()

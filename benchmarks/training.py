@@ -24,8 +24,9 @@ from ser_gpu.config import AugmentConfig, ModelConfig
 from ser_gpu.corpora.clip import EMOTIONS, Clip
 from ser_gpu.corpora.splits import Split
 from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.stages.prepared import trains_in_bfloat16
 from ser_gpu.training.config import TrainConfig
-from ser_gpu.training.loop import Dataset, Trainer, use_bfloat16
+from ser_gpu.training.loop import Dataset, Trainer
 from ser_gpu.training.optimizers import build_optimizers
 
 TABLES = {
@@ -152,7 +153,7 @@ def _trainer(waveforms: list[Tensor], device: torch.device, batch: int, augmente
     )
     config = ModelConfig(augment=AugmentConfig(enabled=augmented))
     training = TrainConfig(epochs=100, batch_size=batch)
-    return Trainer(training, config, dataset, use_bfloat16("auto", device))
+    return Trainer(training, config, dataset, trains_in_bfloat16(device))
 
 
 def _emotion(row: int) -> str:
@@ -197,7 +198,7 @@ class _UsualWay:
         model = SpeechEmotionModel(config).to(device)
         self.cnn = model.cnn.train()
         self.optimizers = build_optimizers(model, TrainConfig())
-        self.bfloat16 = use_bfloat16("auto", device)
+        self.bfloat16 = trains_in_bfloat16(device)
 
     def train_epoch(self) -> None:
         for spectrogram, labels in self.loader:

@@ -21,7 +21,7 @@ from ser_gpu.evaluation import figures, predictions
 from ser_gpu.evaluation.report import environment
 from ser_gpu.files import only_one, read_json, write_csv, write_json
 from ser_gpu.settings import add_flags, first_difference, flat, given, parsed
-from ser_gpu.stages.prepared import multiplies_bfloat16
+from ser_gpu.stages.prepared import trains_in_bfloat16
 from ser_gpu.training import initial
 from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, PLAN_FILE, Plan, TrainConfig, with_settings
 from ser_gpu.training.distributed import Ranks
@@ -164,7 +164,7 @@ def new_plan(args: Namespace, device: torch.device) -> Plan:
         corpora=options.corpora_of(args.corpora),
         init=_absolute(args.init),
         init_corpora=initial.corpora(args.init) if args.init else (),
-        **{"bfloat16": device.type == "cuda" or multiplies_bfloat16()} | own,
+        **{"bfloat16": trains_in_bfloat16(device)} | own,
     )
     if "training.epochs" not in asked and plan.protocol.speaker_independent:
         return replace(plan, training=replace(training, epochs=EPOCHS_SPEAKER_INDEPENDENT))

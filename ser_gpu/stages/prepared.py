@@ -50,6 +50,11 @@ def multiplies_bfloat16() -> bool:
     return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
+def trains_in_bfloat16(device: torch.device) -> bool:
+    """Whether a training on this device is to have its CNN in bfloat16: where that is fast."""
+    return device.type == "cuda" or multiplies_bfloat16()
+
+
 def sharing(module: nn.Module) -> nn.Module:
     """A copy of the modules that has the same tensors, until a layer is given another one."""
     copied = copy.copy(module)
