@@ -77,7 +77,7 @@ def pytest_collection_modifyitems(items):
 
 
 @contextmanager
-def started(*arguments: object, seconds: float = 120.0, **settings) -> Iterator[subprocess.Popen]:
+def started(*arguments: object, seconds: float = 400.0, **settings) -> Iterator[subprocess.Popen]:
     """A process of Python with pipes, which is killed when it takes too long, and in the end."""
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE) | {"text": True, "cwd": ROOT} | settings
     with subprocess.Popen([sys.executable, *map(str, arguments)], **pipes) as process:

@@ -30,4 +30,4 @@ def started(count: int, command: list[str], log: TextIO) -> list[subprocess.Pope
 def run(count: int, command: list[str], log: Path) -> tuple[list[int], str]:
     """Exit codes of so many ranks, and what all of them printed."""
     with log.open("a") as file:
-        return [rank.wait(timeout=120) for rank in started(count, command, file)], log.read_text()
+        return [rank.wait(timeout=400) for rank in started(count, command, file)], log.read_text()

@@ -13,9 +13,8 @@ import soundfile
 import torch
 
 import ser_gpu
-from ser_gpu import checkpoint, evaluate, predict, train
+from ser_gpu import checkpoint, crossvalidate, evaluate, predict, train
 from ser_gpu.corpora.clip import EMOTIONS
-from ser_gpu.evaluation import crossvalidation
 from ser_gpu.training import initial
 from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, Plan, TrainConfig
 from ser_gpu.training.loop import Trainer
@@ -434,4 +433,4 @@ def test_what_the_code_of_7ee649e_wrote_is_read(tiny_ravdess, tmp_path, capsys):
     again = trained(tiny_ravdess, tmp_path / "refit", *LIKE_OLDER, "--refit", str(older))
     assert again["temperature"] == pytest.approx(result["temperature"])
     other = trained(tiny_ravdess, tmp_path / "other", *LIKE_OLDER, "--fold", "1")
-    assert crossvalidation.table("both", "stratified", [result, other], planned=2)["runs"] == 2
+    assert crossvalidate.table("both", "stratified", [result, other], planned=2)["runs"] == 2
