@@ -308,7 +308,8 @@ def windows_logits(model: SpeechEmotionModel, windows: Sequence[Tensor], tta: bo
 
 def _checked_lengths(lengths: Tensor, waveform: Tensor) -> Tensor:
     clips, samples = waveform.shape
-    lengths = torch.as_tensor(lengths)
+    if not isinstance(lengths, Tensor):
+        lengths = torch.as_tensor(lengths)
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise InputError(f"lengths must be integers, got {lengths.dtype}")
     if lengths.shape != (clips,):
