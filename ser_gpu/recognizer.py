@@ -219,8 +219,8 @@ class Recognizer:
         return padded(cuts, self.window_samples, self.trim_config.hop)
 
     def _spoken(self, sound: np.ndarray, starts: np.ndarray, windows: np.ndarray) -> np.ndarray:
-        """In which windows of a sound somebody speaks: those that a stretch of the timeline reaches into; where no window
-        has one, in all or none of them: whether there is a trace of a voice.
+        """In which windows of a sound somebody speaks: those that a stretch of the timeline reaches into; where no
+        window has one, in all or none of them: whether there is a trace of a voice.
 
         Shape: [T], [V], [V, L'] -> [V] bool.
         """
