@@ -5,6 +5,7 @@ import hashlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ser_gpu.audio.clip_bank import INT16_SCALE, ClipBank, as_int16
+from ser_gpu.audio.silero import SpeechProbability, State
 from ser_gpu.config import ModelConfig, TrimConfig
 from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.errors import InputError
@@ -20,7 +22,6 @@ from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.cnn import EmotionCnn
 from ser_gpu.stages.mel import LogMel, normalised
 from ser_gpu.stages.prepared import prepared, sharing
-from ser_gpu.stages.silero import SpeechDetector
 from ser_gpu.stages.speaker_norm import Statistics
 from ser_gpu.stages.spectrogram_augment import BandGain, SpectrogramMask, SpectrogramWarp
 from ser_gpu.stages.trim import TrimSilence
@@ -88,7 +89,6 @@ class SpeechEmotionModel(nn.Module, Recognizer):
         self.gain = BandGain(config.augment)
         self.tta = TestTimeAugmentation(config.tta, config.mel)
         self.mask = SpectrogramMask(config.augment)
-        self.vad = SpeechDetector()
         self.cnn = EmotionCnn(config.cnn, config.mel.n_mels, config.frames, len(self.labels))
         self.register_buffer("temperature", torch.ones((), dtype=torch.float32))
 
@@ -229,12 +229,9 @@ class SpeechEmotionModel(nn.Module, Recognizer):
                 _KNOWN[self] = _Known(state)
             return _KNOWN[self]
 
-    @torch.inference_mode()
-    def hear(self, sound: np.ndarray, state: None = None) -> tuple[np.ndarray, None]:
-        """On a processor in torch's threads, since those of NumPy cannot be limited; a sound is heard whole."""
-        if self.device.type != "cpu":
-            return super().hear(sound, state)
-        return self.vad.speech_probability(torch.from_numpy(sound)[None])[0].numpy(), None
+    def hear(self, sound: np.ndarray, state: State | None = None) -> tuple[np.ndarray, State]:
+        """In torch's threads."""
+        return _detector()(sound, state)
 
     @torch.inference_mode()
     def answer(self, windows: np.ndarray) -> np.ndarray:
@@ -267,6 +264,11 @@ class SpeechEmotionModel(nn.Module, Recognizer):
         logits, features = (each.float().cpu().unflatten(0, (views, -1)).mean(dim=0) for each in (logits, features))
         arrays = (statistics.mean, statistics.variance, features, (logits / self.temperature.cpu()).log_softmax(dim=1))
         return Measured(*(each.cpu().numpy() for each in arrays))
+
+
+@cache
+def _detector() -> SpeechProbability:
+    return SpeechProbability(lambda rows, matrix: torch.mm(torch.from_numpy(rows), torch.from_numpy(matrix)).numpy())
 
 
 @torch.inference_mode()
@@ -308,7 +310,8 @@ def windows_logits(model: SpeechEmotionModel, windows: Sequence[Tensor], tta: bo
 
 def _checked_lengths(lengths: Tensor, waveform: Tensor) -> Tensor:
     clips, samples = waveform.shape
-    lengths = torch.as_tensor(lengths)
+    if not isinstance(lengths, Tensor):
+        lengths = torch.as_tensor(lengths)
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise InputError(f"lengths must be integers, got {lengths.dtype}")
     if lengths.shape != (clips,):

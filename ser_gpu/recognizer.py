@@ -200,15 +200,14 @@ class Recognizer:
         return name, self._speech_of_pieces(name, pieces)
 
     def _speech_of_pieces(self, name: str, pieces: Iterator[np.ndarray]) -> Iterator[Windows]:
-        shortest = SHORTEST_SECONDS * self.sample_rate
+        rate, size, trim = self.sample_rate, self.window_samples, self.trim_config
         for number, piece in enumerate(pieces):
-            if len(piece) >= shortest:
-                starts, cuts = cut(piece, self.window_samples, self.trim_config)
+            if len(piece) >= SHORTEST_SECONDS * rate:
+                starts, cuts = cut(piece, size, trim)
                 speech = self._spoken(piece, starts, cuts)
-                seconds = covered(starts[speech], cuts.shape[1]) / self.sample_rate
-                yield Windows(padded(cuts[speech], self.window_samples, self.trim_config.hop), seconds)
+                yield Windows(padded(cuts[speech], size, trim.hop), covered(starts[speech], cuts.shape[1]) / rate)
             elif number == 0:
-                milliseconds, least = 1000 * len(piece) / self.sample_rate, 1000 * SHORTEST_SECONDS
+                milliseconds, least = 1000 * len(piece) / rate, 1000 * SHORTEST_SECONDS
                 raise AudioError.of(name, f"{milliseconds:.0f} ms is too short, {least:.0f} ms is the least")
 
     def clip_windows(self, waveform: np.ndarray) -> np.ndarray:
@@ -219,17 +218,17 @@ class Recognizer:
         return padded(cuts, self.window_samples, self.trim_config.hop)
 
     def _spoken(self, sound: np.ndarray, starts: np.ndarray, windows: np.ndarray) -> np.ndarray:
-        """In which windows of a sound somebody speaks: those that a stretch of the timeline reaches into; where none
-        has one, in all or none of them: whether there is a trace of a voice.
+        """In which windows of a sound somebody speaks: those that a stretch of the timeline reaches into; where no
+        window has one, in all or none of them: whether there is a trace of a voice.
 
         Shape: [T], [V], [V, L'] -> [V] bool.
         """
-        rate, ends = SpeechProbability.sample_rate, starts + windows.shape[1]
-        first = max(0, starts[0] - round(_LEAD_SECONDS * self.sample_rate))
-        heard = samples.resample(sound[first : ends[-1]], self.sample_rate, rate)
-        cuts = SpeechCuts(self.hear, self.window_samples / self.sample_rate, _CUTS)
+        own_rate, rate, ends = self.sample_rate, SpeechProbability.sample_rate, starts + windows.shape[1]
+        first = max(0, starts[0] - round(_LEAD_SECONDS * own_rate))
+        heard = samples.resample(sound[first : ends[-1]], own_rate, rate)
+        cuts = SpeechCuts(self.hear, self.window_samples / own_rate, _CUTS)
         stretches = cuts.take(heard) + cuts.close()
-        ratio, spoken = self.sample_rate / rate, np.zeros(len(windows), bool)
+        ratio, spoken = own_rate / rate, np.zeros(len(windows), bool)
         least = ratio * cuts.frame * (_CUTS.margin_frames + _CUTS.least_frames)  # a margin alone holds no voice
         for start, end in ((first + ratio * each.start, first + ratio * each.end) for each in stretches):
             spoken |= np.minimum(ends, end) - np.maximum(starts, start) >= min(least, end - start)

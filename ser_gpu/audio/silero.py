@@ -3,6 +3,7 @@
 import json
 import math
 import struct
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,7 +29,7 @@ class SpeechProbability:
 
     The weights are read from the installed package `silero-vad`; the package itself is not imported, since its import
     loads torch and changes its number of threads. The convolutions take the frames of all clips at once, and the LSTM
-    all clips at a time.
+    all clips at a time. `product` is that of two matrices, for other threads than NumPy's, which cannot be limited.
 
     Raises MissingExtraError: silero-vad is not installed; the message says how to install it.
 
@@ -41,8 +42,8 @@ class SpeechProbability:
     sample_rate = 16_000
     frame = 512
 
-    def __init__(self):
-        weights = load_weights()
+    def __init__(self, product: Callable[[np.ndarray, np.ndarray], np.ndarray] = np.matmul):
+        weights, self._product = load_weights(), product
         self._stft = np.ascontiguousarray(weights["stft_conv.weight"][:, 0].T)
         kernels = (weights[f"conv{layer}.weight"].transpose(2, 1, 0) for layer in range(1, 5))  # [3, C, C'] each
         matrices = (np.ascontiguousarray(each.reshape(-1, each.shape[2])) for each in kernels)
@@ -73,7 +74,7 @@ class SpeechProbability:
             context = part[-1, :, -_CONTEXT:]
             after = part[..., -2 : -2 - _CONTEXT : -1]  # reflected
             heard = np.concatenate([before, part, after], axis=2).reshape(-1, self.frame + 2 * _CONTEXT)
-            given = (self._features(heard) @ self._from_input + self._bias).reshape(len(part), clips, -1)
+            given = (self._product(self._features(heard), self._from_input) + self._bias).reshape(len(part), clips, -1)
             for at, gates in enumerate(given, first):
                 values = np.tanh(gates + hidden @ self._from_hidden)
                 opened = 0.5 + 0.5 * values[:, : 3 * _HIDDEN]
@@ -86,13 +87,18 @@ class SpeechProbability:
     def _features(self, heard: np.ndarray) -> np.ndarray:
         """Shape: [N, 640] -> [N, 128]."""
         windows = np.lib.stride_tricks.sliding_window_view(heard, _WINDOW, axis=1)[:, ::_HOP]  # [N, 4, 256]
-        real, imaginary = np.split(_rows_times(windows, self._stft), 2, axis=2)
+        real, imaginary = np.split(self._rows_times(windows, self._stft), 2, axis=2)
         out = np.sqrt(np.square(real) + np.square(imaginary))  # [N, 4, 129]
         for matrix, bias, stride in self._layers:
             padded = np.pad(out, ((0, 0), (1, 1), (0, 0)))
             three = [padded[:, at : at + 3].reshape(len(out), -1) for at in range(0, out.shape[1], stride)]
-            out = np.maximum(_rows_times(np.stack(three, axis=1), matrix) + bias, 0)
+            out = np.maximum(self._rows_times(np.stack(three, axis=1), matrix) + bias, 0)
         return out[:, 0]
+
+    def _rows_times(self, values: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+        # all at once: NumPy would take one matrix of the stack after the other
+        rows = self._product(values.reshape(-1, values.shape[2]), matrix)
+        return rows.reshape(*values.shape[:2], -1)  # [N, F, K] -> [N, F, C]
 
 
 def speech_probability(clips: np.ndarray) -> np.ndarray:
@@ -127,11 +133,6 @@ def _whole_frames(clips: np.ndarray) -> np.ndarray:
     frame = SpeechProbability.frame
     samples = max(LEAST_FRAMES, -(-clips.shape[1] // frame)) * frame
     return np.pad(clips, ((0, 0), (0, samples - clips.shape[1])))
-
-
-def _rows_times(values: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    # all at once: NumPy would take one matrix of the stack after the other
-    return (values.reshape(-1, values.shape[2]) @ matrix).reshape(*values.shape[:2], -1)  # [N, F, K] -> [N, F, C]
 
 
 @cache

@@ -1,4 +1,4 @@
-"""SpeechDetector: does somebody speak? The network of `ser_gpu.audio.silero` for a batch on a GPU, and for export."""
+"""SpeechDetector: does somebody speak? The network of `ser_gpu.audio.silero` in a graph, for export."""
 
 import math
 

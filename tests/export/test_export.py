@@ -27,6 +27,7 @@ from ser_gpu.errors import AudioError, MissingExtraError, NoSpeechError
 from ser_gpu.exports import hub, onnx
 from ser_gpu.onnx import OnnxModel
 from ser_gpu.stages import cnn, prepared, speaker_norm
+from ser_gpu.stages.silero import SpeechDetector
 from ser_gpu.voices.voice import Voice, VoiceError
 from tests.conftest import SAMPLE_RATE, PlainHead, synthetic_voice
 
@@ -156,7 +157,7 @@ def test_speech_is_found_as_torch_finds_it_whatever_zeros_are_around(shipped, on
     for sound in (voice[:samples], torch.randn(samples), 0.1 * torch.randn(samples) + voice[:samples]):
         padded = torch.nn.functional.pad(sound, (1_024, 2_000))[None]
         (speech,) = onnx_model.session.run(["speech"], {"waveform": padded.numpy()})
-        assert speech.tolist() == silero.speaks(padded.numpy()).tolist() == shipped.vad(padded).tolist()
+        assert speech.tolist() == silero.speaks(padded.numpy()).tolist() == SpeechDetector()(padded).tolist()
 
 
 def test_the_file_says_what_it_is(exported, onnx_model, shipped):

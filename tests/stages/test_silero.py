@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from ser_gpu.audio import silero
-from ser_gpu.audio.samples import load
-from ser_gpu.stages.silero import SpeechDetector
+from ser_gpu.audio.samples import load, resample
+from ser_gpu.stages.silero import Resampled, SpeechDetector
+from tests.conftest import synthetic_voice
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +65,14 @@ def test_an_exported_file_hears_the_same(detector, tmp_path):
         expected = silero.speaks(clips).tolist()
         assert session.run(None, {name: clips})[0].tolist() == expected
         assert traced.module()(torch.from_numpy(clips)).tolist() == expected
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
+def test_other_rates_are_resampled_in_the_graph(rate):
+    time = np.arange(rate) / rate
+    tone = np.sin(2 * np.pi * 1_000 * time).astype(np.float32)
+    heard = Resampled(rate)(torch.from_numpy(tone)[None])[0, :16_000].numpy()
+    # within a filter's reach of an edge they differ, and by its ripple elsewhere
+    np.testing.assert_allclose(heard[100:-100], resample(tone, rate, 16_000)[100:-100], atol=5e-3, rtol=0)
+    voice = synthetic_voice(0, 1, 0, sample_rate=rate)
+    assert SpeechDetector(rate)(torch.from_numpy(voice)[None]).tolist() == [True]
