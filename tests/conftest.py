@@ -17,6 +17,7 @@ import soundfile
 import torch
 from torch import nn
 
+from benchmarks.signals import gliding_voice
 from ser_gpu import corpora
 from ser_gpu.audio.samples import level
 from ser_gpu.corpora.clip import EMOTIONS, Clip, by_id
@@ -101,19 +102,23 @@ def clips() -> tuple[Clip, ...]:
 def synthetic_voice(
     emotion: int, actor: int, seed: int, seconds: float = 0.6, sample_rate: int = SAMPLE_RATE
 ) -> np.ndarray:
-    """Syllables of a gliding tone with three formants, so that silero-vad takes them for speech, between silences; the
-    pitch tells the emotion, the timbre the actor.
+    """Syllables between silences, which the detector takes for speech; the pitch tells the emotion, the timbre the
+    actor.
     """
-    time = np.arange(round(seconds * sample_rate)) / sample_rate
-    pitch = 100 * 1.14**emotion * (1 + 0.06 * np.cos(4 * np.pi * time))
-    tone = np.zeros_like(time)
-    for harmonic in range(1, int(3_500 / (100 * 1.14**emotion)) + 1):
-        loudness = 0.1 + sum(
-            1 / (1 + ((harmonic * pitch - centre * (1 + 0.5 * np.sin(3 * np.pi * time + place))) / width) ** 2)
-            for place, (centre, width) in enumerate(((500, 60), (1_500, 100), (2_500, 120)))
-        )
-        phase = 2 * np.pi * harmonic * np.cumsum(pitch) / sample_rate
-        tone += 3 * harmonic ** -(0.5 + actor / 20) * loudness * np.sin(phase)
+    tone = gliding_voice(100 * 1.14**emotion, 0.5 + actor / 20, round(seconds * sample_rate), sample_rate)
+    return _syllables(tone, actor, seed, sample_rate)
+
+
+def harmonic_voice(emotion: int, actor: int, seed: int, seconds: float = 0.6) -> np.ndarray:
+    """The same of a steady tone without formants, which nobody takes for speech."""
+    time, pitch = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE, 100 * 1.17**emotion
+    harmonics = np.arange(1, int(3_500 / pitch) + 1)
+    tone = np.sin(2 * np.pi * pitch * time[:, None] * harmonics) @ harmonics ** -(1 + actor / 10)
+    return _syllables(tone, actor, seed, SAMPLE_RATE)
+
+
+def _syllables(tone: np.ndarray, actor: int, seed: int, sample_rate: int) -> np.ndarray:
+    time = np.arange(len(tone)) / sample_rate
     noise = np.random.default_rng(seed).normal(size=len(time))
     voice = np.sin(4 * np.pi * time) ** 2 * (0.2 * tone + 0.005 * noise)
     before, after = 0.125 + actor / 400, 0.19
@@ -155,7 +160,7 @@ def ravdess_paths(ravdess_dir) -> list[Path]:
 @pytest.fixture
 def voices() -> torch.Tensor:
     """[8, 14640] synthetic voices, one an emotion, their peaks at 1 as `load` gives them."""
-    return torch.stack([torch.from_numpy(level(synthetic_voice(emotion, 0, seed=emotion))) for emotion in range(8)])
+    return torch.stack([torch.from_numpy(level(harmonic_voice(emotion, 0, seed=emotion))) for emotion in range(8)])
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def make(root: Path, data: Path) -> Path:
             _crossvalidation(weights / "crossvalidation" / f"{protocol}.json", protocol, range(seeds), data, runs)
         _ablation(results / "ablation.json", data, runs)
     pitches = [
-        {"clip": clip.id, "median_hz": 100 * 1.17 ** EMOTIONS.index(clip.emotion)}
+        {"clip": clip.id, "median_hz": 100 * 1.14 ** EMOTIONS.index(clip.emotion)}
         | {"spread_semitones": 1 + int(clip.speaker) / 10}
         for clip in corpora.load(data).clips
     ]

@@ -20,7 +20,7 @@ _LONGEST_SECONDS = 300
 
 
 def kill(data: Path, folder: Path, count: int, seed: int) -> dict:
-    """Train `count` epochs, once without and once with as many kills; each time the training is resumed.
+    """Train six epochs for each kill, once without and once with the kills; each time the training is resumed.
 
     Args:
         data: a RAVDESS tree, a small one.
@@ -28,17 +28,18 @@ def kill(data: Path, folder: Path, count: int, seed: int) -> dict:
         count: kills, every second of them in the middle of writing a file.
         seed: of the moments.
     """
+    epochs = 6 * count
     whole, killed = folder / "whole", folder / "killed"
     start = time.monotonic()
-    assert _train(data, whole, count, kill_after=None, kill_at_write=None) == 0, (folder / "log.txt").read_text()
+    assert _train(data, whole, epochs, kill_after=None, kill_at_write=None) == 0, (folder / "log.txt").read_text()
     duration = time.monotonic() - start  # with the time that Python takes to begin
     generator = random.Random(seed)
     kills = {"moment": 0, "writing": 0}
     while sum(kills.values()) < count:
         writing = sum(kills.values()) % 2 == 1
-        after = None if writing else generator.uniform(0.0, 1.2 * duration / count)
+        after = None if writing else generator.uniform(0.0, 0.5 * duration / count)
         at_write = generator.randint(1, 2) if writing else None
-        code = _train(data, killed, count, after, at_write)
+        code = _train(data, killed, epochs, after, at_write)
         if code == -signal.SIGKILL:
             kills["writing" if writing else "moment"] += 1
         elif (killed / "result.json").exists():
@@ -46,7 +47,7 @@ def kill(data: Path, folder: Path, count: int, seed: int) -> dict:
         else:
             raise RuntimeError(f"exit code {code}: {(folder / 'log.txt').read_text()[-500:]}")
     if not (killed / "result.json").exists():
-        assert _train(data, killed, count, None, None) == 0, (folder / "log.txt").read_text()
+        assert _train(data, killed, epochs, None, None) == 0, (folder / "log.txt").read_text()
     same = {
         name: (whole / name).read_bytes() == (killed / name).read_bytes() for name in ("last.pth", "predictions.csv")
     }

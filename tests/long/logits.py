@@ -5,7 +5,7 @@ from torch import Tensor
 
 import ser_gpu
 from ser_gpu.audio.samples import level
-from tests.conftest import synthetic_voice
+from tests.conftest import harmonic_voice
 
 
 @torch.inference_mode()
@@ -21,6 +21,6 @@ def clips(seed: int) -> list[Tensor]:
     Shape: [T] each.
     """
     return [
-        torch.from_numpy(level(synthetic_voice(number, number, seed + number, seconds=0.4 + 0.6 * number)))
+        torch.from_numpy(level(harmonic_voice(number, number, seed + number, seconds=0.4 + 0.6 * number)))
         for number in range(8)
     ]
