@@ -1,10 +1,12 @@
 """The files around the package say the same as the package."""
 
+import ast
 import hashlib
 import os
 import shutil
 import subprocess
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -122,3 +124,40 @@ def test_make_alone_lists_its_targets():
     done = subprocess.run(["make", "--silent"], cwd=ROOT, capture_output=True, text=True, check=True)
     for target in ("predict", "test", "lint", "train", "evaluate", "notebook", "audit", "lock"):
         assert f"make {target} " in done.stdout
+
+
+LAYERS = (  # whoever stands higher may import what stands lower, and what stands beside it
+    ("config", "errors", "files", "settings"),
+    ("stages", "audio", "corpora", "prediction"),
+    ("windows", "voices", "timeline"),
+    ("recognizer",),
+    ("model", "onnx"),
+    ("checkpoint",),
+    ("training", "evaluation", "exports", "scale"),
+)
+
+
+def imports_of(path):
+    """The modules of the package that a module imports when it runs, at its top or in a function."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing = {id(each) for node in ast.walk(tree) if isinstance(node, ast.If) for each in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and id(node) not in typing and (node.module or "").startswith("ser_gpu"):
+            for name in node.names:
+                inside = f"{node.module}.{name.name}".replace(".", "/")
+                is_module = (ROOT / f"{inside}.py").exists() or (ROOT / inside / "__init__.py").exists()
+                yield f"{node.module}.{name.name}" if is_module else node.module
+
+
+def test_imports_run_one_way_and_in_no_circle():
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): set(imports_of(path))
+        for path in (ROOT / "ser_gpu").rglob("*.py")
+    }
+    del modules["ser_gpu"]  # it finds each name when it is asked for
+    level = {name: height for height, names in enumerate(LAYERS) for name in names}
+    height = {module: level.get(module.split(".")[1], len(LAYERS)) for module in modules}
+    height["ser_gpu.timeline.command"] = height["ser_gpu.timeline.__main__"] = len(LAYERS)
+    upwards = [(a, b) for a, names in modules.items() for b in names & modules.keys() if height[b] > height[a]]
+    assert not upwards
+    list(TopologicalSorter({a: names & modules.keys() - {a} for a, names in modules.items()}).static_order())

@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the subcommand that the first argument names; its exit code."""
     name, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
     if name in COMMANDS:
-        return options.run(lambda: import_module(f"ser_gpu.{name}").main(rest))
+        module = "timeline.command" if name == "timeline" else name  # a package has that name
+        return options.run(lambda: import_module(f"ser_gpu.{module}").main(rest))
     if name in ("-h", "--help", "help"):
         width = max(map(len, COMMANDS))
         print("usage: ser-gpu COMMAND ...\n\nSpeech emotion recognition: raw audio in, emotion out.\n")

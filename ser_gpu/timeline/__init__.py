@@ -1,9 +1,6 @@
-"""The emotions of a recording over time: `timeline` of a file, `stream.Stream` of samples as they come.
+"""The emotions of a recording over time: `timeline` of a file, `stream.Stream` of samples as they come."""
 
-Also the command `ser-gpu timeline`, which is `python -m ser_gpu.timeline`.
-"""
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ser_gpu.audio.samples import natural_blocks
@@ -15,7 +12,7 @@ from ser_gpu.timeline.stream import Stream
 if TYPE_CHECKING:
     from ser_gpu.recognizer import Answers
 
-__all__ = ["Segment", "Timeline", "main", "merged", "stretches", "timeline"]
+__all__ = ["Segment", "Timeline", "merged", "stretches", "timeline"]
 
 
 def timeline(
@@ -56,10 +53,3 @@ def stretches(
         yield stream.seconds, last
 
     return name, parts()
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command."""
-    from ser_gpu.timeline.command import main  # here, since it imports this module
-
-    return main(arguments)

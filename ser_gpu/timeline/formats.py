@@ -10,9 +10,12 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ser_gpu.errors import InputError
-from ser_gpu.timeline.segment import Segment, Timeline
+
+if TYPE_CHECKING:
+    from ser_gpu.timeline.segment import Segment, Timeline
 
 
 def of_suffix(path: str | Path) -> str:
@@ -24,23 +27,23 @@ def of_suffix(path: str | Path) -> str:
     raise InputError(f"{path}: no format has the suffix {suffix!r}; name one of {', '.join(FORMATS)}")
 
 
-def as_json(timeline: Timeline) -> str:
+def as_json(timeline: "Timeline") -> str:
     """An object with the file, its seconds, the labels, and `segments`."""
     head = {"file": timeline.name, "seconds": round(timeline.seconds, 3), "labels": list(timeline.labels)}
     return json.dumps({**head, "segments": [segment.as_dict() for segment in timeline.segments]}, indent=2) + "\n"
 
 
-def as_jsonl(timeline: Timeline) -> str:
+def as_jsonl(timeline: "Timeline") -> str:
     """An object a line, to be read while it is written."""
     return "".join(json_line(timeline.name, segment) for segment in timeline.segments)
 
 
-def json_line(name: str, segment: Segment) -> str:
+def json_line(name: str, segment: "Segment") -> str:
     """One segment as a line."""
     return json.dumps({"file": name, **segment.as_dict()}) + "\n"
 
 
-def as_csv(timeline: Timeline) -> str:
+def as_csv(timeline: "Timeline") -> str:
     """For spreadsheets and pandas: a row a segment; what a pause does not have stays empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -53,7 +56,7 @@ def as_csv(timeline: Timeline) -> str:
     return text.getvalue()
 
 
-def as_rttm(timeline: Timeline) -> str:
+def as_rttm(timeline: "Timeline") -> str:
     """For pyannote and dscore: the emotion, or "speaker_emotion", stands for their speaker; names have no spaces."""
     name = _one_word(Path(timeline.name).stem) or "recording"
     return "".join(
@@ -63,7 +66,7 @@ def as_rttm(timeline: Timeline) -> str:
     )
 
 
-def as_vtt(timeline: Timeline) -> str:
+def as_vtt(timeline: "Timeline") -> str:
     """WebVTT, the subtitles of browsers; who speaks is their voice, <v NAME>."""
     cues = ["WEBVTT\n"]
     for each in _spoken(timeline):
@@ -73,7 +76,7 @@ def as_vtt(timeline: Timeline) -> str:
     return "\n".join(cues)
 
 
-def as_srt(timeline: Timeline) -> str:
+def as_srt(timeline: "Timeline") -> str:
     """SubRip, the subtitles of video players."""
     return "\n".join(
         f"{number}\n{_clock(each.start, ',')} --> {_clock(each.end, ',')}\n{_said(each)}\n"
@@ -81,7 +84,7 @@ def as_srt(timeline: Timeline) -> str:
     )
 
 
-def as_textgrid(timeline: Timeline) -> str:
+def as_textgrid(timeline: "Timeline") -> str:
     """For Praat: a tier `emotion`, and where it is known `speaker`; a pause is an interval without text."""
     tiers = ["emotion", "speaker"] if timeline.speakers else ["emotion"]
     end, count = f"{timeline.seconds:.3f}", len(timeline.segments)
@@ -97,25 +100,25 @@ def as_textgrid(timeline: Timeline) -> str:
     return text
 
 
-def as_audacity(timeline: Timeline) -> str:
+def as_audacity(timeline: "Timeline") -> str:
     """A label track of Audacity: File, Import, Labels."""
     return "".join(f"{each.start:.3f}\t{each.end:.3f}\t{_said(each)}\n" for each in _spoken(timeline))
 
 
 _WRITERS = (as_json, as_jsonl, as_csv, as_rttm, as_vtt, as_srt, as_textgrid, as_audacity)
-FORMATS: dict[str, Callable[[Timeline], str]] = {each.__name__.removeprefix("as_"): each for each in _WRITERS}
+FORMATS: dict[str, Callable[["Timeline"], str]] = {each.__name__.removeprefix("as_"): each for each in _WRITERS}
 SUFFIXES = {name: f".{name}" for name in FORMATS} | {"textgrid": ".TextGrid", "audacity": ".txt"}
 
 
-def _spoken(timeline: Timeline) -> Iterator[Segment]:
+def _spoken(timeline: "Timeline") -> Iterator["Segment"]:
     return (segment for segment in timeline.segments if segment.speech)
 
 
-def _share(segment: Segment) -> str:
+def _share(segment: "Segment") -> str:
     return f"{segment.emotion} {segment.confidence:.0%}"
 
 
-def _said(segment: Segment) -> str:
+def _said(segment: "Segment") -> str:
     return _share(segment) if segment.speaker is None else f"{segment.speaker}: {_share(segment)}"
 
 

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ser_gpu.corpora.clip import EMOTIONS
-from ser_gpu.timeline.segment import Timeline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from ser_gpu.timeline.segment import Timeline
 
 MOST_COLUMNS = 480
 _HEX = "#BBBBBB #56B4E9 #F0E442 #0072B2 #B22222 #CC79A7 #009E73 #E69F00"  # Okabe and Ito, a darker red for anger
@@ -19,7 +20,7 @@ _SPEECH = "#333333"
 _NAME_POINTS = 9
 
 
-def figure(timeline: Timeline) -> "Figure":
+def figure(timeline: "Timeline") -> "Figure":
     """Draw it: whatever its length, at most 480 columns, and the sure segments that are wide enough by name."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -50,7 +51,7 @@ def figure(timeline: Timeline) -> "Figure":
     return drawn
 
 
-def _name(axes: "Axes", timeline: Timeline) -> None:
+def _name(axes: "Axes", timeline: "Timeline") -> None:
     """Write its emotion over each segment that is sure and wide enough; upright if most are too narrow for words."""
     axes.figure.draw_without_rendering()  # only then it is known how wide a second is
     second = axes.get_window_extent().width / max(timeline.seconds, 1e-3)
@@ -69,7 +70,7 @@ def _name(axes: "Axes", timeline: Timeline) -> None:
         axes.text((each.start + each.end) / 2, 1.01, each.emotion, **style)
 
 
-def columns(timeline: Timeline) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+def columns(timeline: "Timeline") -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """The grid, as many cells together as keep it within `MOST_COLUMNS`.
 
     Shape: -> edges in seconds [N + 1]; probability of each emotion, zero where nobody speaks [N, C]; the share of

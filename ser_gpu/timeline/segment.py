@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from ser_gpu.errors import InputError
 from ser_gpu.files import replacing
+from ser_gpu.timeline.formats import FORMATS, of_suffix
+from ser_gpu.timeline.plot import figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,8 +133,6 @@ class Timeline:
 
         Raises InputError where there is no such format or suffix, OSError where the file cannot be written.
         """
-        from ser_gpu.timeline.formats import FORMATS, of_suffix  # here, since they import this module
-
         name = of_suffix(path) if format is None else format
         if name not in FORMATS:
             raise InputError(f"format must be one of {', '.join(FORMATS)}, got {name!r}")
@@ -141,8 +141,6 @@ class Timeline:
 
     def plot(self, path: str | Path | None = None) -> "Figure":
         """The picture as a matplotlib figure; with a path it is written there too, whole or not at all."""
-        from ser_gpu.timeline.plot import figure
-
         drawn = figure(self)
         if path is not None:
             with replacing(path) as temporary:

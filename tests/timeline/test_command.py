@@ -5,7 +5,8 @@ import pytest
 import soundfile
 
 from ser_gpu.errors import MissingExtraError
-from ser_gpu.timeline import command, main
+from ser_gpu.timeline import command
+from ser_gpu.timeline.command import main
 from ser_gpu.voices.enrol import own_voice
 from tests.timeline.conftest import RATE, speech_like
 
