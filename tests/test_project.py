@@ -137,10 +137,14 @@ LAYERS = (  # whoever stands higher may import what stands lower, and what stand
 )
 
 
+def is_for_types(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
 def imports_of(path):
     """The modules of the package that a module imports when it runs, at its top or in a function."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    typing = {id(each) for node in ast.walk(tree) if isinstance(node, ast.If) for each in ast.walk(node)}
+    typing = {id(each) for node in ast.walk(tree) if is_for_types(node) for each in ast.walk(node)}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and id(node) not in typing and (node.module or "").startswith("ser_gpu"):
             for name in node.names:
