@@ -1,6 +1,6 @@
 import subprocess
 import sys
-from importlib import import_module
+from importlib.util import find_spec
 
 import pytest
 
@@ -26,7 +26,7 @@ def test_every_command_has_its_own_help(name, capsys):
         main.main([name, "--help"])
     assert caught.value.code == 0
     assert f"usage: ser-gpu {name}" in capsys.readouterr().out
-    assert callable(import_module(f"ser_gpu.{name}").main)
+    assert find_spec(f"ser_gpu.{name}.__main__" if name == "timeline" else f"ser_gpu.{name}"), "for python -m"
 
 
 def test_ctrl_c_while_a_command_is_loaded_is_one_line(capsys, monkeypatch):
