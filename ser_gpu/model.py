@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ser_gpu.audio.clip_bank import INT16_SCALE, ClipBank, as_int16
-from ser_gpu.audio.silero import SpeechProbability, State
+from ser_gpu.audio.silero import LSTM, SpeechProbability, State, load_weights
 from ser_gpu.config import ModelConfig, TrimConfig
 from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.errors import InputError
@@ -268,7 +268,18 @@ class SpeechEmotionModel(nn.Module, Recognizer):
 
 @cache
 def _detector() -> SpeechProbability:
-    return SpeechProbability(lambda rows, matrix: torch.mm(torch.from_numpy(rows), torch.from_numpy(matrix)).numpy())
+    weights = [torch.from_numpy(load_weights()[f"lstm_cell.{name}"].copy()) for name in LSTM]
+
+    def product(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+        return torch.mm(torch.from_numpy(rows), torch.from_numpy(matrix)).numpy()
+
+    @torch.inference_mode()
+    def recurrence(features: np.ndarray, *state: np.ndarray) -> tuple[np.ndarray, ...]:
+        before = [torch.from_numpy(each)[None] for each in state]
+        outputs, hidden, cell = torch.lstm(torch.from_numpy(features), before, weights, True, 1, 0, False, False, False)
+        return outputs.numpy(), hidden[0].numpy(), cell[0].numpy()
+
+    return SpeechProbability(product, recurrence)
 
 
 @torch.inference_mode()

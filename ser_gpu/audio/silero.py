@@ -29,7 +29,8 @@ class SpeechProbability:
 
     The weights are read from the installed package `silero-vad`; the package itself is not imported, since its import
     loads torch and changes its number of threads. The convolutions take the frames of all clips at once, and the LSTM
-    all clips at a time. `product` is that of two matrices, for other threads than NumPy's, which cannot be limited.
+    all clips at a time. `product` is that of two matrices, for other threads than NumPy's, which cannot be limited;
+    `recurrence` is the LSTM, features [N, B, 128] and state -> outputs and state, for one that is faster.
 
     Raises MissingExtraError: silero-vad is not installed; the message says how to install it.
 
@@ -42,8 +43,12 @@ class SpeechProbability:
     sample_rate = 16_000
     frame = 512
 
-    def __init__(self, product: Callable[[np.ndarray, np.ndarray], np.ndarray] = np.matmul):
-        weights, self._product = load_weights(), product
+    def __init__(
+        self,
+        product: Callable[[np.ndarray, np.ndarray], np.ndarray] = np.matmul,
+        recurrence: Callable[[np.ndarray, np.ndarray, np.ndarray], State] | None = None,
+    ):
+        weights, self._product, self._recurrence = load_weights(), product, recurrence or self._lstm
         self._stft = np.ascontiguousarray(weights["stft_conv.weight"][:, 0].T)
         kernels = (weights[f"conv{layer}.weight"].transpose(2, 1, 0) for layer in range(1, 5))  # [3, C, C'] each
         matrices = (np.ascontiguousarray(each.reshape(-1, each.shape[2])) for each in kernels)
@@ -74,19 +79,25 @@ class SpeechProbability:
             context = part[-1, :, -_CONTEXT:]
             after = part[..., -2 : -2 - _CONTEXT : -1]  # reflected
             heard = np.concatenate([before, part, after], axis=2).reshape(-1, self.frame + 2 * _CONTEXT)
-            given = (self._product(self._features(heard), self._from_input) + self._bias).reshape(len(part), clips, -1)
-            for at, gates in enumerate(given, first):
-                values = np.tanh(gates + hidden @ self._from_hidden)
-                opened = 0.5 + 0.5 * values[:, : 3 * _HIDDEN]
-                enter, forget, leave = (opened[:, gate * _HIDDEN : (gate + 1) * _HIDDEN] for gate in range(3))
-                cell = forget * cell + enter * values[:, 3 * _HIDDEN :]
-                hidden = outputs[at] = leave * np.tanh(cell)
+            features = self._features(heard).reshape(len(part), clips, -1)
+            outputs[first : first + step], hidden, cell = self._recurrence(features, hidden, cell)
         speech = 0.5 + 0.5 * np.tanh(0.5 * (np.maximum(outputs, 0) @ self._final + self._final_bias))  # [N, B]
         return speech.T.reshape(*batch, count), (context.copy(), hidden, cell)
 
+    def _lstm(self, features: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> State:
+        outputs = np.empty_like(features)
+        for at, gates in enumerate(features @ self._from_input + self._bias):
+            values = np.tanh(gates + hidden @ self._from_hidden)
+            opened = 0.5 + 0.5 * values[:, : 3 * _HIDDEN]
+            enter, forget, leave = (opened[:, gate * _HIDDEN : (gate + 1) * _HIDDEN] for gate in range(3))
+            cell = forget * cell + enter * values[:, 3 * _HIDDEN :]
+            hidden = outputs[at] = leave * np.tanh(cell)
+        return outputs, hidden, cell
+
     def _features(self, heard: np.ndarray) -> np.ndarray:
         """Shape: [N, 640] -> [N, 128]."""
-        windows = np.lib.stride_tricks.sliding_window_view(heard, _WINDOW, axis=1)[:, ::_HOP]  # [N, 4, 256]
+        windows = np.lib.stride_tricks.sliding_window_view(heard, _WINDOW, axis=1, writeable=True)  # torch warns else
+        windows = windows[:, ::_HOP]  # [N, 4, 256]
         real, imaginary = np.split(self._rows_times(windows, self._stft), 2, axis=2)
         out = np.sqrt(np.square(real) + np.square(imaginary))  # [N, 4, 129]
         for matrix, bias, stride in self._layers:
