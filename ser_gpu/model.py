@@ -30,7 +30,7 @@ from ser_gpu.stages.waveform_augment import WaveformAugment
 from ser_gpu.voices.plan import Measured, Plan
 from ser_gpu.voices.voice import Voice
 
-_WINDOWS_AT_ONCE, _WINDOWS_AT_ONCE_ON_GPU = 4, 256  # fastest of 1 to 12, with nine copies of each and a worker a core
+_WINDOWS_AT_ONCE, _WINDOWS_AT_ONCE_ON_GPU = 4, 256  # fastest of 1 to 12, with nine copies each and a worker a core
 _CLIPS_AT_ONCE = 64
 _MOST_COPIES = 16
 _SMALLEST_PEAK = torch.finfo(torch.float32).tiny
@@ -39,11 +39,9 @@ _COPYING = threading.RLock()
 
 @dataclass(eq=False)
 class _Known:
-    """What was made of a network."""
-
     state: list
     digest: str | None = None
-    copies: dict[Voice | None, "SpeechEmotionModel"] = field(default_factory=dict)  # the last one used at the end
+    copies: dict[Voice | None, "SpeechEmotionModel"] = field(default_factory=dict)  # the last used at the end
 
 
 _KNOWN: "WeakKeyDictionary[SpeechEmotionModel, _Known]" = WeakKeyDictionary()  # not in a model's state or its copies
@@ -53,18 +51,11 @@ class SpeechEmotionModel(nn.Module, Recognizer):
     """Raw waveform in, logits out: trim, augment, log-mel and mask in float32, then the CNN.
 
     Under `torch.autocast`, or after `half()` or `bfloat16()`, the CNN alone is in 16 bits. Augmentation and masks act
-    in `train()` only, test-time augmentation in `eval()` only. Each clip is brought to the same peak first, so that
-    its level, down to float32's smallest normal number, does not matter.
+    in `train()` only, test-time augmentation in `eval()` only. `labels` are in the order of the logits; `mel_kernels`
+    are window and mel basis of an earlier model, which nnAudio makes where they are left out.
 
-    Args:
-        config: from which the model can be rebuilt.
-        labels: the emotions, in the order of the logits.
-        mel_kernels: window and mel basis of an earlier model; left out, nnAudio makes them.
-
-    Shape: waveform [B, T] floating point at `sample_rate`, lengths [B] integers, or None where every clip fills its row
-    -> [B, C] logits; without `tta` of the clip alone, in a ninth of the time of the CNN.
-
-    Raises ValueError for another shape or kind, and for lengths that are, on the CPU, beyond the waveform.
+    Shape: [B, T] floating point, lengths [B] integers or None where every clip fills its row -> [B, C] logits.
+    Raises ValueError for another shape or kind, and, on the CPU, for lengths beyond the waveform.
 
     >>> SpeechEmotionModel().eval()(torch.zeros(4, 48_000)).shape
     torch.Size([4, 8])
@@ -94,40 +85,36 @@ class SpeechEmotionModel(nn.Module, Recognizer):
 
     @property
     def sample_rate(self) -> int:
-        """Hz that `forward` expects."""
         return self.config.audio.sample_rate
 
     @property
     def window_samples(self) -> int:
-        """L."""
         return self.trim.clip_samples
 
     @property
     def trim_config(self) -> TrimConfig:
-        """What is silent."""
         return self.trim.config
 
     @property
     def windows_at_once(self) -> int:
-        """Windows in a batch that are answered fastest on the model's device."""
         return _WINDOWS_AT_ONCE if self.device.type == "cpu" else _WINDOWS_AT_ONCE_ON_GPU
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.temperature.device
 
     def _apply(self, fn, recurse: bool = True):
         temperature = self.temperature
         super()._apply(fn, recurse)
-        self.temperature = temperature.to(self.temperature.device)  # it stays float32, as the front end does
+        self.temperature = temperature.to(self.temperature.device)  # still float32, as in the front end
         return self
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None, tta: bool = True) -> Tensor:
         return self.classify(self.spectrogram(waveform, lengths, tta), waveform.shape[0])
 
     def spectrogram(self, waveform: Tensor, lengths: Tensor | None = None, tta: bool = True) -> Tensor:
-        """What the CNN sees of each clip, in evaluation of all its copies. Shape: [B, T], [B] -> [V B, 1, M, F]."""
+        """What the CNN sees: each clip, or in evaluation its V copies. Shape: [B, T], [B] -> [V B, 1, M, F]."""
         return self.spectrogram_of_window(self.window(waveform, lengths), tta)
 
     def window(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -152,13 +139,13 @@ class SpeechEmotionModel(nn.Module, Recognizer):
             return self.gain(self.warp(self.mel.decibels(self.augment(window))))
 
     def spectrogram_of_window(self, window: Tensor, tta: bool = True) -> Tensor:
-        """As `spectrogram`, of clips that are trimmed and fill the window. Shape: [B, L] -> [V B, 1, M, F] float32."""
+        """The same of windows, which are trimmed already. Shape: [B, L] -> [V B, 1, M, F] float32."""
         with torch.autocast(window.device.type, enabled=False):
             decibels = self.decibels(window)
             return self.mask(normalised(self.tta(decibels) if tta else decibels))
 
     def classify(self, spectrogram: Tensor, clips: int) -> Tensor:
-        """The mean logits of the CNN's members, over all copies of each of B clips. Shape: [V B, 1, M, F] -> [B, C]."""
+        """The mean logits over the CNN's members and the copies of each clip. Shape: [V B, 1, M, F] -> [B, C]."""
         dtype = next(self.cnn.parameters()).dtype
         return self.cnn(spectrogram.to(dtype)).mean(dim=0).unflatten(0, (-1, clips)).mean(dim=0)
 
@@ -171,7 +158,7 @@ class SpeechEmotionModel(nn.Module, Recognizer):
 
     @property
     def network_hash(self) -> str:
-        """SHA-256 of the labels, and of the network with its weights; computed again when a weight has changed."""
+        """SHA-256 of the labels and the network's weights; computed again when a weight has changed."""
         known = self._known()
         if known.digest is None:
             digest = hashlib.sha256(repr(self.labels).encode())
@@ -182,11 +169,10 @@ class SpeechEmotionModel(nn.Module, Recognizer):
         return known.digest
 
     def with_voice(self, voice: Voice | None = None) -> "SpeechEmotionModel":
-        """A copy in evaluation mode that answers for this speaker, or for nobody in particular; on a processor its
-        network is made for that, see `ser_gpu.stages.prepared`.
+        """The model in evaluation mode for this speaker or none, its network by `ser_gpu.stages.prepared`.
 
-        It shares tensors with the model, whose weights must not change as long as it answers. The last 16 are kept,
-        until a weight of the network changes. Raises VoiceError where the voice was enrolled with another model.
+        It shares tensors with the model, whose weights must not change while it answers; the last 16 are kept, until a
+        weight changes. Raises VoiceError for a voice of another model.
         """
         if self._is_prepared and voice is None:
             return self
@@ -218,7 +204,6 @@ class SpeechEmotionModel(nn.Module, Recognizer):
         return found
 
     def _known(self) -> "_Known":
-        """What was made of the network as it is now."""
         modules = [self, *self.cnn.modules()]
         tensors = (each for m in modules for each in (*m._parameters.values(), *m._buffers.values()))
         found = (each for each in tensors if each is not None)
@@ -230,17 +215,14 @@ class SpeechEmotionModel(nn.Module, Recognizer):
             return _KNOWN[self]
 
     def hear(self, sound: np.ndarray, state: State | None = None) -> tuple[np.ndarray, State]:
-        """In torch's threads."""
         return _detector()(sound, state)
 
     @torch.inference_mode()
     def answer(self, windows: np.ndarray) -> np.ndarray:
-        """Shape: [V, L'] float32 -> [V, C] float32."""
         return self.probabilities(self(torch.from_numpy(windows).to(self.device))).cpu().numpy()
 
     @torch.inference_mode()
     def measure(self, windows: np.ndarray, plan: Plan) -> tuple[Measured, np.ndarray]:
-        """Shape: [K, L] -> [K] int64. Raises ValueError: a network without batch normalisation."""
         if any(module.training for module in self.modules()):
             return self.snapshot().measure(windows, plan)
         spectrogram = self.spectrogram(torch.from_numpy(windows).to(self.device))
@@ -249,13 +231,11 @@ class SpeechEmotionModel(nn.Module, Recognizer):
 
     @torch.inference_mode()
     def measured(self, spectrogram: Tensor, plan: Plan) -> Measured:
-        """What the network hears in the spectrograms, [V K, 1, M, F], of the windows that the plan keeps, in evaluation
-        mode. Of all views together: with the clips' own statistics the views of a clip are answered worse.
-        """
+        """Measure a voice in the plan's windows, [V K, 1, M, F]. Raises ValueError without batch normalisation."""
         if not speaker_norm.layers(self.cnn):
             network = self.config.cnn.network
             raise InputError(f"the network {network!r} has no batch normalisation that could be adapted")
-        views = len(spectrogram) // len(plan.kept)
+        views = len(spectrogram) // len(plan.kept)  # measured together: a copy's own statistics answer worse
         weight = torch.from_numpy(plan.weight).to(self.device).repeat(views) / views
         network = sharing(self.cnn)
         with speaker_norm.measuring(network, weight, plan.share) as found:
@@ -284,10 +264,9 @@ def _detector() -> SpeechProbability:
 
 @torch.inference_mode()
 def clip_logits(model: SpeechEmotionModel, bank: ClipBank, rows: Tensor, tta: bool = True) -> Tensor:
-    """What `predict` answers to some clips of a bank, in evaluation mode, as logits: the temperature times the log of
-    the mean probabilities over the windows with speech; over all windows where none has any.
+    """What `predict` answers to clips of a bank, as logits: temperature times the log of the mean probabilities.
 
-    Shape: [N] int64 -> [N, C] float32.
+    The mean is over the windows with speech, or over all where none has any. Shape: [N] int64 -> [N, C] float32.
     """
     if any(module.training for module in model.modules()):
         model = model.snapshot()
@@ -298,21 +277,14 @@ def clip_logits(model: SpeechEmotionModel, bank: ClipBank, rows: Tensor, tta: bo
 
 
 def bank_windows(model: SpeechEmotionModel, bank: ClipBank, rows: Tensor) -> list[Tensor]:
-    """The windows of some clips, as the bank keeps them, on its device. They do not depend on the network, so a
-    training asks for those of its validation part once.
-
-    Shape: [N] int64 -> N times [V, L] int16.
-    """
+    """The windows of some clips, whatever the network, on the bank's device. Shape: [N] -> N times [V, L] int16."""
     heard = (torch.from_numpy(model.clip_windows(bank.waveform(row).cpu().numpy())) for row in rows.tolist())
     return [as_int16(each).to(bank.samples.device) for each in heard]
 
 
 @torch.inference_mode()
 def windows_logits(model: SpeechEmotionModel, windows: Sequence[Tensor], tta: bool = True) -> Tensor:
-    """As `clip_logits`, of the windows of each clip, N of them, 1 or more, by a model in evaluation mode.
-
-    Shape: [V, L] each, int16 -> [N, C] float32.
-    """
+    """As `clip_logits`, by a model in evaluation mode. Shape: N times [V, L] int16, N > 0 -> [N, C] float32."""
     parts = (torch.cat(list(windows)) / INT16_SCALE).split(model.windows_at_once if tta else _CLIPS_AT_ONCE)
     answers = torch.cat([model.probabilities(model(part.to(model.device), tta=tta)) for part in parts])
     mean = torch.stack([each.mean(dim=0) for each in answers.split([len(each) for each in windows])])
@@ -327,7 +299,7 @@ def _checked_lengths(lengths: Tensor, waveform: Tensor) -> Tensor:
         raise InputError(f"lengths must be integers, got {lengths.dtype}")
     if lengths.shape != (clips,):
         raise InputError(f"lengths must be [{clips}], one a clip, got {list(lengths.shape)}")
-    # a read of values: on a GPU it would wait, and a compiled graph has none
+    # values are read on the CPU alone: a GPU would have to wait, and a compiled graph has none
     on_host = lengths.device.type == "cpu" and not torch.compiler.is_compiling()
     if on_host and not ((lengths >= 1) & (lengths <= samples)).all():
         raise InputError(f"lengths must be between 1 and {samples}, got {lengths.tolist()}")

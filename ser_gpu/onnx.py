@@ -1,9 +1,4 @@
-"""OnnxModel: the model of an exported `.onnx` file by onnxruntime, without torch.
-
->>> from ser_gpu.onnx import OnnxModel
->>> OnnxModel("model.onnx").predict("clip.wav").emotion  # doctest: +SKIP
-'happy'
-"""
+"""OnnxModel: the model of an exported `.onnx` file by onnxruntime, without torch."""
 
 import copy
 import json
@@ -23,15 +18,10 @@ from ser_gpu.voices.voice import Voice, VoiceError
 
 
 class OnnxModel(Recognizer):
-    """Names the emotion of recordings as `ser_gpu.load_model` does, with the same windows and the same answers.
+    """The same windows and answers as those of `ser_gpu.load_model`; `threads` are onnxruntime's, None its own choice.
 
-    A file that was exported with `--speaker` enrols speakers and takes their voices, those of the model of torch too.
-
-    Args:
-        threads: of onnxruntime; None, as many as it chooses.
-
-    Raises MissingExtraError: onnxruntime is not installed; ValueError: the file is missing, or was not written by
-    `ser-gpu export`.
+    A file that was exported with `--speaker` enrols speakers, and takes voices that the torch model enrolled too.
+    Raises MissingExtraError without onnxruntime; ValueError for a file that `ser-gpu export` did not write.
     """
 
     windows_at_once = 8
@@ -44,7 +34,7 @@ class OnnxModel(Recognizer):
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or 0
         self._options = ort.RunOptions()
-        self._options.only_execute_path_to_fetches = True
+        self._options.only_execute_path_to_fetches = True  # compute nothing that the outputs do not need
         try:
             self.session = ort.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
             self.metadata = dict(self.session.get_modelmeta().custom_metadata_map)
@@ -59,31 +49,27 @@ class OnnxModel(Recognizer):
             }
             self.network_hash = self.metadata["network"] if of_all else None
             self.temperature = float(self.metadata.get("temperature", 1.0))
-        except Exception as error:  # onnxruntime has many
+        except Exception as error:  # onnxruntime raises many kinds
             reason = " ".join(str(error).split())[:120]
             raise InputError(f"{os.fspath(path)}: is no file of ser-gpu export ({reason})") from None
 
     def probabilities(self, waveform: np.ndarray, voice: Voice | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Answers to clips at `sample_rate`, and in which of them somebody speaks; shorter ones end in zeros.
+        """Probabilities, and whether somebody speaks. Shape: [B, T] float32 -> [B, C] float32, [B] bool.
 
-        Silence around the sound is cut; of more than a window the middle is heard.
-
-        Shape: [B, T] float32 -> [B, C] float32, [B] bool.
-
-        Raises VoiceError: the voice was enrolled with another model, or the file takes none.
+        Clips are at `sample_rate`, shorter ones with zeros at the end. Silence around the sound is cut, and of a sound
+        longer than a window the middle is heard. Raises VoiceError as `require`.
         """
         rate = silero.SpeechProbability.sample_rate
         heard = np.stack([resample(each, self.sample_rate, rate) for each in waveform])
         return self.with_voice(voice).answer(waveform), silero.speaks(heard)
 
     def require(self, voice: Voice | None) -> None:
-        """Raise VoiceError too where the file takes no voice."""
+        """As `Recognizer.require`; raise VoiceError where the file takes no voice too."""
         if voice is not None and self.network_hash is None:
             raise VoiceError("the .onnx file takes no voice: write one that does by ser-gpu export --speaker")
         super().require(voice)
 
     def with_voice(self, voice: Voice | None = None) -> "OnnxModel":
-        """The same file, answering for this speaker."""
         if voice is None:
             return self
         self.require(voice)
@@ -97,21 +83,18 @@ class OnnxModel(Recognizer):
     def enrol(
         self, recordings: Iterable, emotions: Iterable[str] | None = None, sample_rate: int | None = None
     ) -> Voice:
-        """As `Recognizer.enrol`. Raises VoiceError where the file takes no voice."""
         if self.network_hash is None:
             raise VoiceError("the .onnx file cannot enrol: write one that can by ser-gpu export --speaker")
         return super().enrol(recordings, emotions, sample_rate)
 
     def answer(self, windows: np.ndarray) -> np.ndarray:
-        """Shape: [V, L'] float32 -> [V, C] float32."""
         (probabilities,) = self._run(["probabilities"], windows)
         if self._sharpness == 1.0:
             return probabilities
-        powers = probabilities**self._sharpness  # as if the logits had been multiplied by it
+        powers = probabilities**self._sharpness  # the same as logits times the sharpness
         return powers / powers.sum(axis=1, keepdims=True)
 
     def measure(self, windows: np.ndarray, plan: Plan) -> tuple[Measured, np.ndarray]:
-        """Shape: [K, L] -> [K] int64."""
         asked = ["speaker_mean", "speaker_variance", "features", "probabilities"]
         *found, adapted = self._run(asked, windows, plan.weight * np.float32(plan.share))
         logs = np.log(np.maximum(adapted, np.finfo(np.float32).tiny))
@@ -119,7 +102,6 @@ class OnnxModel(Recognizer):
         return Measured(*found, logs), np.concatenate([self.answer(part).argmax(axis=1) for part in parts])
 
     def _run(self, outputs: list[str], waveform: np.ndarray, weight: np.ndarray | None = None) -> list[np.ndarray]:
-        """Some outputs of the file, and nothing that they do not need; `weight` is of each clip, to measure a voice."""
         given = {"waveform": waveform, **self._voice}
         if self._voice:
             given["weight"] = np.zeros(len(waveform), np.float32) if weight is None else weight

@@ -1,4 +1,4 @@
-"""Recognizer: names the emotion of recordings, one or many or over time, and enrols speakers, by any backend."""
+"""Recognizer: names the emotion of recordings, one, many or over time, and enrols speakers, with any backend."""
 
 import os
 import threading
@@ -26,10 +26,10 @@ from ser_gpu.voices.voice import Voice, VoiceError
 from ser_gpu.windows import SHORTEST_SECONDS, Trim, Windows, covered, cut, padded
 
 AHEAD = 16  # recordings in work at a time, more where a batch is larger
-_UNTAKEN = 1_024  # answers that wait for one before them
+_UNTAKEN = 1_024  # finished answers that wait for an earlier recording
 _COPIES = 16
 _CUTS = TimelineSettings()
-_LEAD_SECONDS = 0.25  # before a sound: a voice that begins at once is heard late
+_LEAD_SECONDS = 0.25  # heard before the first window: the detector is late where speech begins at once
 
 
 class Recognizer:
@@ -37,57 +37,47 @@ class Recognizer:
 
     labels: tuple[str, ...]  # the emotions, in the order of the probabilities
     sample_rate: int  # Hz of its windows
-    window_samples: int  # L
+    window_samples: int  # L, samples of a window
     trim_config: Trim
-    network_hash: str | None  # what a voice depends on, SHA-256 in hexadecimal; None where it takes no voice
-    windows_at_once: int  # in a batch that is answered fastest
+    network_hash: str | None  # SHA-256 in hexadecimal, which a voice must match; None where it takes no voice
+    windows_at_once: int  # size of the fastest batch
 
     def answer(self, windows: np.ndarray) -> np.ndarray:
         """The probabilities of the emotions in each window. Shape: [V, L'] float32 -> [V, C] float32."""
         raise NotImplementedError
 
     def measure(self, windows: np.ndarray, plan: Plan) -> tuple[Measured, np.ndarray]:
-        """What a speaker's windows tell of their voice, and the likeliest emotion in each without it.
-
-        Shape: [K, L] -> [K] int64.
-        """
+        """Measure a voice, and the likeliest emotion of each window without it. Shape: [K, L] -> [K] int64."""
         raise NotImplementedError
 
     def with_voice(self, voice: Voice | None = None) -> Self:
-        """What answers for this speaker, or for nobody in particular, as the backend is now.
-
-        Raises VoiceError where the voice was enrolled with another model.
-        """
+        """The backend as it is now, for this speaker or none. Raises VoiceError for a voice of another model."""
         raise NotImplementedError
 
     def snapshot(self) -> Self:
-        """The same; whatever happens to this backend afterwards."""
+        """A backend that stays as this one is now."""
         return self
 
     def hear(self, sound: np.ndarray, state: State | None = None) -> tuple[np.ndarray, State | None]:
-        """The probability of speech every 32 ms, as `ser_gpu.audio.silero.SpeechProbability` is called."""
+        """The probability of speech every 32 ms: a call of `ser_gpu.audio.silero.SpeechProbability`."""
         return silero.detector()(sound, state)
 
     def require(self, voice: Voice | None) -> None:
-        """Raise VoiceError unless the voice, if there is one, was enrolled with this model."""
+        """Raise VoiceError for a voice that was enrolled with another model."""
         if voice is not None and not isinstance(voice, Voice):
             raise VoiceError(f"voice must be what model.enrol gives, got {type(voice).__name__}")
         if voice is not None and voice.model != self.network_hash:
             raise VoiceError("the voice was enrolled with another model; enrol it again with this one")
 
     def predict(self, recording: object, sample_rate: int | None = None, voice: Voice | None = None) -> Prediction:
-        """Name the emotion of one recording, in evaluation mode; the model is not changed.
-
-        A long recording is read a minute at a time, so that memory does not grow with its length.
+        """Name the emotion of one recording of any length, in constant memory; the model is not changed.
 
         Args:
-            recording: a path, bytes, a binary stream, an array or a tensor of samples, a pair (rate, samples), or
-                {"array": samples, "sampling_rate": rate}; see `ser_gpu.audio.samples.recording`.
-            sample_rate: Hz of an array or a tensor; left out, it is at the model's own rate.
-            voice: who speaks, as `enrol` gives it; None, nobody in particular.
+            recording: a path, bytes, a binary stream, samples, a pair (rate, samples), or {"array": samples,
+                "sampling_rate": rate}; see `ser_gpu.audio.samples.recording`.
+            sample_rate: Hz of an array or a tensor; left out, the model's own rate.
 
-        Raises AudioError, one line that names it, for a recording that cannot be used or is under 50 ms; NoSpeechError
-        for a sound without a voice; VoiceError for a voice that was enrolled with another model.
+        Raises AudioError (unusable, or under 50 ms), NoSpeechError, or VoiceError (a voice of another model).
         """
         model = self.with_voice(voice)
         name, pieces = model.speech(recording, sample_rate)
@@ -106,16 +96,14 @@ class Recognizer:
         voice: Voice | Iterable[Voice | None] | None = None,
         workers: int = 1,
     ) -> Iterator[Prediction | AudioError]:
-        """Name the emotion of many recordings, in their order: for each a `Prediction`, or the error that it met.
+        """The prediction of each recording, or the error that it met, in order; in constant memory.
 
-        Recordings are read in threads ahead of the model, and windows of several recordings share a batch. Memory grows
-        neither with their number nor with their length.
+        Recordings are read in threads ahead of the model, and windows of several recordings share a batch.
 
         Args:
-            recordings: each as in `predict`; they are asked for as they are read.
-            voice: as in `predict`, for all; or one for each recording.
-            workers: batches that are answered at a time, each by a thread of its own. On a processor one for each core
-                is fastest, after `torch.set_num_threads(1)`; on a GPU one.
+            voice: one for all recordings, or one for each.
+            workers: threads that answer batches; fastest is one on a GPU, and on a processor one for each core after
+                `torch.set_num_threads(1)`.
 
         Raises ValueError where there are fewer voices than recordings; VoiceError as `predict`.
         """
@@ -149,16 +137,12 @@ class Recognizer:
         """Learn a speaker's voice; the model is not changed.
 
         Args:
-            recordings: of this speaker alone, each as in `predict`; 16 varied ones and more help.
-            emotions: of each recording, where they are known: then each emotion weighs the same, however often it is
-                there, clips of one emotion alone weigh less against the population, and of two emotions and more the
-                last layer learns how this speaker expresses them.
+            recordings: of this speaker alone; 16 varied ones or more help.
+            emotions: of each recording, where they are known. Each emotion then weighs the same; one emotion alone
+                weighs less against the population, and from two on the last layer is adapted too.
 
-        Raises AudioError as `predict`; ValueError for no recording, an emotion that nobody knows, another number of
-        emotions than recordings, a network without batch normalisation, or a file that takes no voice.
-
-        >>> voice = model.enrol(["a.wav", "b.wav"])  # doctest: +SKIP
-        >>> model.predict("c.wav", voice=voice)  # doctest: +SKIP
+        Raises AudioError as `predict`; ValueError for no recording, unknown emotions, another number of emotions than
+        recordings, a network without batch normalisation, or a file that takes no voice.
         """
         recordings = [recordings] if isinstance(recordings, str | bytes | Path) else list(recordings)
         heard, seconds = [], 0.0
@@ -179,12 +163,7 @@ class Recognizer:
         speakers: Speakers | None = None,
         step_seconds: float = 0.5,
     ) -> Timeline:
-        """The emotions of one recording over time, however long it is: `ser_gpu.timeline.timeline`.
-
-        Args:
-            voice: who speaks, as `enrol` gives it; with `speakers`, the voice of each by their name.
-            speakers: who speaks when: `ser_gpu.timeline.speakers.read_rttm`.
-        """
+        """The emotions of one recording over time; with `speakers`, of `read_rttm`, `voice` may map names to voices."""
         return timeline(Answers(self, voice), recording, sample_rate, speakers, step_seconds)
 
     def stream(self, sample_rate: int | None = None, voice: Voice | None = None) -> Stream:
@@ -192,10 +171,7 @@ class Recognizer:
         return Stream(Answers(self, voice), sample_rate)
 
     def speech(self, recording: object, sample_rate: int | None = None) -> tuple[str, Iterator[Windows]]:
-        """What to call a recording, and its windows with speech, [V, L], a piece of at most a minute at a time.
-
-        Raises AudioError as `predict`, some when the recording is opened and some while it is read.
-        """
+        """A recording's name, and the windows with speech of each minute, [V, L]; AudioError now or in reading."""
         name, pieces = samples.recording(recording, sample_rate, self.sample_rate, samples.PIECE_SECONDS)
         return name, self._speech_of_pieces(name, pieces)
 
@@ -218,11 +194,7 @@ class Recognizer:
         return padded(cuts, self.window_samples, self.trim_config.hop)
 
     def _spoken(self, sound: np.ndarray, starts: np.ndarray, windows: np.ndarray) -> np.ndarray:
-        """In which windows of a sound somebody speaks: those that a stretch of the timeline reaches into; where no
-        window has one, in all or none of them: whether there is a trace of a voice.
-
-        Shape: [T], [V], [V, L'] -> [V] bool.
-        """
+        # a window has speech if a stretch of the timeline reaches into it; without any, one answer for all of them
         own_rate, rate, ends = self.sample_rate, SpeechProbability.sample_rate, starts + windows.shape[1]
         first = max(0, starts[0] - round(_LEAD_SECONDS * own_rate))
         heard = samples.resample(sound[first : ends[-1]], own_rate, rate)
@@ -235,9 +207,7 @@ class Recognizer:
         return spoken if spoken.any() else np.repeat(silero.speaks(heard[None]), len(windows))
 
     def mean(self, name: str, answers: Iterable[tuple[np.ndarray, float]]) -> Prediction:
-        """The mean over the windows of a recording with speech: of probabilities of some windows each, [V, C], with the
-        seconds that they cover. Raises NoSpeechError where there is none.
-        """
+        """The mean of probabilities, [V, C], given with the seconds they cover. Raises NoSpeechError without any."""
         total, count, seconds = np.zeros(len(self.labels), np.float32), 0, 0.0
         for probabilities, covers in answers:
             total += probabilities.sum(axis=0)
@@ -274,11 +244,7 @@ class _Asked(NamedTuple):
 
 
 class _Batches:
-    """Windows of several recordings that are answered together.
-
-    Each recording has a thread of its own. So many of them read at a time as there are cores, and `workers` answer: a
-    batch of what all threads ask for, while the others wait for it or read on.
-    """
+    # each recording has a thread: as many read at once as there are cores, and `workers` of them answer for all
 
     def __init__(self, size: int, workers: int):
         self._size = size
@@ -288,7 +254,7 @@ class _Batches:
         self._stopped = False
 
     def answers(self, model: Recognizer, pieces: Iterator[Windows]) -> Iterator[tuple[np.ndarray, float]]:
-        """What the model answers to the windows of each piece, [V, C], and how many seconds they cover."""
+        """The answers to the windows of each piece, [V, C], and the seconds that they cover."""
         while not self._stopped:
             with self._reading:
                 piece = next(pieces, None)
@@ -306,14 +272,12 @@ class _Batches:
                 yield np.stack([each.answer.result() for each in asked]), piece.seconds
 
     def stop(self) -> None:
-        """Answer nothing more."""
         self._stopped = True
         with self._lock:
             for each in self._asked:
                 each.answer.cancel()
 
     def _next_batch(self) -> list[_Asked]:
-        """Windows of one model, those that have waited longest."""
         with self._lock:
             waiting = [each for each in self._asked if not each.answer.cancelled()]
             batch = [each for each in waiting if each.model is waiting[0].model][: self._size]
@@ -328,7 +292,7 @@ class _Batches:
         except Exception as error:
             if len(batch) == 1:
                 return batch[0].answer.set_exception(error)
-            for each in batch:  # each alone, to find out which one fails
+            for each in batch:  # alone, to find the one that fails
                 self._answer([each])
         else:
             for each, probabilities in zip(batch, found, strict=True):
@@ -336,10 +300,9 @@ class _Batches:
 
 
 class Answers:
-    """What a timeline or a stream asks of a model, which may change afterwards.
+    """What a timeline or a stream asks of a snapshot of a model, for 16 kHz samples of any level and offset.
 
-    Samples are at the rate of the detector of speech, 16 kHz, as they came: neither their level nor their offset is
-    set. Of several speakers, `voice` has the voice of each by their name; who is not there is nobody in particular.
+    A mapping has the voices of several speakers by their names; a speaker who is not in it has no voice.
     """
 
     def __init__(self, model: Recognizer, voice: Voice | Mapping[str, Voice] | None = None):
@@ -348,15 +311,15 @@ class Answers:
         self._usual = model.with_voice(usual)
         self._of_speaker = {speaker: model.with_voice(each) for speaker, each in voices.items()}
         self.labels, self.sample_rate = model.labels, model.sample_rate
-        self.window_seconds = model.window_samples / model.sample_rate  # of speech that it hears at once
+        self.window_seconds = model.window_samples / model.sample_rate
 
     def of_stretch(self, stretch: np.ndarray, speaker: str | None = None) -> np.ndarray:
-        """The probabilities of the emotions in a stretch of speech, of at most the window. Shape: [T] -> [C]."""
+        """The probabilities of the emotions in speech of at most a window. Shape: [T] -> [C]."""
         model = self._of_speaker.get(speaker, self._usual)
         return model.answer(self._at_own_rate(stretch)[None])[0]
 
     def of_recording(self, recording: np.ndarray) -> np.ndarray:
-        """The same of a short recording with all its silences, as `predict` answers it. Shape: [T] -> [C]."""
+        """The same of a short recording with its silences, as `predict` answers it. Shape: [T] -> [C]."""
         return self._usual.answer(self._usual.clip_windows(self._at_own_rate(recording))).mean(axis=0)
 
     def _at_own_rate(self, sound: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The sound of a recording in windows: its silence is cut, and what is longer than a window overlaps by half."""
+"""The sound of a recording in windows that overlap by half, with its silence cut."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,11 +10,11 @@ _SMALLEST_POWER = 1e-10
 
 
 class Trim(Protocol):
-    """Of a frame in samples, and its distance to the next; what is `top_db` below the loudest frame is silent."""
+    """What is silent."""
 
-    frame_length: int
-    hop: int
-    top_db: float
+    frame_length: int  # samples
+    hop: int  # samples from one frame to the next
+    top_db: float  # dB below the loudest frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,17 +22,14 @@ class Windows:
     """Where somebody speaks in a piece of a recording."""
 
     samples: np.ndarray  # [V, L'] float32, L' at most the window's length
-    seconds: float  # that the windows cover together, what two of them share counted once
+    seconds: float  # that the windows cover together, an overlap counted once
 
 
 def cut(waveform: np.ndarray, size: int, trim: Trim) -> tuple[np.ndarray, np.ndarray]:
-    """The sound of a clip in windows of at most `size`, the last one flush with its end, silent ones left out.
-
-    Shape: [T] -> [V] int64, of their first samples; [V, L'] float32.
-    """
+    """First samples and windows of at most `size`, without silent ones. Shape: [T] -> [V] int64, [V, L'] float32."""
     first, end = bounds(waveform, trim)
     length = min(size, end - first)
-    starts = np.array([*range(first, end - length, max(1, length // 2)), end - length])
+    starts = np.array([*range(first, end - length, max(1, length // 2)), end - length])  # the last one ends at `end`
     windows = np.stack([waveform[start : start + length] for start in starts])  # [V, L']
     peaks = np.abs(windows).max(axis=1)
     sounds = peaks >= peaks.max() * 10 ** (-trim.top_db / 20)
@@ -40,10 +37,7 @@ def cut(waveform: np.ndarray, size: int, trim: Trim) -> tuple[np.ndarray, np.nda
 
 
 def bounds(waveform: np.ndarray, trim: Trim) -> tuple[int, int]:
-    """First sample of the sound and first sample after it, as `ser_gpu.stages.trim.TrimSilence` finds them.
-
-    Shape: [T] -> [], [].
-    """
+    """First sample of the sound and first after it, as in `ser_gpu.stages.trim.TrimSilence`. Shape: [T] -> [], []."""
     frames, blocks_per_frame = len(waveform) // trim.hop + 1, trim.frame_length // trim.hop
     padded = np.pad(waveform, trim.frame_length // 2)[: (frames + blocks_per_frame - 1) * trim.hop]
     blocks = np.square(padded).reshape(-1, trim.hop).sum(axis=1)
@@ -55,12 +49,9 @@ def bounds(waveform: np.ndarray, trim: Trim) -> tuple[int, int]:
 
 
 def padded(windows: np.ndarray, size: int, hop: int) -> np.ndarray:
-    """Zeros around windows that are shorter than `size`; in front whole hops of the trimming, whose frames then stay.
-
-    Shape: [V, L'] -> [V, L].
-    """
+    """Windows with zeros around them, `size` long. Shape: [V, L'] -> [V, L]."""
     missing = size - windows.shape[1]
-    before = missing // 2 // hop * hop
+    before = missing // 2 // hop * hop  # whole hops, so that the trimming has the same frames
     return np.pad(windows, ((0, 0), (before, missing - before)))
 
 

@@ -1,4 +1,4 @@
-"""SpeechProbability and speaks: when does somebody speak, and does anybody? The network of silero-vad, in NumPy."""
+"""Voice activity detection by the network of silero-vad, in NumPy."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from ser_gpu.errors import MissingExtraError
 _CONTEXT, _WINDOW, _HOP, _HIDDEN = 64, 256, 128, 128
 STRIDES = (1, 2, 2, 1)
 LSTM = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-_CHUNK = 128  # frames of all clips together at a time: what is between two layers stays in the processor's cache
+_CHUNK = 128  # frames at a time, so that layers' outputs stay in the processor's cache
 
 LEVEL, SMALLEST_LEVEL, LOUD_SHARE, LARGEST = 0.1, 1e-7, 0.9, 4.0
 LEAST_FRAMES = 3
@@ -25,23 +25,18 @@ State = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class SpeechProbability:
-    """The probability of speech every 32 ms, by the network of silero-vad.
+    """The probability of speech every 32 ms, and the state for the sound that follows; no state at the start.
 
-    The weights are read from the installed package `silero-vad`; the package itself is not imported, since its import
-    loads torch and changes its number of threads. The convolutions take the frames of all clips at once, and the LSTM
-    all clips at a time. `product` is that of two matrices, for other threads than NumPy's, which cannot be limited;
-    `recurrence` is the LSTM, features [N, B, 128] and state -> outputs and state, for one that is faster.
+    `product` multiplies two matrices, as NumPy's threads cannot be limited; `recurrence` is a faster LSTM, of features
+    [N, B, 128] and a state. MissingExtraError without silero-vad.
 
-    Raises MissingExtraError: silero-vad is not installed; the message says how to install it.
 
-    Shape: waveforms [B, T] or [T] float32 at 16 kHz, T a multiple of 512; a state, or None at the start ->
-    [B, T / 512] or [T / 512] float32, the state.
-
+    Shape: [B, T] or [T] float32 at 16 kHz, T a multiple of 512 -> [B, T / 512] or [T / 512] float32.
     Source: Silero Team, silero-vad, https://github.com/snakers4/silero-vad (MIT), `tinygrad_model.py`.
     """
 
-    sample_rate = 16_000
-    frame = 512
+    sample_rate = 16_000  # Hz
+    frame = 512  # samples
 
     def __init__(
         self,
@@ -95,9 +90,11 @@ class SpeechProbability:
         return outputs, hidden, cell
 
     def _features(self, heard: np.ndarray) -> np.ndarray:
-        """Shape: [N, 640] -> [N, 128]."""
         windows = np.lib.stride_tricks.sliding_window_view(heard, _WINDOW, axis=1, writeable=True)  # torch warns else
         windows = windows[:, ::_HOP]  # [N, 4, 256]
+
+    def _features(self, heard: np.ndarray) -> np.ndarray:  # [N, 640] -> [N, 128]
+        windows = np.lib.stride_tricks.sliding_window_view(heard, _WINDOW, axis=1)[:, ::_HOP]  # [N, 4, 256]
         real, imaginary = np.split(self._rows_times(windows, self._stft), 2, axis=2)
         out = np.sqrt(np.square(real) + np.square(imaginary))  # [N, 4, 129]
         for matrix, bias, stride in self._layers:
@@ -107,23 +104,19 @@ class SpeechProbability:
         return out[:, 0]
 
     def _rows_times(self, values: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-        # all at once: NumPy would take one matrix of the stack after the other
+        # as one matrix: NumPy would take those of a stack one after the other
         rows = self._product(values.reshape(-1, values.shape[2]), matrix)
         return rows.reshape(*values.shape[:2], -1)  # [N, F, K] -> [N, F, C]
 
 
 def speech_probability(clips: np.ndarray) -> np.ndarray:
-    """The probability of speech of each frame of 32 ms, three at least, with zeros behind the end of a clip.
-
-    Shape: [B, T] float32 at 16 kHz -> [B, frames] float32.
-    """
+    """The probability of speech every 32 ms, 3 at least. Shape: [B, T] float32 at 16 kHz -> [B, frames] float32."""
     return detector()(_whole_frames(clips))[0]
 
 
 def levelled(clips: np.ndarray) -> np.ndarray:
-    """Each clip at the level of the loudest tenth of its frames: neither a click nor digital silence around the sound
-    counts. Shape: [B, T] float32 -> [B, T] float32.
-    """
+    """Each clip with its loud frames at `LEVEL` (RMS). Shape: [B, T] float32 -> [B, T] float32."""
+    # the 90th percentile of frames that are not zero: neither a click nor digital silence counts
     frames = _whole_frames(clips).reshape(len(clips), -1, SpeechProbability.frame)
     levels = np.sort(np.sqrt(np.square(frames).mean(axis=2)), axis=1)  # [B, N], frames of zeros first
     sounding = (levels > 0).sum(axis=1)
@@ -133,10 +126,7 @@ def levelled(clips: np.ndarray) -> np.ndarray:
 
 
 def speaks(clips: np.ndarray) -> np.ndarray:
-    """Whether somebody speaks in each clip: a tenth of a second of speech is enough.
-
-    Shape: [B, T] float32 at 16 kHz, at any level -> [B] bool.
-    """
+    """Whether a clip of any level has a tenth of a second of speech. Shape: [B, T] float32 at 16 kHz -> [B] bool."""
     return np.sort(speech_probability(levelled(clips)), axis=1)[:, -LEAST_FRAMES] >= THRESHOLD
 
 
@@ -148,12 +138,12 @@ def _whole_frames(clips: np.ndarray) -> np.ndarray:
 
 @cache
 def detector() -> SpeechProbability:
-    """The one that all share; it has no state."""
+    """The detector that all share; it keeps no state."""
     return SpeechProbability()
 
 
 def data_folder() -> Path:
-    """Where the package silero-vad has its networks. Raises MissingExtraError where it is not installed."""
+    """Where silero-vad has its networks; MissingExtraError without it. It is not imported: that would load torch."""
     spec = find_spec("silero_vad")
     if spec is None:
         raise MissingExtraError("speech is found by silero-vad: pip install silero-vad")
@@ -162,7 +152,7 @@ def data_folder() -> Path:
 
 @cache
 def load_weights() -> dict[str, np.ndarray]:
-    """The network's weights by name, of a safetensors file: length of the header, header as JSON, numbers."""
+    """The weights by name, of a safetensors file: length of the header, header as JSON, numbers."""
     content = (data_folder() / "silero_vad_16k.safetensors").read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])

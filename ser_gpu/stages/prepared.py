@@ -1,4 +1,4 @@
-"""prepared: the copy of a network that answers for one voice, and as fast as the device can."""
+"""prepared: a copy of a network for one voice, as fast as the device allows."""
 
 import copy
 
@@ -23,12 +23,10 @@ class _To(nn.Module):
 
 @torch.no_grad()
 def prepared(cnn: EmotionCnn, voice: Statistics | None = None) -> EmotionCnn:
-    """A copy for evaluation, with the statistics and the head of a voice, or for nobody in particular. Tensors that do
-    not differ are those of the network itself. Raises ValueError where the voice is of another network.
+    """A copy for evaluation, for a voice or none, which shares unchanged tensors; ValueError for an unfitting voice.
 
-    On a processor batch normalisation is folded into the convolutions, and the blocks are in bfloat16 where it
-    multiplies in that. The stem, up to the first pooling, and the last layer stay in float32: a rounded spectrogram and
-    rounded logits cost most. Networks of other kinds, and other types than float32, are copied as they are.
+    On a processor, a float32 `ResidualCnn` has its batch normalisation folded, and its blocks are in bfloat16 where the
+    processor multiplies in it; not the stem and the last layer, since rounding a spectrogram or logits costs most.
     """
     cnn = sharing(cnn)
     if voice is not None:
@@ -45,18 +43,18 @@ def prepared(cnn: EmotionCnn, voice: Statistics | None = None) -> EmotionCnn:
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether this processor does."""
+    """Whether this processor multiplies in bfloat16."""
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
 def trains_in_bfloat16(device: torch.device) -> bool:
-    """Whether a training on this device is to have its CNN in bfloat16: where that is fast."""
+    """Whether a training on this device has its CNN in bfloat16: where that is fast."""
     return device.type == "cuda" or multiplies_bfloat16()
 
 
 def sharing(module: nn.Module) -> nn.Module:
-    """A copy of the modules that has the same tensors, until a layer is given another one."""
+    """A copy of the modules with the same tensors."""
     copied = copy.copy(module)
     copied._parameters = {
         name: None if value is None else nn.Parameter(value.detach(), requires_grad=False)

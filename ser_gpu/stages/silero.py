@@ -1,4 +1,4 @@
-"""SpeechDetector: does somebody speak? The network of `ser_gpu.audio.silero` in a graph, for export."""
+"""SpeechDetector: does somebody speak? The network of `ser_gpu.audio.silero` in torch, for export."""
 
 import math
 
@@ -12,14 +12,13 @@ from ser_gpu.stages.mel import Float32Module
 
 _HIDDEN, _CONTEXT, _HOP, _FRAME = 128, 64, 128, silero.SpeechProbability.frame
 _RATE = silero.SpeechProbability.sample_rate
-_ZEROS = 6  # of the interpolating sine on each side of its middle
+_ZEROS = 6  # zeros of the windowed sinc on each side
 
 
 class SpeechDetector(Float32Module):
-    """`ser_gpu.audio.silero.speaks` at any sample rate, and `speech_probability` and `levelled` at 16 kHz; the weights
-    are constants: no part of a state dict, and not trained.
+    """`ser_gpu.audio.silero.speaks` at any sample rate (Hz), with constant weights. Shape: [B, T] float32 -> [B] bool.
 
-    Shape: [B, T] float32 -> [B] bool. Raises MissingExtraError where silero-vad is not installed.
+    Raises MissingExtraError where silero-vad is not installed.
     """
 
     def __init__(self, sample_rate: int = _RATE):
@@ -33,7 +32,7 @@ class SpeechDetector(Float32Module):
         return speech.topk(silero.LEAST_FRAMES, dim=1).values[:, -1] >= silero.THRESHOLD
 
     def speech_probability(self, waveform: Tensor) -> Tensor:
-        """Shape: [B, T] -> [B, frames]."""
+        """As `ser_gpu.audio.silero.speech_probability`. Shape: [B, T] at 16 kHz -> [B, frames]."""
         frames = _frames(waveform)  # [B, N, 512]
         batch, count, _ = frames.shape
         before = F.pad(frames[:, :-1, -_CONTEXT:], (0, 0, 1, 0))  # the end of the frame before
@@ -47,8 +46,7 @@ class SpeechDetector(Float32Module):
         outputs = self._lstm(out.view(batch, count, _HIDDEN))
         return F.conv1d(outputs.relu().transpose(1, 2), self.final_conv_weight, self.final_conv_bias)[:, 0].sigmoid()
 
-    def _lstm(self, features: Tensor) -> Tensor:
-        """Shape: [B, N, 128] -> [B, N, 128]."""
+    def _lstm(self, features: Tensor) -> Tensor:  # [B, N, 128] -> [B, N, 128]
         start = features.new_zeros(1, features.shape[0], _HIDDEN)
         weights = [getattr(self, f"lstm_cell_{name}") for name in silero.LSTM]
         if not torch.compiler.is_exporting():
@@ -67,7 +65,7 @@ class SpeechDetector(Float32Module):
         return scan(step, (start[0], start[0].clone()), given)[1].transpose(0, 1)
 
     def levelled(self, waveform: Tensor) -> Tensor:
-        """Shape: [B, T] -> [B, T]."""
+        """As `ser_gpu.audio.silero.levelled`. Shape: [B, T] at 16 kHz -> [B, T]."""
         levels = _frames(waveform).square().mean(dim=2).sqrt().sort(dim=1).values  # [B, N], frames of zeros first
         sounding = (levels > 0).sum(dim=1)
         place = levels.shape[1] - sounding + (silero.LOUD_SHARE * sounding).long()
@@ -77,9 +75,9 @@ class SpeechDetector(Float32Module):
 
 
 class Resampled(nn.Module):
-    """Band-limited interpolation to 16 kHz, one convolution: soxr is no part of a graph. Shape: [B, T] -> [B, T'].
+    """Resampling to 16 kHz by one convolution, since a graph cannot hold soxr. Shape: [B, T] -> [B, T'].
 
-    Source: Smith, Digital Audio Resampling, https://ccrma.stanford.edu/~jos/resample (a windowed sine).
+    Source: Smith, Digital Audio Resampling, https://ccrma.stanford.edu/~jos/resample (a windowed sinc).
     """
 
     def __init__(self, sample_rate: int):
@@ -98,8 +96,7 @@ class Resampled(nn.Module):
         return F.conv1d(padded[:, None], self.kernels, stride=self.step).transpose(1, 2).flatten(1)
 
 
-def _frames(waveform: Tensor) -> Tensor:
-    """Shape: [B, T] -> [B, N, 512], three at least; zeros behind."""
+def _frames(waveform: Tensor) -> Tensor:  # [B, T] -> [B, N, 512], N at least 3
     samples = waveform.shape[1]
     count = torch.sym_max(silero.LEAST_FRAMES, (samples + _FRAME - 1) // _FRAME)
     return F.pad(waveform, (0, count * _FRAME - samples)).view(-1, count, _FRAME)

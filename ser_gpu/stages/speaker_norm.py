@@ -1,4 +1,4 @@
-"""SpeakerNorm2d: batch normalisation with the statistics of a group of clips in training, and of a voice afterwards."""
+"""SpeakerNorm2d: batch normalisation by the statistics of a group of clips in training, and of a voice afterwards."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,25 +10,17 @@ from torch import Tensor, nn
 
 
 class Statistics(NamedTuple):
-    """Mean and variance of what comes into each batch normalisation of a network, one layer after the other; and,
-    where emotions were named, the head.
-    """
+    """Mean and variance of the inputs of each batch normalisation, layer after layer, and the head, if there is one."""
 
     mean: Tensor  # [C] float32, C the channels of all layers together
     variance: Tensor  # [C] float32
-    # [classes, N + 1]: added to the weights of the last layers of all members, N inputs together, and to their bias
-    head: Tensor | None = None
+    head: Tensor | None = None  # [classes, N + 1]: added to the last layers' weights, N inputs together, and bias
 
 
 class SpeakerNorm2d(nn.BatchNorm2d):
-    """Batch normalisation; its state is that of `torch.nn.BatchNorm2d`.
+    """`torch.nn.BatchNorm2d`, but in `train()` each of `groups` equal parts of a batch has its own statistics.
 
-    In `train()` with `groups` above 1, a batch is that many equal parts, such as clips of one speaker each, and each
-    part is normalised by its own statistics. The running statistics are those of the whole batch all the same: the
-    variance is the total one, within groups and between them. Else it is `torch.nn.BatchNorm2d`.
-
-    Shape: [B, C, H, W] -> [B, C, H, W], B a multiple of `groups`.
-
+    The running statistics are those of the whole batch. Shape: [B, C, H, W] -> the same, B a multiple of `groups`.
     Source: Li et al., Revisiting Batch Normalization For Practical Domain Adaptation, 2016.
     """
 
@@ -47,7 +39,7 @@ class SpeakerNorm2d(nn.BatchNorm2d):
             means = torch.stack([mean for _, mean, _ in parts]).float()  # [groups, C]
             within = torch.stack([inverse for _, _, inverse in parts]).float().pow(-2) - self.eps
             mean = means.mean(dim=0)
-            total = within.mean(dim=0) + (means - mean).square().mean(dim=0)
+            total = within.mean(dim=0) + (means - mean).square().mean(dim=0)  # within groups and between them
             cells = x.numel() // x.shape[1]
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
             self.running_var.lerp_((total * (cells / (cells - 1))).to(self.running_var.dtype), self.momentum)
@@ -56,7 +48,7 @@ class SpeakerNorm2d(nn.BatchNorm2d):
 
 
 class SpeakerLinear(nn.Linear):
-    """`torch.nn.Linear`, marked as the last layer of a network, of which a voice may have a head."""
+    """`torch.nn.Linear` as the last layer of a network, to which a voice may add a head."""
 
 
 def layers(network: nn.Module) -> list[SpeakerNorm2d]:
@@ -75,13 +67,13 @@ def head_inputs(network: nn.Module) -> int:
 
 
 def population(network: nn.Module) -> Statistics:
-    """The running statistics of a network: those of all voices of its training."""
+    """The running statistics of a network, which are those of its training."""
     own = layers(network)
     return Statistics(torch.cat([layer.running_mean for layer in own]), torch.cat([layer.running_var for layer in own]))
 
 
 def by_layer(network: nn.Module, voice: Statistics) -> dict[nn.Module, tuple[Tensor, Tensor]]:
-    """Mean and variance of each normalisation; what the head adds to the weight and the bias of each last layer."""
+    """Mean and variance of each normalisation, and the head's weight and bias of each last layer."""
     own, last = layers(network), last_layers(network)
     sizes = [layer.num_features for layer in own]
     found = dict(zip(own, zip(voice.mean.split(sizes), voice.variance.split(sizes), strict=True), strict=True))
@@ -92,7 +84,7 @@ def by_layer(network: nn.Module, voice: Statistics) -> dict[nn.Module, tuple[Ten
 
 
 def set_groups(network: nn.Module, groups: int) -> None:
-    """Into how many equal parts the next batches in training fall."""
+    """Set into how many equal parts training batches fall."""
     for layer in layers(network):
         layer.groups = groups
 
@@ -101,16 +93,15 @@ def set_groups(network: nn.Module, groups: int) -> None:
 def measuring(
     network: nn.Module, weight: Tensor, share: float | Tensor, towards: Statistics | None = None
 ) -> Iterator[Callable[[], tuple[Statistics, Tensor]]]:
-    """Let the forward pass of a network in evaluation measure its clips, and normalise by what it finds.
+    """Let a network's forward pass in evaluation measure its clips, and normalise each layer by what it finds.
 
-    Each layer is measured on what the layers before it give when they are adapted. Nobody else uses the network for as
-    long. What it yields gives, after the pass, the statistics, and the features of the last layers as the mean of their
-    logits sees them, [B, N].
+    It yields a function that gives, after the pass, the statistics, and the features of the last layers, [B, N], scaled
+    for the mean of their logits. Nobody else may use the network meanwhile.
 
     Args:
         weight: of each clip, [B]; they sum to one.
-        share: of the clips' statistics against those to which they are shrunk, 0 to 1.
-        towards: to which they are shrunk; left out, the running statistics. Its head is added to the last layer.
+        share: of the clips' statistics, 0 to 1; the rest is that of `towards`.
+        towards: left out, the running statistics; its head is added to the last layer.
     """
     own, last = layers(network), last_layers(network)
     given = by_layer(network, towards or population(network))

@@ -1,8 +1,6 @@
-"""Enrolment: a speaker's own recordings become a `Voice`, with which the same model answers that speaker better.
+"""Enrolment: a `Voice` has a speaker's batch normalisation statistics, shrunk towards those of the training.
 
-What is learnt are the statistics of the network's batch normalisation on the speaker's speech, shrunk towards those of
-all the voices of the training. No label is needed. But that presumes varied speech: a speaker who is angry in every
-enrolled clip is made neutral. Where two emotions and more are named, the network's last layer is adapted to them too.
+No label is needed, but speech must be varied: a speaker who is angry in every enrolled clip is made neutral.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,9 +27,7 @@ SHORTEST_SECONDS = 1.0
 def of_windows(
     model: "Recognizer", windows: Sequence[np.ndarray], emotions: Iterable[str] | None = None, seconds: float = 0.0
 ) -> Voice:
-    """The voice of a speaker by the windows with speech of each recording, [V, L] each. Raises ValueError as
-    `Recognizer.enrol`.
-    """
+    """The voice by the windows with speech of each recording, [V, L]. Raises ValueError as `Recognizer.enrol`."""
     plan = plans.plan([len(part) for part in windows], emotions, model.labels)
     measured, answers = model.measure(np.concatenate(windows)[plan.kept], plan)
     notes = plans.notes(plan, [model.labels[answer] for answer in answers])
@@ -51,13 +47,10 @@ def of_measured(
 def own_voice(
     model: "Recognizer", recording: object, sample_rate: int | None = None, speakers: Speakers | None = None
 ) -> Voice | dict[str, Voice]:
-    """Enrol a recording's own speech, for its timeline; the recording is read once for it, in constant memory. With
-    `speakers`, the voice of each who speaks for a second and more without a pause.
+    """Enrol a recording's own speech, for its timeline; with `speakers`, each who speaks for a second without a pause.
 
-    It presumes one speaker, whose speech is varied: who is angry all the time is made neutral, and two speakers become
-    one who does not exist. Where it is known who speaks when, each speaker is enrolled by themselves.
-
-    Raises NoSpeechError where nobody speaks for a second; AudioError and ValueError as `Recognizer.enrol`.
+    The recording is read once, in constant memory. Without `speakers` it must have one speaker: two become one who does
+    not exist. Raises NoSpeechError where nobody speaks for a second; AudioError and ValueError as `Recognizer.enrol`.
 
     >>> model.timeline("talk.mp3", voice=own_voice(model, "talk.mp3"))  # doctest: +SKIP
     """
@@ -75,7 +68,7 @@ def own_voice(
 
 
 class _Listener:
-    """Keeps what a timeline asks `ser_gpu.recognizer.Answers` for, instead of an answer."""
+    # takes the place of `ser_gpu.recognizer.Answers`, to keep the windows that a timeline asks about
 
     def __init__(self, model: "Recognizer"):
         self._model, self.labels, self.sample_rate = model, model.labels, model.sample_rate
@@ -103,7 +96,7 @@ class _Listener:
 
 
 class _Thinned:
-    """Every nth window, n as small as keeps them few; so they are spread over the recording."""
+    # every nth window, so that a few are spread over the whole recording
 
     def __init__(self):
         self.kept: list[np.ndarray] = []

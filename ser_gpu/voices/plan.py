@@ -1,4 +1,4 @@
-"""How a speaker's clips become a voice, whatever computes it: which windows count, how much, and what may be wrong."""
+"""How a speaker's clips become a voice: which windows count, how much, and what may be wrong."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,21 +10,18 @@ import numpy as np
 from ser_gpu.corpora.clip import EMOTIONS, canonical
 from ser_gpu.errors import InputError
 
-POPULATION_WINDOWS = 8.0  # windows of a speaker that weigh as much as the population; chosen on validation speakers
-POPULATION_WINDOWS_ONE_EMOTION = 16.0  # the same where all clips are said to have one emotion
-# With a voice a model is right more often, and no surer: how much its logits grow as the speaker's share goes to one;
-# fitted to validation speakers
-SHARPENING = 0.4
-# How close the head of a voice stays to the network's: the weight of the prior is the square of this over the number of
-# named windows, of which more than so many do not free it further; both were chosen on validation speakers
+POPULATION_WINDOWS = 8.0  # weight of the population, in windows of the speaker; chosen on validation speakers
+POPULATION_WINDOWS_ONE_EMOTION = 16.0  # the same where one emotion is named for all clips
+SHARPENING = 0.4  # with a voice a model is right more often, but no surer; fitted to validation speakers
+# weight of a head's prior: (HEAD_PRIOR / min(windows, MOST_HEAD_WINDOWS))^2; both chosen on validation speakers
 HEAD_PRIOR = 10.0
 MOST_HEAD_WINDOWS = 32.0
 _HEAD_STEPS = 5_000
 _HEAD_TOLERANCE = 1e-6
-HELPFUL_WINDOWS = 16  # on validation speakers 16 clips helped every network that was tried, and 8 not every one
-HELPFUL_NAMED_WINDOWS = 8  # the same where two emotions and more are named
+HELPFUL_WINDOWS = 16  # on validation speakers 16 clips helped every network tried, and 8 not every one
+HELPFUL_NAMED_WINDOWS = 8  # the same where at least two emotions are named
 ALIKE_SHARE = 0.8
-MOST_WINDOWS = 96  # more change little, and all views of all of them are in memory at once
+MOST_WINDOWS = 96  # more change little, and all are in memory at once, in all copies
 FEWEST_ALIKE = 4
 
 
@@ -36,28 +33,24 @@ class Plan:
     weight: np.ndarray  # of each of them, [K] float32; they sum to one
     share: float  # of the speaker's statistics against the population's
     count: int  # windows of all recordings
-    effective: float  # windows of all emotions alike that would tell as much; fewer where one emotion has few
+    effective: float  # as many equally weighted windows would tell as much
     emotions: tuple[str, ...]  # those that were named, each once
     named: tuple[str, ...]  # the emotion of each kept window; empty where none was named
 
 
 class Measured(NamedTuple):
-    """What a network hears in a speaker's windows, adapted to them, layer by layer; all float32."""
+    """A speaker's windows in a network that is adapted to them, layer by layer; all float32."""
 
-    mean: np.ndarray  # of what comes into its normalisations, shrunk towards the population's, [N]
+    mean: np.ndarray  # of the inputs of its batch normalisations, shrunk towards the population's, [N]
     variance: np.ndarray  # the same
-    features: np.ndarray  # the inputs of its last layer, [K, inputs], inputs 0 where that takes no head
+    features: np.ndarray  # inputs of its last layer, [K, inputs]; inputs is 0 where that takes no head
     log_probabilities: np.ndarray  # [K, C]
 
 
 def plan(windows: Sequence[int], emotions: Iterable[str] | None, labels: Sequence[str]) -> Plan:
-    """Each emotion weighs the same, and within it each window.
+    """Each emotion weighs the same, and within it each window; `windows` is the number of them in each recording.
 
-    Args:
-        windows: how many each recording has.
-        emotions: of each recording, or one for all; None where they are not known.
-
-    Raises ValueError for no recording, an emotion that nobody knows, or another number of emotions than recordings.
+    Raises ValueError for no recording, an unknown emotion, or another number of emotions than recordings.
 
     >>> plan([2, 1], ["sad", "happy"], EMOTIONS).weight.tolist()
     [0.25, 0.25, 0.5]
@@ -77,11 +70,7 @@ def plan(windows: Sequence[int], emotions: Iterable[str] | None, labels: Sequenc
 
 
 def sharpness(windows: int, emotions: Sequence[str]) -> float:
-    """By what the logits of an enrolled speaker are multiplied, so that the probabilities are calibrated again.
-
-    >>> sharpness(8, [])
-    1.2
-    """
+    """The factor of an enrolled speaker's logits with which the probabilities are calibrated again."""
     return 1.0 + SHARPENING * _share(windows, emotions)
 
 
@@ -91,17 +80,13 @@ def _share(windows: float, emotions: Sequence[str]) -> float:
 
 
 def head(plan: Plan, measured: Measured, labels: Sequence[str], temperature: float) -> np.ndarray | None:
-    """What the named emotions of a speaker's windows change of the network's last layer: its maximum a posteriori.
+    """What is added to the last layer's weights and, in the last column, its bias, [C, inputs + 1] float32.
 
-    The prior is a normal distribution around the network's own last layer. An answer is only compared with the other
-    emotions that were named, so that what a user does not record is not unlearnt.
-
-    What is added to the weights and, last, to the bias of each emotion, [C, inputs + 1] float32; None where fewer than
-    two were named that the model knows, and where its last layer takes no head.
-
-    Source: Gauvain and Lee, Maximum a Posteriori Estimation for Multivariate Gaussian Mixture Observations of Markov
-    Chains, IEEE Trans. Speech and Audio Processing, 1994, for speaker adaptation by a prior.
+    It is the maximum a posteriori for the named emotions, with a normal prior around the network's own last layer. None
+    for fewer than two named emotions that the model knows, or a last layer that takes no head.
+    Source: Gauvain and Lee, Maximum a Posteriori Estimation..., IEEE Trans. Speech and Audio Processing, 1994.
     """
+    # only named emotions are compared, so that those which a user does not record are not unlearnt
     known = [label for label in labels if label in plan.emotions]
     if len(known) < 2 or measured.features.shape[1] == 0:
         return None
@@ -119,13 +104,8 @@ def head(plan: Plan, measured: Measured, labels: Sequence[str], temperature: flo
 
 
 def _posterior(gram: np.ndarray, logits: np.ndarray, truth: np.ndarray, weight: np.ndarray, scale: float) -> np.ndarray:
-    """How much each window is added to the weights of each class: accelerated descent on a convex function, by its
-    dual form, in which the solution is `weight * (truth - probabilities)`.
-
-    Shape: [K, K], [K, S], [K, S], [K, 1] -> [K, S].
-
-    Source: Nesterov, Introductory Lectures on Convex Optimization, 2004, scheme 2.2.11.
-    """
+    # [K, K], [K, S], [K, S], [K, 1] -> [K, S]; accelerated descent, whose solution is weight * (truth - probabilities)
+    # Source: Nesterov, Introductory Lectures on Convex Optimization, 2004, scheme 2.2.11
     condition = 1.0 + 0.5 * scale * weight.max() * np.linalg.norm(gram, 2)
     momentum = (np.sqrt(condition) - 1) / (np.sqrt(condition) + 1)
     found = ahead = np.zeros_like(truth)
@@ -141,7 +121,7 @@ def _posterior(gram: np.ndarray, logits: np.ndarray, truth: np.ndarray, weight: 
 
 
 def notes(plan: Plan, answers: Sequence[str]) -> tuple[str, ...]:
-    """What the user should know before they trust the voice, by the emotion heard in each kept window without it."""
+    """Warnings about a voice; `answers` are the emotions heard in its kept windows without it."""
     found = []
     helpful = HELPFUL_NAMED_WINDOWS if len(plan.emotions) > 1 else HELPFUL_WINDOWS
     if plan.count < helpful:
@@ -159,7 +139,6 @@ def notes(plan: Plan, answers: Sequence[str]) -> tuple[str, ...]:
 
 
 def _named(emotions: Iterable[str] | None, count: int, labels: Sequence[str]) -> list[str]:
-    """The canonical emotion of each recording; empty where they are not known."""
     if emotions is None:
         return []
     names = [canonical(name) for name in ([emotions] * count if isinstance(emotions, str) else emotions)]

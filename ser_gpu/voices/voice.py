@@ -19,28 +19,26 @@ _ARCHIVE = b"PK"
 
 
 class VoiceError(InputError):
-    """A voice that cannot be used; the message is one line."""
+    """A voice that cannot be used."""
 
 
 @dataclass(frozen=True, eq=False)
 class Voice:
-    """A speaker as one model hears them; `Recognizer.enrol` makes it, and nothing changes it."""
+    """A speaker as one model hears them, as `Recognizer.enrol` makes it."""
 
-    mean: (
-        np.ndarray
-    )  # with which its batch normalisation works for this speaker, one layer after the other, [N] float32
+    mean: np.ndarray  # of the model's batch normalisations, one layer after the other, [N] float32
     variance: np.ndarray  # the same
     model: str  # its `Recognizer.network_hash`
     recordings: int  # that were enrolled
     windows: int  # with speech in them
     seconds: float  # of speech
     emotions: tuple[str, ...] = ()  # those that were named, each once
-    notes: tuple[str, ...] = ()  # one line each on what may be wrong with them
-    head: np.ndarray | None = None  # of `ser_gpu.voices.plan.head`, [C, inputs + 1] float32
+    notes: tuple[str, ...] = ()  # one line each: what may be wrong
+    head: np.ndarray | None = None  # `ser_gpu.voices.plan.head`, [C, inputs + 1] float32
 
     @property
     def sharpness(self) -> float:
-        """By what the model's logits are multiplied for this speaker, see `ser_gpu.voices.plan.sharpness`."""
+        """The factor of the model's logits for this speaker: `ser_gpu.voices.plan.sharpness`."""
         return plan.sharpness(self.windows, self.emotions)
 
     def save(self, path: str | Path) -> None:
@@ -53,7 +51,7 @@ class Voice:
 
     @classmethod
     def load(cls, path: str | Path) -> "Voice":
-        """Read a voice, as data. Raises VoiceError, one line, for a file that is missing, damaged, or no voice."""
+        """Read a voice. Raises VoiceError for a file that is missing, damaged, or no voice."""
         path = Path(path)
         try:
             if not path.is_file():
