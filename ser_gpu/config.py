@@ -37,12 +37,11 @@ class TrimConfig(Settings):
 
 @dataclass(frozen=True)
 class AugmentConfig(Settings):
-    """Training-time randomness: the range of each transform, and the probability with which it is applied to a clip."""
+    """Augmentation while training: the range of each transform, and the probability that a clip gets it."""
 
     enabled: bool = True
     chain: str = "warp,channel,noise"  # of `ser_gpu.stages.waveform_augment.TRANSFORMS`, in order
-    # where speed, pitch, stretch and shift are done: in the waveform, or for a fraction of the work in the spectrogram
-    warp: str = setting("spectrogram", choices=WARPS)
+    warp: str = setting("spectrogram", choices=WARPS)  # where speed, pitch, stretch, shift are done; this is less work
     speed_probability: float = setting(0.0, PROBABILITY)  # pitch and tempo together; the next two change one of them
     min_speed: float = setting(0.87, POSITIVE)
     max_speed: float = 1.15
@@ -96,7 +95,7 @@ class MelConfig(Settings):
     f_min: float = 20.0
     f_max: float = 8_000.0
     top_db: float = setting(80.0, POSITIVE)  # the floor, below the loudest
-    # the same transform by nnAudio's convolution kernels, by FFT, or by what suits the device
+    # the same transform: "conv" by nnAudio's kernels, "fft" by FFT, "auto" by what suits the device
     backend: str = setting("auto", (lambda backend: backend in ("auto", "conv", "fft"), "auto, conv or fft"))
     trainable: bool = False  # gradients change nnAudio's kernels, which then belong to the weights
 
@@ -148,12 +147,9 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, parts: dict) -> "ModelConfig":
-        """Rebuild a configuration from `as_dict`.
+        """Rebuild from `as_dict`; InputError at a part or a value that is unknown, missing or not allowed."""
 
-        Raises InputError at a part or a value that is unknown, missing or not allowed. A missing one is not left to its
-        default, which may have been another then: `ser_gpu.checkpoint` says what older files meant.
-        """
-
+        # a missing value gets no default, which may have changed since: `ser_gpu.checkpoint` completes older files
         def fit(what: str, stored: object, kind: type) -> dict[str, type]:
             kinds = {each.name: each.type for each in fields(kind)}
             if differing := kinds.keys() ^ (stored if isinstance(stored, dict) else ()):

@@ -48,7 +48,7 @@ class Run:
 
 
 def add_run_options(parser: argparse.ArgumentParser, protocol: str | None = None) -> None:
-    """What every command of many trainings knows: which ones, how many at a time, and where to."""
+    """The options of every command that runs many trainings."""
     add = parser.add_argument
     options.add_protocol_choice(parser, f"(default: {protocol or 'by speakers'})", protocol)
     add("--folds", type=int, nargs="+", help="(default: all; for a random protocol, split seeds 0 to 4)")
@@ -130,8 +130,7 @@ def _refit(first: str | None, fold: int, seed: int) -> tuple[str, ...]:
 
 
 def table(name: str, protocol: str, results: Sequence[dict], planned: int) -> dict:
-    """Rows and summary of trainings, of which `ser-gpu train` wrote the results; `planned` are all that there will be.
-    Trainings that differ in more than fold and seed raise InputError."""
+    """Rows and summary of finished trainings, out of `planned`; InputError if more than fold and seed differ."""
     first, *others = map(_recipe, results)
     if difference := next(filter(None, (first_difference(first, other) for other in others)), None):
         raise InputError(f"{name}: not trainings of one recipe, {difference}; use another --name")
@@ -157,8 +156,7 @@ def row(result: dict, parts: Sequence[str] = PARTS) -> dict:
 
 
 def summary(rows: Sequence[dict], part: str) -> dict[str, dict]:
-    """Of each metric the mean over all runs; the standard deviation over seeds of the mean over their folds, and over
-    folds of the mean over their seeds, None where there is but one."""
+    """Each metric: mean over all runs, standard deviation of the means of seeds and of folds (None where one alone)."""
     found = {}
     for metric in METRICS:
         found[metric] = {"mean": fmean(row[part][metric] for row in rows)}
@@ -178,8 +176,7 @@ def _recipe(result: dict) -> dict[str, object]:
 
 
 def protocol_and_folds(args: argparse.Namespace, train_arguments: Sequence[str]) -> tuple[str, Sequence[int]]:
-    """What `add_run_options` asks for, or else by speakers, and for the default corpus as it was published first; and
-    all folds. Test speakers or corpora, which are arguments of `ser-gpu train`, are a protocol of their own."""
+    """Protocol and folds; by default all folds by speakers, or the first published protocol of the default corpus."""
     own = train.parser().parse_args(train_arguments)
     several = options.corpora_of(own.corpora)
     protocol = splits.ALIASES.get(args.protocol, args.protocol) or "speakers"
@@ -198,8 +195,7 @@ def protocol_and_folds(args: argparse.Namespace, train_arguments: Sequence[str])
 
 
 def hold_to_one_setting(folder: Path, arguments: Sequence[str]) -> None:
-    """Raise InputError where the trainings of a folder have other settings than these: the protocol, and arguments of
-    `ser-gpu train`, with `--refit` but no folder."""
+    """InputError if a folder has trainings of other settings: protocol, train arguments, `--refit` without folder."""
     path, here = folder / "arguments.json", _settings(arguments)
     if path.exists() and (difference := first_difference(_settings(read_json(path)), here)):
         raise InputError(f"{folder}: holds trainings with other settings ({difference}); give these another --name")
@@ -207,18 +203,16 @@ def hold_to_one_setting(folder: Path, arguments: Sequence[str]) -> None:
 
 
 def _settings(arguments: Sequence[str]) -> dict:
-    """All that decides what comes out of the trainings, however it is written, and whatever computes it."""
     protocol, *own = (each for each in arguments if each != "--refit")
     args, unknown = train.parser().parse_known_args(own)
     args.protocol = protocol
     init, args.init = args.init, None  # which may be another file for each training
-    plan = asdict(train.new_plan(args, torch.device("cpu"))) | {"bfloat16": args.amp or "auto"}
+    plan = asdict(train.new_plan(args, torch.device("cpu"))) | {"bfloat16": args.amp or "auto"}  # on any device
     return plan | {"init": init and str(Path(init).resolve()), "refit": "--refit" in arguments, "unknown": unknown}
 
 
 def train_all(runs: Sequence[Run], train_arguments: Sequence[str], jobs: int) -> int:
-    """Run what is not finished, so many at a time (of each rank, where torchrun started several), each a process with
-    its own log and part of the cores; how many failed."""
+    """Run the unfinished trainings of this rank, `jobs` processes at a time that share the cores; how many failed."""
     runs = [run for run in runs if not run.finished]
     if not runs:
         return 0

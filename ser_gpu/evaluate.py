@@ -70,8 +70,8 @@ def title(about: dict) -> str:
 
 
 def asked(args: argparse.Namespace, labels: Sequence[str], provenance: Provenance) -> tuple[list[Clip], dict, bool]:
-    """The clips that `add_options` asks for, of the emotions that the model knows; what a result says about them; and
-    whether their speakers are new to the model. Clips of its training raise InputError, unless they are allowed."""
+    """The clips to score, what a result says about them, and whether their speakers are new to the model. InputError
+    where there are none, or where some are of its training, unless that is allowed."""
     path = args.checkpoint
     found = options.find_clips(args.data, args.corpus, options.corpora_of(args.corpora))
     own = protocol = Protocol.from_dict(provenance.protocol)

@@ -21,7 +21,7 @@ def at_least(limit: float) -> Rule:
 
 
 def at_most(limit: float) -> Rule:
-    """Far beyond any use: a configuration that comes with a file must not ask for all the memory there is."""
+    """A limit far above any use: the configuration in a file must not ask for all the memory."""
     return (lambda value: value <= limit), f"at most {limit:,}"
 
 
@@ -58,20 +58,14 @@ def add_flags(parser: ArgumentParser, kind: type[Settings]) -> None:
 
 
 def given(args: Namespace, part: str, kind: type[Settings]) -> list[tuple[str, str, object]]:
-    """What was asked for by these flags: the flag as the user wrote it, the full name of the setting, and its value."""
+    """For each of these flags that is set: the flag as written, the full name of the setting, and its value."""
     values = [(flag, each.name, getattr(args, each.name)) for flag, each in _flags(kind).items()]
     return [(f"{flag} {value}", f"{part}.{name}", value) for flag, name, value in values if value is not None]
 
 
 def parsed(text: str, parts: Mapping[str, object]) -> tuple[str, bool | int | float | str]:
-    """The full name and the value of a setting `PART.NAME=VALUE`, where `parts` are the dataclasses that there are.
-
-    Raises InputError at a part or name that there is not, or a value of another kind.
-
-    >>> from ser_gpu.config import ModelConfig
-    >>> parsed("cnn.width=48", vars(ModelConfig()))
-    ('cnn.width', 48)
-    """
+    """Name and value of a text `PART.NAME=VALUE`: "cnn.width=48" gives ("cnn.width", 48). `parts` are all dataclasses
+    by name. Raises InputError at an unknown part or name, or a value of another kind."""
     name, _, value = text.partition("=")
     part, _, key = name.partition(".")
     if part not in parts:
@@ -101,11 +95,7 @@ def flat(nested: Mapping[str, object]) -> dict[str, object]:
 
 
 def first_difference(there: Mapping[str, object], here: Mapping[str, object]) -> str | None:
-    """Where two nested dictionaries of settings differ first, in words; None where they do not.
-
-    >>> first_difference({"cnn": {"width": 4}}, {"cnn": {"width": 8}})
-    'cnn.width is 4 there and 8 here'
-    """
+    """The first difference of two nested dictionaries, such as "cnn.width is 4 there and 8 here"; None without one."""
     there, here = flat(there), flat(here)
     differing = (name for name in here | there if there.get(name) != here.get(name))
     return next((f"{name} is {there.get(name)!r} there and {here.get(name)!r} here" for name in differing), None)

@@ -32,7 +32,7 @@ _IN_CHECKPOINT = ("clips", "accuracy", "uar", "macro_f1", "ece")
 
 
 def parser() -> ArgumentParser:
-    """The command line; a flag that is left out is None, so that a resumed training takes its own setting."""
+    """The command line; a flag that is left out is None, so that a resumed training keeps its own setting."""
     about = "Train a speech emotion model; the .pth file that comes out takes raw audio."
     flags = ArgumentParser(prog="ser-gpu train", description=about)
     add = flags.add_argument
@@ -59,13 +59,12 @@ def parser() -> ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and train."""
     args = parser().parse_args(arguments)
     return options.run(lambda: run(args))
 
 
 def run(args: Namespace) -> int:
-    """Train, from the start or from where the training in --out stopped, score, and write all files."""
+    """Train from the start, or from where the training in --out stopped; then score it and write all files."""
     require("train", "nnAudio", "torch_audiomentations", "scipy", "sklearn", "matplotlib")
     ranks = Ranks.of_torchrun()
     if not ranks.is_first:
@@ -87,7 +86,6 @@ def run(args: Namespace) -> int:
 def _prepared(
     args: Namespace, device: torch.device, ranks: Ranks, held: ExitStack
 ) -> tuple[Trainer, Plan, Path, float | None]:
-    """The training, its plan and folder, which this process now holds, and its temperature, if it has one already."""
     out = Path(args.out or default_out(args))
     if (out / "result.json").exists():
         raise InputError(f"{out}: holds a finished training; name another folder with --out")
@@ -125,8 +123,7 @@ def _prepared(
 
 
 def _asked(args: Namespace) -> list[tuple[str, str, object]]:
-    # each flag as the user wrote it, the setting or the part of the plan that it is, and the value; without where the
-    # data lie: they may have moved when a training goes on
+    # (flag as written, setting or field of the plan, value); not --data: the folder may have moved before --resume
     parts = {"training": TrainConfig(), **vars(ModelConfig())}
     asked = [
         (f"--protocol {args.protocol}", "training.protocol", ALIASES.get(args.protocol, args.protocol)),
@@ -172,7 +169,6 @@ def new_plan(args: Namespace, device: torch.device) -> Plan:
 
 
 def _resumed_plan(args: Namespace, stored: Plan, out: Path) -> Plan:
-    """The stored plan, but the data may lie in another place; a flag that asks for something else is refused."""
     corpora = options.corpora_of(args.corpora)
     there = flat({"training": asdict(stored.training)} | stored.model.as_dict()) | vars(stored)
     there["corpora"] = sorted(stored.corpora or ())
@@ -195,7 +191,6 @@ def _absolute(path: str | None) -> str | None:
 
 
 def _first_training(folder: Path, plan: Plan) -> dict:
-    """The result of the training that a refit repeats; it is finished, and has the same settings but the seed."""
     path = folder / "result.json"
     try:
         result = read_json(path)
@@ -214,7 +209,6 @@ def _first_training(folder: Path, plan: Plan) -> dict:
 
 
 def _fit(trainer: Trainer, out: Path) -> None:
-    """Train with a progress bar, and write the state after each epoch. The first rank speaks for all."""
     ranks, resume_file = trainer.ranks, out / RESUME_FILE
 
     def after_epoch(row: dict) -> None:
@@ -239,7 +233,7 @@ def _fit(trainer: Trainer, out: Path) -> None:
             try:
                 trainer.fit(after_epoch, on_step=lambda: progress.advance(task))
             except DivergedError as error:
-                if not ranks.is_first:
+                if not ranks.is_first:  # the first rank reports for all
                     raise SystemExit(options.WRONG_USE) from None
                 kept = f"{resume_file} holds epoch {len(trainer.history)}, " if resume_file.exists() else ""
                 raise InputError(f"{error}; {kept}a smaller --lr with another --out may do better") from None
@@ -256,7 +250,6 @@ def _fit(trainer: Trainer, out: Path) -> None:
 
 
 def _finish(trainer: Trainer, plan: Plan, out: Path, temperature: float | None) -> None:
-    """Fit the temperature, unless there is one, score each part once, write checkpoint, result, answers and figure."""
     config, dataset, protocol = trainer.config, trainer.dataset, plan.protocol
     held_out = [part for part in ("validation", "test") if part not in config.parts and len(dataset.rows[part])]
     if temperature is None and not trainer.is_validated:

@@ -16,12 +16,7 @@ SHORTEST_SECONDS = 0.05  # a shorter clip holds no syllable
 
 @dataclass(eq=False)
 class ClipBank:
-    """Clips one behind the other in one buffer of int16, so that a long one costs its own length alone.
-
-    >>> bank = ClipBank.from_waveforms([torch.ones(3) / 2, torch.ones(5) / 4], 16_000)
-    >>> bank.batch(torch.tensor([1]), most=2)
-    (tensor([[0.2500, 0.2500]]), tensor([2]))
-    """
+    """Clips one behind the other in one buffer of int16, so that a long clip pads no other."""
 
     samples: Tensor  # [sum of all T, then as many zeros as the longest clip has samples] int16
     offsets: Tensor  # [N] int64, where each clip starts
@@ -33,10 +28,7 @@ class ClipBank:
     def read(
         cls, paths: Sequence[str | Path], sample_rate: int, on_clip: Callable[[], object] = lambda: None
     ) -> "ClipBank":
-        """Decode files in parallel; `on_clip` is called once a clip, for a progress bar.
-
-        Raises AudioError of the first one that cannot be read; the rest is not waited for.
-        """
+        """Decode files in parallel, with a call of `on_clip` after each; AudioError of the first unreadable one."""
 
         def decode(path: str | Path) -> Tensor:
             waveform = as_int16(load(path, sample_rate))
@@ -76,12 +68,9 @@ class ClipBank:
         return self.samples[start : start + int(self.lengths[index])] / INT16_SCALE
 
     def batch(self, index: Tensor, most: int | None = None, random: bool = False) -> tuple[Tensor, Tensor]:
-        """Waveforms and lengths of some clips, zeros behind each; nothing waits for the device.
-
-        A clip of more than `most` samples gives its centre, or a random stretch. `index` is on the bank's device.
-
-        Shape: [B] int64 -> [B, T] float32, [B] int64, T = `most` or the length of the longest clip, if that is less.
-        """
+        """Waveforms, zeros behind each, and lengths; a clip of more than `most` samples gives its centre, or a random
+        stretch. `index` is on the bank's device; nothing waits for that device.
+        Shape: [B] int64 -> [B, T] float32, [B] int64, T = `most` or the samples of the longest clip, if fewer."""
         size = self.longest if most is None else min(most, self.longest)
         lengths = self.lengths[index]
         spare = (lengths - size).clamp(min=0)

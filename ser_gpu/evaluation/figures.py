@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PALETTE = 48
-# Okabe and Ito: colours that colour-blind readers can tell apart
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"  # Okabe and Ito: colour-blind readers can tell them apart
 
 
 def save(figure: "Figure", path: str | Path, dpi: int = 120) -> None:
@@ -41,8 +40,7 @@ def compact(png: bytes) -> bytes:
 
 
 def training_curves(history: Sequence[dict], title: str) -> "Figure":
-    """Loss, and validation accuracy and UAR, by epoch (a row of `metrics.csv` each); the training loss alone where
-    nothing was validated."""
+    """Loss, and validation accuracy and UAR if there are any, by epoch; `history` has the rows of `metrics.csv`."""
     validated = "validation_loss" in history[0]
     column = {name: [row[name] for row in history] for name in history[0]}
     figure = _new_figure(figsize=(9.0 if validated else 4.5, 3.8))

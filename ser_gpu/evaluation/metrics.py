@@ -1,7 +1,5 @@
-"""Scores of a set of answers. Truth and predictions are indices of emotions, [N] int; below zero is no answer.
-
-UAR is the unweighted average recall (scikit-learn: balanced accuracy); here, as macro F1, over the emotions that occur.
-"""
+"""Scores of answers. Truth and predictions are indices of emotions, [N] int; below zero is no answer. UAR, the
+unweighted average recall (scikit-learn: balanced accuracy), and macro F1 are means over the emotions that occur."""
 
 from collections.abc import Hashable, Sequence
 
@@ -21,9 +19,7 @@ def bootstrap_intervals(
     truth: np.ndarray, predicted: np.ndarray, groups: Sequence[Hashable], draws: int = 1_000
 ) -> dict[str, list[float]]:
     """95 % percentile intervals of the headline scores, resampling whole groups (speakers, or clips) with replacement.
-
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
-    """
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13."""
     _, group_of = np.unique(np.asarray(groups), return_inverse=True)
     counts = _counts(truth, predicted, group_of)
     size = counts.shape[1]
@@ -34,8 +30,7 @@ def bootstrap_intervals(
 
 
 def _counts(truth: np.ndarray, predicted: np.ndarray, group_of: np.ndarray) -> np.ndarray:
-    """Right answers, clips, and answers, by group and emotion, [3, G, C]."""
-    counts = np.zeros((3, group_of.max() + 1, max(truth.max(), predicted.max()) + 1), int)
+    counts = np.zeros((3, group_of.max() + 1, max(truth.max(), predicted.max()) + 1), int)  # [3, G, C]
     right, answered = truth == predicted, predicted >= 0
     np.add.at(counts[0], (group_of[right], truth[right]), 1)
     np.add.at(counts[1], (group_of, truth), 1)
@@ -91,10 +86,8 @@ def reliability(truth: np.ndarray, probabilities: np.ndarray) -> list[dict]:
 
 
 def calibration_error(rows: Sequence[dict]) -> float:
-    """Expected calibration error (ECE) of the rows of `reliability`: the gap between confidence and accuracy.
-
-    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017; of the temperature, too.
-    """
+    """Expected calibration error (ECE) of the rows of `reliability`: the mean gap between confidence and accuracy.
+    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017; also for `fit_temperature`."""
     clips = sum(row["clips"] for row in rows)
     return sum(row["clips"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / clips
 

@@ -54,8 +54,7 @@ class Answers:
         return metrics.headline(self.truth, self.predicted)
 
     def report(self, by_speaker: bool) -> dict:
-        """All scores as plain numbers, ready for JSON; the 95 % intervals resample speakers, if there are two or more,
-        or else clips."""
+        """All scores, ready for JSON; 95 % intervals resample clips, or speakers if `by_speaker` and two or more."""
         truth, predicted = self.truth, self.predicted
         confusion = metrics.confusion_matrix(truth, predicted, len(self.labels))
         raw = replace(self, temperature=1.0).probabilities

@@ -18,10 +18,7 @@ _EPOCHS = f"(default: {EPOCHS}, or {EPOCHS_SPEAKER_INDEPENDENT} where its speake
 
 @dataclass(frozen=True)
 class TrainConfig(Settings):
-    """One training: the split, the seed, and how the weights are updated.
-
-    A default is also what an older file meant that lacks the setting.
-    """
+    """The settings of one training. Each default is also the value for an older file that lacks the setting."""
 
     protocol: str = "stratified"
     fold: int = setting(0, NOT_NEGATIVE)
@@ -34,17 +31,15 @@ class TrainConfig(Settings):
     lr: float = setting(2e-3, POSITIVE, help="peak learning rate of the one-cycle schedule")
     kernel_lr: float = setting(0.02, POSITIVE)  # Muon's
     weight_decay: float = setting(0.05, NOT_NEGATIVE)
-    # the share of steps in which the learning rate rises
-    warmup: float = setting(0.15, (lambda warmup: 0 < warmup < 1, "between 0 and 1, both excluded"))
+    warmup: float = setting(0.15, (lambda warmup: 0 < warmup < 1, "between 0 and 1, both excluded"))  # share of steps
     label_smoothing: float = setting(0.1, PROBABILITY)
     ema_decay: float = setting(0.99, PROBABILITY)
     refit: bool = False  # train on the validation part too
-    # the share of batches that are groups of one speaker, whose batch normalisation and mixup are the group's own
-    grouped_share: float = setting(0.0, PROBABILITY)
-    speaker_group: int = setting(8, at_least(2))  # clips of such a group
-    corpus_power: float = setting(0.5, NOT_NEGATIVE)  # of several corpora, each is drawn by its clips to this power
-    corpus_groups: int = setting(2, POSITIVE)  # and an ordinary batch is so many equal groups of one corpus each
-    emotion_balance: float = setting(0.5, PROBABILITY)  # the share of such groups with all emotions equally likely
+    grouped_share: float = setting(0.0, PROBABILITY)  # share of batches that are groups of one speaker each
+    speaker_group: int = setting(8, at_least(2))  # clips a group; batch normalisation and mixup stay inside it
+    corpus_power: float = setting(0.5, NOT_NEGATIVE)  # a corpus is drawn by its number of clips to this power
+    corpus_groups: int = setting(2, POSITIVE)  # equal groups of one corpus each in an ordinary batch
+    emotion_balance: float = setting(0.5, PROBABILITY)  # share of such groups with all emotions equally likely
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -102,11 +97,7 @@ class Plan:
 def with_settings(
     training: TrainConfig, model: ModelConfig, settings: Mapping[str, object] | Sequence[str]
 ) -> tuple[TrainConfig, ModelConfig]:
-    """Both configurations with single values changed: a mapping by `part.name`, or texts `part.name=value`.
-
-    >>> with_settings(TrainConfig(), ModelConfig(), ["cnn.width=48"])[1].cnn.width
-    48
-    """
+    """Both configurations with some values changed: `{"cnn.width": 48}`, or texts such as "cnn.width=48"."""
     parts = {"training": training, **vars(model)}
     values = settings if isinstance(settings, Mapping) else dict(parsed(each, parts) for each in settings)
     for part, config in parts.items():

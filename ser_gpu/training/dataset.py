@@ -12,11 +12,8 @@ from ser_gpu.errors import InputError
 
 
 class Dataset:
-    """The clips of a bank, in its order, with their emotions and the rows of each part.
-
-    Clips that the split does not name are left out, and so are silent and very short ones. Raises InputError where
-    there is nothing to train on, or one emotion alone.
-    """
+    """The clips of a bank in its order, their emotions, and the rows of each part. The parts leave out clips that the
+    split does not name, silent and very short ones. InputError where no clip, or one emotion, is left to train on."""
 
     def __init__(self, clips: Sequence[Clip], bank: ClipBank, split: Split):
         self.clips, self.bank, self.split = tuple(clips), bank, split

@@ -1,8 +1,5 @@
-"""One training on several GPUs or machines: the processes that torchrun starts, and what each of them does.
-
-Every rank holds all clips and draws the same batches, of which it trains on its own equal part; gradients are averaged.
-So N ranks do what one process does with the same batch size, but for augmentation, dropout and partners of mixup.
-"""
+"""One training on several GPUs or machines. Each rank (a process of torchrun) draws the same batches and trains on its
+part; gradients are averaged, so only augmentation, dropout and mixup partners differ from those of one process."""
 
 import os
 import random
@@ -38,7 +35,7 @@ class Ranks:
 
     @classmethod
     def of_torchrun(cls) -> "Ranks":
-        """As the variables say that torchrun sets; one process where there are none."""
+        """Read from the variables that torchrun sets; one process without them."""
         variables = (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
         return cls(*(int(os.environ.get(name, default)) for name, default in variables))
 
@@ -52,8 +49,7 @@ class Ranks:
 
     @contextmanager
     def joined(self, backend: str, patience: timedelta = timedelta(minutes=30)) -> Iterator[None]:
-        """Connect the processes, as long as this lasts: by "gloo" on CPUs, by "nccl" on GPUs. One waits for another
-        no longer than `patience`."""
+        """Connect the processes, by "gloo" on CPUs or "nccl" on GPUs; `patience` is the longest wait for another."""
         if self.count == 1:
             yield
             return
@@ -66,8 +62,7 @@ class Ranks:
             dist.destroy_process_group()
 
     def agree(self, prepare: Callable[[], _T]) -> _T:
-        """What `prepare` gives on this rank, once it has worked on every rank. Where it failed on some, the first rank
-        raises InputError and speaks for all; the others raise SystemExit."""
+        """The result of `prepare`, if no rank failed; else InputError on the first rank, SystemExit on the others."""
         if self.count == 1:
             return prepare()
         prepared, error, bug = None, None, None
@@ -86,17 +81,16 @@ class Ranks:
         return prepared
 
     def synchronise(self, network: nn.Module) -> None:
-        """Let the batch normalisation of a network have the statistics of all ranks; on GPUs alone, as torch has it."""
+        """Let batch normalisation use the statistics of all ranks; on GPUs only, as torch requires."""
         for layer in network.modules():
             if self.count > 1 and type(layer) is SpeakerNorm2d and layer.weight.is_cuda:
                 layer.__class__, layer.process_group = SyncedNorm2d, None
 
     def parts(self, batches: Iterator[Batch], seed: int) -> Iterator[Batch]:
-        """This rank's part of each batch of an epoch; whole groups, where a batch is several. InputError where they
-        cannot be dealt evenly."""
+        """This rank's part of each batch, in whole groups; InputError where the groups do not divide evenly."""
         if self.count == 1:
             return batches
-        # all ranks draw the same batches, before the first step, since what is random afterwards is of each rank
+        # drawn before the first step: after it, each rank has random numbers of its own
         drawn = [*batches]
         for batch in drawn:
             if batch.groups > 1 and batch.groups % self.count:
@@ -109,7 +103,7 @@ class Ranks:
         return (Batch(batch.rows.chunk(self.count)[self.rank], max(1, batch.groups // self.count)) for batch in drawn)
 
     def total(self, count: int) -> int:
-        """The sum over the ranks, once each of them has come here."""
+        """The sum over the ranks; each waits here for all."""
         counts = torch.tensor(count)
         if self.count > 1:
             dist.all_reduce(counts)
@@ -117,7 +111,7 @@ class Ranks:
 
     @torch.no_grad()
     def average(self, values: Sequence[Tensor]) -> None:
-        """Let each tensor have the mean over the ranks; all of them go in one message."""
+        """Replace each tensor by its mean over the ranks; all go in one message."""
         if self.count == 1 or not values:
             return
         mean = torch.cat([each.flatten() for each in values])

@@ -31,11 +31,8 @@ def corpora(path: str | Path) -> tuple[str, ...]:
 
 @torch.no_grad()
 def take_weights(model: SpeechEmotionModel, source: SpeechEmotionModel, name: str | Path) -> tuple[str, ...]:
-    """Copy the weights of another model's network into one that begins to train.
-
-    Rows of the head go by the name of their label, and those names come back; those of labels that the other does not
-    know keep their first values. The temperature is not taken. InputError where the networks or what they see differ.
-    """
+    """Copy the network's weights from another model, but not its temperature; rows of the head go by label name, and
+    the shared names come back. InputError, with `name` of the file, where the networks or what they see differ."""
     seen = ("audio", "mel", "cnn")
     there, here = (flat({part: own.config.as_dict()[part] for part in seen}) for own in (source, model))
     for setting in MAY_DIFFER:
@@ -44,7 +41,7 @@ def take_weights(model: SpeechEmotionModel, source: SpeechEmotionModel, name: st
         raise InputError(f"{name}: {difference}")
     shared = [label for label in model.labels if label in source.labels]
     rows, their_rows = ([labels.index(label) for label in shared] for labels in (model.labels, source.labels))
-    with torch.device("meta"):  # the head's tensors grow with the number of emotions
+    with torch.device("meta"):  # head tensors are those that grow with the emotions
         config, more = model.config, len(model.labels) + 1
         larger = EmotionCnn(config.cnn, config.mel.n_mels, config.frames, more).state_dict()
     own = model.cnn.state_dict()

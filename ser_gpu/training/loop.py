@@ -29,7 +29,7 @@ from ser_gpu.training.dataset import Dataset
 from ser_gpu.training.distributed import ONE, Ranks
 from ser_gpu.training.optimizers import MovingAverage, build_optimizers
 
-# A guess costs ln C nats; ten times that is no slow start, the weights have left the range in which they can be trained
+# a guess costs ln C nats; at ten times that the weights can no longer be trained
 DIVERGED_GUESSES = 10.0
 
 
@@ -38,12 +38,9 @@ class DivergedError(InputError):
 
 
 class Trainer:
-    """One training from its first step to its last: model, moving average, optimizers, schedule, history.
-
-    Everything random in an epoch is seeded by (seed, epoch), so a training that is resumed after an epoch goes on as
-    if it had not stopped. `init` is a checkpoint with the first weights; without, they are drawn. Each of the `ranks`
-    has such a trainer. Raises InputError where checkpoint or settings do not fit the clips, the network or the ranks.
-    """
+    """One training: model, moving average, optimizers, schedules, history. Each epoch is seeded by (seed, epoch), so a
+    resumed training goes on as if it had not stopped. `init`: checkpoint with the first weights, else they are drawn.
+    Raises InputError where checkpoint or settings do not fit the clips, the network or the ranks."""
 
     def __init__(
         self,
@@ -86,8 +83,7 @@ class Trainer:
         ranks.synchronise(self.model.cnn)
 
     def fit(self, after_epoch: Callable[[dict], None], on_step: Callable[[], None] = lambda: None) -> None:
-        """Train the epochs that are left; `after_epoch` gets each row of history, on the first rank. An epoch that
-        raises DivergedError is not in the history."""
+        """Train the epochs left; the first rank gives each row of history to `after_epoch`. May raise DivergedError."""
         while len(self.history) < self.config.epochs:
             epoch, start = len(self.history) + 1, time.perf_counter()
             losses = self.train_steps(on_step).tolist()  # all that is read back from the device
@@ -106,7 +102,7 @@ class Trainer:
                 after_epoch(row)
 
     def train_steps(self, on_step: Callable[[], None]) -> Tensor:
-        """The steps of an epoch, none of which waits for the device; their losses over all ranks, still there."""
+        """Train one epoch without waiting for the device. Shape: -> [steps], losses over all ranks, on the device."""
         seed = self.config.seed * 100_003 + len(self.history) + 1
         random.seed(seed)
         torch.manual_seed(seed)
@@ -134,7 +130,7 @@ class Trainer:
             on_step()
         losses = torch.stack(losses)
         self.ranks.average([losses])
-        return losses  # [steps]
+        return losses
 
     @property
     def is_validated(self) -> bool:
@@ -142,8 +138,7 @@ class Trainer:
         return "validation" not in self.config.parts and len(self.dataset.rows["validation"]) > 0
 
     def validate(self) -> dict[str, float]:
-        """Loss, accuracy and UAR, also of each corpus, of the moving average on the validation part, without test-time
-        augmentation, for speed; nothing where the part is empty or trained on."""
+        """Scores of the moving average on the validation part, for speed without test-time augmentation."""
         if not self.is_validated:
             return {}
         found = self._answers_again("validation", self.dataset.rows["validation"])
@@ -161,7 +156,7 @@ class Trainer:
         return report.answers(model, self.dataset.bank, rows, self.dataset.clips_of(part), tta)
 
     def _answers_again(self, name: str, rows: Tensor) -> Answers:
-        # without test-time augmentation, for clips that are asked for after every epoch: windows are found once
+        # called after every epoch: no test-time augmentation, and windows are found once
         model = self.ema.module.eval()
         if name not in self._windows:
             self._windows[name] = bank_windows(model, self.dataset.bank, rows)
@@ -169,7 +164,7 @@ class Trainer:
         return report.of_logits(model, logits, [self.dataset.clips[row] for row in rows.tolist()])
 
     def finish(self, temperature: float | None = None) -> SpeechEmotionModel:
-        """The moving average as a model, with this temperature, else the one that fits the validation part, else 1."""
+        """The moving average as a model, with this temperature, else fitted on the validation part, else 1."""
         if temperature is None and self.is_validated:
             found = self.answers("validation")
             temperature = metrics.fit_temperature(found.logits, found.truth)
@@ -193,7 +188,7 @@ class Trainer:
         }
 
     def restore(self, state: dict) -> None:
-        """Go on from a saved state; InputError, with the first difference, where its settings or clips are others."""
+        """Go on from a saved state; InputError with the first difference of its settings or clips."""
         own = self.state()
         if (ranks := state.get("ranks", 1)) != self.ranks.count:
             raise InputError(
@@ -244,8 +239,8 @@ def _split_difference(there: dict[str, str], here: dict[str, str]) -> str:
 
 
 def members_loss(logits: Tensor, targets: Tensor, label_smoothing: float, known: Tensor | None = None) -> Tensor:
-    """Cross-entropy with smoothed labels, the mean over clips and over the members of the ensemble. It says nothing of
-    labels that are not `known`: the corpus of the clip lacks them. Shape: [K, B, C], [B, C], [B, C] bool -> []."""
+    """Cross-entropy with smoothed labels, mean over clips and ensemble members; only `known` labels, those that the
+    clip's corpus has, count. Shape: [K, B, C], [B, C], [B, C] bool -> []."""
     if known is not None:
         known = known | (targets > 0)  # mixup can bring a label of another corpus
         share = known / known.sum(dim=1, keepdim=True)

@@ -17,10 +17,8 @@ _SMALLEST_NORM = 1e-7
 
 
 def build_optimizers(model: nn.Module, config: TrainConfig) -> list[Optimizer]:
-    """AdamW for all weights; with "muon", Muon for the kernels of 2-D convolutions that see more than one channel (not
-    the first layer, not depthwise ones) and AdamW for the others.
-    """
-    kernels = [each for each in model.parameters() if each.ndim == 4 and each.shape[1] > 1]
+    """AdamW; with "muon", Muon for 2-D convolution kernels of more than one input channel, AdamW for the rest."""
+    kernels = [each for each in model.parameters() if each.ndim == 4 and each.shape[1] > 1]  # not first, not depthwise
     kernels = kernels if config.optimizer == "muon" else []
     inside = {id(kernel) for kernel in kernels}
     others = [each for each in model.parameters() if id(each) not in inside]
@@ -31,11 +29,7 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[Optimizer]:
 
 
 class MovingAverage(AveragedModel):
-    """`AveragedModel` with an exponential moving average of weights and buffers, whose update never waits for the
-    device: torch's own copies its counter there each time.
-
-    It warms up, so that few steps do not end at weights that are still close to the random first ones.
-    """
+    """Moving average of weights and buffers, with a warm-up: few steps must not end near the random first weights."""
 
     def __init__(self, model: nn.Module, decay: float):
         super().__init__(model, use_buffers=True)
@@ -43,8 +37,8 @@ class MovingAverage(AveragedModel):
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        """Move towards the model; the first update copies it, and each one copies whole numbers, such as counters."""
-        updates = int(self.n_averaged)  # a counter on the CPU
+        """Move towards the model; the first update copies it, and every update copies integers, such as counters."""
+        updates = int(self.n_averaged)  # on the CPU; torch's own update copies it to the device and waits
         own, new = ([*each.parameters(), *each.buffers()] for each in (self.module, model))
         moves = [each.is_floating_point() and updates > 0 for each in own]
         if updates:
@@ -57,14 +51,10 @@ class MovingAverage(AveragedModel):
 
 
 class Muon(Optimizer):
-    """Momentum whose step is made orthogonal; `torch.optim.Muon` for kernels of more than two axes.
-
-    A kernel is a matrix here: its output channels by all the rest. `lr` is the step, as a spectral norm; times
-    sqrt(rows / columns) where there are more rows. The momentum looks ahead as Nesterov's does, and weight decay is
-    decoupled. A parameter of one axis raises InputError.
-
-    Source: Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024.
-    """
+    """Nesterov momentum with an orthogonal step and decoupled weight decay; `torch.optim.Muon` takes matrices only.
+    A kernel is a matrix: output channels by all the rest. `lr` is the spectral norm of the step, times
+    sqrt(rows / columns) where rows are more. InputError at a parameter of one axis.
+    Source: Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024."""
 
     def __init__(self, kernels: Iterable[Tensor], lr: float, momentum: float = 0.9, weight_decay: float = 0.05):
         super().__init__(kernels, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
@@ -93,12 +83,10 @@ class Muon(Optimizer):
 
 
 def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
-    """Each matrix with its singular vectors and singular values near one (0.7 to 1.2, for all but the smallest).
+    """Each matrix with its singular vectors, and singular values of 0.7 to 1.2 (but the smallest). Shape: [R, S] each.
 
-    The quintic Newton-Schulz iteration X <- (a + b XX' + c (XX')^2) X is a product of polynomials of the first Gram
-    matrix XX', so that the long side enters twice only. Those of one size go together, since a GPU waits for the host
-    between small products. Shape: [R, S] each -> [R, S] each.
-    """
+    The Newton-Schulz iteration X <- (a + b XX' + c (XX')^2) X runs on XX' alone, so the long side enters two products.
+    Matrices of one size go together, since a GPU waits for the host between small products."""
     wide = [each if each.shape[0] <= each.shape[1] else each.mT for each in matrices]
     turned: list[Tensor] = list(wide)
     for size in {len(each) for each in wide}:
@@ -110,7 +98,7 @@ def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _iterated(gram: Tensor) -> Tensor:
-    """What a matrix is to be multiplied with, from its Gram matrix. Shape: [N, R, R] -> [N, R, R]."""
+    """The factor of each matrix, from its Gram matrix. Shape: [N, R, R] -> [N, R, R]."""
     square = gram.diagonal(dim1=1, dim2=2).sum(dim=1).clamp(min=_SMALLEST_NORM**2)[:, None, None]  # of the norm
     gram = gram / square
     identity = torch.eye(gram.shape[1], device=gram.device, dtype=gram.dtype)

@@ -1,7 +1,5 @@
-"""Samplers: which clips are in which batch. They draw on the device, and nothing waits for it.
-
-What they draw depends on the seed of torch and of Python alone, which the training sets before each epoch.
-"""
+"""Samplers: which clips are in which batch. They draw on the device, and nothing waits for it; the seeds of torch and
+Python, which the training sets before each epoch, decide the draws."""
 
 import math
 import random
@@ -22,17 +20,14 @@ SPEAKER_POWER = 0.5  # within a corpus a speaker is drawn by the number of their
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of a bank, [B] int64 on its device; and into how many equal groups, one behind the other, they fall."""
+    """Rows of a bank, in equal groups one behind the other."""
 
-    rows: Tensor
-    groups: int = 1
+    rows: Tensor  # [B] int64, on the device of the bank
+    groups: int = 1  # how many
 
 
 def build(dataset: Dataset, rows: Tensor, config: TrainConfig) -> "Shuffled | Draws | Mixed":
-    """The sampler of these rows that the settings ask for; InputError where no speaker has enough clips for a group.
-
-    One corpus is shuffled and read from end to end; several are drawn from.
-    """
+    """The sampler of these rows: shuffled, or draws from several corpora. InputError if no speaker fills a group."""
     batch, size, balance = min(config.batch_size, len(rows)), config.speaker_group, config.emotion_balance
     corpora = _pools(dataset, rows.tolist(), "corpus")
     weights = [len(corpus) ** config.corpus_power for corpus in corpora]
@@ -80,8 +75,7 @@ class Shuffled:
 
 
 class SpeakerPasses:
-    """Groups of `size` clips of one speaker; every speaker's clips once, as far as they fill groups, then again. A pool
-    is the rows of a speaker, `size` or more."""
+    """Groups of `size` clips of one speaker: every pool (rows of a speaker, at least `size`) once, then again."""
 
     def __init__(self, pools: Pools, groups: int, size: int, device: torch.device):
         self.groups, self.size = groups, size
@@ -102,9 +96,8 @@ class SpeakerPasses:
 
 
 class Draws:
-    """Groups of `size` clips, each of one pool, drawn by its weight: a corpus, or a speaker. In a share `balance` of
-    the groups the emotions of the pool are equally likely, else its clips. A batch's pools are distinct where there are
-    enough of them, and so are the clips of a group."""
+    """Groups of `size` clips of one pool (a corpus or a speaker), drawn by its weight; in a share `balance` of groups
+    emotions are equally likely, else clips. The pools of a batch and the clips of a group are distinct, if enough."""
 
     def __init__(self, pools: Pools, weights: Sequence[float], targets: Tensor, groups: int, size: int, balance: float):
         self.groups, self.size, self.balance = groups, size, balance
