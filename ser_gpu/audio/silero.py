@@ -89,12 +89,9 @@ class SpeechProbability:
             hidden = outputs[at] = leave * np.tanh(cell)
         return outputs, hidden, cell
 
-    def _features(self, heard: np.ndarray) -> np.ndarray:
+    def _features(self, heard: np.ndarray) -> np.ndarray:  # [N, 640] -> [N, 128]
         windows = np.lib.stride_tricks.sliding_window_view(heard, _WINDOW, axis=1, writeable=True)  # torch warns else
         windows = windows[:, ::_HOP]  # [N, 4, 256]
-
-    def _features(self, heard: np.ndarray) -> np.ndarray:  # [N, 640] -> [N, 128]
-        windows = np.lib.stride_tricks.sliding_window_view(heard, _WINDOW, axis=1)[:, ::_HOP]  # [N, 4, 256]
         real, imaginary = np.split(self._rows_times(windows, self._stft), 2, axis=2)
         out = np.sqrt(np.square(real) + np.square(imaginary))  # [N, 4, 129]
         for matrix, bias, stride in self._layers:
