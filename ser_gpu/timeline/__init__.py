@@ -35,7 +35,7 @@ def timeline(
 def stretches(
     answers: "Answers", recording: object, sample_rate: int | None = None, speakers: Speakers | None = None
 ) -> tuple[str, Iterator[tuple[float, list[Segment]]]]:
-    """The name of a recording and, while it is read, (seconds heard, finished segments). Raises AudioError at both."""
+    """The name of a recording and, while it is read, (seconds heard, finished segments). Both raise AudioError."""
     name, blocks = natural_blocks(recording, sample_rate, answers.sample_rate)
 
     def parts() -> Iterator[tuple[float, list[Segment]]]:

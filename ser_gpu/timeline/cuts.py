@@ -49,8 +49,8 @@ class SpeechCuts:
     """Cut a recording at the pauses of its speech, by the speech probability of frames of 32 ms.
 
     A stretch that reaches `most_seconds` is cut in its second half, at the frame with the lowest probability.
-    Each block of half a second is brought to one level, which a single click does not change: the 90 % quantile of
-    the frame levels of the last ten seconds or, if higher, the 75 % quantile of the block.
+    The detector hears each block of half a second at one level, measured so that a single click does not count: the
+    90 % quantile of the frame levels of the last ten seconds or, if higher, the 75 % quantile of the block.
     hear: `SpeechProbability` or a callable like it; the samples have its rate.
     """
 

@@ -53,7 +53,7 @@ def silent(start: float, end: float) -> Segment:
 
 
 def merged(segments: Iterable[Segment]) -> Iterator[Segment]:
-    """Join neighbours of one emotion and speaker, with pauses up to half a second between them; the mean by seconds."""
+    """Join neighbours of one emotion and speaker, over pauses up to half a second; answers are weighted by seconds."""
     held: list[Segment] = []
     pause: list[Segment] = []  # after `held`, if any
     for segment in segments:

@@ -65,7 +65,7 @@ class Stream:
         return self._cuts.samples_seen / self.rate
 
     def push(self, samples: object) -> list[Segment]:
-        """Add samples [T] or [T, channels]; returns finished segments. Raises AudioError, and InputError once closed."""
+        """Add [T] or [T, channels], integers or floats; returns finished segments. Raises AudioError, InputError."""
         if self._is_closed:
             raise InputError("the stream is closed")
         self._pushed.append(_mono(samples, self.name))
