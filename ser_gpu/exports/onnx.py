@@ -76,7 +76,7 @@ DFTS = {"stft": StftMelPower, "conv": ConvolutionMelPower}
 class ExportedModel(nn.Module):
     """What an exported file computes; `dft="conv"` is for runtimes that have no fast STFT.
 
-    Shape: waveform [B, T] at the model's rate, T >= `trim.hop` -> probabilities [B, C] float32, speech [B] bool.
+    Shape: waveform [B, T] float32 at model rate, T >= `trim.hop` -> probabilities [B, C] float32, speech [B] bool.
     Raises InputError where the kernels of the spectrogram were trained, or `dft` is not known.
     """
 
