@@ -1,4 +1,4 @@
-"""ser-gpu app: a page that names emotions in the browser, served here or written for any static host."""
+"""ser-gpu app: a page that names emotions in the browser, served on this machine or written for a static host."""
 
 import argparse
 import sys
@@ -13,7 +13,7 @@ from ser_gpu.exports import page
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serves a folder with the headers without which a browser gives the page one thread; logs no request."""
+    """Serve a folder with the headers that a browser needs for several threads; log no request."""
 
     extensions_map = SimpleHTTPRequestHandler.extensions_map | {
         ".js": "text/javascript",
@@ -33,7 +33,7 @@ class Handler(SimpleHTTPRequestHandler):
 
 
 def server(folder: Path, port: int) -> ThreadingHTTPServer:
-    """A server on this machine alone; port 0 is any that is free."""
+    """A server on localhost; port 0 takes a free one. Raises OSError where the port is not free."""
     try:
         return ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, directory=str(folder)))
     except OSError as error:

@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write what is asked for; one line on stderr says what was written."""
+    """Write the file or folder, and one line on stderr about it."""
     *given, out = args.files if not args.hub else [*args.files, None]
     weights = Path(given[0]) if given else checkpoint.default_weights()
     suffix = None if args.hub else Path(out).suffix.lower()
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     checked = ""
     with console.err.status(f"Exporting {weights.name}"), onnx.quiet_exporter():
         if args.hub:
-            from ser_gpu.exports import hub  # here, since huggingface_hub is of the extra `export`
+            from ser_gpu.exports import hub  # here: huggingface_hub comes with the extra `export`
 
             hub.write(args.hub, model, provenance, licence, sha256)
         elif suffix == ".pt2":

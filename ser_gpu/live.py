@@ -45,14 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    """Answer every half second of what comes, until it ends; then say how fast that was."""
     listener = _Microphone() if args.source is None and args.format is None else _StandardInput(args)
     model = options.model(args.weights, args.device)
     voice = options.voice(args.voice, model) if args.voice else None
     stream = Stream(Answers(model, voice), listener.rate, listener.name)
     in_place = sys.stdout.isatty() and not args.json
     heard_seconds = 0.0
-    times: list[tuple[float, float]] = []  # of each answer, by the clock and by the processor
+    times: list[tuple[float, float]] = []  # seconds of each answer: by the clock, by the processor
     try:
         for chunk in listener.chunks():
             begin = time.perf_counter(), time.process_time()
@@ -60,7 +59,7 @@ def _run(args: argparse.Namespace) -> int:
             _show(stream.seconds, stream.now(), in_place)
             heard_seconds += len(chunk) / listener.rate
             times.append((time.perf_counter() - begin[0], time.process_time() - begin[1]))
-    except KeyboardInterrupt:  # the way to end it
+    except KeyboardInterrupt:  # the usual end
         pass
     finally:
         if in_place:
@@ -88,8 +87,7 @@ def _show(seconds: float, answer: Prediction | None, in_place: bool) -> None:
 
 
 class _StandardInput:
-    """Raw samples. Nothing is dropped: the writer waits where this is too slow."""
-
+    # nothing is dropped: a writer that is too fast waits
     name, dropped_seconds = "standard input", 0.0
 
     def __init__(self, args: argparse.Namespace):
@@ -107,14 +105,13 @@ class _StandardInput:
 
 
 class _Microphone:
-    """Sound that waits for more than ten seconds is dropped and counted."""
-
+    # sound that waits for more than ten seconds is dropped and counted
     name, rate, dropped_seconds = "microphone", 16_000, 0.0
 
     def __init__(self):
         try:
             self._sounddevice = extra("sounddevice", "live")
-        except OSError:  # it is there, the library that it loads is not
+        except OSError:  # sounddevice is installed, PortAudio is not
             raise InputError("a microphone needs PortAudio (apt install libportaudio2)") from None
         self._held: queue.Queue[np.ndarray] = queue.Queue(round(_HELD_SECONDS / STEP_SECONDS))
 
@@ -132,7 +129,7 @@ class _Microphone:
             self._held.put_nowait(samples.copy())
         except queue.Full:
             self.dropped_seconds += frames / self.rate
-        if getattr(status, "input_overflow", False):  # the system dropped some, it does not say how much
+        if getattr(status, "input_overflow", False):  # the system dropped sound, it does not say how much
             self.dropped_seconds += frames / self.rate
 
 

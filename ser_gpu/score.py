@@ -19,18 +19,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score what is not in the result yet."""
+    """Score the recordings that are not in the result yet."""
     require("ray", "ray", "pyarrow")
-    from ser_gpu.scale import sources, storage  # here, since --help should need neither these nor torch
+    from ser_gpu.scale import sources, storage  # here: --help needs neither these nor torch
 
     found = sources.find(args.sources)
-    from ser_gpu.checkpoint import load_model  # here, since a mistyped source should not wait for torch and Ray
+    from ser_gpu.checkpoint import load_model  # here: a mistyped source need not wait for torch and Ray
     from ser_gpu.scale import pipeline, results
 
     model = load_model(args.weights, "cpu")
     out = storage.absolute(args.out)
     settings = {"model": f"{model.network_hash} {float(model.temperature)}", "timeline": args.timeline}
-    # the folder for this process alone, where a lock can hold it
+    # one process at a time; an address cannot be locked
     with nullcontext() if storage.is_address(out) else only_one(Path(out)):
         stored = results.done(out, settings)
         names = found.names

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-# Imported when they are asked for: a model needs the names of emotions alone.
+# imported on first use: a model needs the names of emotions alone
 _FOUND = ("Loaded", "load", "load_many")
 _KNOWN = ("get", "names", "registered_name")
 

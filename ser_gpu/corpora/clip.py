@@ -18,10 +18,10 @@ class Clip:
     id: str  # unique within what is loaded; in a known corpus the official file name without suffix
     path: Path
     emotion: str  # one of `EMOTIONS`, or the user's own name in lower case
-    speaker: str | None  # any text; None where nobody is named
+    speaker: str | None  # None where it is not known
     corpus: str  # a name of the registry, or "own"
-    gender: str | None = None  # "male", "female", another word of the user's, or None
-    group: str | None = None  # shared by repetitions of one utterance; None where the clip stands alone
+    gender: str | None = None  # "male", "female", the user's own word, or None
+    group: str | None = None  # shared by repetitions of one utterance
     part: str | None = None  # train, validation or test, where a list says so
     extra: tuple[tuple[str, str], ...] = ()  # further known fields, such as ("intensity", "strong")
 
@@ -46,15 +46,15 @@ _OTHER_NAMES = {
     "frustrated": "fru frustration",
     "contempt": "con contemptuous",
 }
-# A letter is here only where it means one thing in all corpora; the others are in the entry of their corpus.
+# a letter stands here only if all corpora agree on it; others stand in the entry of their corpus
 ALIASES = {alias: emotion for emotion, aliases in _OTHER_NAMES.items() for alias in aliases.split()}
 _GENDERS = {"m": "male", "man": "male", "f": "female", "w": "female", "woman": "female", "unknown": None, "": None}
 
 
 def canonical(name: str, aliases: Mapping[str, str] = ALIASES) -> str:
-    """The canonical name of an emotion; one that nobody knows stays, in lower case and with _ for spaces and hyphens.
+    """The canonical name of an emotion; an unknown one in lower case with _ for spaces and hyphens.
 
-    The aliases of one corpus, in lower case, go before the general ones. Raises InputError where the name is empty.
+    aliases: of one corpus, in lower case; they go before the general ones. Raises InputError for an empty name.
     """
     key = "_".join(name.lower().replace("-", " ").replace("_", " ").split())
     if not key:
@@ -63,13 +63,13 @@ def canonical(name: str, aliases: Mapping[str, str] = ALIASES) -> str:
 
 
 def ordered(names: Iterable[str]) -> tuple[str, ...]:
-    """Each name once: the canonical ones in their order, then the others by alphabet."""
+    """Each name once: the canonical ones in the order of `EMOTIONS`, then the others by alphabet."""
     names = set(names)
     return (*(name for name in EMOTIONS if name in names), *sorted(names.difference(EMOTIONS)))
 
 
 def subset(wanted: Iterable[str], labels: Sequence[str]) -> tuple[str, ...]:
-    """Those of `labels` that are wanted, by any alias, in their order. Raises InputError where one is no label."""
+    """The wanted `labels`, by any alias, in the order of `labels`. Raises InputError where one is no label."""
     names = {canonical(name) for name in wanted}
     if unknown := sorted(names.difference(labels)):
         raise InputError(f"no such emotion: {', '.join(unknown)}; there are {', '.join(labels)}")

@@ -1,4 +1,4 @@
-"""Finds clips: in the folder of a known corpus, in a folder per emotion, in a list, or in several of these."""
+"""Find clips: in a known corpus, a folder per emotion, a list, or several of these."""
 
 import os
 from collections import Counter
@@ -21,22 +21,24 @@ LOSSY_SUFFIXES = FFMPEG_SUFFIXES.union(LIBSNDFILE_SUFFIXES["MP3"], LIBSNDFILE_SU
 class Loaded:
     """What `load` found."""
 
-    clips: tuple[Clip, ...]  # by id
+    clips: tuple[Clip, ...]  # sorted by id
     description: str  # one line for the user
-    left_out: dict[str, int]  # how many other files there were, by reason
-    notice: str | None = None  # one line if clips are missing
+    left_out: dict[str, int]  # reason -> number of other files
+    notice: str | None = None  # one line where clips are missing
 
     @property
     def emotions(self) -> tuple[str, ...]:
-        """The labels of the clips: canonical ones first, others by alphabet."""
+        """The emotions of the clips, in the order of `clip.ordered`."""
         return ordered(clip.emotion for clip in self.clips)
 
 
 def load(data: str | Path | None = None, corpus: str | None = None, progress: object = False) -> Loaded:
-    """Find clips in a list (CSV or TSV), a folder per emotion, or a folder where most names are of a registered corpus.
+    """Find clips in a list (CSV or TSV), a folder per emotion, or the folder of a registered corpus.
 
-    `corpus` is a registered name, or "own" for one of the first two; without `data` it is located or downloaded, with
-    `progress`, a bar as pooch takes it. Raises InputError where no clip is found, OSError for files and downloads.
+    data: None locates or downloads `corpus`, or the default one.
+    corpus: a registered name, or "own" for a list or a folder per emotion; None recognises it by the file names.
+    progress: the progress bar of a download, as pooch takes it.
+    Raises InputError where no clip is found, OSError for files and downloads.
     """
     if data in (None, ""):
         if corpus == OWN:
@@ -59,7 +61,7 @@ def load(data: str | Path | None = None, corpus: str | None = None, progress: ob
 
 
 def load_many(folders: Mapping[str, str | Path | None]) -> Loaded:
-    """Several corpora, each from its folder, or None for the one that `locate` finds; any name does for own recordings.
+    """Several corpora: name, any for own recordings -> folder, or None for that of `locate`.
 
     Ids, speakers and groups get the name as a prefix, such as "TESS/OAF". Raises InputError for none or one twice.
     """
@@ -127,7 +129,7 @@ def folder_per_emotion(folder: str | Path) -> Loaded:
 
 
 def _gather(paths: list[Path], read: Callable[[Path], Clip | str], unread: Mapping[str, str], nothing: str):
-    """The clips, and by reason how many paths are none; `nothing` is said where there is no clip at all."""
+    # the clips, and reason -> number of other paths; `nothing` is the error where there is no clip
     found: dict[str, Clip] = {}
     left_out: Counter[str] = Counter()
     for path in paths:
@@ -138,7 +140,7 @@ def _gather(paths: list[Path], read: Callable[[Path], Clip | str], unread: Mappi
         if isinstance(clip, str):
             left_out[clip] += 1
             continue
-        if clip.id in found:  # lossless goes before lossy, then the first path in sorted order
+        if clip.id in found:  # lossless before lossy, then the first path
             left_out["duplicate"] += 1
             clip = min(found[clip.id], clip, key=lambda choice: choice.path.suffix.lower() in LOSSY_SUFFIXES)
         found[clip.id] = clip
@@ -149,7 +151,7 @@ def _gather(paths: list[Path], read: Callable[[Path], Clip | str], unread: Mappi
 
 
 def media_files(folder: str | Path) -> list[Path]:
-    """All audio and video under `folder`, links followed, by path. Raises OSError where a folder cannot be read."""
+    """All audio and video under `folder`, links followed, sorted. Raises OSError where a folder cannot be read."""
     if not Path(folder).is_dir():
         raise InputError(f"{folder}: no such folder")
 
@@ -159,7 +161,7 @@ def media_files(folder: str | Path) -> list[Path]:
     media = SUFFIXES.union(UNREADABLE_SUFFIXES)
     paths, seen = [], set()
     for inside, folders, files in os.walk(folder, onerror=fail, followlinks=True):
-        if (real := os.path.realpath(inside)) in seen:  # a link in a circle, or to a neighbour
+        if (real := os.path.realpath(inside)) in seen:  # a link to a folder that was seen
             folders.clear()
             continue
         seen.add(real)
@@ -169,7 +171,7 @@ def media_files(folder: str | Path) -> list[Path]:
 
 
 def locate(corpus: Corpus, progress: object = False) -> Path:
-    """The folder of a corpus by its variable, under `SER_CORPORA_DIR`, or downloaded. Raises InputError or OSError."""
+    """The folder of a corpus: of its variable, under `SER_CORPORA_DIR`, or downloaded. Raises InputError, OSError."""
     if named := os.environ.get(corpus.variable or ""):
         if not Path(named).is_dir():
             raise InputError(f"{corpus.variable}={named}: no such folder")
@@ -187,7 +189,7 @@ def locate(corpus: Corpus, progress: object = False) -> Path:
         raise InputError(f"to download {corpus.title}, install {libraries}; or name a folder") from None
     folder = Path(pooch.os_cache("ser_gpu")) / corpus.name
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f"{corpus.name}.lock")):  # trainings side by side wait for one download
+    with FileLock(folder.with_name(f"{corpus.name}.lock")):  # parallel trainings wait for one download
         if not folder.is_dir():
             corpus.download(folder, progress=progress)
     return folder

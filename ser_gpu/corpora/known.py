@@ -1,4 +1,4 @@
-"""The corpora that are known by their official file names. A new corpus is one more entry."""
+"""The corpora that are known by their official file names; a new corpus is one more entry."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -11,36 +11,36 @@ from ser_gpu.errors import InputError
 
 
 class LeftOutError(InputError):
-    """A file of the corpus that is none of its clips: a song, a video. Its text is the reason, in a word."""
+    """A file of the corpus that is no clip; its text is the reason: "song" or "video"."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus that is known by its official file names: what the groups of a pattern say, and what they leave open."""
+    """A corpus: the pattern of its official file names, and what the names do not say."""
 
     name: str  # of the registry: lower case, with _ for spaces and hyphens
     title: str  # as a user reads it
     licence: str  # of the recordings
     example: str  # an official file name
-    # of official names without suffix; groups: speaker, emotion; where a name tells them gender, intensity, sentence,
-    # statement and repetition; video or song for what is no clip
+    # of names without suffix; groups: speaker, emotion; optional: gender, intensity, sentence, statement, repetition,
+    # and video or song for what is no clip
     pattern: str
-    emotions: Mapping[str, str] = field(default_factory=dict)  # names in lower case, where they are not the usual ones
+    emotions: Mapping[str, str] = field(default_factory=dict)  # lower case -> emotion, where it is no general alias
     intensities: Mapping[str, str] = field(default_factory=dict)
-    women: str | None = None  # names of speakers with spaces between; None where nobody has published them
-    men: str | None = None  # where not all others are men
+    women: str | None = None  # speakers, separated by spaces; None where they are not published
+    men: str | None = None  # the same; None where all others are men
     read: Callable[[dict[str, str]], dict[str, str] | None] = lambda found: found  # changes groups; None: foreign name
-    id: str | None = None  # of a clip, made of groups, where it is not the file name
-    group: str | None = None  # the same for repetitions of one utterance
-    clips: int | None = None  # how many there are when it is complete; None where copies differ
-    folder: str | None = None  # under `SER_CORPORA_DIR`; left out, the title
-    # published protocols: test and validation speakers of each fold; without validation, `splits` chooses them
+    id: str | None = None  # of a clip, from groups; None: the file name
+    group: str | None = None  # of repetitions of one utterance, from groups
+    clips: int | None = None  # of a complete copy; None where copies differ
+    folder: str | None = None  # under `SER_CORPORA_DIR`; None: the title
+    # protocol -> (test, validation) speakers of each fold; without validation, `splits` chooses them
     folds: Mapping[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = field(default_factory=dict)
     variable: str | None = None  # the environment variable that names its folder
-    download: Callable[..., Path] | None = None  # fills a folder; takes it and `progress`
+    download: Callable[..., Path] | None = None  # takes a folder to fill, and `progress`
 
     def owns(self, path: str | Path) -> bool:
-        """True if the name is one of this corpus, be it a clip or not."""
+        """True for a name of this corpus, of a clip or not."""
         return self._groups(Path(path)) is not None
 
     def parse(self, path: str | Path) -> Clip:
@@ -80,7 +80,7 @@ def _savee(found: dict[str, str]) -> dict[str, str] | None:
 
 
 def _ased(found: dict[str, str]) -> dict[str, str]:
-    own = found["emotion"] if int(found["sentence"]) <= 5 else ""  # 1 to 5 differ by emotion, 6 and 7 do not
+    own = found["emotion"] if int(found["sentence"]) <= 5 else ""  # sentences 6 and 7 are the same for all emotions
     return found | {"sentence": own + found["sentence"], "repetition": str(int(found["repetition"]))}
 
 
@@ -88,7 +88,7 @@ def _kes(found: dict[str, str]) -> dict[str, str] | None:
     if found["number"] == "00000":
         return None
     emotion, sentence = divmod(int(found["number"]) - 1, 100)
-    alike = found["speaker"].startswith("em")  # the sentences of the four emotions are the same
+    alike = found["speaker"].startswith("em")  # all four emotions have the same sentences
     text = f"p{sentence + 1}" if alike else found["number"]
     return found | {"emotion": ("neutral", "happy", "angry", "sad")[emotion], "sentence": text}
 
@@ -186,7 +186,7 @@ _ENTRIES = (  # the first is the default
         pattern=r"(?P<emotion>n(?=1)|f(?=2)|h(?=3)|s(?=4)|a(?=5))[1-5]"
         r"-(?P<sentence>\d\d)-(?P<repetition>\d\d)-0[12]-(?P<speaker>\d\d)",
         emotions={"n": "neutral", "f": "fearful", "h": "happy", "s": "sad", "a": "angry"},
-        # five names contradict the gender of their speaker; here it is the speaker's
+        # five file names contradict the gender of their speaker, so it is listed here
         women="01 03 05 07 09 11 13 15 17 19 21 23 25 27 29 31 33 35 37 43 47 48 49 58 62",
         read=_ased,
         group="{speaker}-{emotion}-{sentence}",

@@ -1,4 +1,4 @@
-"""A list of your own recordings: a CSV of file, relative to the list, and emotion, with whatever else is known."""
+"""A list of own recordings: a CSV with file (relative to the list), emotion, and optional columns."""
 
 import csv
 from collections import Counter
@@ -12,7 +12,7 @@ from ser_gpu.corpora.clip import OWN, Clip, by_id, canonical, gender
 from ser_gpu.corpora.known import registered_name
 from ser_gpu.errors import InputError
 
-# in any order; `part` is for the protocol `listed`; other columns, such as `intensity`, are kept with the clip
+# in any order; `part` is for the protocol `listed`; other columns, such as `intensity`, become extra fields
 COLUMNS = ("file", "emotion", "speaker", "gender", "part", "corpus", "group")
 _OTHER_NAMES = {"file": "path", "emotion": "label", "gender": "sex", "part": "split"}
 PART_ALIASES = {
@@ -23,7 +23,7 @@ PART_ALIASES = {
 
 
 def unusable(path: Path, unread: Mapping[str, str]) -> str | None:
-    """Why a file cannot be a clip, whatever else its name says; `unread` has the suffixes that are left out."""
+    """Why a file cannot be a clip, or None; `unread` is suffix -> reason of formats that are left out."""
     suffix = path.suffix.lower()
     if path.name.startswith("."):
         return "hidden"
@@ -33,9 +33,9 @@ def unusable(path: Path, unread: Mapping[str, str]) -> str | None:
 
 
 def read(path: str | Path) -> tuple[Clip, ...]:
-    """The clips of a CSV or TSV file in UTF-8; ids are the paths as given, without suffix where that is unique.
+    """The clips of a CSV or TSV file in UTF-8; ids are the given paths, without suffix where that is unique.
 
-    Raises InputError with file and line where a column or a field is missing or wrong, or a file is absent or twice.
+    Raises InputError with the line where a column or a field is missing or wrong, or a file is absent or twice.
     """
     path = Path(path)
     if path.suffix.lower() not in (".csv", ".tsv", ".txt"):
@@ -61,7 +61,7 @@ def read(path: str | Path) -> tuple[Clip, ...]:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and fields of each row, by the names of `COLUMNS`; others under their own."""
+    # line number, and name -> field
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = file.readline()
@@ -80,7 +80,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _names(path: Path, columns: list[str]) -> dict[str, str]:
-    """Column of the file -> name that it has here."""
+    # column of the file -> name in `COLUMNS`, or its own in lower case
     lower = {column.strip().lower(): column for column in columns if column.strip()}
     names = {column: name for name, column in lower.items()}
     for name in COLUMNS:

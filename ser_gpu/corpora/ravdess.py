@@ -1,4 +1,4 @@
-"""RAVDESS speech: official names, the archive's download, and the folds that were published for it."""
+"""RAVDESS speech: official names, download, and published folds."""
 
 import re
 import shutil
@@ -32,15 +32,15 @@ def _named(actors: Iterable[int]) -> tuple[str, ...]:
 FOLDS = {
     "actors5": tuple(zip(map(_named, ACTORS5_TEST), map(_named, ACTORS5_VALIDATION), strict=True)),
     "actors6": tuple((_named(test), ()) for test in ACTORS6_TEST),
-    # For choosing a recipe: among the 120 clips of the two validation actors of `actors5` three points are luck. Here
-    # the validation actors of all folds, less the fold's own test actors, are its validation part: seven to nine.
+    # to choose a recipe: the 120 validation clips of `actors5` are too few, three points among them are luck. So the
+    # validation actors of all folds, without the fold's test actors, are used: seven to nine
     "search": tuple((_named(test), _named({*chain(*ACTORS5_VALIDATION)}.difference(test))) for test in ACTORS5_TEST),
 }
 
 
 def download(folder: str | Path, *, url: str = ARCHIVE_URL, md5: str = ARCHIVE_MD5, progress: object = False) -> Path:
     """Fetch, check and unpack the official archive; `folder` appears whole, or not at all with an OSError."""
-    import pooch  # here, since only a download needs them
+    import pooch  # here: only a download needs them
     import requests
 
     folder = Path(folder)
@@ -58,7 +58,7 @@ def download(folder: str | Path, *, url: str = ARCHIVE_URL, md5: str = ARCHIVE_M
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    # beside `folder` and renamed, so that an interruption leaves no half-filled folder of that name
+    # unpacked elsewhere and renamed, so that `folder` is never half-filled
     unpacking = folder.with_name(folder.name + ".unpacking")
     shutil.rmtree(unpacking, ignore_errors=True)
     try:

@@ -1,4 +1,4 @@
-"""Who is in train, validation and test. A protocol, see docs/protocols.md, yields the same lists everywhere."""
+"""Splits into train, validation and test, the same on every machine; docs/protocols.md describes the protocols."""
 
 import hashlib
 from collections import Counter
@@ -20,17 +20,17 @@ Voices = dict[str, str | None]  # speakers, sorted -> gender
 
 
 def protocol_names() -> tuple[str, ...]:
-    """All protocols, those of the registered corpora among them, and the aliases."""
+    """All protocols, also those of registered corpora, and the aliases."""
     return (*_DEALERS, *(name for corpus in CORPORA.values() for name in corpus.folds), *ALIASES)
 
 
 def published(name: str) -> Corpus | None:
-    """The corpus that publishes a protocol; None where no corpus does."""
+    """The corpus whose published protocol this is, or None."""
     return next((corpus for corpus in CORPORA.values() if name in corpus.folds), None)
 
 
 def folds(protocol: str, clips: Sequence[Clip] | None = None) -> int:
-    """How many folds a protocol has on `clips`; InputError where it is random, or nobody can tell without clips."""
+    """The number of folds of a protocol. Raises InputError where it is random, or depends on clips and has none."""
     name = ALIASES.get(protocol, protocol)
     if corpus := published(name):
         return len(corpus.folds[name])
@@ -46,12 +46,12 @@ def folds(protocol: str, clips: Sequence[Clip] | None = None) -> int:
 
 @dataclass(frozen=True)
 class Split:
-    """Which part each clip is in, by id."""
+    """The part of each clip, by id."""
 
     part_of: dict[str, str]
 
     def ids(self, part: str) -> list[str]:
-        """The clips of one part, sorted."""
+        """The ids of one part, sorted."""
         return sorted(name for name, where in self.part_of.items() if where == part)
 
     @property
@@ -69,12 +69,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A protocol's name, its fold, and what a user chose to test. Raises InputError where these do not go together."""
+    """A protocol, its fold, and what the user chose to test. Raises InputError where these do not fit together."""
 
-    name: str = "stratified"  # one of `protocol_names()`; an alias becomes the name that it stands for
-    fold: int = 0  # of the random ones, the seed of the split
-    test_speakers: tuple[str, ...] = ()  # for `test-speakers` alone; a number finds a speaker with zeros before it
-    corpus: str | None = None  # what the clips are, for the record; left out, the one that publishes the protocol
+    name: str = "stratified"  # one of `protocol_names()`; an alias is replaced
+    fold: int = 0  # of a random protocol, the seed
+    test_speakers: tuple[str, ...] = ()  # for `test-speakers` alone; "1" also finds "01"
+    corpus: str | None = None  # for the record; None: that of a published protocol
     test_corpora: tuple[str, ...] = ()  # for `test-corpora` alone
 
     def __post_init__(self):
@@ -99,11 +99,11 @@ class Protocol:
 
     @property
     def speaker_independent(self) -> bool:
-        """True where no speaker can be in two parts, whatever the clips."""
+        """True where no speaker can be in two parts."""
         return self.name not in (*RANDOM_PROTOCOLS, "listed")
 
     def split(self, clips: Sequence[Clip]) -> Split:
-        """Deal `clips` into the three parts; their order does not matter. Raises InputError where that cannot be."""
+        """Split `clips`, whose order does not matter, into three parts. Raises InputError where that is impossible."""
         clips = sorted(clips, key=by_id)
         if not clips:
             raise InputError("there is no clip to split")
@@ -112,7 +112,7 @@ class Protocol:
         return Split(_DEALERS.get(self.name, _held_out)(self, clips))
 
     def notice(self, clips: Sequence[Clip]) -> str | None:
-        """One line on what this split of `clips` does not show, or None."""
+        """One line of warning about unknown or shared speakers, or None."""
         if not self.speaker_independent and (unknown := sum(clip.speaker is None for clip in clips)):
             so = "this split cannot be speaker-independent, so its figures do not hold for new voices"
             return f"the speaker of {unknown:,} of {len(clips):,} clips is unknown: {so}"
@@ -126,9 +126,9 @@ class Protocol:
 
     @classmethod
     def from_dict(cls, stored: Mapping) -> "Protocol":
-        """From plain data, that of older checkpoints too. Raises InputError for an unknown key or a wrong value."""
+        """From plain data, also of older checkpoints. Raises InputError for an unknown key or a wrong value."""
         stored = dict(stored)
-        if "test_actors" in stored:  # of a time that knew one corpus, the default one, and its speakers by number
+        if "test_actors" in stored:  # older checkpoints: the default corpus, its speakers by number
             numbers = stored.pop("test_actors")
             stored |= {"test_speakers": [f"{int(number):02}" for number in numbers], "corpus": names()[0]}
         if unknown := stored.keys() - {field.name for field in fields(cls)}:
@@ -137,20 +137,20 @@ class Protocol:
 
 
 def _choices(name: str, clips: Sequence[Clip]) -> list[list[str]]:
-    """The speakers, for `loco` the corpora, that each fold tests."""
+    # the test speakers (`loco`: corpora) of each fold
     if name == "loco":
         return [[corpus] for corpus in sorted({clip.corpus for clip in clips})]
     voices = _voices(clips, name)
     if name == "loso":
         return [[speaker] for speaker in voices]
-    # dealt in turn, gender after gender, so that each fold has its share of both
+    # in turn, sorted by gender, so that each fold has its share of both
     in_turn = sorted(voices, key=lambda speaker: (voices[speaker] or "", speaker))
     count = min(SPEAKER_FOLDS, len(in_turn))
     return [in_turn[k::count] for k in range(count)]
 
 
 def _tested(protocol: Protocol, clips: Sequence[Clip], there: list[str]) -> tuple[Collection[str], Collection[str]]:
-    """The speakers or corpora to test, and the speakers for validation where these are published."""
+    # test speakers or corpora, and published validation speakers
     name, fold = protocol.name, protocol.fold
     if name == "test-corpora":
         if missing := sorted(set(protocol.test_corpora).difference(there)):
@@ -174,7 +174,6 @@ def _tested(protocol: Protocol, clips: Sequence[Clip], there: list[str]) -> tupl
 
 
 def _held_out(protocol: Protocol, every: Sequence[Clip]) -> Parts:
-    """Whole speakers or corpora are tested; of the speakers that are left, some are for validation."""
     name, by_corpus, corpus = protocol.name, protocol.name in _BY_CORPUS, published(protocol.name)
     clips = [clip for clip in every if corpus is None or clip.corpus == corpus.name]
     if not clips:
@@ -191,7 +190,7 @@ def _held_out(protocol: Protocol, every: Sequence[Clip]) -> Parts:
     if not validation or validation >= voices.keys():
         validation = _validation_speakers(voices, protocol.fold)
     where = {clip.id: "validation" if clip.speaker in validation else "train" for clip in left}
-    # of a protocol of one corpus, clips of others only help in training
+    # in a protocol of one corpus, clips of others are for training only
     return dict.fromkeys(map(by_id, every), "train") | dict.fromkeys(map(by_id, clips), "test") | where
 
 
@@ -205,7 +204,7 @@ def _listed(protocol: Protocol, clips: Sequence[Clip]) -> Parts:
 
 
 def _deal(key: Callable[[Clip], Hashable], protocol: Protocol, clips: Sequence[Clip]) -> Parts:
-    """80/10/10 by emotion; clips that share a key go to one part. A key counts as its most frequent emotion."""
+    # 80/10/10 by emotion; clips that share a key go to one part, and count as their most frequent emotion
     votes: dict[Hashable, Counter[str]] = {}
     for clip in clips:
         votes.setdefault(key(clip), Counter())[clip.emotion] += 1
@@ -217,7 +216,7 @@ def _deal(key: Callable[[Clip], Hashable], protocol: Protocol, clips: Sequence[C
     return {clip.id: part_of[key(clip)] for clip in clips}
 
 
-_DEALERS = {  # protocol, clips sorted by id -> the part of each id
+_DEALERS = {  # (protocol, clips sorted by id) -> part of each id
     "stratified": partial(_deal, by_id),
     "grouped": partial(_deal, lambda clip: ("clip", clip.id) if clip.group is None else ("group", clip.group)),
     **dict.fromkeys(("speakers", "loso", "test-speakers", *_BY_CORPUS), _held_out),
@@ -227,8 +226,8 @@ _DEALERS = {  # protocol, clips sorted by id -> the part of each id
 
 
 def _dealt_together(emotion_of: Mapping[Hashable, int], seed: int) -> dict[Hashable, str] | None:
-    """Part of each key by scikit-learn; None where that leaves an emotion out of a part."""
-    from sklearn.model_selection import train_test_split  # here, since it takes a second
+    # by scikit-learn; None where a part would lack an emotion
+    from sklearn.model_selection import train_test_split  # here: it takes a second
 
     keys = list(emotion_of)
     try:
@@ -243,7 +242,7 @@ def _dealt_together(emotion_of: Mapping[Hashable, int], seed: int) -> dict[Hasha
 
 
 def _dealt_one_by_one(emotion_of: Mapping[Hashable, int], seed: int) -> dict[Hashable, str]:
-    # a tenth of each emotion's keys, at least one, for test and as many for validation: for small data
+    # for small data: of each emotion a tenth, at least one key, for test, and as many for validation
     part_of = {}
     for emotion in set(emotion_of.values()):
         keys = [k for k in emotion_of if emotion_of[k] == emotion]
@@ -255,7 +254,6 @@ def _dealt_one_by_one(emotion_of: Mapping[Hashable, int], seed: int) -> dict[Has
 
 
 def _voices(clips: Sequence[Clip], protocol: str) -> Voices:
-    """Gender of each speaker, the most frequent one of the clips."""
     if without := [clip.id for clip in clips if clip.speaker is None]:
         why = f"{protocol} needs the speakers: without them no split is speaker-independent"
         raise InputError(f"{why}. {len(without):,} of {len(clips):,} clips have none, the first is {without[0]}")
@@ -266,7 +264,7 @@ def _voices(clips: Sequence[Clip], protocol: str) -> Voices:
 
 
 def _present(wanted: Collection[str], voices: Collection[str]) -> dict[str, str]:
-    """Wanted names that are there -> speakers: matched whole, then without the corpus before it, then as a number."""
+    # name -> speaker: matched whole, then without the corpus before it, then as a number
     bare = {speaker: speaker.rpartition("/")[2] for speaker in voices}
     found = {}
     for name in wanted:
@@ -283,7 +281,7 @@ def _present(wanted: Collection[str], voices: Collection[str]) -> dict[str, str]
 
 
 def _validation_speakers(voices: Voices, turn: int) -> set[str]:
-    """One speaker in ten of each gender, at least one, others at each turn; someone is always left for training."""
+    # of each gender one speaker in ten, at least one; each `turn` takes others; someone is always left for training
     chosen = set()
     for gender in set(voices.values()):
         names = [speaker for speaker in voices if voices[speaker] == gender]

@@ -1,4 +1,4 @@
-"""A folder as the Hugging Face Hub has it, written and read without a connection; uploading it is the user's."""
+"""A folder in the format of the Hugging Face Hub, written and read offline; the user uploads it."""
 
 import json
 from pathlib import Path
@@ -11,15 +11,12 @@ from ser_gpu.model import SpeechEmotionModel
 
 huggingface_hub, safetensors = extra("huggingface_hub", "export"), extra("safetensors", "export")
 
-LICENCES = {"CC BY-NC-SA 4.0": "cc-by-nc-sa-4.0", "CC BY 4.0": "cc-by-4.0", "MIT": "mit"}  # and the Hub's names
-_OLDEST = 2  # of a folder that does not say its format
+LICENCES = {"CC BY-NC-SA 4.0": "cc-by-nc-sa-4.0", "CC BY 4.0": "cc-by-4.0", "MIT": "mit"}  # -> the Hub's names
+_OLDEST = 2  # the format version of a folder that states none
 
 
 class HubModel(SpeechEmotionModel, huggingface_hub.PyTorchModelHubMixin, library_name="ser_gpu"):
-    """The same model with huggingface_hub's `from_pretrained` and `save_pretrained`.
-
-    Its `config.json` has the format version of a checkpoint, and an older folder goes through the same migrations.
-    """
+    """The model with `from_pretrained` and `save_pretrained`; older folders are migrated as checkpoints are."""
 
     def __init__(self, model: SpeechEmotionModel, about: dict):
         power = model.mel.mel_power
@@ -43,7 +40,7 @@ class HubModel(SpeechEmotionModel, huggingface_hub.PyTorchModelHubMixin, library
             stored = {name: config[name] for name in ("config", "labels")}
             content = checkpoint.migrated(stored | {"format_version": version, "state_dict": weights, "provenance": {}})
             model = checkpoint.rebuilt(content["config"], content["labels"], content["state_dict"])
-        except Exception as error:  # of safetensors, of a configuration or weights that do not fit
+        except Exception as error:  # of safetensors, or of a wrong configuration or weights
             problem = " ".join(str(error).split())[:200]
             raise CheckpointError(f"{model_id}: not a folder of ser_gpu: {problem}") from None
         return cls(model, config).to(map_location).eval()
@@ -56,7 +53,7 @@ def write(
     licence: str | None = None,
     sha256: str | None = None,
 ) -> None:
-    """Write the folder; the licence is that of the weights, the SHA-256 that of the checkpoint that they are from."""
+    """Write the folder; the licence is that of the weights, the SHA-256 that of their checkpoint."""
     about = {
         "format_version": checkpoint.FORMAT_VERSION,
         "model_type": "ser_gpu",
@@ -66,13 +63,13 @@ def write(
         "config": model.config.as_dict(),
         "checkpoint_sha256": sha256,
     }
-    with replacing(Path(folder) / "README.md") as temporary:  # the mixin leaves a card that is there
+    with replacing(Path(folder) / "README.md") as temporary:  # the mixin writes no card where there is one
         temporary.write_text(card(model, provenance, licence), encoding="utf-8")
     HubModel(model, about).save_pretrained(folder)
 
 
 def card(model: SpeechEmotionModel, provenance: Provenance, licence: str | None = None) -> str:
-    """The model card: metadata in YAML, then what the model is, how it is used, and what it must not be used for."""
+    """The model card: metadata in YAML, then a description, the use, and the limits."""
     name = LICENCES.get(licence or "", "other")
     corpus = provenance.protocol.get("corpus")
     metadata = {
@@ -84,7 +81,7 @@ def card(model: SpeechEmotionModel, provenance: Provenance, licence: str | None 
         "datasets": [corpus] if corpus else None,
         "metrics": ["accuracy", "recall", "f1"],
     }
-    known = {key: json.dumps(value) for key, value in metadata.items() if value is not None}  # JSON is YAML, too
+    known = {key: json.dumps(value) for key, value in metadata.items() if value is not None}  # JSON is valid YAML
     front_matter = "\n".join(f"{key}: {value}" for key, value in known.items())
     labels, copies = ", ".join(model.labels), model.tta.copies
     uses = f"Test-time augmentation averages {copies} answers a clip." if model.config.tta.enabled else ""

@@ -1,4 +1,4 @@
-"""The whole model, waveform in and probabilities out, as one graph: `.onnx` and `.pt2` files, of any batch."""
+"""The whole model, waveform in and probabilities out, as one graph for any batch size: `.onnx` and `.pt2` files."""
 
 import copy
 import io
@@ -26,13 +26,13 @@ from ser_gpu.stages.speaker_norm import Statistics
 from ser_gpu.voices.voice import numbers
 
 OPSET = 18
-TOLERANCE = 1e-4  # of a probability: float32 sums in another order
+TOLERANCE = 1e-4  # of a probability: runtimes add float32 numbers in different orders
 _BATCH = torch.export.Dim("batch", min=1, max=65_536)
 _CHECKED = ((1, 800), (3, 30_000), (2, 100_003))  # clips, samples
 
 
 class StftMelPower(nn.Module):
-    """`FftMelPower` with the squares of real numbers, since a graph cannot cut complex ones: [B, L] -> [B, M, F]."""
+    """`FftMelPower` on real numbers, since a graph cannot slice complex ones: [B, L] -> [B, M, F]."""
 
     def __init__(self, fft: FftMelPower):
         super().__init__()
@@ -64,10 +64,7 @@ class ConvolutionMelPower(nn.Module):
 
 
 def _fourier_kernels(window: Tensor, bins: range, size: int) -> Tensor:
-    """Windowed cosines, then sines, of some bins of an FFT of `size`.
-
-    Shape: [N] -> [2 bins, 1, N] float32.
-    """
+    # windowed cosines, then sines: [N] -> [2 bins, 1, N] float32
     time = torch.arange(len(window), dtype=torch.float64)
     angle = 2 * torch.pi * torch.tensor(list(bins), dtype=torch.float64)[:, None] * time / size
     return (torch.cat([angle.cos(), angle.sin()]) * window.double()).float()[:, None]
@@ -77,11 +74,9 @@ DFTS = {"stft": StftMelPower, "conv": ConvolutionMelPower}
 
 
 class ExportedModel(nn.Module):
-    """What an exported file computes, with test-time augmentation or without; "conv" where no STFT is there or fast.
+    """What an exported file computes; `dft="conv"` is for runtimes that have no fast STFT.
 
-    Shape: waveform [B, T] float32 at the model's rate, T at least the trimming's hop -> probabilities [B, C] float32,
-    speech [B] bool.
-
+    Shape: waveform [B, T] float32 at model rate, T >= `trim.hop` -> probabilities [B, C] float32, speech [B] bool.
     Raises InputError where the kernels of the spectrogram were trained, or `dft` is not known.
     """
 
@@ -101,15 +96,12 @@ class ExportedModel(nn.Module):
 
 
 class ExportedSpeakerModel(ExportedModel):
-    """The same for one speaker at a time, whose statistics come in and go out.
+    """An `ExportedModel` for one speaker, whose statistics come in and go out.
 
-    With a weight of zero for each clip, the clips are answered with the statistics that are given: those of a `Voice`.
-    With weights that sum to the share of `ser_gpu.voices.plan.Plan`, the clips are measured, and what goes out is their
-    speaker's voice: layer by layer as in `Recognizer.enrol`, by the same code. The features are what a head is made of.
-
+    All weights zero: the clips are answered with the given statistics of a `Voice`. Weights that sum to the share of
+    `ser_gpu.voices.plan.Plan`: the clips are measured as in `Recognizer.enrol`. A head is made of the features.
     Shape: waveform [B, T], mean [N], variance [N], weight [B], head [C, inputs + 1] -> probabilities [B, C],
     speech [B], mean [N], variance [N], features [B, inputs].
-
     Raises InputError as `ExportedModel` does, and where the network has no batch normalisation.
     """
 
@@ -138,7 +130,7 @@ class ExportedSpeakerModel(ExportedModel):
 def program(
     model: SpeechEmotionModel, tta: bool = True, dft: str = "stft", speaker: bool = False
 ) -> torch.export.ExportedProgram:
-    """An `ExportedModel` or `ExportedSpeakerModel` as one graph with a free batch and a free number of samples."""
+    """An `ExportedModel` or `ExportedSpeakerModel` as one graph, for any batch and any number of samples."""
     samples = torch.export.Dim("samples", min=model.config.trim.hop, max=2**31 - 1)
     examples, shapes = [torch.linspace(-1.0, 1.0, 2 * 30_000).reshape(2, 30_000)], [{0: _BATCH, 1: samples}]
     exported = (ExportedSpeakerModel if speaker else ExportedModel)(model, tta, dft)
@@ -155,8 +147,8 @@ def to_pt2(model: SpeechEmotionModel, path: str | Path, tta: bool = True) -> Non
     traced = program(model, tta)
     graphs = (each.graph for each in traced.graph_module.modules() if isinstance(each, torch.fx.GraphModule))
     for node in (node for graph in graphs for node in graph.nodes):
-        node.meta.pop("stack_trace", None)  # it names the folders of this machine
-    buffer = io.BytesIO()  # since the name of a file would be stored in it
+        node.meta.pop("stack_trace", None)  # it holds paths of this machine
+    buffer = io.BytesIO()  # torch would store the name of a file
     torch.export.save(traced, buffer, extra_files={"metadata.json": json.dumps(metadata(model, tta=tta))})
     with replacing(path) as temporary, buffer.getbuffer() as content:
         temporary.write_bytes(content)
@@ -171,11 +163,10 @@ def to_onnx(
     sha256: str | None = None,
     speaker: bool = False,
 ) -> float:
-    """Write an ONNX file and check it, by onnx's checker and against torch; the largest difference of a probability.
+    """Write and check an ONNX file; returns the largest difference of a probability from torch.
 
-    The licence of the weights and the SHA-256 of their checkpoint are for the metadata; the rest is as in `program`.
-
-    Raises InputError as `program` does, or where the file does not answer as the model does; MissingExtraError.
+    `licence` (of the weights) and `sha256` (of their checkpoint) are metadata; the rest is as in `program`.
+    Raises InputError as `program` does, or where the file answers differently from the model; MissingExtraError.
     """
     onnx = extra("onnx", "export")
     extra("onnxscript", "export")
@@ -202,7 +193,7 @@ def to_onnx(
 
 
 def metadata(model: SpeechEmotionModel, **more: object) -> dict[str, str]:
-    """What a program needs to feed the file and to read its answer, as texts; what is None is left out."""
+    """What a program needs to use the file, as texts; None values are left out."""
     known = {
         "labels": json.dumps(list(model.labels)),
         "sample_rate": model.sample_rate,
@@ -216,18 +207,18 @@ def metadata(model: SpeechEmotionModel, **more: object) -> dict[str, str]:
 
 
 def population(model: SpeechEmotionModel) -> dict[str, list[float]]:
-    """The statistics that are nobody's voice in particular: those of the training, as a `.voice` file has them."""
+    """The statistics of the training, for no voice given, written as in a `.voice` file."""
     of_all = speaker_norm.population(model.cnn)
     return {name: numbers(getattr(of_all, name).float().cpu().numpy()) for name in ("mean", "variance")}
 
 
 def no_head(model: SpeechEmotionModel) -> Tensor:
-    """The head of nobody in particular, [C, inputs + 1]."""
+    """The head for no voice given: zeros [C, inputs + 1]."""
     return torch.zeros(len(model.labels), speaker_norm.head_inputs(model.cnn) + 1)
 
 
 def licence_of(path: Path, provenance: Provenance) -> str | None:
-    """The licence of weights, as far as it is known: that of the corpora that they were trained on."""
+    """The licence of the corpora that the weights were trained on; None where it is not known."""
     trained_on = provenance.protocol.get("corpus")
     if not trained_on and path.resolve().parent == checkpoint.default_weights().resolve().parent:
         trained_on = corpora.names()[0]
@@ -239,7 +230,7 @@ def licence_of(path: Path, provenance: Provenance) -> str | None:
 
 
 def _tidy(graph: object) -> None:
-    # the free dimensions are called batch and samples wherever they stand
+    # name the free dimensions batch and samples everywhere
     clips, samples = (dimension.dim_param for dimension in graph.input[0].type.tensor_type.shape.dim)
     names = {clips: "batch", samples: "samples"}
     values = [*graph.input, *graph.output, *graph.value_info]
@@ -250,12 +241,12 @@ def _tidy(graph: object) -> None:
 
 
 def _forget_sources(graph: object) -> None:
-    """Leave out what the exporter notes on each node: its source, by the paths of this machine."""
+    # the exporter's notes hold paths of this machine
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
     for attribute in (each for node in graph.node for each in node.attribute if each.HasField("g")):
-        _forget_sources(attribute.g)  # what a loop repeats
+        _forget_sources(attribute.g)  # the body of a loop
 
 
 @torch.inference_mode()
@@ -281,7 +272,7 @@ def _difference(content: bytes, model: SpeechEmotionModel, tta: bool, speaker: b
 
 @contextmanager
 def quiet_exporter() -> Iterator[None]:
-    """Without the warnings that the exporter has for developers of torch."""
+    """Silence the exporter's warnings, which are for developers of torch."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -18,11 +18,11 @@ from ser_gpu.voices import plan
 PACKAGE = Path(__file__).parent.parent
 SAMPLE = PACKAGE.parent / "examples" / "sample.wav"
 RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
-DETECTOR = "silero_vad_16k_sequence.onnx"  # of speech: it takes all frames at once, as ser_gpu.audio.silero does
+DETECTOR = "silero_vad_16k_sequence.onnx"  # takes all frames at once, as ser_gpu.audio.silero does
 
 
 def page_folder() -> Path:
-    """The page's own files: in the package, as a wheel has them, or beside it in a checkout."""
+    """The page's own files: inside the package in a wheel, beside it in a checkout."""
     installed = PACKAGE / "page"
     return installed if installed.is_dir() else PACKAGE.parent / "app"
 
@@ -33,15 +33,15 @@ def runtime_folder() -> Path:
 
 
 def site_folder() -> Path:
-    """Where the page is written that is served here."""
+    """Where `ser-gpu app` writes the page that it serves."""
     is_installed = page_folder().parent == PACKAGE
     return Path.home() / ".cache" / "ser_gpu" / "app" if is_installed else PACKAGE.parent / "build" / "app"
 
 
 def build(folder: str | Path, weights: str | Path | None = None, tta: bool = True) -> Path:
-    """Write the page, onnxruntime-web and the model, of a checkpoint or as shipped; one that is there already is kept.
+    """Write the page, onnxruntime-web and the model; the same model is not exported again.
 
-    Raises InputError where onnxruntime-web is not there, and as `ser_gpu.exports.onnx.to_onnx` does.
+    Raises InputError where onnxruntime-web is not installed, and as `ser_gpu.exports.onnx.to_onnx` does.
     """
     folder, weights = Path(folder), Path(weights or checkpoint.default_weights())
     source, runtime = page_folder(), runtime_folder()
@@ -61,7 +61,7 @@ def build(folder: str | Path, weights: str | Path | None = None, tta: bool = Tru
 def _write_model(folder: Path, weights: Path, tta: bool) -> None:
     model, provenance = checkpoint.load(weights, "cpu")
     speaker = None
-    if speaker_norm.layers(model.cnn):  # else the network takes no voice
+    if speaker_norm.layers(model.cnn):  # only such a network takes a voice
         speaker = {
             "network": model.network_hash,
             "population": onnx.population(model),
@@ -96,18 +96,18 @@ def _write_model(folder: Path, weights: Path, tta: bool) -> None:
     with onnx.quiet_exporter():
         settings = {"tta": tta, "dft": "conv", "licence": about["licence"], "sha256": about["sha256"]}
         onnx.to_onnx(model, folder / "model.onnx", **settings, speaker=speaker is not None)
-    write_json(description, about)  # last: what it describes is there
+    write_json(description, about)  # last, so that what it describes exists
 
 
 def _write_detector(path: Path) -> None:
-    """silero-vad's graph with the weights of `ser_gpu.audio.silero`; those in the graph are of another training."""
+    # silero-vad's graph holds weights of another training: those of `ser_gpu.audio.silero` replace them
     library = extra("onnx", "export")
     proto = library.load(silero.data_folder() / DETECTOR)
     weights = silero.load_weights()
     places = {f"encoder.{i}.{kind}": weights[f"conv{i + 1}.{kind}"] for i in range(4) for kind in ("weight", "bias")}
     places |= {f"output.{kind}": weights[f"final_conv.{kind}"] for kind in ("weight", "bias")}
     (lstm,) = (node for node in proto.graph.node if node.op_type == "LSTM")
-    # torch has the gates input, forget, cell, output; ONNX input, output, forget, cell
+    # order of the gates: torch input, forget, cell, output; ONNX input, output, forget, cell
     gates = np.arange(len(weights["lstm_cell.bias_ih"])).reshape(4, -1)[[0, 3, 1, 2]].ravel()
     cell = [weights[f"lstm_cell.{name}"][gates] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
     places |= dict(zip(lstm.input[1:4], (cell[0][None], cell[1][None], np.concatenate(cell[2:])[None]), strict=True))

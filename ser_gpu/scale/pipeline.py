@@ -1,4 +1,4 @@
-"""Scoring on Ray Data: each stage takes a batch of rows to others, from unpacking and decoding to an answer."""
+"""Scoring on Ray Data: batches of rows are unpacked, decoded, answered and written."""
 
 import logging
 import os
@@ -29,12 +29,12 @@ RECORDINGS_A_FILE = 1_000
 BLOCK_BYTES = 16 * 2**20
 OBJECT_STORE_BYTES = 2**29
 _STARTS = 3
-# Of a core. Where the network runs on the CPU, it takes nine tenths of the work; a GPU is fed by whole cores.
+# Cores of a task. On the CPU the network takes nine tenths of the work; a GPU is fed by whole cores.
 _ANSWER_CORES, _OTHER_CORES, _FEEDING_CORES = 0.9, 0.1, 1.0
 
 
 def unpack(batch: pa.Table) -> Iterator[pa.Table]:
-    """Row groups of Parquet files -> a row a recording: path, bytes."""
+    """Row groups of Parquet files -> one row for each recording: path, bytes."""
     for group in batch.to_pylist():
         name_of = dict(zip(group["rows"], group["names"], strict=True))
         at = 0
@@ -49,10 +49,9 @@ def unpack(batch: pa.Table) -> Iterator[pa.Table]:
 
 
 def decode(batch: pa.Table, sample_rate: int) -> Iterator[pa.Table]:
-    """Rows of path and, of what is no file, bytes -> path, samples, error; mono float32 at `sample_rate` Hz.
+    """Rows of path and, where it is no file, bytes -> path, samples, error; mono float32 at `sample_rate` Hz.
 
-    A recording longer than `LONGEST_DECODED_SECONDS` keeps its bytes instead of samples, and the worker that answers it
-    reads it piece by piece: so no row is large.
+    Above `LONGEST_DECODED_SECONDS` there are no samples: the worker reads the recording in pieces, so no row is large.
     """
     binary, text = pa.large_binary(), pa.string()
     schema = pa.schema([("path", text), ("bytes", binary), ("samples", binary), ("error", text)])
@@ -70,10 +69,7 @@ def decode(batch: pa.Table, sample_rate: int) -> Iterator[pa.Table]:
 
 @contextmanager
 def _opened(path: str, content: object) -> Iterator[object]:
-    """What can be read of a recording: its content, where there is some, its path, or a stream from its address.
-
-    Whatever is met inside becomes an AudioError that calls the recording by its path.
-    """
+    # content, path, or a stream from an address; any error inside becomes an AudioError with the path
     try:
         if content is not None or not storage.is_address(path):
             yield path if content is None else content
@@ -88,13 +84,13 @@ def _opened(path: str, content: object) -> Iterator[object]:
         raise AudioError.of(path, "no such file") from None
     except OSError as error:
         raise AudioError.of(path, f"cannot be read ({reason(error)})") from None
-    except Exception as error:  # of one recording; the others go on
+    except Exception as error:  # a bug at one recording must not stop the others
         problem = f"unexpected error, please report it ({type(error).__name__}: {reason(error)})"
         raise UnexpectedError.of(path, problem) from None
 
 
 def _samples(source: Source, path: str, sample_rate: int) -> np.ndarray | None:
-    # [T] float32, the whole recording; None where it is too long for a row
+    # [T] float32; None where the recording is too long for a row
     _, blocks = natural_blocks(source, None, sample_rate)
     rate, first = next(blocks, (sample_rate, None))
     if first is None:
@@ -108,10 +104,7 @@ def _samples(source: Source, path: str, sample_rate: int) -> np.ndarray | None:
 
 
 class Answer:
-    """Rows of `decode` -> rows of the result: an answer each or, with `timeline`, its segments.
-
-    A worker loads the model once, when it starts; it comes on the CPU and works on `device`.
-    """
+    """Rows of `decode` -> rows of the result; the model comes on the CPU, once a worker, and works on `device`."""
 
     def __init__(self, model: SpeechEmotionModel, device: str, timeline: bool):
         self.model = model.to(device)
@@ -148,15 +141,16 @@ def run(
     gpus: float | None = None,
     batch_size: int = 64,
 ) -> Iterator[dict]:
-    """Score recordings on the Ray that this process has; of each file of the result as it is written, the counts.
+    """Score recordings on the Ray of this process; yields the counts of each result file when it is written.
 
-    So many workers hold a model, or as many as there is room for; each has so many GPUs, or one where there are any.
+    workers: that hold a model; None: as many as there is room for.
+    gpus: of each worker; None: one where the cluster has any, else none.
     """
     context = DataContext.get_current()
     context.target_max_block_size = BLOCK_BYTES
     context.raise_original_map_exception = True
     context.enable_rich_progress_bars, context.use_ray_tqdm = True, False
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # an error comes as one line, without its traceback
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are one line, without a traceback
 
     if gpus is None:
         gpus = float(ray.cluster_resources().get("GPU", 0) > 0)
@@ -185,10 +179,9 @@ def run(
 
 @contextmanager
 def connected(address: str | None, cores: int, what: str) -> Iterator[None]:
-    """Ray: the one that this process has already, the cluster at an address, or one of its own on this machine.
+    """Ray: the running one of this process, the cluster at `address`, or a new one with `cores` of this machine.
 
-    It may use so many cores of this machine. An error of a worker becomes the OSError or InputError that it raised, in
-    one line; where Ray itself fails, as with lost machines, an InputError says that `what` is not finished.
+    Raises in one line the OSError or InputError of a worker; where Ray fails, InputError: `what` is not finished.
     """
     is_ours = not ray.is_initialized()
     if is_ours:
@@ -201,8 +194,8 @@ def connected(address: str | None, cores: int, what: str) -> Iterator[None]:
             cause = getattr(cause, "cause", None) or cause.__cause__  # Ray wraps it in several ways
         lines = str(cause or error).strip().splitlines() or [type(cause or error).__name__]
         if cause is not None:
-            raise type(cause)(lines[0]) from None  # below it Ray may give advice
-        last = lines[-1] if isinstance(error, RayTaskError) else lines[0]  # below the worker's traceback
+            raise type(cause)(lines[0]) from None  # the next lines may be advice of Ray
+        last = lines[-1] if isinstance(error, RayTaskError) else lines[0]  # the worker's traceback comes before it
         raise InputError(f"{what}: not finished, the same command goes on; Ray says: {last}") from None
     finally:
         if is_ours:
@@ -210,9 +203,9 @@ def connected(address: str | None, cores: int, what: str) -> Iterator[None]:
 
 
 def _start(address: str | None, cores: int) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage report
     own = {"include_dashboard": False, "num_cpus": cores, "object_store_memory": OBJECT_STORE_BYTES}
-    # Ray gives its processes 15 s to start, which a busy machine may not have
+    # Ray's processes must start within 15 s, which fails on a busy machine
     for left in reversed(range(1 if address else _STARTS)):
         try:
             where = {"address": address} if address else {"address": "local", **own}

@@ -1,4 +1,4 @@
-"""The result of scoring: a folder of Parquet files, a row a recording, each file written whole."""
+"""The result of scoring: a folder of Parquet files with one row for each recording, each file written whole."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ _SETTINGS = b"ser_gpu"
 
 
 def schema(labels: Sequence[str], timeline: bool) -> pa.Schema:
-    """The columns; of a timeline the answer is a list of segments."""
+    """The columns; with `timeline` the answer is a list of segments."""
     shares = [(f"p_{label}", pa.float32()) for label in labels]
     answer = [("emotion", pa.string()), ("confidence", pa.float32()), *shares]
     if timeline:
@@ -29,7 +29,7 @@ def schema(labels: Sequence[str], timeline: bool) -> pa.Schema:
 
 
 def columns(answer: Prediction | Timeline | AudioError) -> dict:
-    """What a row holds of an answer; a segment without an emotion is one in which nobody speaks.
+    """The columns of one answer; a segment without an emotion is one in which nobody speaks.
 
     >>> columns(Prediction.of(("happy", "sad"), (0.25, 0.75), 2.0))
     {'emotion': 'sad', 'confidence': 0.75, 'p_happy': 0.25, 'p_sad': 0.75, 'speech_seconds': 2.0}
@@ -49,10 +49,8 @@ def _named(found: Prediction | Segment) -> dict:
 
 
 def write(batch: pa.Table, out: str, settings: dict) -> pa.Table:
-    """Write a batch as one file of the folder `out`; how many recordings it holds, and how many of them failed.
-
-    The file is named after the recordings in it: a batch that Ray does again is written to the same place.
-    """
+    """Write a batch as one file of the folder `out`; returns how many recordings it holds and how many failed."""
+    # named after its recordings, so that a batch that Ray repeats replaces the same file
     names = batch.column("path").to_pylist()
     digest = hashlib.sha256("\n".join(sorted(names)).encode("utf-8", "surrogateescape")).hexdigest()
     _put(batch.replace_schema_metadata({_SETTINGS: json.dumps(settings)}), f"{out}/part-{digest[:20]}.parquet")
@@ -71,15 +69,15 @@ def _put(table: pa.Table, place: str) -> None:
     files, name = storage.system(place)
     try:
         files.makedirs(name.rpartition("/")[0], exist_ok=True)
-        files.pipe_file(name, content)  # the store shows it whole or not at all
+        files.pipe_file(name, content)  # appears whole or not at all
     except OSError as error:
         raise OSError(f"{place}: cannot be written: {reason(error).lower()}") from None
 
 
 def done(out: str, settings: dict) -> dict[str, str | None]:
-    """The recordings that a folder holds already, each with its error; None of one that is answered.
+    """The recordings in the folder `out`, each with its error, or None where it is answered.
 
-    Raises InputError where they were answered by another model or in another way, or a file there is no result.
+    Raises InputError where another model or other settings answered them, or a file is no result.
     """
     found: dict[str, str | None] = {}
     for place in _parts(out):
@@ -97,7 +95,7 @@ def done(out: str, settings: dict) -> dict[str, str | None]:
 
 
 def forget(out: str, names: Collection[str]) -> None:
-    """Take the rows of some recordings out of a folder; each file of it changes whole."""
+    """Remove the rows of some recordings from a folder; each file is replaced whole."""
     for place in _parts(out):
         table = _read(place)
         kept = table.filter(pa.array([name not in names for name in table["path"].to_pylist()], pa.bool_()))
@@ -118,6 +116,6 @@ def _read(place: str, columns: list[str] | None = None) -> pa.Table:
 
 def _parts(out: str) -> list[str]:
     if not storage.is_address(out):
-        for left in Path(out).glob(".part-*"):  # of a process that was killed while it wrote
+        for left in Path(out).glob(".part-*"):  # left by a process that was killed
             left.unlink(missing_ok=True)
     return [place for place in storage.list_files(out, depth=1) if re.search(r"/[^./][^/]*\.parquet$", place)]

@@ -1,4 +1,4 @@
-"""Which recordings are to be scored: folders, patterns, lists of files, and Parquet files that hold audio."""
+"""Find the recordings to score: in folders, patterns, lists of files, and Parquet files that hold audio."""
 
 import csv
 import io
@@ -28,24 +28,24 @@ class RowGroup:
     place: str  # of the file
     group: int  # its number in the file
     column: str  # that holds the bytes of audio files, such as "audio.bytes"
-    rows: tuple[int, ...]  # numbers in the group
-    names: tuple[str, ...]  # what to call each
+    rows: tuple[int, ...]  # their numbers in the group
+    names: tuple[str, ...]  # of the recordings
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Recordings to score: files by their paths, and what Parquet files hold."""
+    """Recordings to score: paths of files, and row groups of Parquet files."""
 
     files: tuple[str, ...]
     groups: tuple[RowGroup, ...]
 
     @property
     def names(self) -> list[str]:
-        """What every recording is called."""
+        """The name of every recording."""
         return [*self.files, *(name for group in self.groups for name in group.names)]
 
     def without(self, done: Collection[str]) -> "Sources":
-        """Those that are not done."""
+        """The recordings that are not in `done`."""
         groups = []
         for group in self.groups:
             left = [pair for pair in zip(group.rows, group.names, strict=True) if pair[1] not in done]
@@ -55,9 +55,9 @@ class Sources:
 
 
 def find(places: Sequence[str]) -> Sources:
-    """The recordings that some places name; a file that is named twice is one.
+    """The recordings of some places; a file that is named twice counts once.
 
-    Raises InputError where a place names none, a list has no paths, or Parquet files have two recordings of one name.
+    Raises InputError where a place has none, a list has no paths, or two recordings in Parquet files share a name.
     """
     files: list[str] = []
     groups: list[RowGroup] = []
@@ -102,7 +102,7 @@ def _of_csv(place: str, delimiter: str) -> list[str]:
 
 
 def _listed(place: str, columns: Sequence[str], values: Callable[[str], list[str | None]]) -> list[str]:
-    """The paths of a list, relative ones to its folder; each in one spelling, so that a file named twice is one."""
+    # relative to the folder of the list, and normalised, so that a file named twice counts once
     column = next((name for name in PATH_COLUMNS if name in columns), None)
     if column is None:
         raise InputError(f"{place}: no column {' or '.join(PATH_COLUMNS)}; there are: {', '.join(columns) or 'none'}")
@@ -113,7 +113,6 @@ def _listed(place: str, columns: Sequence[str], values: Callable[[str], list[str
 
 
 def _add_parquet(place: str, files: list[str], groups: list[RowGroup]) -> None:
-    """The recordings that a Parquet file holds or, where it holds none, lists."""
     try:
         with storage.open_file(place) as file, ParquetFile(file) as parquet:
             audio = _audio_column(parquet.schema_arrow)
@@ -121,7 +120,7 @@ def _add_parquet(place: str, files: list[str], groups: list[RowGroup]) -> None:
                 columns = parquet.schema_arrow.names
                 files += _listed(place, columns, lambda column: parquet.read([column]).column(0).to_pylist())
                 return
-            known = (*PATH_COLUMNS, f"{audio.removesuffix('.bytes')}.path")  # those that are not there are not read
+            known = (*PATH_COLUMNS, f"{audio.removesuffix('.bytes')}.path")  # absent columns are not read
             table = parquet.read(known).flatten()
             stated = next((table[name].to_pylist() for name in known if name in table.column_names), None)
             first = 0
@@ -135,7 +134,7 @@ def _add_parquet(place: str, files: list[str], groups: list[RowGroup]) -> None:
 
 
 def _audio_column(schema: pa.Schema) -> str | None:
-    """The bytes of audio files: `audio.bytes`, as data sets of Hugging Face have it, `audio` or `bytes`."""
+    # `audio.bytes` (Hugging Face data sets), `audio` or `bytes`
     for name in (name for name in BYTES_COLUMNS if name in schema.names):
         kind = schema.field(name).type
         if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:

@@ -1,4 +1,4 @@
-"""Files on this machine and at addresses such as s3://bucket/folder: a file system of fsspec for each."""
+"""Files on this machine and at addresses such as s3://bucket/folder, by file systems of fsspec."""
 
 import re
 from pathlib import Path
@@ -19,12 +19,12 @@ def is_address(place: str) -> bool:
 
 
 def absolute(place: str) -> str:
-    """The same place for every process and machine."""
+    """The place with an absolute path, the same for every process."""
     return place.rstrip("/") if is_address(place) else str(Path(place).absolute())
 
 
 def system(place: str) -> tuple[AbstractFileSystem, str]:
-    """The file system of a place, pyarrow's own where it has one, and the place's name there; else OSError."""
+    """The file system of a place (pyarrow's where it has one) and the name there. Raises OSError."""
     if not is_address(place):
         return fsspec.filesystem("file"), place
     try:
@@ -38,7 +38,7 @@ def system(place: str) -> tuple[AbstractFileSystem, str]:
 
 
 def expand(pattern: str) -> list[str]:
-    """The places that a pattern with *, ?, [...] or ** means, in order; a place without them is itself."""
+    """The places that match a pattern of *, ?, [...] or **, sorted. Raises InputError where there are none."""
     pattern = absolute(pattern)
     fixed = re.split(r"[*?\[]", pattern)[0]
     if fixed == pattern or (not is_address(pattern) and Path(pattern).exists()):
@@ -55,12 +55,12 @@ def expand(pattern: str) -> list[str]:
 
 
 def list_files(place: str, depth: int | None = None) -> list[str]:
-    """Every file in a folder and in those inside it, down to a depth, in order; none where there is no such folder."""
+    """The files under a folder, down to a depth, sorted; none where there is no such folder."""
     files, name = system(place)
     return [place.removesuffix(name) + each for each in sorted(files.find(name, maxdepth=depth))]
 
 
 def open_file(place: str) -> BinaryIO:
-    """The file at a place, to be read from anywhere in it."""
+    """Open the file at a place for reading; it can seek."""
     files, name = system(place)
     return files.open(name, "rb")

@@ -1,4 +1,4 @@
-"""The emotions of a recording over time: `timeline` of a file, `stream.Stream` of samples as they come."""
+"""The emotions of a recording over time: `timeline` for files, `stream.Stream` for live samples."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -22,11 +22,11 @@ def timeline(
     speakers: Speakers | None = None,
     step_seconds: float = 0.5,
 ) -> Timeline:
-    """The emotions of one recording over time. It is read once, and memory grows with the answers alone.
+    """The emotions of one recording over time; memory grows with the answers alone.
 
     Raises AudioError for a recording that cannot be used, InputError for a step that is not positive.
     """
-    empty = Timeline("", 0.0, answers.labels, (), step_seconds)  # a wrong step is refused before an hour of work
+    empty = Timeline("", 0.0, answers.labels, (), step_seconds)  # a wrong step is refused before the work
     name, parts = stretches(answers, recording, sample_rate, speakers)
     found = [segment for _, segments in parts for segment in segments]
     return Timeline(name, found[-1].end if found else 0.0, answers.labels, tuple(found), empty.step_seconds)
@@ -35,10 +35,7 @@ def timeline(
 def stretches(
     answers: "Answers", recording: object, sample_rate: int | None = None, speakers: Speakers | None = None
 ) -> tuple[str, Iterator[tuple[float, list[Segment]]]]:
-    """What to call a recording, and while it is read: the seconds heard so far, and the segments that are finished.
-
-    Raises AudioError, some when the recording is opened and some while it is read.
-    """
+    """The name of a recording and, while it is read, (seconds heard, finished segments). Both raise AudioError."""
     name, blocks = natural_blocks(recording, sample_rate, answers.sample_rate)
 
     def parts() -> Iterator[tuple[float, list[Segment]]]:

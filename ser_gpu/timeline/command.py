@@ -1,4 +1,4 @@
-"""ser-gpu timeline FILE...: the emotions of recordings over time, as files, a picture, and a bar a minute."""
+"""ser-gpu timeline FILE...: the emotions of recordings over time, as files, a picture, and one bar per minute."""
 
 import argparse
 import math
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     outputs = _outputs(args)
     if args.plot:
-        require("figures", "matplotlib")  # before an hour of work, not after it
+        require("figures", "matplotlib")  # before the work, not after it
     speakers_of = {name: read_rttm(args.speakers, name) if args.speakers else None for name in args.files}
     voice_files = _voice_files(args, speakers_of.values())
     model = options.model(args.weights, args.device)
@@ -102,7 +102,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _outputs(args: argparse.Namespace) -> dict[str, list[tuple[str, Path | None]]]:
-    """Of each recording the format and the path of each file to write; no path is standard output."""
+    # recording -> (format, path) of each file to write; path None is standard output
     several = len(args.files) > 1
     if args.out is None:
         if len(args.format) > 1 or (several and args.format not in ((), ("jsonl",))):
@@ -119,7 +119,7 @@ def _outputs(args: argparse.Namespace) -> dict[str, list[tuple[str, Path | None]
 
 
 def _voice_files(args: argparse.Namespace, speakers: Iterable[Speakers | None]) -> dict[str | None, str]:
-    """The file of each speaker whom --voice names; of None, where it names one file and no speaker."""
+    # speaker -> file; the key is None where --voice names one file and no speaker
     if args.own_voice and STANDARD_INPUT in args.files:
         raise InputError("--own-voice: standard input cannot be read twice, save it as a file")
     if args.own_voice and Path(args.weights or "").suffix.lower() == ".onnx":
@@ -149,11 +149,11 @@ def _own_voice(model: Recognizer, name: str, speakers: Speakers | None) -> Voice
 def _listen(
     answers: Answers, name: str, step: float, streams: bool, speakers: Speakers | None
 ) -> tuple[Timeline, bool]:
-    """The timeline, and whether it is whole: Ctrl-C keeps what was heard."""
+    # the timeline, and whether it is whole: Ctrl-C keeps what was heard
     is_file = name != STANDARD_INPUT
     shown_name, parts = stretches(answers, name if is_file else sys.stdin.buffer, speakers=speakers)
     total = None
-    with suppress(RuntimeError, TypeError, ValueError, OSError):  # a file that does not say how long it is
+    with suppress(RuntimeError, TypeError, ValueError, OSError):  # the length is not known
         total = soundfile.info(name).duration if is_file else None
     found: list[Segment] = []
     whole = True
@@ -183,7 +183,6 @@ def _short(name: str) -> str:
 
 
 def _show(timeline: Timeline) -> None:
-    """A bar a minute in the terminal: how much of it is speech, and its emotions; then a line for each speaker."""
     spoken = sum(segment.seconds for segment in timeline.segments if segment.speech)
     console.out.print(f"{timeline.name}: {clock(timeline.seconds)}, {clock(spoken)} of it speech")
     for start in range(0, max(math.ceil(timeline.seconds - 1e-9), 1), 60):
@@ -196,7 +195,7 @@ def _show(timeline: Timeline) -> None:
 
 
 def _shares(segments: Iterable[Segment], start: float = 0.0, end: float = math.inf) -> tuple[float, str]:
-    """Seconds of speech, and the three emotions with most of them, in percent."""
+    # seconds of speech, and the three most frequent emotions in percent of them
     shares: Counter[str] = Counter()
     for segment in segments:
         overlap = min(end, segment.end) - max(start, segment.start)

@@ -1,4 +1,4 @@
-"""SpeechCuts: samples as they come -> the stretches of speech between pauses."""
+"""SpeechCuts: blocks of samples -> the stretches of speech between pauses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ _LOUD_SHARE, _LOUD_SHARE_OF_BLOCK = 0.9, 0.75
 
 @dataclass(frozen=True)
 class TimelineSettings(Settings):
-    """How a recording is cut and smoothed. The values were chosen by `python -m experiments.timeline --fit`."""
+    """How a recording is cut and smoothed; `python -m experiments.timeline --fit` chose the values."""
 
-    on: float = setting(0.5, PROBABILITY)  # probability of speech at which speech starts
+    on: float = setting(0.5, PROBABILITY)  # speech probability from which speech starts
     off: float = setting(0.2, PROBABILITY)  # below it, speech may end
-    pause_frames: int = setting(4, POSITIVE)  # of 32 ms below `off` that end it
-    margin_frames: int = 3  # on each side of a stretch that belong to it
-    least_frames: int = setting(3, POSITIVE)  # of `on` or more without which a stretch is no speech
-    stay: float = setting(0.3, PROBABILITY)  # probability that an emotion outlasts a second
-    full_seconds: float = setting(1.0, POSITIVE)  # a shorter stretch is weaker evidence, in proportion
+    pause_frames: int = setting(4, POSITIVE)  # frames of 32 ms below `off` that end speech
+    margin_frames: int = 3  # added on each side of a stretch
+    least_frames: int = setting(3, POSITIVE)  # with `on` or more that a stretch needs
+    stay: float = setting(0.3, PROBABILITY)  # probability that an emotion lasts another second
+    full_seconds: float = setting(1.0, POSITIVE)  # seconds below which a stretch counts less, in proportion
 
     def __post_init__(self):
         super().__post_init__()
@@ -46,19 +46,12 @@ class Stretch:
 
 
 class SpeechCuts:
-    """Cut a recording where its speech pauses for a tenth of a second.
+    """Cut a recording at the pauses of its speech, by the speech probability of frames of 32 ms.
 
-    Every frame of 32 ms has a probability of speech. Speech starts with a frame of `on` or more, and ends with
-    `pause_frames` below `off`; `margin_frames` on each side belong to it. A stretch never exceeds `most_seconds`:
-    before it does, it is cut at the frame of its second half that is the least likely speech.
-
-    The detector hears each block of half a second at one level: the loudest tenth of the frames of the last ten
-    seconds, or a quarter of those of the block, counts as voice. A single click is neither.
-
-    Args:
-        hear: `SpeechProbability`, or what is called like it, at whose rate the samples are.
-        most_seconds: of a stretch.
-        settings: thresholds.
+    A stretch that reaches `most_seconds` is cut in its second half, at the frame with the lowest probability.
+    The detector hears each block of half a second at one level, measured so that a single click does not count: the
+    90 % quantile of the frame levels of the last ten seconds or, if higher, the 75 % quantile of the block.
+    hear: `SpeechProbability` or a callable like it; the samples have its rate.
     """
 
     def __init__(self, hear: Callable, most_seconds: float, settings: TimelineSettings):
@@ -70,12 +63,12 @@ class SpeechCuts:
         self.samples_seen = 0
         self.frames_since_speech = 10**9
         self._state: State | None = None
-        self._levels = np.zeros(0, np.float32)  # of the last frames
-        self._kept, self._kept_start = np.zeros(0, np.float32), 0  # the samples that a stretch may still need
+        self._levels = np.zeros(0, np.float32)  # of the last ten seconds of frames
+        self._kept, self._kept_start = np.zeros(0, np.float32), 0  # samples that a stretch may still need
         self._frame = 0  # the next one
-        self._speech: list[float] = []  # probabilities of the frames from `_start` on, none outside of speech
+        self._speech: list[float] = []  # probabilities from frame `_start` on; empty outside of speech
         self._start = self._last_end = 0
-        self._quiet = 0  # of the last frames are below `off`
+        self._quiet = 0  # so many of the last frames are below `off`
 
     @property
     def in_speech(self) -> bool:
@@ -83,10 +76,7 @@ class SpeechCuts:
         return bool(self._speech)
 
     def take(self, samples: np.ndarray) -> list[Stretch]:
-        """The stretches that end in the next block, or in several at a time, which is faster.
-
-        Shape: [T] float32, T a multiple of `block`, but for the last time.
-        """
+        """The stretches that end in the next samples [T] float32; T is a multiple of `block`, except at the end."""
         whole = np.pad(samples, (0, -len(samples) % self.frame))
         blocks = np.split(whole, range(self.block, len(whole), self.block))
         levelled = np.concatenate([block * self._gain(block) for block in blocks])
@@ -103,7 +93,7 @@ class SpeechCuts:
         return found
 
     def close(self) -> list[Stretch]:
-        """The stretch that the end of the recording ends."""
+        """End the recording; the stretch that is still open, if any."""
         return self._end(self._frame - self._quiet + self.settings.margin_frames, []) if self.in_speech else []
 
     def _gain(self, block: np.ndarray) -> np.float32:
@@ -132,7 +122,7 @@ class SpeechCuts:
         return []
 
     def _end(self, end: int, later: list[float]) -> list[Stretch]:
-        """The stretch up to the frame `end`, none if it has too little voice; what is `later` begins the next one."""
+        # none where the stretch has too little voice; `later` holds the first probabilities of the next one
         voiced = sum(each >= self.settings.on for each in self._speech)
         first, last = self._start * self.frame, min(end * self.frame, self.samples_seen)
         self._start, self._speech = end, later
@@ -143,6 +133,6 @@ class SpeechCuts:
 
 
 def _quantile(values: np.ndarray, share: float) -> float:
-    """`np.quantile` in a tenth of its time."""
+    # as np.quantile, which is slower
     ordered, place = np.sort(values), share * (len(values) - 1)
     return float(np.interp(place, np.arange(len(values)), ordered))

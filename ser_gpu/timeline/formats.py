@@ -1,8 +1,4 @@
-"""Timelines as files that other programs read. Each format is a function: a timeline -> its text.
-
-Times are seconds to a millisecond. Subtitles, RTTM and labels hold what is spoken; the others say also where nobody
-speaks. Where it is known who speaks, all of them say it, too.
-"""
+"""Timelines as text for other programs. Subtitles, RTTM and labels hold speech only; all name known speakers."""
 
 import csv
 import io
@@ -19,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def of_suffix(path: str | Path) -> str:
-    """The format that a suffix means; raises InputError where no format has it."""
+    """The format of a suffix. Raises InputError where there is none."""
     suffix = Path(path).suffix.lower()
     for name, known in SUFFIXES.items():
         if known.lower() == suffix:
@@ -28,23 +24,23 @@ def of_suffix(path: str | Path) -> str:
 
 
 def as_json(timeline: "Timeline") -> str:
-    """An object with the file, its seconds, the labels, and `segments`."""
+    """An object with file, seconds, labels and segments."""
     head = {"file": timeline.name, "seconds": round(timeline.seconds, 3), "labels": list(timeline.labels)}
     return json.dumps({**head, "segments": [segment.as_dict() for segment in timeline.segments]}, indent=2) + "\n"
 
 
 def as_jsonl(timeline: "Timeline") -> str:
-    """An object a line, to be read while it is written."""
+    """One object per line, which can be read while it is written."""
     return "".join(json_line(timeline.name, segment) for segment in timeline.segments)
 
 
 def json_line(name: str, segment: "Segment") -> str:
-    """One segment as a line."""
+    """One segment as a line of JSON."""
     return json.dumps({"file": name, **segment.as_dict()}) + "\n"
 
 
 def as_csv(timeline: "Timeline") -> str:
-    """For spreadsheets and pandas: a row a segment; what a pause does not have stays empty."""
+    """One row per segment; a pause leaves fields empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     who = ["speaker"] if timeline.speakers else []
@@ -57,7 +53,7 @@ def as_csv(timeline: "Timeline") -> str:
 
 
 def as_rttm(timeline: "Timeline") -> str:
-    """For pyannote and dscore: the emotion, or "speaker_emotion", stands for their speaker; names have no spaces."""
+    """For pyannote and dscore: "emotion" or "speaker_emotion" is their speaker; names have no spaces."""
     name = _one_word(Path(timeline.name).stem) or "recording"
     return "".join(
         f"SPEAKER {name} 1 {each.start:.3f} {each.seconds:.3f} <NA> <NA> "
@@ -67,7 +63,7 @@ def as_rttm(timeline: "Timeline") -> str:
 
 
 def as_vtt(timeline: "Timeline") -> str:
-    """WebVTT, the subtitles of browsers; who speaks is their voice, <v NAME>."""
+    """WebVTT, the subtitles of browsers; a speaker is a voice, <v NAME>."""
     cues = ["WEBVTT\n"]
     for each in _spoken(timeline):
         name = re.sub(r"[<>&\s]+", " ", each.speaker or "").strip()
@@ -85,7 +81,7 @@ def as_srt(timeline: "Timeline") -> str:
 
 
 def as_textgrid(timeline: "Timeline") -> str:
-    """For Praat: a tier `emotion`, and where it is known `speaker`; a pause is an interval without text."""
+    """For Praat: a tier `emotion` and, where known, `speaker`; a pause is an interval without text."""
     tiers = ["emotion", "speaker"] if timeline.speakers else ["emotion"]
     end, count = f"{timeline.seconds:.3f}", len(timeline.segments)
     text = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n'

@@ -1,4 +1,4 @@
-"""The picture of a timeline: the emotions' probabilities, stacked over time, and where somebody speaks, or who."""
+"""The picture of a timeline: stacked probabilities of the emotions over time, and who speaks when."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ser_gpu.timeline.segment import Timeline
 
 MOST_COLUMNS = 480
-_HEX = "#BBBBBB #56B4E9 #F0E442 #0072B2 #B22222 #CC79A7 #009E73 #E69F00"  # Okabe and Ito, a darker red for anger
+_HEX = "#BBBBBB #56B4E9 #F0E442 #0072B2 #B22222 #CC79A7 #009E73 #E69F00"  # Okabe and Ito, with a darker red for anger
 COLOURS = dict(zip(EMOTIONS, _HEX.split(), strict=True))
 _OTHERS = ("#7F3C8D", "#11A579", "#3969AC", "#F2B701", "#E73F74", "#80BA5A", "#008695", "#CF1C90")
 _SPEECH = "#333333"
@@ -21,7 +21,7 @@ _NAME_POINTS = 9
 
 
 def figure(timeline: "Timeline") -> "Figure":
-    """Draw it: whatever its length, at most 480 columns, and the sure segments that are wide enough by name."""
+    """Draw a timeline in at most 480 columns; sure segments that are wide enough carry their emotion."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -52,8 +52,7 @@ def figure(timeline: "Timeline") -> "Figure":
 
 
 def _name(axes: "Axes", timeline: "Timeline") -> None:
-    """Write its emotion over each segment that is sure and wide enough; upright if most are too narrow for words."""
-    axes.figure.draw_without_rendering()  # only then it is known how wide a second is
+    axes.figure.draw_without_rendering()  # the width of a second is known only after it
     second = axes.get_window_extent().width / max(timeline.seconds, 1e-3)
     sizes = {}
     for label in timeline.labels:
@@ -71,10 +70,9 @@ def _name(axes: "Axes", timeline: "Timeline") -> None:
 
 
 def columns(timeline: "Timeline") -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """The grid, as many cells together as keep it within `MOST_COLUMNS`.
+    """The grid, its cells joined into at most `MOST_COLUMNS`.
 
-    Shape: -> edges in seconds [N + 1]; probability of each emotion, zero where nobody speaks [N, C]; the share of
-    "speech", or where it is known of each speaker, [N] each.
+    Shape: edges in seconds [N + 1]; probabilities [N, C], zero in pauses; share of "speech" or of each speaker [N].
     """
     cells = timeline.grid
     together = -(-len(cells) // MOST_COLUMNS)
@@ -92,10 +90,7 @@ def columns(timeline: "Timeline") -> tuple[np.ndarray, np.ndarray, dict[str, np.
 
 
 def clock(seconds: float) -> str:
-    """
-    >>> clock(75), clock(3_725)
-    ('1:15', '1:02:05')
-    """
+    """Seconds as 1:15 or 1:02:05."""
     whole = round(seconds)
     hours, minutes = divmod(whole // 60, 60)
     return (f"{hours}:{minutes:02}" if hours else f"{minutes}") + f":{whole % 60:02}"

@@ -1,4 +1,4 @@
-"""Segment and Timeline: what is said when, stretch by stretch, on a regular grid, and merged."""
+"""Segment and Timeline: the answers as stretches, merged, and on a regular grid."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,20 +23,20 @@ class Segment:
     """A part of a recording."""
 
     start: float  # seconds from the start of the recording
-    end: float  # seconds, of the first moment after it
+    end: float  # seconds
     speech: bool  # False where nobody speaks; then there is no emotion
     emotion: str | None  # the likeliest one
     confidence: float | None  # its probability
-    probabilities: dict[str, float]  # of each emotion in label order; empty where nobody speaks
-    speaker: str | None = None  # where that was said
+    probabilities: dict[str, float]  # in the order of the labels; empty where nobody speaks
+    speaker: str | None = None  # where it is known
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """Its length."""
         return self.end - self.start
 
     def as_dict(self) -> dict:
-        """Plain data for JSON, with a speaker where one is known; times to a millisecond."""
+        """Plain data for JSON, times to a millisecond; no speaker where none is known."""
         content = vars(self) | {"start": round(self.start, 3), "end": round(self.end, 3)}
         return {name: value for name, value in content.items() if name != "speaker" or value is not None}
 
@@ -53,12 +53,9 @@ def silent(start: float, end: float) -> Segment:
 
 
 def merged(segments: Iterable[Segment]) -> Iterator[Segment]:
-    """Neighbours of one emotion and one speaker as one segment, pauses of up to half a second between them with it.
-
-    A pause between two emotions stays a segment of its own. Probabilities are the mean, weighted by seconds of speech.
-    """
+    """Join neighbours of one emotion and speaker, over pauses up to half a second; answers are weighted by seconds."""
     held: list[Segment] = []
-    pause: list[Segment] = []  # behind them, if any
+    pause: list[Segment] = []  # after `held`, if any
     for segment in segments:
         if held and not segment.speech and segment.seconds <= JOINED_SECONDS:
             pause = [segment]
@@ -72,7 +69,7 @@ def merged(segments: Iterable[Segment]) -> Iterator[Segment]:
 
 
 def _joined(parts: Sequence[Segment]) -> Iterator[Segment]:
-    if parts:  # the emotion of all of them is the likeliest one of their mean, too
+    if parts:  # their emotion is also the likeliest of the mean
         mean = _mean(parts, [part.seconds for part in parts])
         yield spoken(parts[0].start, parts[-1].end, mean, parts[0].speaker)
 
@@ -93,8 +90,8 @@ class Timeline:
 
     name: str  # of the recording
     seconds: float  # its length
-    labels: tuple[str, ...]  # the emotions that the model knows, in order
-    stretches: tuple[Segment, ...]  # without gaps; each stretch of speech between two pauses has its own answer
+    labels: tuple[str, ...]  # emotions of the model, in order
+    stretches: tuple[Segment, ...]  # without gaps; one answer for each stretch of speech
     step_seconds: float = 0.5  # of the grid
 
     def __post_init__(self):
@@ -103,7 +100,7 @@ class Timeline:
 
     @cached_property
     def speakers(self) -> tuple[str, ...]:
-        """Who speaks, in the order of their first stretch, where that was said."""
+        """The known speakers, in the order of their first stretch."""
         return tuple(dict.fromkeys(each.speaker for each in self.stretches if each.speaker is not None))
 
     @cached_property
@@ -113,9 +110,7 @@ class Timeline:
 
     @cached_property
     def grid(self) -> tuple[Segment, ...]:
-        """A cell every `step_seconds`, the last one shorter. A cell speaks if half of it does; its probabilities are
-        the mean over its speech, its speaker is who has most of it.
-        """
+        """Cells of `step_seconds`, the last one shorter; speech where half of a cell is: mean answer, main speaker."""
         step, count = self.step_seconds, max(1, -int(-(self.seconds - 1e-9) // self.step_seconds))
         return tuple(self._cell(at * step, min((at + 1) * step, self.seconds)) for at in range(count))
 
@@ -129,10 +124,7 @@ class Timeline:
         return spoken(start, end, _mean(parts, seconds), parts[seconds.index(max(seconds))].speaker)
 
     def save(self, path: str | Path, format: str | None = None) -> None:
-        """Write it whole or not at all, in a format of `ser_gpu.timeline.formats`; left out, the suffix tells it.
-
-        Raises InputError where there is no such format or suffix, OSError where the file cannot be written.
-        """
+        """Write the file whole, in `format` or that of the suffix. Raises InputError for an unknown one, OSError."""
         name = of_suffix(path) if format is None else format
         if name not in FORMATS:
             raise InputError(f"format must be one of {', '.join(FORMATS)}, got {name!r}")
@@ -140,7 +132,7 @@ class Timeline:
             temporary.write_text(FORMATS[name](self), encoding="utf-8", newline="")
 
     def plot(self, path: str | Path | None = None) -> "Figure":
-        """The picture as a matplotlib figure; with a path it is written there too, whole or not at all."""
+        """The picture as a matplotlib figure; with a path the file is written whole, too."""
         drawn = figure(self)
         if path is not None:
             with replacing(path) as temporary:

@@ -1,4 +1,4 @@
-"""EmotionSmoother: a hidden Markov model over the emotions, so that neighbouring stretches help each other."""
+"""EmotionSmoother: a hidden Markov model over the emotions of neighbouring stretches."""
 
 import numpy as np
 
@@ -6,14 +6,10 @@ _SMALLEST = 1e-12
 
 
 class EmotionSmoother:
-    """Smooth the answers of one stretch of speech after the other, each with the help of the next one.
+    """Smooth the answers of the stretches by the forward-backward algorithm with a lag of one stretch.
 
-    The hidden state is the speaker's emotion. It is kept with the probability `stay` for a second and else drawn anew,
-    each emotion alike: after t seconds it is the same with probability stay^t + (1 - stay^t) / C. What the network says
-    of a stretch is the evidence, weighted by its seconds up to `full_seconds`: p^min(1, seconds / full_seconds). The
-    answer is the probability of the state given all stretches up to the next one (the forward-backward algorithm with a
-    lag of one), so that a stream is answered as a file is.
-
+    The hidden state is the emotion. After t seconds it is the same with probability stay^t + (1 - stay^t) / C.
+    The evidence of a stretch is p^min(1, seconds / full_seconds), where p is the answer of the network.
     Source: Rabiner, A Tutorial on Hidden Markov Models, Proc. IEEE 77(2), 1989.
     """
 
@@ -23,16 +19,13 @@ class EmotionSmoother:
         self._middle = 0.0
 
     def take(self, probabilities: np.ndarray, start: float, end: float) -> tuple[np.ndarray | None, np.ndarray]:
-        """The answer to the stretch before this one in its light, None for the first; and the one to this so far.
-
-        Shape: probabilities of this stretch alone [C] -> [C] or None, [C]; float64.
-        """
+        """The final answer of the stretch before (None at the first), and that of this one so far: [C] float64 each."""
         weight = min(1.0, (end - start) / self.full_seconds)
         evidence = np.maximum(probabilities.astype(np.float64), _SMALLEST) ** weight
         before, middle = None, (start + end) / 2
         prior = np.full_like(evidence, 1 / len(evidence))
         if self._state is not None:
-            # the emotion has half of each stretch and the pause between them to change
+            # the time from middle to middle, in which the emotion can change
             kept = self.stay ** max(0.0, middle - self._middle)
             fresh = (1 - kept) / len(evidence)
             before = self._state * (kept * evidence + fresh * evidence.sum())

@@ -1,4 +1,4 @@
-"""Speakers: who speaks when, as any diarization tool says it in RTTM; the timeline itself does not find it out."""
+"""Speakers: who speaks when, read from the RTTM file of a diarization tool."""
 
 import math
 from bisect import bisect_right
@@ -15,7 +15,7 @@ LEAST_SECONDS = 0.25
 
 
 class Turn(NamedTuple):
-    """A speaker speaks from `start` to `end`, in seconds."""
+    """A speaker speaks from `start` to `end` (seconds)."""
 
     start: float
     end: float
@@ -25,8 +25,8 @@ class Turn(NamedTuple):
 class Speakers:
     """The one speaker of each moment, from turns in any order.
 
-    A moment that two turns share is of the one that began first. A moment outside of all turns is of the nearest turn
-    up to half a second away, and else of nobody: voice activity detectors differ that much at the edges.
+    Where two turns overlap, the earlier one counts. Within half a second outside of all turns the nearest one counts,
+    since voice activity detectors differ that much at the edges; further away nobody speaks.
 
     >>> speakers = Speakers([Turn(0.0, 2.0, "alice"), Turn(3.0, 4.0, "bob")])
     >>> speakers.of(0.5, 1.0), speakers.of(9.0, 9.5), speakers.changes(1.0, 4.0)
@@ -34,7 +34,7 @@ class Speakers:
     """
 
     def __init__(self, turns: Iterable[Turn]):
-        parts: list[tuple[float, str | None]] = [(-math.inf, None)]  # of the time axis: where each starts, who has it
+        parts: list[tuple[float, str | None]] = [(-math.inf, None)]  # start of each part of the time axis, its speaker
         end = -math.inf
         for turn in sorted(turns, key=lambda each: (each.start, each.end)):
             start = max(turn.start, end)
@@ -51,7 +51,7 @@ class Speakers:
         self.names = tuple(dict.fromkeys(name for name in self._speakers if name is not None))
 
     def of(self, start: float, end: float) -> str | None:
-        """Who has most of the time from `start` to `end`; None where nobody has any."""
+        """Who speaks most from `start` to `end` (seconds); None where nobody speaks."""
         seconds: Counter[str] = Counter()
         at = bisect_right(self._starts, start) - 1
         while self._starts[at] < end:
@@ -61,7 +61,7 @@ class Speakers:
         return seconds.most_common(1)[0][0] if seconds else None
 
     def changes(self, start: float, end: float) -> list[float]:
-        """Where to cut from `start` to `end` so that each part has one speaker; no part is under a quarter second."""
+        """Where the speaker changes from `start` to `end` (seconds); no part is under a quarter second."""
         found, last = [], start
         for at in self._starts[bisect_right(self._starts, start) : bisect_right(self._starts, end)]:
             if at - last >= LEAST_SECONDS and end - at >= LEAST_SECONDS:
@@ -71,10 +71,9 @@ class Speakers:
 
 
 def read_rttm(path: str | Path, recording: str | None = None) -> Speakers:
-    """The turns of an RTTM file, as pyannote, NeMo and others write it.
+    """The speakers of an RTTM file; where it has several recordings, the lines with the stem of `recording` count.
 
-    Of a file of several recordings the lines with the stem of this `recording` count. Raises InputError, a line that
-    names the file, where it cannot be read, a line of it is no RTTM, or none is of the recording.
+    Raises InputError where the file cannot be read, a line is no RTTM, or none is of the recording.
     """
     try:
         with Path(path).open(encoding="utf-8") as file:

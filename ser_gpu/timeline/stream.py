@@ -1,4 +1,4 @@
-"""Stream: samples as they come -> segments. A file is answered by the same code, block after block."""
+"""Stream: live samples -> segments; files are answered block by block with the same code."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -25,16 +25,14 @@ LAG_SECONDS = 1.0
 
 
 class Stream:
-    """Answer speech while it is spoken: `push` samples of any number at a time, and `close` at the end.
+    """Answer speech while it is spoken: `push` any number of samples at a time, then `close`.
 
-    Segments come in order and leave no gap: a stretch of speech between two pauses is one, what lies before it another.
-    A stretch is answered when the next one has ended, or after a second without speech, or at the end; speech without
-    a pause is cut after the model's window, three seconds. A recording of up to six seconds is one stretch, answered as
-    `predict` answers it: so the first six seconds of any stream are answered when they are over. `now` does not wait.
-    How the samples are cut into pushes changes no segment.
-
-    Where `speakers` say who speaks when, a stretch is cut where the speaker changes, each speaker is smoothed by
-    themselves, and a short recording is answered like a long one. Left out, the sample rate is the model's.
+    Segments come in order and without gaps; how the samples are divided into pushes changes none of them.
+    A stretch is answered when the next one ends, after a second without speech, or at the end; speech without a
+    pause is cut after the model's window of three seconds. `now` does not wait.
+    A recording of up to six seconds is one stretch, answered as by `predict`, so no segment comes before that.
+    sample_rate: Hz; None: the model's.
+    speakers: cut where the speaker changes and smooth each speaker apart; a short recording is then no exception.
     """
 
     def __init__(
@@ -54,30 +52,27 @@ class Stream:
         self._cuts = SpeechCuts(detector, answers.window_seconds, settings)
         self._smoothers = defaultdict(partial(EmotionSmoother, settings.stay, settings.full_seconds))  # by speaker
         self._pending = np.zeros(0, np.float32)  # less than a block
-        self._short: list[np.ndarray] | None = [] if speakers is None else None  # while it may be a short recording
-        self._early: list[Stretch] = []  # of that short recording
-        self._recent = np.zeros(0, np.float32)  # the last window
-        self._waiting: _Answered | None = None  # for the next stretch
-        self._given = 0  # up to this sample there are segments
+        self._short: list[np.ndarray] | None = [] if speakers is None else None  # blocks, while it may be short
+        self._early: list[Stretch] = []  # its stretches so far
+        self._recent = np.zeros(0, np.float32)  # the last window of samples
+        self._waiting: _Answered | None = None  # waits for the next stretch
+        self._given = 0  # segments were given up to this sample
         self._is_closed = False
 
     @property
     def seconds(self) -> float:
-        """How much was heard; up to half a second less than was pushed."""
+        """Seconds heard; up to half a second less than were pushed."""
         return self._cuts.samples_seen / self.rate
 
     def push(self, samples: object) -> list[Segment]:
-        """Hear more, [T] or [T, channels] of integers or floating point, and give the segments that are finished.
-
-        Raises AudioError for another shape or type and samples that are not finite, InputError once it is closed.
-        """
+        """Add [T] or [T, channels], integers or floats; returns finished segments. Raises AudioError, InputError."""
         if self._is_closed:
             raise InputError("the stream is closed")
         self._pushed.append(_mono(samples, self.name))
         return list(self._heard(next(self._resampled)))
 
     def close(self) -> list[Segment]:
-        """End it, and give the segments that are left; they end with the recording."""
+        """End the stream; returns the segments that are left."""
         if self._is_closed:
             return []
         self._is_closed = True
@@ -130,14 +125,12 @@ class Stream:
                 self._waiting = _Answered(start, end, so_far, speaker)
 
     def _as_one(self, stretches: list[Stretch]) -> list[Segment]:
-        """Take a short recording as one stretch, answered as `predict` does."""
         if stretches:
             probabilities = self.answers.of_recording(np.concatenate(self._short))
             self._waiting = _Answered(stretches[0].start, stretches[-1].end, probabilities, None)
         return []
 
     def _finished(self) -> Iterator[Segment]:
-        """The stretch that waited for the next one, and what lies before it."""
         if self._waiting is not None:
             (start, end, probabilities, speaker), self._waiting = self._waiting, None
             yield from self._gap(start)
@@ -154,17 +147,17 @@ class _Answered(NamedTuple):
     start: int  # sample of the recording
     end: int
     probabilities: np.ndarray  # [C]
-    speaker: str | None  # where that is known
+    speaker: str | None  # where it is known
 
 
 def _taken(pushed: list[np.ndarray]) -> Iterator[np.ndarray]:
-    """What was pushed, until nothing is. It knows no stream: in a circle the resampler would outlive it."""
+    # no method of Stream: a reference cycle would keep the resampler alive
     while pushed:
         yield pushed.pop()
 
 
 def _mono(samples: object, name: str) -> np.ndarray:
-    """Shape: [T] or [T, channels] -> [T] float32."""
+    # [T] or [T, channels] -> [T] float32
     array = array_of(samples, name)
     columns = array[:, None] if array.ndim == 1 else array
     if columns.ndim != 2 or not 1 <= columns.shape[1] <= MOST_CHANNELS:
