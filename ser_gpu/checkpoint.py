@@ -48,9 +48,8 @@ def save(path: str | Path, model: SpeechEmotionModel, provenance: Provenance) ->
 
 
 def load(path: str | Path | None = None, device: Device | None = None) -> tuple[SpeechEmotionModel, Provenance]:
-    """The stored model, in evaluation mode, and where it comes from.
-    Default are the weights of the package, and `default_device`. Raises CheckpointError where the file is missing,
-    damaged, not a checkpoint of ser_gpu, or of a newer format."""
+    """The stored model, in evaluation mode, and where it comes from; by default, the package's weights on `default_device`.
+    Raises CheckpointError where the file is missing, damaged, not a checkpoint of ser_gpu, or of a newer format."""
     path = default_weights() if path is None else path
     stored = read(path)
     if stored and all(isinstance(value, Tensor) for value in stored.values()):
@@ -177,7 +176,7 @@ def migrated(content: dict) -> dict:
 
 
 def _one_spectrogram_and_registries(content: dict) -> dict:
-    """1 to 2: one spectrogram for all networks; networks and transforms have names; the parts are apart."""
+    """1 to 2: one spectrogram, seen in one way; network and transforms have names; provenance is a part of its own."""
     config = {name: dict(part) for name, part in content["config"].items()}
     cnn = config["cnn"]
     for name, kept in (("sees", "wide"), ("band_stride", 2), ("pool_first", True)):

@@ -24,7 +24,7 @@ _SMALLEST_PEAK = 1e-6  # of the largest sample: what float32 leaves of a constan
 
 
 def load(path: Source, sample_rate: int) -> "Tensor":
-    """Read a whole recording: mono [T] float32 at `sample_rate` Hz, without offset, peak 1; errors as in `recording`."""
+    """Read a whole file as mono [T] float32 at `sample_rate` Hz, without offset, peak 1; errors as in `recording`."""
     import torch  # here, since the rest of this module does without
 
     return torch.from_numpy(next(recording(path, None, sample_rate, math.inf)[1]))
@@ -42,7 +42,7 @@ def recording(
         sample_rate: Hz of samples that come without a rate; None means `model_rate`.
         model_rate: Hz of the pieces.
 
-    Raises AudioError at once for a wrong type, shape or rate, while reading for no audio, no samples or infinite ones.
+    Raises AudioError at once for a wrong type, shape or rate, or while reading: no audio, no samples, not finite.
     """
     name, found = natural_blocks(audio, sample_rate, model_rate)
     return name, _pieces(found, model_rate, seconds, name)
