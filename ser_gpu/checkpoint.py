@@ -48,7 +48,7 @@ def save(path: str | Path, model: SpeechEmotionModel, provenance: Provenance) ->
 
 
 def load(path: str | Path | None = None, device: Device | None = None) -> tuple[SpeechEmotionModel, Provenance]:
-    """The stored model, in evaluation mode, and where it comes from; by default, the package's weights on `default_device`.
+    """The stored model, in evaluation mode, and where it comes from; default: the package's weights, `default_device`.
     Raises CheckpointError where the file is missing, damaged, not a checkpoint of ser_gpu, or of a newer format."""
     path = default_weights() if path is None else path
     stored = read(path)
