@@ -1,8 +1,5 @@
 """Checkpoints: `.pth` files of plain data, loaded with `weights_only=True`, written whole or not at all.
-
-They outlive the code: a new setting of the configuration, a renamed one, or a renamed tensor gets the next format
-version and a named function in `_STEPS` that turns a file of the version before into one of it.
-"""
+Where a setting is new or renamed, or a tensor renamed, a new version and function in `_STEPS` convert older files."""
 
 import io
 import math
@@ -33,7 +30,7 @@ class CheckpointError(InputError):
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where weights come from: plain data that a checkpoint carries and that nothing here interprets."""
+    """Where weights come from: plain data in a checkpoint that nothing here interprets."""
 
     protocol: dict  # name, fold and test speakers, as `ser_gpu.corpora.splits.Protocol.as_dict` gives them
     manifest_hash: str  # of the split that they were trained on
@@ -51,11 +48,8 @@ def save(path: str | Path, model: SpeechEmotionModel, provenance: Provenance) ->
 
 
 def load(path: str | Path | None = None, device: Device | None = None) -> tuple[SpeechEmotionModel, Provenance]:
-    """Rebuild the model from the stored configuration, in evaluation mode, with where it comes from.
-
-    Left out, `path` is that of the weights that come with the package, and `device` as `default_device` says. Raises
-    CheckpointError where the file is missing, damaged, not a checkpoint of ser_gpu, or of a newer format.
-    """
+    """The stored model, in evaluation mode, and where it comes from; default: the package's weights, `default_device`.
+    Raises CheckpointError where the file is missing, damaged, not a checkpoint of ser_gpu, or of a newer format."""
     path = default_weights() if path is None else path
     stored = read(path)
     if stored and all(isinstance(value, Tensor) for value in stored.values()):
@@ -79,10 +73,8 @@ def load_model(path: str | Path | None = None, device: Device | None = None) -> 
 
 
 def rebuilt(config: dict, labels: list[str], weights: dict[str, Tensor]) -> SpeechEmotionModel:
-    """The model of plain data that nobody has checked: configuration, names and tensors, on the CPU.
-
-    Raises a ValueError, KeyError, TypeError, AttributeError or RuntimeError where they do not fit.
-    """
+    """The model, on the CPU, of a configuration, names and tensors that nobody has checked.
+    Raises ValueError, KeyError, TypeError, AttributeError or RuntimeError where they do not fit."""
     config = ModelConfig.from_dict(config)
     if not isinstance(labels, list) or not all(isinstance(label, str) and label for label in labels):
         raise InputError("the labels must be a list of names")
@@ -96,7 +88,7 @@ def rebuilt(config: dict, labels: list[str], weights: dict[str, Tensor]) -> Spee
     temperature = weights["temperature"]
     if temperature.numel() != 1 or not 0.0 < float(temperature) < math.inf:
         raise InputError("the temperature must be a positive number")
-    with torch.device("meta"):  # before memory is taken for what the configuration asks for
+    with torch.device("meta"):  # check shapes before a hostile configuration takes memory
         network = EmotionCnn(config.cnn, config.mel.n_mels, config.frames, len(labels))
     for name, value in network.state_dict(prefix="cnn.").items():
         if name not in weights or weights[name].shape != value.shape:
@@ -109,7 +101,7 @@ def rebuilt(config: dict, labels: list[str], weights: dict[str, Tensor]) -> Spee
 
 
 def default_weights() -> Path:
-    """The weights that come with the package: in the installed package, or beside it in a checkout."""
+    """The weights of the package: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent
     for folder in (package / "weights", package.parent / "weights"):
         if (folder / "DEFAULT").is_file():
@@ -123,7 +115,7 @@ def default_device() -> torch.device:
 
 
 def write(path: str | Path, content: dict) -> None:
-    """Write plain data and tensors for `read`; the same content gives the same bytes, whatever the name."""
+    """Write plain data and tensors for `read`; the same content gives the same bytes, whatever the file's name."""
     buffer = io.BytesIO()  # since torch.save hides why a file cannot be written
     torch.save(content, buffer)
     with replacing(path) as temporary, buffer.getbuffer() as whole:
@@ -132,9 +124,7 @@ def write(path: str | Path, content: dict) -> None:
 
 def read(path: str | Path) -> dict:
     """Read what `write` wrote, as data: code in it is refused.
-
-    Raises CheckpointError where the file is missing, damaged, or holds more than plain data and tensors.
-    """
+    Raises CheckpointError where the file is missing, damaged, or holds more than plain data and tensors."""
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
@@ -145,7 +135,7 @@ def read(path: str | Path) -> dict:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise CheckpointError(f"{path}: refused, not a checkpoint of plain data and tensors") from None
-    except Exception as error:  # a hostile file can make the reader fail in any way
+    except Exception as error:  # a hostile file can raise anything
         raise CheckpointError(f"{path}: cannot be read as a checkpoint: {_one_line(error)}") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: not a ser_gpu checkpoint")
@@ -153,7 +143,7 @@ def read(path: str | Path) -> dict:
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse a file that is not whole, and a bomb: compressed, or with more in it than its size."""
+    """Refuse a damaged file, and a zip bomb: compressed, or with more in it than its size."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries, size = archive.infolist(), path.stat().st_size
@@ -174,10 +164,8 @@ def _one_line(error: object) -> str:
 
 
 def migrated(content: dict) -> dict:
-    """The content of a checkpoint of any known version as the newest version has it.
-
-    Raises InputError where the version is unknown or a setting no longer exists, KeyError where something is missing.
-    """
+    """The content of a checkpoint of any known version, converted to the newest version.
+    Raises InputError where the version is unknown or a setting no longer exists, KeyError where a part is missing."""
     version = content.get("format_version")
     if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         shown = " ".join(repr(version).split())[:60]
@@ -188,7 +176,7 @@ def migrated(content: dict) -> dict:
 
 
 def _one_spectrogram_and_registries(content: dict) -> dict:
-    """1 to 2: networks see one spectrogram, in one way; network and transforms have names; parts are their own."""
+    """1 to 2: one spectrogram, seen in one way; network and transforms have names; provenance is a part of its own."""
     config = {name: dict(part) for name, part in content["config"].items()}
     cnn = config["cnn"]
     for name, kept in (("sees", "wide"), ("band_stride", 2), ("pool_first", True)):

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Enrol all the recordings, write the voice, and say how much speech it is made of."""
+    """Enrol the recordings, write the voice, and say how much speech it is made of."""
     out = Path(args.out)
     if out.suffix != SUFFIX:
         raise InputError(f"--out {args.out}: the name must end in {SUFFIX}")
@@ -65,7 +65,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _listed(manifest: str, paths: list[Path]) -> tuple[list[Path], list[str]]:
-    """The recordings with the emotions that a CSV names: those on the command line, or all that it has."""
     from ser_gpu.corpora.manifest import read
 
     clips = read(manifest)

@@ -68,7 +68,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _chosen(names: str | None, known: Sequence[str]) -> tuple[str, ...]:
-    """The emotions that --emotions names, in the order of the model's."""
     if names is None:
         return tuple(known)
     try:
@@ -81,7 +80,6 @@ def _chosen(names: str | None, known: Sequence[str]) -> tuple[str, ...]:
 
 
 def _files(names: Sequence[str], json: bool) -> Iterator[Path]:
-    """The files to answer, those of folders in order of their paths; what is skipped in a folder is said."""
     for path in map(Path, names):
         if path == STANDARD_INPUT or not os.path.isdir(path):  # noqa: PTH112 - Path's raises where a name is too long
             yield path
@@ -100,11 +98,10 @@ def _files(names: Sequence[str], json: bool) -> Iterator[Path]:
 def _answers(
     model: "Recognizer", paths: Sequence[Path], voice: "Voice | None"
 ) -> Iterator[tuple[Path, Prediction | AudioError]]:
-    """What the model answers, in order; standard input is read when all before it is answered."""
     with _side_by_side(model, len(paths)) as workers:
         for is_stream, group in groupby(paths, lambda path: path == STANDARD_INPUT):
             files = list(group)
-            if is_stream:
+            if is_stream:  # read only after all files before it are answered
                 yield from ((path, _of_standard_input(model, voice)) for path in files)
             else:
                 yield from zip(files, model.predict_many(files, voice=voice, **workers), strict=True)
@@ -112,7 +109,7 @@ def _answers(
 
 @contextmanager
 def _side_by_side(model: "Recognizer", files: int) -> Iterator[dict[str, int]]:
-    """Many files on a processor: a thread for each batch and a batch for each core is faster than all cores on one."""
+    """On a CPU, a batch for each core, with one thread each, is faster than all cores on one batch."""
     if files < 2 or not hasattr(model, "device") or model.device.type != "cpu":
         yield {}
         return
@@ -138,7 +135,6 @@ def _of_standard_input(model: "Recognizer", voice: "Voice | None") -> Prediction
 
 
 def _among(answer: Prediction, emotions: Sequence[str], least: float) -> Prediction:
-    """The answer among some emotions alone; "unsure" where the likeliest has less than `least`."""
     if len(emotions) == len(answer.probabilities) and answer.confidence >= least:
         return answer
     total = sum(answer.probabilities[emotion] for emotion in emotions)

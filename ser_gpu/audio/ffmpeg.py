@@ -1,7 +1,5 @@
-"""What libsndfile does not read, such as the m4a and webm of phones and browsers: decoded by the ffmpeg program.
-
-Not by its libraries in this process (PyAV): a file that breaks a decoder, or never ends, costs that file alone.
-"""
+"""Decode what libsndfile cannot read, such as the m4a and webm of phones and browsers, with the ffmpeg program.
+A separate process, not its libraries (PyAV): a file that crashes a decoder, or never ends, fails alone."""
 
 import os
 import shutil
@@ -22,10 +20,10 @@ STALL_SECONDS = 60.0
 _BLOCK_VALUES = 2**20
 _COMMAND = (
     *("-nostdin", "-hide_banner", "-loglevel", "error", "-threads", "1", "-max_alloc", str(2**29)),
-    # no address, and no second file: neither is in the lists, whatever a hostile file asks for
+    # a hostile file cannot open an address or a second file: neither is in the lists
     *("-protocol_whitelist", "file,pipe", "-format_whitelist", DEMUXERS),
     *("-i", "file:/dev/stdin", "-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1"),
-    *("-f", "au", "-c:a", "pcm_f32be", "pipe:1"),  # the simplest header that has the rate and the channels
+    *("-f", "au", "-c:a", "pcm_f32be", "pipe:1"),  # the simplest header with rate and channels
 )
 
 
@@ -36,17 +34,15 @@ def program() -> str | None:
 
 @contextmanager
 def decoding(file: BinaryIO, name: str, kind: str) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
-    """Start ffmpeg on an open file that can seek, and end it with the block: the rate in Hz, and blocks of sound.
-
+    """Run ffmpeg on an open, seekable file inside the block: the rate in Hz, and blocks of sound.
     Shape: -> [channels, frames] float32 each. Raises AudioError where ffmpeg is not installed (`kind` says what the
-    file is), finds no sound, meets broken data, takes too long, or gives more than a day of sound.
-    """
+    file is), finds no sound, meets broken data, takes too long, or gives more than a day of sound."""
     path = program()
     if path is None:
         raise AudioError.of(name, f"is {kind}; install ffmpeg to read it (apt, brew or conda install ffmpeg)")
     os.lseek(file.fileno(), 0, os.SEEK_SET)
     pipes = {"stdin": file.fileno(), "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    # a session of its own: Ctrl-C is for this program, which ends ffmpeg
+    # a session of its own: Ctrl-C reaches only this program, which ends ffmpeg
     with subprocess.Popen([path, *_COMMAND], **pipes, start_new_session=True) as process:
         output = _Output(process, name)
         try:
@@ -81,7 +77,7 @@ class _Output:
             left -= frames
             if left < 0:
                 raise AudioError.of(self._name, f"is longer than {LONGEST_HOURS} hours, cut it into parts")
-            if frames:  # what ends within one has none left
+            if frames:  # none where the file ends within a frame
                 values = np.frombuffer(content, ">f4", frames * self._channels).astype(np.float32)
                 yield values.reshape(frames, self._channels).T
         if self._process.wait() != 0:

@@ -12,7 +12,7 @@ class AudioFolder(NamedTuple):
     """The audio files of a folder."""
 
     paths: tuple[Path, ...]
-    skipped: tuple[tuple[Path, str], ...]  # what looks like audio and is left out, with the reason
+    skipped: tuple[tuple[Path, str], ...]  # files that look like audio, with the reason
 
     @property
     def skipped_counts(self) -> dict[str, int]:
@@ -21,7 +21,7 @@ class AudioFolder(NamedTuple):
 
 
 def unread_suffixes() -> dict[str, str]:
-    """The suffixes of sound that is not read on this machine, and why."""
+    """The suffixes of sound that this machine cannot read, and why."""
     from ser_gpu.audio import ffmpeg  # here, since it imports NumPy, and lists of clips do without
 
     reasons = {suffix: f"{suffix}: {reason}" for suffix, reason in UNREADABLE_SUFFIXES.items()}
@@ -30,7 +30,7 @@ def unread_suffixes() -> dict[str, str]:
 
 
 def audio_files(folder: str | Path) -> AudioFolder:
-    """Search a folder and those inside it for what can be read here, by suffix; links to folders are not followed."""
+    """Search a folder and its subfolders, by suffix, for what can be read here; links to folders are not followed."""
     reasons: dict[Path, str] = {}
     unread = unread_suffixes()
 

@@ -1,4 +1,4 @@
-"""What a file is, told by its first bytes; which program reads it; and which suffixes such files have."""
+"""What a file is, found from its first bytes; which program reads it; and which suffixes such files have."""
 
 import re
 from typing import Literal, NamedTuple
@@ -10,8 +10,7 @@ def _suffixes(names: str) -> tuple[str, ...]:
     return tuple(f".{name}" for name in names.split())
 
 
-# libsndfile's formats, as `soundfile.available_formats` names them, and their suffixes; some have none here: RAW has no
-# header that tells its rate, and MAT5 is any Matlab file.
+# Formats as in `soundfile.available_formats`, and suffixes (none where no header has the rate, or for any Matlab file)
 _LIBSNDFILE = """
 AIFF aif aifc aiff | AU au snd | AVR avr | CAF caf | FLAC flac | HTK htk | IRCAM ircam sf | MAT4 | MAT5
 | MP3 mp1 mp2 mp3 | MPC2K mpc | NIST nist sph | OGG oga ogg opus | PAF fap paf | PVF pvf | RAW | RF64 rf64 | SD2 sd2
@@ -24,7 +23,7 @@ _PHONES = "aac ac3 amr ape awb dsf dts eac3 m4a m4b m4r mka ra spx tta weba wma 
 _CAMERAS = "3g2 3gp 3gpp asf avi flv m4v mkv mov mp4 mpeg mpg ogv rm webm wmv"
 FFMPEG_SUFFIXES = frozenset(_suffixes(f"{_PHONES} {_CAMERAS}"))
 SUFFIXES = FFMPEG_SUFFIXES.union(*LIBSNDFILE_SUFFIXES.values())
-# sound that neither reads by itself, and why
+# what neither program can read, and why
 UNREADABLE_SUFFIXES = {
     **dict.fromkeys(_suffixes("g722 gsm pcm raw sln vox"), "no header tells its rate"),
     **dict.fromkeys(_suffixes("mid midi"), "notes, not sound"),
@@ -32,7 +31,7 @@ UNREADABLE_SUFFIXES = {
     ".mat": "a Matlab file",
 }
 
-# The demuxers that may see a file: none of them opens a second file or an address, as those of playlists do.
+# The demuxers that are allowed: none of them opens a second file or an address, as those of playlists do
 DEMUXERS = (
     "3g2,3gp,aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,m4a,matroska,mj2,mov,mp3,mp4,mpc,mpc8,mpeg,"
     "mpegts,nistsphere,ogg,rm,tta,w64,wav,webm,wv"
@@ -40,13 +39,13 @@ DEMUXERS = (
 
 
 class Kind(NamedTuple):
-    """What a file is: its name, as a message says it after "is", and which reads it; None for what holds no sound."""
+    """What a file is: its name, as messages say it after "is", and its reader, None where there is no sound."""
 
     name: str
     reader: Literal["libsndfile", "ffmpeg"] | None = None
 
 
-# Patterns of how files start, and what they are, the first that fits; of the last ones, none holds sound.
+# Patterns of the first bytes, and what the file is; the first match counts. Files of the last group hold no sound
 _STARTS = {
     "ffmpeg": r"""
         RIF[FX]....AVI\x20 an AVI video | OggS.{0,52}Speex\x20\x20\x20 Ogg Speex | \xff[\xf0\xf1\xf8\xf9] AAC
@@ -74,13 +73,13 @@ _KINDS = [
 
 
 def kind_of(head: bytes) -> Kind | None:
-    """What a file is whose first bytes these are; None where nothing is known.
+    """The kind of a file with these first bytes; None where it is unknown.
 
     >>> kind_of(b"fLaC")
     Kind(name='a FLAC file', reader='libsndfile')
     """
     if head[:3] == b"ID3":
-        size = sum(byte % 128 << 7 * place for place, byte in enumerate(reversed(head[6:10])))  # seven bits a byte
+        size = sum(byte % 128 << 7 * place for place, byte in enumerate(reversed(head[6:10])))  # seven bits per byte
         if tagged := kind_of(head[10 + size :]):
             return tagged
     return next((kind for start, kind in _KINDS if start.match(head)), None) or _text(head)

@@ -29,14 +29,14 @@ Source = str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
 
 
 def name_of(source: Source) -> str:
-    """What messages call a recording: its path; of a stream, its own name where that is a text, else "stream"."""
+    """What messages call a recording: its path; for a stream, its own name where it is text, else "stream"."""
     if isinstance(source, str | os.PathLike):
         return os.fsdecode(source)
     if isinstance(source, bytes | bytearray | memoryview):
         return "bytes"
     try:
         name = getattr(source, "name", None)
-    except ValueError:  # of a stream that is detached
+    except ValueError:  # a detached stream
         name = None
     if source is sys.stdin or source is getattr(sys.stdin, "buffer", None) or (type(name) is int and name == 0):
         return "standard input"
@@ -45,13 +45,10 @@ def name_of(source: Source) -> str:
 
 @contextmanager
 def open_audio(source: Source) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
-    """Open a path, the bytes of a file, or a binary stream of one: the rate in Hz, and the samples in order.
-
-    They come about four megabytes at a time, as far as there are any, whatever the header promises. What is no plain
-    file is copied into a temporary one, since decoders go back and forth. What libsndfile does not read, ffmpeg does.
-
-    Shape: -> [channels, frames] float32 each. Raises AudioError where there is no audio that can be read.
-    """
+    """Open a path, the bytes of a file, or a binary stream: the rate in Hz, and the samples in blocks of about 4 MB.
+    The blocks end where the samples do, whatever the header says. What is no plain file is copied into a temporary
+    one, since decoders must seek. ffmpeg reads what libsndfile cannot.
+    Shape: -> [channels, frames] float32 each. Raises AudioError where there is no audio that can be read."""
     name = name_of(source)
     try:
         with ExitStack() as held:
@@ -76,7 +73,6 @@ def open_audio(source: Source) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
 
 
 def _plain_file(source: Source, name: str, held: ExitStack) -> BinaryIO:
-    """The recording as an open file that has a descriptor and can seek."""
     if isinstance(source, str | os.PathLike):
         if "\0" in name or not name:
             raise AudioError.of(name or "''", "is no name of a file")
@@ -103,11 +99,11 @@ def _plain_file(source: Source, name: str, held: ExitStack) -> BinaryIO:
 
 
 def _is_plain(stream: BinaryIO) -> bool:
-    """Whether it is what `open` gives: the descriptor of another stream, such as gzip's, may hold something else."""
+    """Whether it comes from `open`: the descriptor of another stream, such as gzip's, may hold other bytes."""
     try:
         is_buffered = type(stream) in (io.BufferedReader, io.BufferedRandom)
         return is_buffered and type(stream.raw) is io.FileIO and not stream.closed
-    except ValueError:  # what was in it is detached
+    except ValueError:  # its raw stream is detached
         return False
 
 
@@ -127,12 +123,12 @@ def _chunks(stream: BinaryIO, name: str) -> Iterator[bytes]:
             yield chunk
     except AudioError:
         raise
-    except Exception as error:  # the code of whoever made the stream
+    except Exception as error:  # a stream may be anybody's code
         raise AudioError.of(name, f"cannot be read ({type(error).__name__}: {reason(error)})") from None
 
 
 def _libsndfile(file: BinaryIO, name: str, kind: Kind | None) -> "SoundFile | None":
-    """The open file as soundfile has it; None where ffmpeg is to try it."""
+    """None where ffmpeg should try the file."""
     import soundfile  # here, since importing this package reads nothing and should cost nothing
 
     has_ffmpeg = kind is not None and kind.reader is not None and ffmpeg.program() is not None

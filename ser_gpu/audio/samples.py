@@ -19,15 +19,12 @@ MOST_CHANNELS = 8
 PIECE_SECONDS = 60.0
 _BLOCK_VALUES = 2**20
 _LARGEST_SAMPLE = 1e30
-_CANCELLED = 0.1  # a mix with less of its channels' mean power (-10 dB): eight channels of which one speaks keep 1/8
+_CANCELLED = 0.1  # least share of the channels' mean power in a mix (-10 dB): one voice in eight channels keeps 1/8
 _SMALLEST_PEAK = 1e-6  # of the largest sample: what float32 leaves of a constant
 
 
 def load(path: Source, sample_rate: int) -> "Tensor":
-    """Read a whole recording as mono at `sample_rate` Hz, without offset, its peak at 1.
-
-    Shape: -> [T] float32. Raises AudioError where the file is no audio that can be read, or has no or infinite samples.
-    """
+    """Read a whole file as mono [T] float32 at `sample_rate` Hz, without offset, peak 1; errors as in `recording`."""
     import torch  # here, since the rest of this module does without
 
     return torch.from_numpy(next(recording(path, None, sample_rate, math.inf)[1]))
@@ -36,24 +33,23 @@ def load(path: Source, sample_rate: int) -> "Tensor":
 def recording(
     audio: object, sample_rate: object, model_rate: int, seconds: float = PIECE_SECONDS
 ) -> tuple[str, Iterator[np.ndarray]]:
-    """What to call a recording, and its samples in pieces of at most `seconds`, each without offset, its peak at 1.
+    """The name of a recording, and its samples in pieces [T] float32 of at most `seconds`, without offset, peak 1.
 
     Args:
-        audio: a file: a path, or its content as bytes, or a binary stream of it; or samples: an array or a tensor of
-            integers or floating point, [T], [T, C] or [C, T], of whose sides the shorter one is the channels, 8 at
-            most; or samples with their rate, as `(rate, samples)`, `(samples, rate)` or
-            `{"array": samples, "sampling_rate": rate}`.
-        sample_rate: Hz of samples that come without one; None, they are at `model_rate`.
+        audio: a path, the bytes of a file, a binary stream, or integer or floating-point samples [T], [T, C] or [C, T]
+            (the shorter side is the channels, 8 at most), alone or with their rate as `(rate, samples)`,
+            `(samples, rate)` or `{"array": samples, "sampling_rate": rate}`.
+        sample_rate: Hz of samples that come without a rate; None means `model_rate`.
         model_rate: Hz of the pieces.
 
-    Shape: -> [T] float32 each. Raises AudioError at once (another type, shape or rate), or while reading, as `load`.
+    Raises AudioError at once for a wrong type, shape or rate, or while reading: no audio, no samples, not finite.
     """
     name, found = natural_blocks(audio, sample_rate, model_rate)
     return name, _pieces(found, model_rate, seconds, name)
 
 
 def natural_blocks(audio: object, sample_rate: object, model_rate: int) -> tuple[str, Iterator[tuple[int, np.ndarray]]]:
-    """As `recording`, but the samples as they come: the rate in Hz, and a mono block [T] at its natural scale."""
+    """As `recording`, but samples as they come: pairs of the rate in Hz and a mono block [T] at its natural scale."""
     given_rate = model_rate if sample_rate is None else checked_rate(sample_rate, "audio")
     if isinstance(audio, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(audio, "read"):
         name = name_of(audio)
@@ -77,7 +73,6 @@ def _pieces(found: Iterator[tuple[int, np.ndarray]], to_rate: int, seconds: floa
 
 
 def _in_memory(audio: object, rate: int) -> tuple[str, object, int]:
-    """Name, samples and rate of what is no file."""
     if isinstance(audio, tuple) and len(audio) == 2:
         is_reversed = getattr(audio[0], "ndim", 0) > 0 or isinstance(audio[0], list)
         own_rate, values = reversed(audio) if is_reversed else audio
@@ -102,7 +97,7 @@ def _in_memory(audio: object, rate: int) -> tuple[str, object, int]:
 
 
 def checked_rate(value: object, name: str) -> int:
-    """A sample rate in Hz of any type, such as 48000.0 or `np.int64(48000)`; raises AudioError where it is none."""
+    """A sample rate in Hz from a number of any type, such as `np.int64(48000)`; raises AudioError for anything else."""
     try:
         shown = shortened(repr(value), 40)
     except Exception:  # such as a whole number of five thousand digits
@@ -121,10 +116,8 @@ def checked_rate(value: object, name: str) -> int:
 
 
 def channels_of(audio: object, name: str) -> np.ndarray:
-    """Samples as rows of channels, without a copy where that can be; of [a, b], the shorter side is the channels.
-
-    Shape: [T], [T, C] or [C, T], C up to `MOST_CHANNELS` -> [C, T] of the same type. Raises AudioError for any other.
-    """
+    """Samples as rows of channels, without a copy where possible; the shorter side is the channels, at most 8.
+    Shape: [T], [T, C] or [C, T] -> [C, T] of the same type. Raises AudioError for any other."""
     array = array_of(audio, name)
     problem = None
     if array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
@@ -144,7 +137,7 @@ def channels_of(audio: object, name: str) -> np.ndarray:
 
 
 def array_of(audio: object, name: str) -> np.ndarray:
-    """Samples of any library as an array of their own type; raises AudioError where they cannot be one."""
+    """Samples of any library as a NumPy array of their own type; raises AudioError where that is impossible."""
     torch = sys.modules.get("torch")  # loaded where there is a tensor, and not needed elsewhere
     try:
         if torch is not None and isinstance(audio, torch.Tensor):
@@ -153,7 +146,7 @@ def array_of(audio: object, name: str) -> np.ndarray:
                 tensor = tensor.float()  # numpy has neither bfloat16 nor 8 bits
             return tensor.numpy(force=True)
         array = np.asarray(audio)
-    except Exception as error:  # whatever stands behind `__array__`, or lists of unequal length
+    except Exception as error:  # from any `__array__`, or lists of unequal length
         raise AudioError.of(name, f"{type(audio).__name__} cannot be made an array ({reason(error)})") from None
     if isinstance(audio, list | tuple) and array.dtype.kind in "iu":
         raise AudioError.of(name, "a list of whole numbers has no scale: make an array of it, such as np.int16")
@@ -161,23 +154,21 @@ def array_of(audio: object, name: str) -> np.ndarray:
 
 
 def blocks(channels: np.ndarray) -> Iterator[np.ndarray]:
-    """About four megabytes at a time, float32: integers become -1 to 1, unsigned ones around their middle."""
+    """[C, T] as float32 blocks of about 4 MB; integers are scaled to -1 to 1, unsigned ones around their middle."""
     frames = max(1, _BLOCK_VALUES // len(channels))
     for start in range(0, channels.shape[1], frames):
         block = channels[:, start : start + frames]
         if block.dtype.kind in "iu":
             half = 2.0 ** (8 * block.dtype.itemsize - 1)
             block = (block.astype(np.float64) - (half if block.dtype.kind == "u" else 0.0)) / half
-        with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is infinite, and refused as such
+        with np.errstate(over="ignore", invalid="ignore"):  # too large for float32 is infinite, refused later
             block = block.astype(np.float32)
-        yield block  # outside: the setting is of the thread that takes it
+        yield block  # outside `errstate`, which else holds for the caller too
 
 
 def mix(channels: np.ndarray, name: str) -> np.ndarray:
-    """The mean of the channels, or the loudest of them where they cancel each other (one with its sign turned).
-
-    Shape: [C, T] -> [T] float32. Raises AudioError where samples are not finite.
-    """
+    """The mean of the channels, or the loudest one where they cancel each other (one has its sign turned).
+    Shape: [C, T] -> [T] float32. Raises AudioError where samples are not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
         mono = channels[0]
         if len(channels) > 1:
@@ -192,7 +183,7 @@ def mix(channels: np.ndarray, name: str) -> np.ndarray:
 
 
 def level(waveform: np.ndarray) -> np.ndarray:
-    """Take the offset out and bring the peak to 1; what is constant becomes zero. Shape: [T] -> [T] float32."""
+    """Remove the offset and scale the peak to 1; a constant becomes zero. Shape: [T] -> [T] float32."""
     waveform = waveform.astype(np.float32, copy=False)
     largest = max(np.abs(waveform).max(), np.finfo(np.float32).tiny)
     waveform = waveform / largest  # first, so that the mean of huge samples stays finite
@@ -202,15 +193,13 @@ def level(waveform: np.ndarray) -> np.ndarray:
 
 
 def resample(waveform: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
-    """Band-limited resampling by libsoxr in its very high quality, for any two rates.
-
-    Shape: [T] -> [T'] float32, T' = T * to_rate / from_rate, rounded up.
-    """
+    """Band-limited resampling between any two rates, by libsoxr in very high quality.
+    Shape: [T] -> [T'] float32, T' = T * to_rate / from_rate, rounded up."""
     return np.concatenate(list(resampled(iter([waveform.astype(np.float32)]), from_rate, to_rate)))
 
 
 def resampled(blocks: Iterator[np.ndarray], from_rate: int, to_rate: int) -> Iterator[np.ndarray]:
-    """Mono blocks at another rate, as `resample` gives the whole; how they are cut changes no sample."""
+    """Mono blocks at another rate: the samples that `resample` gives for the whole, wherever the blocks are cut."""
     if from_rate == to_rate:
         yield from blocks
         return
@@ -222,14 +211,14 @@ def resampled(blocks: Iterator[np.ndarray], from_rate: int, to_rate: int) -> Ite
         part = stream.resample_chunk(np.ascontiguousarray(block))
         taken, given = taken + len(block), given + len(part)
         yield part
-    # soxr rounds the number of samples down as well as up, to none from very few: silence behind them makes it up
+    # soxr rounds the number of samples up or down (very few become none): silence at the end makes up for it
     silence = np.zeros(-(-from_rate // to_rate) + 1, np.float32)
     left = -(-taken * to_rate // from_rate) - given
     yield stream.resample_chunk(silence, last=True)[:left]
 
 
 def regroup(blocks: Iterator[np.ndarray], size: float) -> Iterator[np.ndarray]:
-    """The same samples in pieces of `size`, the last one shorter."""
+    """The same samples in pieces of `size` samples, the last one shorter."""
     pending: list[np.ndarray] = []
     count = 0
     for block in blocks:

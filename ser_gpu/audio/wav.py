@@ -1,7 +1,5 @@
-"""WAV files in whose header libsndfile finds too few samples: they are found in the file, and get a new header.
-
-Recorders that crash, and programs that write into a pipe, leave wrong sizes; others do not fill up an odd chunk.
-"""
+"""WAV files in whose header libsndfile finds too few samples: they get a new header.
+Crashed recorders, and programs that write into a pipe, leave wrong sizes; others do not pad an odd chunk."""
 
 import os
 import shutil
@@ -18,14 +16,14 @@ _UNKNOWN = 0xFFFF_FFFF
 
 @contextmanager
 def mended(file: BinaryIO, head: bytes) -> Iterator[BinaryIO]:
-    """The file itself, whose first bytes are `head`; where it hides samples, a temporary copy that shows them."""
+    """The file itself, with first bytes `head`; where its header hides samples, a temporary copy that shows them."""
     is_wav = head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE"
     header = _Header(file.fileno()) if is_wav else None
     if header is None or not header.hides_samples():
         yield file
         return
     with tempfile.TemporaryFile() as copy:
-        # the largest size is known to be none: samples go on to the end
+        # the largest size means unknown: samples go on to the end
         parts = b"WAVE", b"fmt ", struct.pack("<I", len(header.format)), header.format, b"data\xff\xff\xff\xff"
         copy.write(b"RIFF\xff\xff\xff\xff" + b"".join(parts))
         os.lseek(file.fileno(), header.data_start, os.SEEK_SET)
@@ -36,8 +34,6 @@ def mended(file: BinaryIO, head: bytes) -> Iterator[BinaryIO]:
 
 
 class _Header:
-    """The chunks before the samples, as far as they can be found."""
-
     def __init__(self, descriptor: int):
         self._descriptor = descriptor
         self._file_size = os.fstat(descriptor).st_size
@@ -46,7 +42,7 @@ class _Header:
         at, inside, long_size = 12, 12, _UNKNOWN
         for _ in range(_MOST_CHUNKS):
             if not self._is_chunk(at):
-                # not where, or not as long as, it should be: the format or the samples come next
+                # a wrong place or length: look for the format or the samples
                 self._was_repaired = True
                 near = self._read(inside, _SEARCHED_BYTES)
                 places = (near.find(name) for name in ([b"data"] if self.format else [b"data", b"fmt "]))
@@ -64,22 +60,18 @@ class _Header:
             at = inside + size + size % 2
 
     def hides_samples(self) -> bool:
-        """Whether libsndfile would give less than there is.
-
-        It does where the header has less than one sample, or its sizes contradict each other and no chunk follows.
-        """
+        """libsndfile gives too little if the header has less than one sample, or wrong sizes and no next chunk."""
         if self.data_start is None or len(self.format) < 16:
             return False
         if self._was_repaired:
             return True
         end = self.data_start + self._data_size
-        block = int.from_bytes(self.format[12:14], "little")  # bytes of one sample of every channel
+        block = int.from_bytes(self.format[12:14], "little")  # bytes of one frame, a sample of each channel
         if self._file_size - end < max(block, 8) or self._is_chunk(end) or self._is_chunk(end + 1):
             return False
         return self._data_size < block or self._riff_size + 8 not in (end, end + 1)
 
     def _is_chunk(self, at: int) -> bool:
-        """Whether four ASCII letters stand there, and a size that fits in the file, or any size of samples."""
         name = self._read(at, 4)
         if len(name) < 4 or not all(0x20 <= byte < 0x7F for byte in name):
             return False

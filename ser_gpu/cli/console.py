@@ -20,14 +20,14 @@ _SCORES = (("accuracy", "accuracy"), ("uar", "UAR"), ("macro_f1", "macro F1"))
 
 
 def progress(*fields: str) -> bars.Progress:
-    """A progress bar on stderr with the time left, and `fields` of the task behind it."""
+    """A progress bar on stderr with the time left, followed by these `fields` of the task."""
     columns = bars.BarColumn(), bars.MofNCompleteColumn(), bars.TimeRemainingColumn()
     shown = (f"{{task.fields[{name}]}}" for name in fields)
     return bars.Progress("{task.description}", *columns, *shown, console=err)
 
 
 class DownloadBar:
-    """A progress bar in bytes, in the form that pooch drives: it sets `total`, and calls the methods."""
+    """A progress bar in bytes with the interface of pooch, which sets `total` and calls the methods."""
 
     total = 0
 
@@ -46,22 +46,22 @@ class DownloadBar:
 
 
 def be_quiet() -> None:
-    """Show nothing but errors: another process speaks for this one."""
+    """Show nothing but errors, where another process shows the rest."""
     out.quiet = err.quiet = True
 
 
 def say(line: str) -> None:
-    """One line on stderr, whatever is in it."""
+    """Print one line on stderr; special characters are escaped."""
     err.print(printable(line))
 
 
 def print_json(content: object, indent: int | None = 2) -> None:
-    """JSON on stdout, in ASCII, which every encoding has."""
+    """Print JSON on stdout, in ASCII, which every encoding has."""
     print(json.dumps(content, indent=indent), flush=True)
 
 
 def show_prediction(name: str, emotion: str, confidence: float, probabilities: Mapping[str, float]) -> None:
-    """One line with the answer and its probability, then the emotions that are given, as bars."""
+    """One line with the emotion and its confidence, then the given probabilities as bars."""
     out.print(Text.assemble(f"{printable(name)}: ", (emotion, "bold"), f" {confidence:.1%}"))
     grid = Table.grid(padding=(0, 1))
     for settings in ({"width": 2}, {"min_width": 9}, {"width": _BAR_WIDTH}, {"justify": "right"}):
@@ -72,7 +72,6 @@ def show_prediction(name: str, emotion: str, confidence: float, probabilities: M
 
 
 def _bar(share: float) -> Bar | Text:
-    """A bar of blocks, or of # where the terminal's encoding has no blocks."""
     try:
         _BLOCKS.encode(out.encoding)
     except (UnicodeEncodeError, LookupError):
@@ -81,7 +80,7 @@ def _bar(share: float) -> Bar | Text:
 
 
 def show_report(title: str, report: dict, emotions: Sequence[str]) -> None:
-    """The tables of an evaluation: headline, per emotion, confusion, and what is known of the clips side by side."""
+    """The tables of an evaluation: headline, per emotion, confusion, and by group of clips."""
     interval = {name: f"{low:.3f} to {high:.3f}" for name, (low, high) in report["interval95"].items()}
     others = (("ece", "ECE"), ("ece_before_temperature", "  before temperature"), ("log_loss", "log loss"))
     rows = [(label, f"{report[name]:.3f}", interval.get(name, "")) for name, label in _SCORES + others]
@@ -110,7 +109,7 @@ def show_report(title: str, report: dict, emotions: Sequence[str]) -> None:
 
 
 def show_crossvalidation(crossvalidation: dict) -> None:
-    """Every run of a cross-validation, then the means; the test part where it was scored, else validation."""
+    """Every run of a cross-validation, then the means: of the test part where it was scored, else of validation."""
     name = f"{crossvalidation['name']}: {crossvalidation['protocol']}"
     counts = f"{crossvalidation['runs']} of {crossvalidation['planned']} trainings"
     if not crossvalidation["summary"]:
@@ -137,7 +136,7 @@ def show_crossvalidation(crossvalidation: dict) -> None:
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]] = ()) -> Table:
-    """A table, its first column to the left and the others to the right."""
+    """A table, its first column aligned left and the others right."""
     made = Table(title=title, title_justify="left", title_style="bold", header_style="")
     for i, column in enumerate(columns):
         made.add_column(column, justify="left" if i == 0 else "right")

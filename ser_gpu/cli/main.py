@@ -1,4 +1,4 @@
-"""The console script `ser-gpu`: one subcommand for each command, loaded when it is called."""
+"""The console script `ser-gpu`: one subcommand per command, imported when it is called."""
 
 import sys
 from collections.abc import Sequence
@@ -23,10 +23,10 @@ COMMANDS = {  # also python -m ser_gpu.NAME; a new command is its module and one
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the subcommand that the first argument names; its exit code."""
+    """Run the subcommand that the first argument names, and return its exit code."""
     name, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
     if name in COMMANDS:
-        module = "timeline.command" if name == "timeline" else name  # a package has that name
+        module = "timeline.command" if name == "timeline" else name  # the package has the name
         return options.run(lambda: import_module(f"ser_gpu.{module}").main(rest))
     if name in ("-h", "--help", "help"):
         width = max(map(len, COMMANDS))

@@ -27,7 +27,7 @@ DONE, SOME_FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 
 def device(name: str | None) -> "torch.device":
-    """The torch device of that name; left out, cuda where there is one, else cpu."""
+    """The torch device of that name; for None, cuda where there is one, else cpu."""
     import torch  # here, since `predict` with an .onnx file does without
 
     from ser_gpu.checkpoint import default_device
@@ -46,7 +46,7 @@ def device(name: str | None) -> "torch.device":
 
 
 def model(weights: str | None, device_name: str | None) -> "Recognizer":
-    """The model of a checkpoint, or of an exported file, which needs no torch."""
+    """The model of a checkpoint, or of an .onnx file, which needs no torch."""
     if weights and Path(weights).suffix.lower() == ".onnx":
         from ser_gpu.onnx import OnnxModel
 
@@ -56,12 +56,12 @@ def model(weights: str | None, device_name: str | None) -> "Recognizer":
     from ser_gpu.checkpoint import load_model
 
     loaded = load_model(weights, device(device_name))
-    gc.freeze()  # torch's half a million objects stay, and a last walk through them would take half a second
+    gc.freeze()  # torch's many objects stay, and a last garbage collection of them would delay the exit
     return loaded
 
 
 def voice(path: str, model: "Recognizer") -> "Voice":
-    """The voice of a file that `ser-gpu enrol` wrote with this model; an error names the file."""
+    """The voice in a file that `ser-gpu enrol` wrote with this model; an error names the file."""
     from ser_gpu.voices.voice import Voice, VoiceError
 
     loaded = Voice.load(path)
@@ -80,7 +80,7 @@ def positive_int(text: str) -> int:
 
 
 def number(low: float, high: float = float("inf")) -> Callable[[str], float]:
-    """An argparse type: a finite number of that range, its ends included."""
+    """An argparse type: a finite number from `low` to `high`, both included."""
     rule = f"{low:g} or more" if high == float("inf") else f"between {low:g} and {high:g}"
 
     def parse(text: str) -> float:
@@ -93,8 +93,8 @@ def number(low: float, high: float = float("inf")) -> Callable[[str], float]:
 
 
 def run(command: Callable[[], int]) -> int:
-    """Run a command; a bad input, an unreadable file or Ctrl-C becomes one line on stderr and an exit code."""
-    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is escaped
+    """Run a command; bad input, an unreadable file or Ctrl-C becomes one line on stderr and an exit code."""
+    for stream in (sys.stdout, sys.stderr):  # escape what the terminal cannot show
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     on_ctrl_c = signal.getsignal(signal.SIGINT)
@@ -102,10 +102,10 @@ def run(command: Callable[[], int]) -> int:
         return command()
     except KeyboardInterrupt:
         ignore_ctrl_c()
-        atexit.register(ignore_ctrl_c)  # while Python ends, too
+        atexit.register(ignore_ctrl_c)  # also while Python ends
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has what it wanted, as `head` does
+    except BrokenPipeError:  # the reader of our output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SOME_FAILED
     except (InputError, OSError) as error:
@@ -118,7 +118,7 @@ def run(command: Callable[[], int]) -> int:
         if (error.name or "ser_gpu").startswith("ser_gpu"):
             raise
         message = f"{error.name.partition('.')[0]} is not installed: pip install 'ser_gpu[train]'"
-    finally:  # for a host that goes on, such as a notebook
+    finally:  # for a host process that goes on, such as a notebook
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             signal.signal(signal.SIGINT, on_ctrl_c)
     print(f"error: {printable(message)}", file=sys.stderr)
@@ -126,16 +126,16 @@ def run(command: Callable[[], int]) -> int:
 
 
 def ignore_ctrl_c() -> None:
-    """Let a second one, of an impatient hand or of torchrun, not strike where a command says its last line."""
-    if threading.current_thread() is threading.main_thread():  # no other can have a handler
+    """Ignore a second Ctrl-C, of a user or of torchrun, while a command prints its last line."""
+    if threading.current_thread() is threading.main_thread():  # only this one can set a handler
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
 def quiet_decoders() -> Iterator[None]:
-    """Keep the doubts that libsndfile's MP3 decoder writes to descriptor 2 from the terminal, but not `sys.stderr`."""
+    """Hide the warnings that libsndfile's MP3 decoder writes to descriptor 2, but not `sys.stderr`."""
     shown = sys.stderr
-    if shown is None or shown is not sys.__stderr__:  # it is closed, or captured
+    if shown is None or shown is not sys.__stderr__:  # closed, or captured
         yield
         return
     with Path(os.devnull).open("wb") as nowhere, os.fdopen(os.dup(2), "w", 1, shown.encoding, shown.errors) as terminal:
@@ -149,7 +149,7 @@ def quiet_decoders() -> Iterator[None]:
 
 
 def add_data_options(parser: ArgumentParser) -> None:
-    """Which recordings a command works on."""
+    """Add the options that name the recordings."""
     what = (
         "a corpus' folder, a folder for each emotion, or a CSV file with columns file, emotion and, where known, "
         "speaker, gender, part (default: the first registered corpus, where its variable names it or downloaded)"
@@ -161,7 +161,7 @@ def add_data_options(parser: ArgumentParser) -> None:
 
 
 def corpora_of(texts: "Sequence[str] | None") -> dict[str, str | None] | None:
-    """What --corpora names: the folder of each corpus, None where its variable says where it is."""
+    """The corpora of --corpora and their folders; None where the corpus' variable names the folder."""
     if not texts:
         return None
     from ser_gpu.corpora import names, registered_name
@@ -179,7 +179,7 @@ def corpora_of(texts: "Sequence[str] | None") -> dict[str, str | None] | None:
 
 
 def add_protocol_options(parser: ArgumentParser, help: str) -> None:
-    """Who is in train, validation and test."""
+    """Add the options that choose who is in train, validation and test."""
     add_protocol_choice(parser, help)
     parser.add_argument("--fold", type=int, help="fold of the protocol, or seed of a random split (default: 0)")
     flags = ("--test-speakers", "--test-actors")
@@ -187,7 +187,7 @@ def add_protocol_options(parser: ArgumentParser, help: str) -> None:
 
 
 def add_protocol_choice(parser: ArgumentParser, help: str, default: str | None = None) -> None:
-    """A protocol by its name; test speakers and test corpora have flags of their own."""
+    """Add --protocol; test speakers and test corpora have flags of their own."""
     from ser_gpu.corpora.splits import ALIASES, protocol_names
 
     named = [name for name in protocol_names() if ALIASES.get(name, name) not in ("test-speakers", "test-corpora")]

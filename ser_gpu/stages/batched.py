@@ -1,4 +1,4 @@
-"""BatchedTransform: what the transforms of this package share, in torch-audiomentations' own frame."""
+"""BatchedTransform: what the transforms of this package share, on the base class of torch-audiomentations."""
 
 import math
 from typing import ClassVar
@@ -11,11 +11,8 @@ from torch_audiomentations.utils.object_dict import ObjectDict
 
 class BatchedTransform(BaseWaveformTransform):
     """A torch-audiomentations transform, [B, 1, L] -> [B, 1, L], without a loop over clips or a wait for the device.
-
-    The host decides how many clips of a batch are computed, always p * B, and the device draws which. Where that is
-    not whole, one clip more is computed, and a draw on the device decides whether it is used. The base class instead
-    reads a mask back from the device, for every batch.
-    """
+    The host computes always p * B clips of a batch, rounded up, and the device draws which; it also draws whether the
+    clip of the fraction is used. The base class would read a mask back from the device for every batch."""
 
     supported_modes: ClassVar[set[str]] = {"per_example"}
     supports_multichannel = False
@@ -46,7 +43,7 @@ class BatchedTransform(BaseWaveformTransform):
 
 
 def choose(probability: float, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Which clips of a batch are computed, [N] in random order, and which of those are used: the last may not be."""
+    """Which clips are computed, [N] in random order, and which of them are used, [N] bool: the last may not be."""
     expected = probability * batch
     count = math.ceil(expected - 1e-9)
     chosen = torch.rand(batch, device=device).argsort()[:count]
@@ -55,5 +52,5 @@ def choose(probability: float, batch: int, device: torch.device) -> tuple[Tensor
 
 
 def uniform(shape: int | tuple[int, ...], low: float, high: float, device: torch.device) -> Tensor:
-    """Evenly distributed numbers, float32."""
+    """Uniformly distributed float32 numbers between `low` and `high`."""
     return torch.empty(shape, device=device).uniform_(low, high)

@@ -15,18 +15,15 @@ LOW_CUT_HZ = (20.0, 400.0)
 HIGH_CUT_HZ = (3_000.0, 8_000.0)
 DIRECT_TO_REVERB_DB = (0.0, 20.0)
 SHORTEST_REVERB_SECONDS = 0.1
-_SLOPE = 8  # of the cuts: 24 dB an octave
+_SLOPE = 8  # of the cuts: 24 dB per octave
 _SMALLEST_POWER = 1e-12
 
 
 class RandomChannel(BatchedTransform):
-    """Pass each clip through a colour, a band and a room of its own: one filter, applied in one FFT.
-
-    The colour is a gain of up to `channel_colour_db` up or down at each octave, the band loses what lies beyond two
-    cuts, and the room answers with noise that decays by 60 dB within up to `reverb_seconds`, as far as the clip goes.
-
-    Source: Polack 1988 (exponentially decaying noise as a room's response); a Butterworth magnitude for the cuts.
-    """
+    """Filter each clip by a random colour, band and room, all in one FFT.
+    The colour is a gain of up to +-`channel_colour_db` at each octave, the band lies between two cuts, and the room is
+    noise that decays by 60 dB within up to `reverb_seconds`, as far as the clip goes.
+    Source: Polack 1988 (exponentially decaying noise as a room's response); a Butterworth magnitude for the cuts."""
 
     def __init__(self, config: AugmentConfig, sample_rate: int):
         super().__init__(config.channel_probability, sample_rate)
@@ -60,10 +57,8 @@ class RandomChannel(BatchedTransform):
 
 
 class AddNoise(BatchedTransform):
-    """Add noise whose power falls as 1 / f^decay (0 white, 1 pink, 2 brown), its ratio and decay drawn for each clip.
-
-    The signal-to-noise ratio compares mean powers over the whole window, silence around the speech included.
-    """
+    """Add noise whose power falls as 1 / f^decay (0 white, 1 pink, 2 brown), SNR and decay drawn for each clip.
+    The signal-to-noise ratio compares mean powers over the whole window, silence around the speech included."""
 
     def __init__(self, config: AugmentConfig, sample_rate: int):
         super().__init__(config.noise_probability, sample_rate)
@@ -83,15 +78,15 @@ class AddNoise(BatchedTransform):
 
 
 def coloured_noise(decay: Tensor, length: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Gaussian noise of any power, drawn as a spectrum and shaped there: [B] -> [B, length]."""
-    bins = torch.arange(length // 2 + 1, device=decay.device).clamp(min=1)  # 0 Hz is shaped as its neighbour
+    """Gaussian noise whose power falls as 1 / f^decay, of no fixed level. Shape: [B] -> [B, length]."""
+    bins = torch.arange(length // 2 + 1, device=decay.device).clamp(min=1)  # 0 Hz is shaped like its neighbour
     spectrum = torch.randn(len(decay), len(bins), 2, device=decay.device, dtype=dtype)
     shape = torch.exp(-0.5 * decay[:, None] * bins.log())
     return torch.fft.irfft(torch.view_as_complex(spectrum * shape[..., None].to(dtype)), n=length)
 
 
 def colour(gains_db: Tensor, hertz: Tensor) -> Tensor:
-    """Amplitude at each frequency, [B, knots], [K] -> [B, K], of gains at `KNOTS_HZ`, straight over octaves in dB."""
+    """Amplitude per frequency for gains at `KNOTS_HZ`, linear over octaves in dB. Shape: [B, knots], [K] -> [B, K]."""
     octave = (hertz.clamp(min=KNOTS_HZ[0]) / KNOTS_HZ[0]).log2().clamp(max=len(KNOTS_HZ) - 1 - 1e-4)
     left = octave.floor()
     decibels = torch.lerp(gains_db[:, left.long()], gains_db[:, left.long() + 1], (octave - left)[None])
@@ -99,14 +94,14 @@ def colour(gains_db: Tensor, hertz: Tensor) -> Tensor:
 
 
 def band(low_cut: Tensor, high_cut: Tensor, hertz: Tensor) -> Tensor:
-    """Amplitude at each frequency of a band that is 3 dB down at its two cuts in Hz: [B], [B], [K] -> [B, K]."""
+    """Amplitude per frequency of a band, 3 dB down at its two cuts (Hz). Shape: [B], [B], [K] -> [B, K]."""
     above = (low_cut[:, None] / hertz.clamp(min=1.0)).pow(_SLOPE)
     below = (hertz / high_cut[:, None]).pow(_SLOPE)
     return ((1 + above) * (1 + below)).rsqrt()
 
 
 def room(noise: Tensor, reverb_seconds: Tensor, direct_to_reverb_db: Tensor, sample_rate: int) -> Tensor:
-    """Impulse response of a room, the direct sound, of energy one, and a decaying tail: [B, N], [B], [B] -> [B, N]."""
+    """A room's impulse response: direct sound of energy one, and a decaying tail. Shape: [B, N], [B], [B] -> [B, N]."""
     time = torch.arange(noise.shape[1], device=noise.device) / sample_rate
     tail = noise * torch.exp(-3.0 * math.log(10.0) * time / reverb_seconds[:, None])
     energy = tail.square().sum(dim=1, keepdim=True)

@@ -1,7 +1,5 @@
-"""EmotionCnn: the network that names the emotion of a spectrogram, or several of them side by side.
-
-To add a network, write it in a file of its own and name it in `NETWORKS` (CONTRIBUTING.md shows how).
-"""
+"""EmotionCnn: the network that names the emotion of a spectrogram, or an ensemble of them.
+To add a network, write it in a file of its own and name it in `NETWORKS` (CONTRIBUTING.md shows how)."""
 
 from collections.abc import Callable
 
@@ -15,11 +13,9 @@ from ser_gpu.stages.speaker_norm import SpeakerLinear, SpeakerNorm2d
 
 
 class ResidualBlock(nn.Module):
-    """Average pooling, then two 3x3 convolutions with batch normalisation beside a 1x1 shortcut, dropout of channels.
-
+    """Average pooling, two 3x3 convolutions with batch normalisation beside a 1x1 shortcut, dropout of channels.
     Shape: [B, in_channels, H, W] -> [B, out_channels, H // pool[0], W // pool[1]].
-    Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016.
-    """
+    Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016."""
 
     def __init__(self, in_channels: int, out_channels: int, pool: tuple[int, int], dropout: float):
         super().__init__()
@@ -32,21 +28,17 @@ class ResidualBlock(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.pool(x)  # before the convolutions, which then do a quarter of their work
-        y = F.relu(self.norm1(self.conv1(x)), inplace=True)  # in place: new memory takes longer than the comparison
+        x = self.pool(x)  # first, so that the convolutions have less to do
+        y = F.relu(self.norm1(self.conv1(x)), inplace=True)  # in place: new memory costs more than the comparison
         y = self.norm2(self.conv2(y)).add_(self.shortcut(x))
         return self.dropout(F.relu(y, inplace=True))
 
 
 class ResidualCnn(nn.Module):
-    """Classify a spectrogram as an image.
-
-    A 5x5 stem that halves bands and frames, `depth` residual blocks that double the channels and halve both axes (the
-    last one the bands alone), and a head: a pooling, dropout, linear. The flatten head takes F frames alone.
-
-    Shape: [B, 1, M, F] -> [B, C].
-    Raises InputError where bands or frames are too few for the depth.
-    """
+    """Classify a spectrogram as an image: a 5x5 stem, `depth` residual blocks, and pooling, dropout and a linear layer.
+    The stem halves both axes; a block doubles the channels and halves both axes, the last one the bands alone. The
+    flatten head takes F frames alone. Raises InputError where bands or frames are too few for the depth.
+    Shape: [B, 1, M, F] -> [B, C]."""
 
     def __init__(self, config: CnnConfig, bands: int, frames: int, classes: int):
         super().__init__()
@@ -79,12 +71,10 @@ NETWORKS: dict[str, Callable[[CnnConfig, int, int, int], nn.Module]] = {
 
 
 class EmotionCnn(nn.Module):
-    """One answer from each member of an ensemble of networks of one kind; their mean is the model's.
-
+    """An ensemble of networks of one kind, one answer from each; their mean is the model's.
     Shape: [B, 1, M, F] -> [K, B, C] for K members.
     Raises InputError where `config.network` is not in `NETWORKS`, or does not fit this many bands and frames.
-    Source: Lakshminarayanan et al., Simple and Scalable Predictive Uncertainty Estimation, NeurIPS 2017.
-    """
+    Source: Lakshminarayanan et al., Simple and Scalable Predictive Uncertainty Estimation, NeurIPS 2017."""
 
     def __init__(self, config: CnnConfig, bands: int, frames: int, classes: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""LogMel: from a waveform to a normalised log-mel spectrogram; and what the other stages in float32 share with it."""
+"""LogMel: from a waveform to a normalised log-mel spectrogram; and what the other float32 stages share with it."""
 
 from collections.abc import Callable
 
@@ -16,9 +16,7 @@ _CACHE_BYTES = 2**20
 
 class Float32Module(nn.Module):
     """A module whose floating-point buffers and parameters follow the model's device, but keep their own dtype.
-
-    `model.half()`, `.bfloat16()` and `.double()` are for the CNN: decibels in 16 bits are wrong by more than a decibel.
-    """
+    `model.half()`, `.bfloat16()` and `.double()` are for the CNN: decibels in 16 bits are wrong by more than 1 dB."""
 
     def _apply(self, fn, recurse: bool = True):
         def keep_dtype(tensor: Tensor) -> Tensor:
@@ -29,8 +27,8 @@ class Float32Module(nn.Module):
 
 
 def map_chunks(function: Callable[..., Tensor], *tensors: Tensor, clips: int = 4) -> Tensor:
-    """Apply a function of a batch; on a CPU to `clips` clips at a time, which is up to three times as fast."""
-    # an exported graph, which is for any batch, has the function once
+    """Apply a function of a batch; on a CPU to `clips` clips at a time, which is faster."""
+    # an exported graph is for any batch size, so it has the function once
     if torch.compiler.is_exporting() or tensors[0].device.type != "cpu" or len(tensors[0]) <= clips:
         return function(*tensors)
     parts = zip(*(tensor.split(clips) for tensor in tensors), strict=True)
@@ -39,16 +37,10 @@ def map_chunks(function: Callable[..., Tensor], *tensors: Tensor, clips: int = 4
 
 class LogMel(Float32Module):
     """Mel power spectrogram, decibels below the clip's peak, then each clip to zero mean and unit variance.
-
-    The kernels are nnAudio's, applied by its convolution ("conv") or, several times as fast, by FFT ("fft").
-
-    With the `kernels` that nnAudio made before, a model that is loaded from a file need not import it, which takes
-    longer than the rest of the start.
-
+    The kernels are nnAudio's, applied by convolution ("conv") or by FFT ("fft"); with the `kernels` of a stored model,
+    nnAudio, which is slow to import, is not needed. Raises InputError where they have a wrong shape.
     Shape: [B, L] floating point -> [B, 1, M, F] float32, F = L // hop + 1.
-    Raises InputError where the kernels have another shape than the configuration's.
-    Source: `librosa.feature.melspectrogram` and `librosa.power_to_db` (librosa 0.11), zero padding at the edges.
-    """
+    Source: `librosa.feature.melspectrogram` and `librosa.power_to_db` (librosa 0.11), zero padding at the edges."""
 
     def __init__(self, config: MelConfig, sample_rate: int, kernels: tuple[Tensor, Tensor] | None = None):
         super().__init__()
@@ -66,23 +58,23 @@ class LogMel(Float32Module):
             return normalised(self.decibels(waveform))
 
     def decibels(self, waveform: Tensor) -> Tensor:
-        """Level of each cell below the clip's loudest cell, [B, L] -> [B, 1, M, F], between -top_db and 0 dB."""
+        """Level below the clip's loudest cell, between -top_db and 0 dB. Shape: [B, L] -> [B, 1, M, F]."""
         level = 10.0 * self.power(waveform).clamp(min=_SMALLEST_POWER).log10()
         return (level - level.amax(dim=(1, 2), keepdim=True)).clamp(min=-self.config.top_db).unsqueeze(1)
 
     def power(self, waveform: Tensor) -> Tensor:
-        """Mel power spectrogram, [B, L] -> [B, M, F]."""
+        """Mel power spectrogram. Shape: [B, L] -> [B, M, F]."""
         complex_bytes = 8 * (self.config.n_fft // 2 + 1) * (waveform.shape[-1] // self.config.hop + 1)
         return map_chunks(self.mel_power, waveform.float(), clips=max(1, _CACHE_BYTES // complex_bytes))
 
 
 def normalised(decibels: Tensor) -> Tensor:
-    """Each spectrogram to zero mean and unit variance: [B, 1, M, F] -> [B, 1, M, F]."""
-    return F.layer_norm(decibels, decibels.shape[1:], eps=_SMALLEST_VARIANCE)  # one pass where a mean would be several
+    """Each spectrogram to zero mean and unit variance. Shape: [B, 1, M, F] -> the same."""
+    return F.layer_norm(decibels, decibels.shape[1:], eps=_SMALLEST_VARIANCE)  # one pass over memory
 
 
 class FftMelPower(nn.Module):
-    """Mel power spectrogram by FFT, [B, L] -> [B, M, F]; its kernels are part of its state."""
+    """Mel power spectrogram by FFT; its kernels are part of its state. Shape: [B, L] -> [B, M, F]."""
 
     def __init__(self, config: MelConfig, sample_rate: int, window: Tensor, mel_basis: Tensor):
         super().__init__()
@@ -97,17 +89,15 @@ class FftMelPower(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         n_fft, hop = self.config.n_fft, self.config.hop
         stft = torch.stft(waveform, n_fft, hop, window=self.window, pad_mode="constant", return_complex=True)
-        stft = stft[:, : self.bins]  # above f_max no band hears anything
+        stft = stft[:, : self.bins]  # the bands end at f_max
         power = stft.real.square()
-        power = torch.addcmul(power, stft.imag, stft.imag)  # in one pass: what is between would cost another
+        power = torch.addcmul(power, stft.imag, stft.imag)  # in one pass over memory
         return torch.matmul(self.mel_basis[:, : self.bins], power)
 
 
 class ConvMelPower(nn.Module):
-    """Mel power spectrogram by nnAudio's convolution, [B, L] -> [B, M, F].
-
-    Frozen kernels are rebuilt from the configuration and not stored in a state dict; trainable ones are weights.
-    """
+    """Mel power spectrogram by nnAudio's convolution. Shape: [B, L] -> [B, M, F].
+    Frozen kernels are rebuilt from the configuration and not stored in a state dict; trainable ones are weights."""
 
     def __init__(self, config: MelConfig, sample_rate: int):
         super().__init__()
@@ -119,14 +109,14 @@ class ConvMelPower(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         cudnn = torch.backends.cudnn
         settings = cudnn.enabled, cudnn.benchmark, cudnn.benchmark_limit, cudnn.deterministic
-        with cudnn.flags(*settings, allow_tf32=False):  # which costs about a decibel
+        with cudnn.flags(*settings, allow_tf32=False):  # TF32 is wrong by about 1 dB
             parts = self.layer.stft(waveform, output_format="Complex")
         # without nnAudio's own square root, whose gradient at zero is NaN
         return torch.matmul(self.layer.mel_basis, parts.square().sum(dim=-1))
 
 
 def nnaudio_kernels(config: MelConfig, sample_rate: int) -> tuple[Tensor, Tensor]:
-    """nnAudio's window and mel basis: [n_fft], [M, n_fft // 2 + 1]."""
+    """nnAudio's window [n_fft] and mel basis [M, n_fft // 2 + 1]."""
     layer = _nnaudio_layer(config, sample_rate)
     return layer.stft.window_mask.flatten(), layer.mel_basis
 

@@ -1,4 +1,4 @@
-"""Augmentation of the spectrogram: pitch, tempo and place moved; gains of bands; masks; mixup; none in `eval()`."""
+"""Augmentation of the spectrogram: pitch, tempo and shift; gains of bands; masks; mixup; nothing in `eval()`."""
 
 import math
 
@@ -17,14 +17,10 @@ _GAIN_KNOTS = 6
 
 
 class MoveSpectrogram(Float32Module):
-    """Read bands and frames from other places: another pitch, another tempo, a shift, one of each a clip.
-
-    Every band reads where its centre frequency was before the pitch moved; above the highest band the highest one
-    goes on. Frames from outside the clip are silent.
-
-    Shape: [B, 1, M, F], ratios of pitch and tempo and frames of shift [B], or [1] for all, which is faster -> the same.
-    Source, for the bands: Jaitly and Hinton, Vocal Tract Length Perturbation, ICML workshop 2013.
-    """
+    """Change pitch, tempo and place by reading other bands and frames.
+    The highest band continues above itself; frames from outside the clip are silent.
+    Shape: [B, 1, M, F], ratios of pitch and tempo and frames of shift [B], or [1] for all, which is faster -> same.
+    Source, for the bands: Jaitly and Hinton, Vocal Tract Length Perturbation, ICML workshop 2013."""
 
     def __init__(self, mel: MelConfig):
         super().__init__()
@@ -36,12 +32,12 @@ class MoveSpectrogram(Float32Module):
         self.register_buffer("centre", mel_to_hertz(lowest + step * torch.arange(1, mel.n_mels + 1)), persistent=False)
 
     def bands(self, decibels: Tensor, pitch: Tensor) -> Tensor:
-        """The pitch alone."""
+        """Change the pitch alone."""
         place = (hertz_to_mel(self.centre / pitch[:, None]) - self.lowest) / self.step - 1.0  # [B, M]
         return _read(decibels, place.clamp(0, decibels.shape[2] - 1)[:, None, :, None], dim=2)
 
     def frames(self, decibels: Tensor, tempo: Tensor, shift: Tensor) -> Tensor:
-        """Tempo and shift alone."""
+        """Change tempo and place alone."""
         last = decibels.shape[3] - 1
         frame = torch.arange(last + 1, device=decibels.device)
         place = (frame - shift[:, None] - last / 2) * tempo[:, None] + last / 2
@@ -51,7 +47,7 @@ class MoveSpectrogram(Float32Module):
 
 
 class SpectrogramWarp(nn.Module):
-    """What `Warp` does to a waveform, done to its decibels, [B, 1, M, F] -> the same, without phases."""
+    """What `Warp` does to a waveform, done to its decibels, without phases. Shape: [B, 1, M, F] -> the same."""
 
     def __init__(self, config: AugmentConfig, mel: MelConfig, sample_rate: int):
         super().__init__()
@@ -77,10 +73,8 @@ class SpectrogramWarp(nn.Module):
 
 
 class BandGain(nn.Module):
-    """Another microphone, another larynx: a gain of each mel band, smooth over the bands; [B, 1, M, F] -> the same.
-
-    Source: Nam et al., FilterAugment, ICASSP 2022 (the linear kind).
-    """
+    """Another microphone, another larynx: a gain of each mel band, smooth over the bands.
+    Shape: [B, 1, M, F] -> the same. Source: Nam et al., FilterAugment, ICASSP 2022 (the linear kind)."""
 
     def __init__(self, config: AugmentConfig):
         super().__init__()
@@ -97,10 +91,8 @@ class BandGain(nn.Module):
 
 
 class SpectrogramMask(nn.Module):
-    """SpecAugment: hide some bands and frames of each clip behind its mean, which is zero; [B, 1, M, F] -> the same.
-
-    Source: Park et al., SpecAugment, Interspeech 2019.
-    """
+    """SpecAugment: replace some bands and frames of each clip by its mean, which is zero.
+    Shape: [B, 1, M, F] -> the same. Source: Park et al., SpecAugment, Interspeech 2019."""
 
     def __init__(self, config: AugmentConfig):
         super().__init__()
@@ -116,11 +108,9 @@ class SpectrogramMask(nn.Module):
 
 
 class Mixup(nn.Module):
-    """Blend clips, and their labels, with others of the batch; of its own group, where a batch is several equal ones.
-
+    """Blend clips and labels with others of the batch, or of their group where a batch is `groups` equal groups.
     Shape: [B, 1, M, F], labels [B] int64 -> [B, 1, M, F], targets [B, C] float32 that sum to one.
-    Source: Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018.
-    """
+    Source: Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018."""
 
     def __init__(self, config: AugmentConfig, classes: int):
         super().__init__()
@@ -143,7 +133,7 @@ class Mixup(nn.Module):
 
 
 def hertz_to_mel(hertz: Tensor) -> Tensor:
-    """The mel scale of Slaney's Auditory Toolbox (1998): straight up to 1 kHz, logarithmic above; as librosa has it."""
+    """Hz to the mel scale of Slaney's Auditory Toolbox (1998), as in librosa: linear to 1 kHz, logarithmic above."""
     above = _KNEE_MEL + (hertz / _KNEE_HERTZ).clamp(min=1.0).log() / _LOG_STEP
     return torch.where(hertz < _KNEE_HERTZ, hertz / _HERTZ_PER_MEL, above)
 
@@ -155,7 +145,7 @@ def mel_to_hertz(mel: Tensor) -> Tensor:
 
 
 def _read(decibels: Tensor, place: Tensor, dim: int) -> Tensor:
-    """Values between the cells of one axis, by a straight line; an axis of `place` may have the size one for all."""
+    """Linear interpolation along one axis of [B, 1, M, F]; other axes of `place` may have size one, for all."""
     left = place.floor().clamp(max=decibels.shape[dim] - 2)
     cell = left.long()
 

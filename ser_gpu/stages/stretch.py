@@ -1,8 +1,5 @@
-"""Warp: a phase vocoder changes the tempo of clips, and a resampling both tempo and pitch, one ratio a clip.
-
-output(t) = input((t - shift - centre) * tempo + centre), with its pitch multiplied by `pitch`: clips are stretched
-around their centre, where the trimmed speech is, and keep their length.
-"""
+"""Warp: a phase vocoder changes the tempo of clips, resampling both tempo and pitch, around the centre; length is kept.
+output(t) = input((t - shift - centre) * tempo + centre), with its pitch multiplied by `pitch`."""
 
 import math
 
@@ -21,14 +18,14 @@ _OVERSAMPLING = 4
 
 
 class Warp(BatchedTransform):
-    """Speed, pitch, tempo and place of a clip, drawn apart and applied together: one vocoder, one resampling."""
+    """Speed, pitch, tempo and shift of each clip, drawn separately, applied together: one vocoder, one resampling."""
 
     def __init__(self, config: AugmentConfig, sample_rate: int):
         pitch_p, stretch_p = config.pitch_probability, config.stretch_probability
         vocoder_p = 1 - (1 - pitch_p) * (1 - stretch_p)
-        # nothing but the vocoder: only its clips are chosen, so that the others are not even resampled
+        # with the vocoder alone, only its clips are chosen: the others are not even resampled
         p = vocoder_p if config.speed_probability == config.shift_probability == 0 else 1.0
-        super().__init__(p if config.warp == "waveform" else 0.0, sample_rate)  # else it is `SpectrogramWarp`'s
+        super().__init__(p if config.warp == "waveform" else 0.0, sample_rate)  # else `SpectrogramWarp` does it
         self.config = config
         self.pitch_p, self.stretch_p, self.vocoder_p = (q / max(p, 1e-9) for q in (pitch_p, stretch_p, vocoder_p))
 
@@ -36,8 +33,7 @@ class Warp(BatchedTransform):
         c, batch, device = self.config, len(waveform), waveform.device
         _, vocoded = choose(self.vocoder_p, batch, device)
         count = len(vocoded)
-        # Of the clips in the vocoder a share is pitched, from one end of [0, 1], and a share stretched, from the other;
-        # where the shares overlap, both. So each keeps its own probability.
+        # pitched from one end of [0, 1], stretched from the other, both where they overlap: each keeps its probability
         share = torch.rand(count, device=device)
         pitched = vocoded & (share * self.vocoder_p < self.pitch_p)
         stretched = vocoded & ((1 - share) * self.vocoder_p < self.stretch_p)
@@ -52,7 +48,7 @@ class Warp(BatchedTransform):
         }
 
     def change(self, waveform: Tensor, pitch: Tensor, stretch: Tensor, speed: Tensor, shift: Tensor) -> Tensor:
-        count = len(pitch)  # the first clips pass the vocoder; of the others pitch and tempo keep together
+        count = len(pitch)  # only the first clips need the vocoder: pitch and tempo of the others are equal
         vocoded, ratio, place = waveform[:count], speed[:count], shift[:count]
         longest = 2.0 ** (self.config.pitch_semitones / 12.0) / self.config.min_stretch
         vocoded = change_pitch_and_tempo(vocoded, ratio * pitch, ratio * stretch, longest, place)
@@ -62,12 +58,9 @@ class Warp(BatchedTransform):
 def change_pitch_and_tempo(
     waveform: Tensor, pitch: Tensor, tempo: Tensor, longest: float, shift: Tensor | None = None
 ) -> Tensor:
-    """Multiply pitch and tempo by a ratio each, around the centre of the clip, and move it by `shift` samples.
-
-    `longest` is an upper bound of `pitch / tempo`, known on the host, that sizes the vocoder's output.
-
-    Shape: [B, L], [B], [B], [B] -> [B, L].
-    """
+    """Multiply pitch and tempo by a ratio each, around the clip's centre, and move it by `shift` samples.
+    `longest`, an upper bound of `pitch / tempo` known on the host, sizes the vocoder's output.
+    Shape: [B, L], [B], [B], [B] -> [B, L]."""
     if len(waveform) == 0:
         return waveform
     window = torch.hann_window(N_FFT, device=waveform.device, dtype=waveform.dtype)
@@ -82,22 +75,18 @@ def change_pitch_and_tempo(
 
 
 def change_speed(waveform: Tensor, speed: Tensor, shift: Tensor | None = None) -> Tensor:
-    """As `change_pitch_and_tempo`, both by the same ratio: [B, L], [B], [B] -> [B, L]."""
+    """As `change_pitch_and_tempo`, both by the same ratio. Shape: [B, L], [B], [B] -> [B, L]."""
     if len(waveform) == 0:
         return waveform
     return _resample(waveform, torch.ones_like(speed), speed, speed, shift, waveform.shape[-1])
 
 
 def phase_vocoder(spectrogram: Tensor, rate: Tensor, frames: int) -> Tensor:
-    """Read a spectrogram at another rate: interpolated magnitudes, accumulated phase differences.
-
-    Since input and output have the same hop, the expected phase advance cancels, and the difference between
-    neighbouring frames is all that accumulates: as a product of unit phasors, without a sine or an arctangent. Frames
-    past the end are zero.
-
-    Shape: [B, K, N] complex, [B] -> [B, K, frames] complex. Source: Flanagan and Golden 1966.
-    """
-    # a frame is a row in memory, as torch.stft leaves it; an empty cell gets the phase 0
+    """Read a spectrogram at another rate: magnitudes interpolated, phase differences accumulated, zero past the end.
+    Input and output have the same hop, so the expected phase advance cancels: only the differences between
+    neighbouring frames accumulate, as a product of unit phasors.
+    Shape: [B, K, N] complex, [B] -> [B, K, frames] complex. Source: Flanagan and Golden 1966."""
+    # [B, N + 2, K]: a frame is a row in memory, as torch.stft leaves it; an empty cell gets the phase 0
     smallest = torch.finfo(spectrogram.dtype).tiny ** 0.5
     source = F.pad(spectrogram.transpose(1, 2), (0, 0, 0, 2)) + smallest
     batch, rows, _ = source.shape
@@ -105,7 +94,7 @@ def phase_vocoder(spectrogram: Tensor, rate: Tensor, frames: int) -> Tensor:
     position = (time * rate.double()[:, None]).clamp(max=rows - 2)
     left = position.floor()
     weight = (position - left).to(source.real.dtype).unsqueeze(2)
-    row = left.long() + torch.arange(batch, device=rate.device)[:, None] * rows  # of all clips' rows in one column
+    row = left.long() + torch.arange(batch, device=rate.device)[:, None] * rows  # in the rows of all clips
 
     def read(values: Tensor, row: Tensor) -> Tensor:
         return values.flatten(0, 1).index_select(0, row.flatten()).unflatten(0, (batch, -1))
@@ -138,17 +127,12 @@ def _overlap_add(spectrogram: Tensor, window: Tensor) -> Tensor:
 def _resample(
     waveform: Tensor, rate: Tensor, pitch: Tensor, tempo: Tensor, shift: Tensor | None, length: int
 ) -> Tensor:
-    """Read a waveform, whose tempo the vocoder has changed by `rate`, at the places where the output comes from.
-
-    The band is limited, since a raised pitch would alias, and the waveform oversampled by one FFT; then a cubic goes
-    through the four points around each place. Outside the waveform the result is zero.
-
-    Shape: [B, T], [B], [B], [B], [B] -> [B, length]. Source: Newton's interpolation formula.
-    """
+    """Read [B, T] where the output comes from, zero outside: [B, length]. Source: Newton's interpolation formula."""
     samples = waveform.shape[-1]
     size = next_fast_len(samples, real=True)
     spectrum = torch.fft.rfft(waveform, n=size)
     frequency = torch.linspace(0.0, 1.0, spectrum.shape[-1], device=waveform.device)
+    # a raised pitch would alias, so the band is limited; then the cubic needs denser samples: one FFT does both
     passed = (frequency <= (1.0 / pitch)[:, None]).to(waveform.dtype)
     if size % 2 == 0:
         passed[:, -1] /= 2  # half the sample rate is one bin here and two in the denser spectrum
@@ -170,5 +154,5 @@ def _resample(
 
     centre = length / 2
     late = 0.0 if shift is None else shift.double()
-    step = tempo.double() / rate.double()
+    step = tempo.double() / rate.double()  # the vocoder has changed the tempo by `rate` already
     return map_chunks(interpolated, dense, centre / rate.double() - (late + centre) * step, step)

@@ -12,13 +12,9 @@ _SMALLEST_POWER = 1e-10
 
 class TrimSilence(nn.Module):
     """Batched `librosa.effects.trim`, then centred padding or cropping to a window, without a loop over clips.
-
-    A frame is silent if its RMS is `top_db` or more below that of the clip's loudest frame. A clip without any sound
-    has no loudest frame and stays whole.
-
-    Shape: [B, T] float32, lengths [B] int64 or None where every clip fills its row -> [B, L = clip_samples] float32.
-    Source: `librosa.effects.trim` (librosa 0.11), reference level `np.max`.
-    """
+    A frame is silent if its RMS is `top_db` or more below the clip's loudest frame; a clip without sound stays whole.
+    Shape: [B, T] float32, lengths [B] int64 (None: every clip fills its row) -> [B, L = clip_samples] float32.
+    Source: `librosa.effects.trim` (librosa 0.11), reference level `np.max`."""
 
     def __init__(self, config: TrimConfig, clip_samples: int):
         super().__init__()
@@ -30,24 +26,24 @@ class TrimSilence(nn.Module):
         return map_chunks(lambda clips, *own: self.window(clips, *self.bounds(clips, *own)), *given)
 
     def window(self, waveform: Tensor, start: Tensor, end: Tensor) -> Tensor:
-        """The samples from `start` to `end`, [B] each, in the middle of a window [B, L]; the central L of more."""
+        """Samples `start` to `end`, [B] each, centred in a window [B, L]; of longer clips, the central L."""
         start = start + ((end - start - self.clip_samples) // 2).clamp(min=0)
         kept = (end - start).clamp(max=self.clip_samples)
         margin = (self.clip_samples - kept) // 2
         if waveform.device.type == "cpu" and not (self.training or torch.compiler.is_compiling()):
             window = waveform.new_zeros(len(waveform), self.clip_samples)
             places = zip(start.tolist(), kept.tolist(), margin.tolist(), strict=True)
-            for row, (begin, count, before) in enumerate(places):  # a fortieth of the time of an index for each sample
+            for row, (begin, count, before) in enumerate(places):  # faster than an index per sample
                 window[row, before : before + count] = waveform[row, begin : begin + count]
             return window
-        # no clip's place is read back, which on a GPU would wait for the device
+        # no value is read back to the host, which would have to wait for the GPU
         time = torch.arange(self.clip_samples, device=waveform.device) - margin[:, None]
         inside = (time >= 0) & (time < kept[:, None])
         source = (time + start[:, None]).clamp(0, waveform.shape[-1] - 1)
         return waveform.gather(1, source).masked_fill(~inside, 0.0)
 
     def bounds(self, waveform: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """First sample kept and first sample after it: [B, T], [B] -> [B] int64, [B] int64."""
+        """First sample kept and first sample after the last one kept. Shape: [B, T], [B] -> two of [B] int64."""
         hop, frame_length = self.config.hop, self.config.frame_length
         (batch, samples), device = waveform.shape, waveform.device
         lengths = torch.full((batch,), samples, device=device) if lengths is None else lengths.clamp(max=samples)
@@ -55,7 +51,7 @@ class TrimSilence(nn.Module):
         padded = F.pad(waveform.masked_fill(beyond, 0.0), (frame_length // 2, frame_length // 2))
         frames, blocks_per_frame = samples // hop + 1, frame_length // hop
         count = frames + blocks_per_frame - 1
-        if torch.compiler.is_exporting():  # a slice would tie the graph to some numbers of samples
+        if torch.compiler.is_exporting():  # a slice would fix the number of samples in the graph
             blocks = padded[:, torch.arange(count, device=device)[:, None] * hop + torch.arange(hop, device=device)]
         else:
             blocks = padded[:, : count * hop].unflatten(1, (-1, hop))  # [B, count, hop]

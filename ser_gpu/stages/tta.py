@@ -10,13 +10,11 @@ from ser_gpu.stages.spectrogram_augment import MoveSpectrogram
 
 class TestTimeAugmentation(Float32Module):
     """Each clip at three pitches, and each of them at three tempi or one; the clip alone in `train()`.
-
     Shape: [B, 1, M, F] dB -> [V B, 1, M, F] dB, the clips themselves first, then one copy of all after the other; V is
     9, 3 where the ratio of the tempi is 1, or 1 where this is not enabled.
-    Source, for the mean over copies: Krizhevsky et al., ImageNet Classification with Deep CNNs, NeurIPS 2012.
-    """
+    Source, for the mean over copies: Krizhevsky et al., ImageNet Classification with Deep CNNs, NeurIPS 2012."""
 
-    __test__ = False  # pytest takes the name for a test's
+    __test__ = False  # pytest would take it for a test
 
     def __init__(self, config: TtaConfig, mel: MelConfig):
         super().__init__()
@@ -29,7 +27,7 @@ class TestTimeAugmentation(Float32Module):
 
     @property
     def copies(self) -> int:
-        """V: how many there are of each clip in `eval()`."""
+        """V: the number of copies of each clip in `eval()`, the clip itself included."""
         return (1 + len(self.pitch)) * (1 + len(self.tempo)) if self.config.enabled else 1
 
     def forward(self, decibels: Tensor) -> Tensor:

@@ -1,7 +1,5 @@
 """WaveformAugment: the transforms of the waveform for training, as one torch-audiomentations `Compose`.
-
-To add a transform, write it in a file of its own and name it in `TRANSFORMS` (CONTRIBUTING.md shows how).
-"""
+To add a transform, write it in a file of its own and name it in `TRANSFORMS` (CONTRIBUTING.md shows how)."""
 
 import pkgutil
 from collections.abc import Callable
@@ -14,9 +12,7 @@ from ser_gpu.errors import InputError
 
 class WaveformAugment(nn.Module):
     """The transforms that `config.chain` names, in that order: [B, L] -> [B, L]; the identity in `eval()`.
-
-    There is no gain: the spectrogram is relative to the clip's own peak.
-    """
+    There is no gain, since the spectrogram is relative to the clip's own peak."""
 
     def __init__(self, config: AugmentConfig, sample_rate: int):
         super().__init__()
@@ -27,13 +23,13 @@ class WaveformAugment(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         if not (self.training and self.config.enabled):
             return waveform
-        if self.chain is None:  # built late, since importing it takes time that inference need not wait
+        if self.chain is None:  # built late: inference need not wait for the import
             self.chain = build_chain(self.config, self.sample_rate)
         return self.chain(waveform.unsqueeze(1)).samples.squeeze(1)
 
 
 def build_chain(config: AugmentConfig, sample_rate: int) -> nn.Module:
-    """The transforms as a `Compose`; raises InputError where `config.chain` has a name that `TRANSFORMS` has not."""
+    """The transforms as a `Compose`; raises InputError where `TRANSFORMS` lacks a name of `config.chain`."""
     from torch_audiomentations import Compose
 
     names = [name.strip() for name in config.chain.split(",") if name.strip()]
