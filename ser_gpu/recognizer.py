@@ -2,6 +2,7 @@
 
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -32,7 +33,7 @@ _CUTS = TimelineSettings()
 _LEAD_SECONDS = 0.25  # heard before the first window: the detector is late where speech begins at once
 
 
-class Recognizer:
+class Recognizer(ABC):
     """What every backend can do: `ser_gpu.model.SpeechEmotionModel`, and `ser_gpu.onnx.OnnxModel` without torch."""
 
     labels: tuple[str, ...]  # the emotions, in the order of the probabilities
@@ -42,17 +43,17 @@ class Recognizer:
     network_hash: str | None  # SHA-256 in hexadecimal, which a voice must match; None where it takes no voice
     windows_at_once: int  # size of the fastest batch
 
+    @abstractmethod
     def answer(self, windows: np.ndarray) -> np.ndarray:
         """The probabilities of the emotions in each window. Shape: [V, L'] float32 -> [V, C] float32."""
-        raise NotImplementedError
 
+    @abstractmethod
     def measure(self, windows: np.ndarray, plan: Plan) -> tuple[Measured, np.ndarray]:
         """Measure a voice, and the likeliest emotion of each window without it. Shape: [K, L] -> [K] int64."""
-        raise NotImplementedError
 
+    @abstractmethod
     def with_voice(self, voice: Voice | None = None) -> Self:
         """The backend as it is now, for this speaker or none. Raises VoiceError for a voice of another model."""
-        raise NotImplementedError
 
     def snapshot(self) -> Self:
         """A backend that stays as this one is now."""
@@ -309,6 +310,7 @@ class Answers:
         voices, usual = (voice, None) if isinstance(voice, Mapping) else ({}, voice)
         model = model.snapshot()
         self._usual = model.with_voice(usual)
+        self.hear = model.hear  # the detector
         self._of_speaker = {speaker: model.with_voice(each) for speaker, each in voices.items()}
         self.labels, self.sample_rate = model.labels, model.sample_rate
         self.window_seconds = model.window_samples / model.sample_rate

@@ -249,6 +249,8 @@ class Fragile(Recognizer):
     labels, sample_rate, window_samples, network_hash = ("sad", "calm"), 16_000, 16_000, None
     windows_at_once, trim_config = 4, TrimConfig()
 
+    measure = None  # nobody is enrolled
+
     def with_voice(self, voice=None):
         return self
 

@@ -1,6 +1,7 @@
 """BatchedTransform: what the transforms of this package share, on the base class of torch-audiomentations."""
 
 import math
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
@@ -9,7 +10,7 @@ from torch_audiomentations.core.transforms_interface import BaseWaveformTransfor
 from torch_audiomentations.utils.object_dict import ObjectDict
 
 
-class BatchedTransform(BaseWaveformTransform):
+class BatchedTransform(BaseWaveformTransform, ABC):
     """A torch-audiomentations transform, [B, 1, L] -> [B, 1, L], without a loop over clips or a wait for the device.
     The host computes always p * B clips of a batch, rounded up, and the device draws which; it also draws whether the
     clip of the fraction is used. The base class would read a mask back from the device for every batch."""
@@ -37,9 +38,9 @@ class BatchedTransform(BaseWaveformTransform):
         """What is random, by name: [N, L] -> [N, ...] each. A frozen transform (`freeze_parameters`) keeps it."""
         return {}
 
+    @abstractmethod
     def change(self, waveform: Tensor, **drawn: Tensor) -> Tensor:
         """What the transform does: [N, L] and what was drawn -> [N, L]."""
-        raise NotImplementedError
 
 
 def choose(probability: float, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -44,12 +44,11 @@ class Stream:
         speakers: Speakers | None = None,
     ):
         self.answers, self.name, self._speakers = answers, name, speakers or Speakers(())
-        settings, detector = settings or TimelineSettings(), SpeechProbability()
-        self.rate = detector.sample_rate
+        settings, self.rate = settings or TimelineSettings(), SpeechProbability.sample_rate
         rate = answers.sample_rate if sample_rate is None else checked_rate(sample_rate, name)
         self._pushed: list[np.ndarray] = []
         self._resampled = resampled(_taken(self._pushed), rate, self.rate)
-        self._cuts = SpeechCuts(detector, answers.window_seconds, settings)
+        self._cuts = SpeechCuts(answers.hear, answers.window_seconds, settings)
         self._smoothers = defaultdict(partial(EmotionSmoother, settings.stay, settings.full_seconds))  # by speaker
         self._pending = np.zeros(0, np.float32)  # less than a block
         self._short: list[np.ndarray] | None = [] if speakers is None else None  # blocks, while it may be short

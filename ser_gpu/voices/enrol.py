@@ -71,7 +71,7 @@ class _Listener:
     # takes the place of `ser_gpu.recognizer.Answers`, to keep the windows that a timeline asks about
 
     def __init__(self, model: "Recognizer"):
-        self._model, self.labels, self.sample_rate = model, model.labels, model.sample_rate
+        self._model, self.labels, self.sample_rate, self.hear = model, model.labels, model.sample_rate, model.hear
         self.window_seconds = model.window_samples / model.sample_rate
         self.heard: dict[str | None, _Thinned] = {}
         self._answer = np.full(len(model.labels), 1 / len(model.labels))

@@ -3,7 +3,7 @@
 import json
 
 from experiments import timeline_voices, vad
-from ser_gpu.timeline import stream
+from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.voices import enrol
 from tests.timeline.conftest import LoudIsSpeech
 
@@ -28,7 +28,7 @@ def test_detectors_are_compared_on_voices_and_other_sounds(tiny_ravdess, tmp_pat
 
 
 def test_a_voice_and_who_speaks_when_are_compared(tiny_checkpoint, tiny_ravdess, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(stream, "SpeechProbability", LoudIsSpeech)
+    monkeypatch.setattr(SpeechEmotionModel, "hear", LoudIsSpeech.__call__)
     monkeypatch.setattr(enrol, "SHORTEST_SECONDS", 0.2)
     out = tmp_path / "voices"
     arguments = [tiny_checkpoint, "--data", str(tiny_ravdess), "--device", "cpu", "--out", str(out)]

@@ -5,7 +5,6 @@ import torch
 from ser_gpu.cli import options
 from ser_gpu.config import CnnConfig, ModelConfig, TtaConfig
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.timeline import stream
 from ser_gpu.timeline.segment import Timeline, silent, spoken
 from ser_gpu.voices.enrol import of_windows
 
@@ -27,7 +26,6 @@ class LoudIsSpeech:
 
 @pytest.fixture
 def loud_is_speech(monkeypatch):
-    monkeypatch.setattr(stream, "SpeechProbability", LoudIsSpeech)
     monkeypatch.setattr(SpeechEmotionModel, "hear", LoudIsSpeech.__call__)
 
 

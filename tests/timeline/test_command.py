@@ -117,10 +117,10 @@ def test_unreadable_file_does_not_stop_the_others(talk):
 
 
 def test_missing_detector_is_one_line(talk, monkeypatch, capsys):
-    def missing():
+    def missing(*_):
         raise MissingExtraError("the timeline needs silero-vad: pip install silero-vad")
 
-    monkeypatch.setattr("ser_gpu.timeline.stream.SpeechProbability", missing)
+    monkeypatch.setattr("ser_gpu.model.SpeechEmotionModel.hear", missing)
     assert main(["talk.wav"]) == 2
     assert capsys.readouterr().err.strip() == "error: the timeline needs silero-vad: pip install silero-vad"
 
