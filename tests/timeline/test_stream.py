@@ -190,7 +190,8 @@ def test_empty_recording_is_refused(small_model):
 
 def test_a_timeline_needs_no_torch():
     code = (
-        "import sys; import numpy as np; from ser_gpu.audio.silero import detector; from ser_gpu.timeline import timeline;"
+        "import sys; import numpy as np; from ser_gpu.audio.silero import detector;"
+        "from ser_gpu.timeline import timeline;"
         "from types import SimpleNamespace as Model;"
         "model = Model(labels=('sad', 'calm'), sample_rate=16_000, window_seconds=3.0, hear=detector());"
         "print(timeline(model, np.zeros(160_000)).seconds, 'torch' in sys.modules)"
