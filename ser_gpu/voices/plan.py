@@ -129,7 +129,7 @@ def notes(plan: Plan, answers: Sequence[str]) -> tuple[str, ...]:
         found.append(f"{plan.count} {clips} with speech may not help; {helpful} varied ones and more do")
     (heard, times), *_ = Counter(answers).most_common(1)
     if len(plan.emotions) == 1:
-        found.append(f"all clips are {plan.emotions[0]}: the voice stays close to that of nobody in particular")
+        found.append(f"all clips are {plan.emotions[0]}: so the model is adapted less")
     elif not plan.emotions and len(answers) >= FEWEST_ALIKE and times >= ALIKE_SHARE * len(answers):
         found.append(
             f"the clips are alike, {times} of {len(answers)} sound {heard}: with this voice {heard} will be heard "
