@@ -124,6 +124,7 @@ def levelled(clips: np.ndarray) -> np.ndarray:
 
 def speaks(clips: np.ndarray) -> np.ndarray:
     """Whether a clip of any level has a tenth of a second of speech. Shape: [B, T] float32 at 16 kHz -> [B] bool."""
+    # no silence in front: what begins at once then seems to speak, a hum or a melody too
     return np.sort(speech_probability(levelled(clips)), axis=1)[:, -LEAST_FRAMES] >= THRESHOLD
 
 
