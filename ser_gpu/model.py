@@ -215,6 +215,7 @@ class SpeechEmotionModel(nn.Module, Recognizer):
             return _KNOWN[self]
 
     def hear(self, sound: np.ndarray, state: State | None = None) -> tuple[np.ndarray, State]:
+        torch.get_num_threads()  # in a new thread OpenMP learns of `torch.set_num_threads` by this call alone
         return _detector()(sound, state)
 
     @torch.inference_mode()

@@ -109,28 +109,27 @@ class Recognizer(ABC):
         Raises ValueError where there are fewer voices than recordings; VoiceError as `predict`.
         """
         voices = repeat(voice) if voice is None or isinstance(voice, Voice) else iter(voice)
-        recordings, nothing, model_of = iter(recordings), object(), lru_cache(_COPIES)(self.with_voice)
+        recordings, nothing = iter(recordings), object()
         ahead = max(AHEAD, self.windows_at_once // 4)
-        pool, batches = ThreadPoolExecutor(ahead), _Batches(self.windows_at_once, workers)
-        answers, unfinished = deque[Future](), set[Future]()
+        pipeline, jobs = _Pipeline(self, workers), deque[_Job]()
         try:
             while True:
-                unfinished = {each for each in unfinished if not each.done()}
-                for recording in islice(recordings, min(ahead - len(unfinished), _UNTAKEN - len(answers))):
+                unfinished = {job.outcome for job in jobs if not job.outcome.done()}
+                for recording in islice(recordings, min(ahead - len(unfinished), _UNTAKEN - len(jobs))):
                     if (its_voice := next(voices, nothing)) is nothing:
                         raise InputError("fewer voices than recordings")
                     self.require(its_voice)
-                    answers.append(pool.submit(_outcome, recording, sample_rate, its_voice, model_of, batches))
-                    unfinished.add(answers[-1])
-                if not answers:
+                    jobs.append(_Job(recording, sample_rate, its_voice))
+                    unfinished.add(jobs[-1].outcome)
+                    pipeline.read(jobs[-1])
+                if not jobs:
                     return
-                if answers[0].done():
-                    yield answers.popleft().result()
+                if jobs[0].outcome.done():
+                    yield jobs.popleft().outcome.result()
                 else:
                     wait(unfinished, return_when=FIRST_COMPLETED)
         finally:
-            batches.stop()
-            pool.shutdown(wait=False, cancel_futures=True)
+            pipeline.stop()
 
     def enrol(
         self, recordings: Iterable, emotions: Iterable[str] | None = None, sample_rate: int | None = None
@@ -219,85 +218,108 @@ class Recognizer(ABC):
         return Prediction.of(self.labels, (total / np.float32(count)).tolist(), seconds)
 
 
-def _outcome(
-    recording: object,
-    sample_rate: int | None,
-    voice: Voice | None,
-    model_of: Callable[[Voice | None], Recognizer],
-    batches: "_Batches",
-) -> Prediction | AudioError:
-    name = "recording"
-    try:
-        model = model_of(voice)
-        name, pieces = model.speech(recording, sample_rate)
-        return model.mean(name, batches.answers(model, pieces))
-    except AudioError as error:
-        return error
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:100]
-        return UnexpectedError.of(name, f"unexpected error, please report it ({reason})")
+class _Job:
+    # a recording on its way to its answer, or to the error that it met
+
+    def __init__(self, recording: object, sample_rate: int | None, voice: Voice | None):
+        self.recording, self.sample_rate, self.voice = recording, sample_rate, voice
+        self.name, self.pieces = "recording", None
+        self.answers: list[tuple[np.ndarray, float]] = []  # probabilities of each piece, [V, C], and its seconds
+        self.outcome: Future[Prediction | AudioError] = Future()
+
+    def next_piece(self, model_of: Callable[[Voice | None], Recognizer]) -> np.ndarray | None:
+        """The windows to answer next, [V, L]; None at the end, when it has its outcome."""
+        if self.pieces is None:
+            self.model = model_of(self.voice)
+            self.name, self.pieces = self.model.speech(self.recording, self.sample_rate)
+        for piece in self.pieces:
+            if len(piece.samples):
+                self.unanswered = len(piece.samples)
+                self.answers.append((np.zeros((self.unanswered, len(self.model.labels)), np.float32), piece.seconds))
+                return piece.samples
+        self.outcome.set_result(self.model.mean(self.name, self.answers))
+        return None
+
+    def fail(self, error: Exception) -> None:
+        if not isinstance(error, AudioError):
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:100]
+            error = UnexpectedError.of(self.name, f"unexpected error, please report it ({reason})")
+        if not self.outcome.done():
+            self.outcome.set_result(error)
 
 
 class _Asked(NamedTuple):
-    model: Recognizer
+    job: _Job
+    place: int  # in its piece
     window: np.ndarray  # [L]
-    answer: Future  # of [C]
 
 
-class _Batches:
-    # each recording has a thread: as many read at once as there are cores, and `workers` of them answer for all
+class _Pipeline:
+    # reads as many recordings at a time as there are cores, and answers `workers` batches at a time
 
-    def __init__(self, size: int, workers: int):
-        self._size = size
-        self._reading, self._answering = threading.Semaphore(os.cpu_count() or 1), threading.Semaphore(workers)
+    def __init__(self, model: Recognizer, workers: int):
+        self._size, self._model_of = model.windows_at_once, lru_cache(_COPIES)(model.with_voice)
+        self._readers, self._answerers = ThreadPoolExecutor(os.cpu_count()), ThreadPoolExecutor(workers)
         self._lock = threading.Lock()
         self._asked: list[_Asked] = []
+        self._answering = 0  # batches
         self._stopped = False
 
-    def answers(self, model: Recognizer, pieces: Iterator[Windows]) -> Iterator[tuple[np.ndarray, float]]:
-        """The answers to the windows of each piece, [V, C], and the seconds that they cover."""
-        while not self._stopped:
-            with self._reading:
-                piece = next(pieces, None)
-            if piece is None:
-                return
-            asked = [_Asked(model, window, Future()) for window in piece.samples]
-            with self._lock:
-                self._asked += asked
-            for each in asked:
-                while not (each.answer.running() or each.answer.done()):
-                    with self._answering:
-                        if batch := self._next_batch():
-                            self._answer(batch)
-            if asked:
-                yield np.stack([each.answer.result() for each in asked]), piece.seconds
+    def read(self, job: _Job) -> None:
+        with self._lock:
+            if not self._stopped:
+                self._readers.submit(self._read, job)
 
     def stop(self) -> None:
-        self._stopped = True
         with self._lock:
-            for each in self._asked:
-                each.answer.cancel()
+            self._stopped = True
+            for pool in (self._readers, self._answerers):
+                pool.shutdown(wait=False, cancel_futures=True)
 
-    def _next_batch(self) -> list[_Asked]:
+    def _read(self, job: _Job) -> None:
+        try:
+            windows = job.next_piece(self._model_of)
+        except Exception as error:
+            job.fail(error)
+            return
+        if windows is not None:
+            with self._lock:
+                self._asked += [_Asked(job, *each) for each in enumerate(windows)]
+                self._begin_batches()
+
+    def _begin_batches(self) -> None:
+        # one that is not full waits for more while another is answered
+        while not self._stopped and len(self._asked) >= (self._size if self._answering else 1):
+            model = self._asked[0].job.model
+            batch = [each for each in self._asked if each.job.model is model][: self._size]
+            taken = set(map(id, batch))
+            self._asked = [each for each in self._asked if id(each) not in taken]
+            self._answering += 1
+            self._answerers.submit(self._answer_and_go_on, batch)
+
+    def _answer_and_go_on(self, batch: list[_Asked]) -> None:
+        self._answer(batch)
         with self._lock:
-            waiting = [each for each in self._asked if not each.answer.cancelled()]
-            batch = [each for each in waiting if each.model is waiting[0].model][: self._size]
-            for each in batch:
-                each.answer.set_running_or_notify_cancel()
-            self._asked = [each for each in waiting if not each.answer.running()]
-            return batch
+            self._answering -= 1
+            self._begin_batches()
 
     def _answer(self, batch: list[_Asked]) -> None:
         try:
-            found = batch[0].model.answer(np.stack([each.window for each in batch]))
+            found = batch[0].job.model.answer(np.stack([each.window for each in batch]))
         except Exception as error:
             if len(batch) == 1:
-                return batch[0].answer.set_exception(error)
+                batch[0].job.fail(error)
+                return
             for each in batch:  # alone, to find the one that fails
                 self._answer([each])
-        else:
-            for each, probabilities in zip(batch, found, strict=True):
-                each.answer.set_result(probabilities)
+            return
+        for (job, place, _), probabilities in zip(batch, found, strict=True):
+            with self._lock:
+                job.answers[-1][0][place] = probabilities
+                job.unanswered -= 1
+                is_last = job.unanswered == 0
+            if is_last:
+                self.read(job)
 
 
 class Answers:

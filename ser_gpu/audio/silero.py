@@ -9,10 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from ser_gpu.errors import MissingExtraError
 
 _CONTEXT, _WINDOW, _HOP, _HIDDEN = 64, 256, 128, 128
+_AROUND = ((0, 0), (1, 1), (0, 0))  # a frame of zeros before and after
 STRIDES = (1, 2, 2, 1)
 LSTM = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 _CHUNK = 128  # frames at a time, so that layers' outputs stay in the processor's cache
@@ -30,7 +32,6 @@ class SpeechProbability:
     `product` multiplies two matrices, as NumPy's threads cannot be limited; `recurrence` is a faster LSTM, of features
     [N, B, 128] and a state. MissingExtraError without silero-vad.
 
-
     Shape: [B, T] or [T] float32 at 16 kHz, T a multiple of 512 -> [B, T / 512] or [T / 512] float32.
     Source: Silero Team, silero-vad, https://github.com/snakers4/silero-vad (MIT), `tinygrad_model.py`.
     """
@@ -44,7 +45,7 @@ class SpeechProbability:
         recurrence: Callable[[np.ndarray, np.ndarray, np.ndarray], State] | None = None,
     ):
         weights, self._product, self._recurrence = load_weights(), product, recurrence or self._lstm
-        self._stft = np.ascontiguousarray(weights["stft_conv.weight"][:, 0].T)
+        self._hann = np.float32(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_WINDOW) / _WINDOW))  # as `stft_conv.weight`
         kernels = (weights[f"conv{layer}.weight"].transpose(2, 1, 0) for layer in range(1, 5))  # [3, C, C'] each
         matrices = (np.ascontiguousarray(each.reshape(-1, each.shape[2])) for each in kernels)
         biases = (weights[f"conv{layer}.bias"] for layer in range(1, 5))
@@ -90,20 +91,17 @@ class SpeechProbability:
         return outputs, hidden, cell
 
     def _features(self, heard: np.ndarray) -> np.ndarray:  # [N, 640] -> [N, 128]
-        windows = np.lib.stride_tricks.sliding_window_view(heard, _WINDOW, axis=1, writeable=True)  # torch warns else
-        windows = windows[:, ::_HOP]  # [N, 4, 256]
-        real, imaginary = np.split(self._rows_times(windows, self._stft), 2, axis=2)
-        out = np.sqrt(np.square(real) + np.square(imaginary))  # [N, 4, 129]
+        spectrum = np.fft.rfft(
+            sliding_window_view(heard, _WINDOW, axis=1, writeable=True)[:, ::_HOP] * self._hann
+        )  # [N, 4, 129]
+        out = np.pad(np.sqrt(np.square(spectrum.real) + np.square(spectrum.imag)), _AROUND)  # [N, 6, 129]
         for matrix, bias, stride in self._layers:
-            padded = np.pad(out, ((0, 0), (1, 1), (0, 0)))
-            three = [padded[:, at : at + 3].reshape(len(out), -1) for at in range(0, out.shape[1], stride)]
-            out = np.maximum(self._rows_times(np.stack(three, axis=1), matrix) + bias, 0)
-        return out[:, 0]
-
-    def _rows_times(self, values: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-        # as one matrix: NumPy would take those of a stack one after the other
-        rows = self._product(values.reshape(-1, values.shape[2]), matrix)
-        return rows.reshape(*values.shape[:2], -1)  # [N, F, K] -> [N, F, C]
+            frames, three = len(out), len(matrix)
+            step = stride * out.shape[2]
+            rows = sliding_window_view(out.reshape(frames, -1), three, axis=1, writeable=True)[:, ::step]  # [N, F, 3 C]
+            found = self._product(rows.reshape(-1, three), matrix)  # one matrix: NumPy would take a stack one by one
+            out = np.pad(np.maximum(found + bias, 0).reshape(frames, -1, len(bias)), _AROUND)
+        return out[:, 1]
 
 
 def speech_probability(clips: np.ndarray) -> np.ndarray:
