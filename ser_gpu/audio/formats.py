@@ -21,7 +21,8 @@ LIBSNDFILE_SUFFIXES = {
 }
 _PHONES = "aac ac3 amr ape awb dsf dts eac3 m4a m4b m4r mka ra spx tta weba wma wv"  # and browsers
 _CAMERAS = "3g2 3gp 3gpp asf avi flv m4v mkv mov mp4 mpeg mpg ogv rm webm wmv"
-FFMPEG_SUFFIXES = frozenset(_suffixes(f"{_PHONES} {_CAMERAS}"))
+VIDEO_SUFFIXES = frozenset(_suffixes(_CAMERAS))
+FFMPEG_SUFFIXES = VIDEO_SUFFIXES.union(_suffixes(_PHONES))
 SUFFIXES = FFMPEG_SUFFIXES.union(*LIBSNDFILE_SUFFIXES.values())
 # what neither program can read, and why
 UNREADABLE_SUFFIXES = {
