@@ -161,10 +161,9 @@ class Recognizer(ABC):
         sample_rate: int | None = None,
         voice: Voice | Mapping[str, Voice] | None = None,
         speakers: Speakers | None = None,
-        step_seconds: float = 0.5,
     ) -> Timeline:
         """The emotions of one recording over time; with `speakers`, of `read_rttm`, `voice` may map names to voices."""
-        return timeline(Answers(self, voice), recording, sample_rate, speakers, step_seconds)
+        return timeline(Answers(self, voice), recording, sample_rate, speakers)
 
     def stream(self, sample_rate: int | None = None, voice: Voice | None = None) -> Stream:
         """Answer speech while it is spoken: `ser_gpu.timeline.stream.Stream`."""
