@@ -7,13 +7,15 @@ import signal
 import sys
 import threading
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from ser_gpu.cli import console
-from ser_gpu.errors import InputError, printable
+from ser_gpu.errors import InputError, printable, reason
 
 if TYPE_CHECKING:
     import torch
@@ -90,6 +92,45 @@ def number(low: float, high: float = float("inf")) -> Callable[[str], float]:
         raise ArgumentTypeError(f"must be {rule}, got {text!r}")
 
     return parse
+
+
+def require_free(outputs: Mapping[str, Path | Iterable[Path] | None], inputs: Iterable[str | Path | None]) -> None:
+    """Raise InputError, before any work, for a file that could not be written or is not to be written over.
+
+    Args:
+        outputs: option -> the file or files that it writes. Folders that are not there yet are made later; of a folder
+            to write, give the files in it.
+        inputs: all that the command reads, by any name or link; "-" is the file behind standard input.
+    """
+    read = {_identity(path) for path in inputs if path is not None}
+    written: dict[object, str] = {}
+    tried: set[Path] = set()
+    for option, paths in outputs.items():
+        for path in [paths] if isinstance(paths, Path) else paths or ():
+            same = _identity(path)
+            if same in read:
+                raise InputError(f"{option} {path}: is read by this command, and would be written over")
+            if same in written:
+                raise InputError(f"{option} {path}: would be written over by {written[same]}")
+            written[same] = option
+            try:
+                with suppress(FileNotFoundError):
+                    if not S_ISREG(path.stat().st_mode):  # a device would be replaced by a file
+                        raise InputError(f"{option} {path}: is {'a folder' if path.is_dir() else 'no regular file'}")
+                folder = next(each for each in path.absolute().parents if each.exists())
+                if folder not in tried:
+                    TemporaryFile(dir=folder).close()
+                    tried.add(folder)
+            except OSError as error:
+                raise InputError(f"{option} {path}: cannot be written: {reason(error).lower()}") from None
+
+
+def _identity(path: str | Path) -> object:
+    try:
+        status = os.fstat(0) if str(path) == "-" else Path(path).stat()
+    except OSError:
+        return os.path.realpath(path)
+    return status.st_dev, status.st_ino
 
 
 def run(command: Callable[[], int]) -> int:
