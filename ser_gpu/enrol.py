@@ -5,7 +5,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ser_gpu.audio.folder import audio_files
 from ser_gpu.cli import console, options
 from ser_gpu.errors import InputError
 from ser_gpu.voices.plan import HELPFUL_WINDOWS
@@ -40,12 +39,7 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     if out.suffix != SUFFIX:
         raise InputError(f"--out {args.out}: the name must end in {SUFFIX}")
-    paths: list[Path] = []
-    for path in map(Path, args.files):
-        found = audio_files(path).paths if path.is_dir() else [path]
-        if not found:
-            raise InputError(f"{path}: no audio file in this folder")
-        paths += found
+    paths = options.recordings(args.files).paths
     emotions: list[str] | None = [args.emotion] * len(paths) if args.emotion else None
     if args.emotions:
         paths, emotions = _listed(args.emotions, paths)
@@ -64,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     return options.DONE
 
 
-def _listed(manifest: str, paths: list[Path]) -> tuple[list[Path], list[str]]:
+def _listed(manifest: str, paths: Sequence[Path]) -> tuple[Sequence[Path], list[str]]:
     from ser_gpu.corpora.manifest import read
 
     clips = read(manifest)

@@ -1,11 +1,9 @@
 """What the commands share: data, device, model; one clear line and an exit code for an error."""
 
 import atexit
-import gc
 import os
 import signal
 import sys
-import threading
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -14,6 +12,7 @@ from stat import S_ISREG
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
+from ser_gpu.audio.folder import AudioFolder, audio_files
 from ser_gpu.cli import console
 from ser_gpu.errors import InputError, printable, reason
 
@@ -57,9 +56,7 @@ def model(weights: str | None, device_name: str | None) -> "Recognizer":
         return OnnxModel(weights)
     from ser_gpu.checkpoint import load_model
 
-    loaded = load_model(weights, device(device_name))
-    gc.freeze()  # torch's many objects stay, and a last garbage collection of them would delay the exit
-    return loaded
+    return load_model(weights, device(device_name))
 
 
 def voice(path: str, model: "Recognizer") -> "Voice":
@@ -92,6 +89,25 @@ def number(low: float, high: float = float("inf")) -> Callable[[str], float]:
         raise ArgumentTypeError(f"must be {rule}, got {text!r}")
 
     return parse
+
+
+def recordings(names: Sequence[str]) -> AudioFolder:
+    """The files that are named and those in the folders that are named; stderr says what is skipped there."""
+    paths: list[Path] = []
+    skipped: list[tuple[Path, str]] = []
+    for path in map(Path, names):
+        if not os.path.isdir(path):  # noqa: PTH112 - Path's raises where a name is too long
+            paths.append(path)
+            continue
+        inside = audio_files(path)
+        reasons = ", ".join(f"{count:,} ({reason})" for reason, count in inside.skipped_counts.items())
+        if not inside.paths:
+            raise InputError(f"{path}: no audio file in this folder{f'; skipped: {reasons}' if reasons else ''}")
+        if reasons:
+            console.say(f"note: {path}: skipped {reasons}")
+        paths += inside.paths
+        skipped += inside.skipped
+    return AudioFolder(tuple(paths), tuple(skipped))
 
 
 def require_free(outputs: Mapping[str, Path | Iterable[Path] | None], inputs: Iterable[str | Path | None]) -> None:
@@ -168,7 +184,7 @@ def run(command: Callable[[], int]) -> int:
 
 def ignore_ctrl_c() -> None:
     """Ignore a second Ctrl-C, of a user or of torchrun, while a command prints its last line."""
-    if threading.current_thread() is threading.main_thread():  # only this one can set a handler
+    with suppress(ValueError):  # only the main thread can set a handler
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
