@@ -71,24 +71,21 @@ def voice(path: str, model: "Recognizer") -> "Voice":
     return loaded
 
 
-def positive_int(text: str) -> int:
-    """An argparse type: a whole number above zero."""
-    if not text.isdecimal() or int(text) == 0:
-        raise ArgumentTypeError(f"must be a whole number above zero, got {text!r}")
-    return int(text)
-
-
-def number(low: float, high: float = float("inf")) -> Callable[[str], float]:
+def number(low: float, high: float = float("inf"), kind: type[float] | type[int] = float) -> Callable[[str], float]:
     """An argparse type: a finite number from `low` to `high`, both included."""
     rule = f"{low:g} or more" if high == float("inf") else f"between {low:g} and {high:g}"
+    whole = "a whole number, " if kind is int else ""
 
     def parse(text: str) -> float:
         with suppress(ValueError):
-            if low <= (value := float(text)) <= high and value != float("inf"):
+            if low <= (value := kind(text)) <= high and value != float("inf"):
                 return value
-        raise ArgumentTypeError(f"must be {rule}, got {text!r}")
+        raise ArgumentTypeError(f"must be {whole}{rule}, got {text!r}")
 
     return parse
+
+
+positive_int = number(1, kind=int)
 
 
 def recordings(names: Sequence[str]) -> AudioFolder:

@@ -33,7 +33,7 @@ def test_a_device_is_found_or_named(monkeypatch):
 @pytest.mark.parametrize(
     ("number", "text", "rule"),
     [
-        *((options.positive_int, text, "a whole number above zero") for text in ("0", "-1", "1.5", "many", "")),
+        *((options.positive_int, text, "a whole number, 1 or more") for text in ("0", "-1", "1.5", "many", "")),
         (options.number(0.0, 1.0), "1.5", "between 0 and 1, got '1.5'"),
         (options.number(0.0, 1.0), "much", "between 0 and 1, got 'much'"),
         (options.number(0.0), "-1", "0 or more, got '-1'"),
