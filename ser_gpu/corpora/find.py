@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ser_gpu.audio.folder import unread_suffixes
-from ser_gpu.audio.formats import FFMPEG_SUFFIXES, LIBSNDFILE_SUFFIXES, SUFFIXES, UNREADABLE_SUFFIXES
+from ser_gpu.audio.formats import LOSSY_SUFFIXES, SUFFIXES, UNREADABLE_SUFFIXES
 from ser_gpu.corpora import manifest
 from ser_gpu.corpora.clip import OWN, PARTS, Clip, by_id, canonical, ordered
 from ser_gpu.corpora.known import CORPORA, Corpus, LeftOutError, get, names, registered_name
 from ser_gpu.errors import InputError
 
 VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".wmv")
-LOSSY_SUFFIXES = FFMPEG_SUFFIXES.union(LIBSNDFILE_SUFFIXES["MP3"], LIBSNDFILE_SUFFIXES["OGG"])
 
 
 @dataclass(frozen=True)
