@@ -268,7 +268,8 @@ def find_clips(
 
 def read_clips(clips: "Sequence[Clip]", sample_rate: int, device: "torch.device") -> "ClipBank":
     """Decode clips with a progress bar, move them to the device, and say how many cannot be used."""
-    from ser_gpu.audio.clip_bank import SHORTEST_SECONDS, ClipBank
+    from ser_gpu.audio.clip_bank import ClipBank
+    from ser_gpu.audio.samples import SHORTEST_SECONDS
 
     with console.progress() as progress, quiet_decoders():
         task = progress.add_task("Reading clips", total=len(clips))

@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ser_gpu.audio.folder import HIDDEN, AudioFolder, audio_files
-from ser_gpu.audio.formats import FFMPEG_SUFFIXES, LIBSNDFILE_SUFFIXES
+from ser_gpu.audio.formats import LOSSY_SUFFIXES
 from ser_gpu.corpora import manifest
 from ser_gpu.corpora.clip import OWN, PARTS, Clip, by_id, canonical, ordered
 from ser_gpu.corpora.known import CORPORA, Corpus, get, names, registered_name
 from ser_gpu.errors import InputError, require
-
-LOSSY_SUFFIXES = FFMPEG_SUFFIXES.union(LIBSNDFILE_SUFFIXES["MP3"], LIBSNDFILE_SUFFIXES["OGG"])
 
 
 @dataclass(frozen=True)

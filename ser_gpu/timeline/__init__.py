@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ser_gpu.audio.samples import natural_blocks
-from ser_gpu.errors import AudioError
 from ser_gpu.timeline.segment import Segment, Timeline, merged
 from ser_gpu.timeline.speakers import Speakers
 from ser_gpu.timeline.stream import Stream
@@ -36,8 +35,6 @@ def stretches(
             stream = stream or Stream(answers, rate, name, speakers=speakers)
             for at in range(0, len(block), rate):
                 yield stream.seconds, stream.push(block[at : at + rate])
-        if stream is None:
-            raise AudioError.of(name, "holds no samples")
         last = stream.close()
         yield stream.seconds, last
 

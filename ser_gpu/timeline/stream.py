@@ -47,7 +47,7 @@ class Stream:
         settings, self.rate = settings or TimelineSettings(), SpeechProbability.sample_rate
         rate = answers.sample_rate if sample_rate is None else checked_rate(sample_rate, name)
         self._pushed: list[np.ndarray] = []
-        self._resampled = resampled(_taken(self._pushed), rate, self.rate)
+        self._resampled = resampled(_taken(self._pushed, rate), self.rate)
         self._cuts = SpeechCuts(answers.hear, answers.window_seconds, settings)
         self._smoothers = defaultdict(partial(EmotionSmoother, settings.stay, settings.full_seconds))  # by speaker
         self._pending = np.zeros(0, np.float32)  # less than a block
@@ -141,10 +141,10 @@ class Stream:
             yield silent(self._given, end)
 
 
-def _taken(pushed: list[np.ndarray]) -> Iterator[np.ndarray]:
+def _taken(pushed: list[np.ndarray], rate: int) -> Iterator[tuple[int, np.ndarray]]:
     # no method of Stream: a reference cycle would keep the resampler alive
     while pushed:
-        yield pushed.pop()
+        yield rate, pushed.pop()
 
 
 def _mono(samples: object, name: str) -> np.ndarray:
