@@ -44,8 +44,6 @@ def _ablate(args: argparse.Namespace, train_arguments: list[str]) -> int:
     if args.score == "test" and protocol != "test-corpora":
         raise InputError("--score test goes with --test-corpora alone: no other test part may be chosen on")
     own = {name: _own(variants[name], args.score) for name in chosen}
-    for name in chosen:
-        hold_to_one_setting(folder / _slug(name), [protocol, *train_arguments, *own[name]])
     runs = {
         name: [
             Run(protocol, fold, seed, folder / _slug(name) / f"fold{fold}-seed{seed}", own[name])
@@ -54,7 +52,9 @@ def _ablate(args: argparse.Namespace, train_arguments: list[str]) -> int:
         ]
         for name in chosen
     }
-    failed = train_all([run for each in runs.values() for run in each], train_arguments, args.jobs)
+    every = [run for each in runs.values() for run in each]
+    hold_to_one_setting(every, train_arguments)
+    train_all(every, train_arguments, args.jobs)
     results = {name: [_result(run, args.score) for run in each if run.finished] for name, each in runs.items()}
     table = compare(protocol, {name: variants[name] for name in chosen}, results, args.score)
     path = Path(args.table or folder / "table.json")
@@ -64,7 +64,7 @@ def _ablate(args: argparse.Namespace, train_arguments: list[str]) -> int:
     else:
         show(table, args.score)
         console.err.print(f"written: {path}")
-    return options.SOME_FAILED if failed else options.DONE
+    return options.SOME_FAILED if not all(run.finished for run in every) else options.DONE
 
 
 def read_variants(path: Path) -> dict[str, list[str]]:
