@@ -49,9 +49,13 @@ class TrimSilence(nn.Module):
         lengths = torch.full((batch,), samples, device=device) if lengths is None else lengths.clamp(max=samples)
         beyond = torch.arange(samples, device=device) >= lengths[:, None]
         padded = F.pad(waveform.masked_fill(beyond, 0.0), (frame_length // 2, frame_length // 2))
-        blocks = padded.square().unfold(1, hop, hop).sum(dim=2)  # each sample once, though frames overlap
-        power = blocks.unfold(1, frame_length // hop, 1).sum(dim=2) / frame_length  # [B, frames]
-        frames = samples // hop + 1
+        frames, blocks_per_frame = samples // hop + 1, frame_length // hop
+        count = frames + blocks_per_frame - 1
+        if torch.compiler.is_exporting():  # a slice would fix the number of samples in the graph
+            blocks = padded[:, torch.arange(count, device=device)[:, None] * hop + torch.arange(hop, device=device)]
+        else:
+            blocks = padded[:, : count * hop].unflatten(1, (-1, hop))  # [B, count, hop]
+        power = blocks.square().sum(dim=2).unfold(1, blocks_per_frame, 1).sum(dim=2) / frame_length  # [B, frames]
         loudness = 10.0 * power.clamp(min=_SMALLEST_POWER).log10()
         is_frame = torch.arange(frames, device=device) <= (lengths // hop)[:, None]  # as librosa counts them
         peak = loudness.masked_fill(~is_frame, -torch.inf).amax(dim=1, keepdim=True)
