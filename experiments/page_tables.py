@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import fields
+from inspect import getdoc
 from pathlib import Path
 
 from experiments import markdown
 from experiments.figures.style import VOICES
 from ser_gpu import crossvalidate
+from ser_gpu.config import ModelConfig
 from ser_gpu.evaluation import predictions
+from ser_gpu.training.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 CROSS_VALIDATIONS = {
@@ -40,6 +44,23 @@ def study_file(name: str) -> Path:
 def read(path: Path) -> dict:
     """A JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def settings() -> str:
+    """A heading and a table for each part of the settings, from the fields."""
+    sections = []
+    for name, part in {"training": TrainConfig(), **vars(ModelConfig())}.items():
+        rows = [
+            {
+                "setting": f"`{name}.{each.name}`",
+                "default": f"`{str(each.default).lower() if isinstance(each.default, bool) else each.default}`",
+                "must be": ", ".join(words for _, words in each.metadata.get("rules", ())),
+                "flag": f"`--{each.name.replace('_', '-')}`" if each.metadata.get("help") else "",
+            }
+            for each in fields(part)
+        ]
+        sections.append(f"## {name}\n\n{getdoc(type(part))}\n\n{markdown.table(rows)}")
+    return "\n\n".join(sections)
 
 
 def results() -> str:
