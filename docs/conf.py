@@ -17,6 +17,7 @@ nb_execution_mode = "off"  # the notebook is shown as it is stored
 myst_enable_extensions = ["deflist", "colon_fence"]
 myst_heading_anchors = 4  # as GitHub links to headings
 
+autodoc_inherit_docstrings = False  # of torch and argparse
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True}
