@@ -5,12 +5,12 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 
 from ser_gpu.audio import silero
 from ser_gpu.audio.samples import resample
+from ser_gpu.config import TrimConfig
 from ser_gpu.errors import InputError, extra
 from ser_gpu.recognizer import Recognizer
 from ser_gpu.voices.plan import Measured, Plan
@@ -41,7 +41,7 @@ class OnnxModel(Recognizer):
             self.labels = tuple(json.loads(self.metadata["labels"]))
             self.sample_rate = int(self.metadata["sample_rate"])
             self.window_samples = int(self.metadata["window_samples"])
-            self.trim_config = SimpleNamespace(**json.loads(self.metadata["trim"]))
+            self.trim_config = TrimConfig(**json.loads(self.metadata["trim"]))
             of_all = json.loads(self.metadata.get("population", "{}"))
             self._voice = {name: np.array(values, np.float32) for name, values in of_all.items()}
             self._voice |= {

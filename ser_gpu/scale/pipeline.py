@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import reduce
-from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -92,11 +91,8 @@ def _opened(path: str, content: object) -> Iterator[object]:
 def _samples(source: Source, path: str, sample_rate: int) -> np.ndarray | None:
     # [T] float32; None where the recording is too long for a row
     _, blocks = natural_blocks(source, None, sample_rate)
-    rate, first = next(blocks, (sample_rate, None))
-    if first is None:
-        raise AudioError.of(path, "holds no samples")
     parts: list[np.ndarray] = []
-    for part in resampled(chain([first], (block for _, block in blocks)), rate, sample_rate):
+    for part in resampled(blocks, sample_rate):
         parts.append(part)
         if sum(map(len, parts)) > LONGEST_DECODED_SECONDS * sample_rate:
             return None
