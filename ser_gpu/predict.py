@@ -27,8 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="ser-gpu predict",
         description="Name the emotion in recordings of a voice, with a confidence for each emotion.",
     )
+    options.add_recordings(parser, "audio of any rate and length, folders, patterns, or - for standard input")
     add = parser.add_argument
-    add("files", nargs="+", metavar="FILE", help="audio of any rate and length, folders, or - for standard input")
     add("--weights", help="checkpoint, or .onnx file of ser-gpu export (default: the shipped one)")
     add("--voice", metavar="FILE", help="the speaker's voice, as ser-gpu enrol wrote it with the same checkpoint")
     add("--emotions", metavar="A,B,...", help="answer among these emotions alone (default: all that the model knows)")
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     model = options.model(args.weights, args.device)
     emotions = _chosen(args.emotions, model.labels)
     voice = options.voice(args.voice, model) if args.voice else None
-    found = options.recordings(args.files)
+    found = options.recordings(args.files, args.list)
     for skipped, why in found.skipped if args.json else ():
         console.print_json({"file": str(skipped), "skipped": why}, indent=None)
     failed = False

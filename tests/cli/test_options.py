@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import shutil
@@ -205,3 +206,73 @@ def test_what_cannot_be_written_is_said_before_any_work(outputs, said, tmp_path,
     assert str(caught.value).startswith(said)
     options.require_free({"--out": [Path("file"), Path("new/folder/x")], "--plot": Path("folder/x")}, [])
     assert sorted(map(str, Path().iterdir())) == ["file", "folder", "pipe"], "nothing is left behind"
+
+
+@pytest.fixture
+def four(tmp_path, monkeypatch):
+    """A folder with recordings, where the tests stand."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.wav", "b[1].wav", "x[1]/c.wav", "x[1]/deep/d.flac", "é /e.wav"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["*.wav"], ["a.wav", "b[1].wav"]),
+        (["**/*.flac"], ["x[1]/deep/d.flac"]),
+        (["./?.wav", "a.wav"], ["a.wav", "a.wav"]),
+        (["b[1].wav", "x[1]/*.wav", "[ab].wav"], ["b[1].wav", "x[1]/c.wav", "a.wav"]),
+        (["x*"], ["x[1]/c.wav", "x[1]/deep/d.flac"]),
+        (["*.mp3", "-", "c[1].wav", "", "x" * 300], ["*.mp3", "-", "c[1].wav", *["a.wav", "b[1].wav"]]),
+    ],
+)
+def test_patterns_that_no_shell_expanded(names, found, four):
+    paths = options.recordings(names).paths
+    assert [str(path) for path in paths[: len(found)]] == found
+    assert [path.name for path in options.recordings([str(four / "*.wav")]).paths] == ["a.wav", "b[1].wav"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "a.wav\n\né /e.wav\r\nx[1]\n".encode(),
+        "\ufeffa.wav\r\né /e.wav\r\nx[1]".encode(),
+        "\ufeffa.wav\r\né /e.wav\r\nx[1]\r\n".encode("utf-16-le"),
+        "a.wav\0é /e.wav\0x[1]\0".encode(),
+    ],
+    ids=["lines", "marked", "PowerShell", "find -print0"],
+)
+def test_a_list_is_relative_to_its_folder_or_standard_input(content, four, monkeypatch):
+    names = ["a.wav", "é /e.wav", "x[1]/c.wav", "x[1]/deep/d.flac"]
+    Path("list").write_bytes(content)
+    assert options.recordings(["b[1].wav"], "list").paths == tuple(map(Path, ["b[1].wav", *names]))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert options.recordings([], "-").paths == tuple(map(Path, names))
+    monkeypatch.chdir("x[1]")
+    assert options.recordings([], "../list").paths == tuple(Path("..", name) for name in names)
+
+
+def test_a_list_of_thousands_and_of_any_bytes(four):
+    names = [os.fsencode(four) + b"/\xff%d.wav" % i for i in range(20_000)]
+    Path("list").write_bytes(b"\n".join(names))
+    assert [os.fsencode(path) for path in options.recordings([], "list").paths] == names
+
+
+@pytest.mark.parametrize(
+    ("list_file", "said"),
+    [
+        (None, "name recordings, or a list of them with --list"),
+        ("absent", "--list absent: cannot be read: no such file or directory"),
+        ("x[1]", "--list x[1]: cannot be read: is a directory"),
+        ("a.wav", "--list a.wav: names no recording"),
+        ("-", "--list -: names no recording"),
+    ],
+)
+def test_a_list_without_recordings_is_one_line(list_file, said, four, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InputError) as caught:
+        options.recordings([], list_file)
+    assert str(caught.value) == said
