@@ -28,6 +28,7 @@ from ser_gpu.training.distributed import Ranks
 from ser_gpu.training.loop import Dataset, DivergedError, Trainer
 
 RESUME_FILE = "resume.pth"
+_FILES = ("last.pth", "result.json", "predictions.csv", "metrics.csv", PLAN_FILE, "curves.png")
 _IN_CHECKPOINT = ("clips", "accuracy", "uar", "macro_f1", "ece")
 
 
@@ -96,6 +97,7 @@ def _prepared(
     if args.resume and stored is None:
         console.err.print(f"note: {out}: there is no training to go on with, so one begins")
     plan = _resumed_plan(args, stored, out) if stored else new_plan(args, device)
+    options.require_free({"--out": [out / name for name in (*_FILES, RESUME_FILE)]}, [plan.data, plan.init])
     if ranks.is_first:
         held.enter_context(only_one(out))
     first = _first_training(Path(plan.refit), plan) if plan.refit else None
@@ -290,8 +292,7 @@ def _finish(trainer: Trainer, plan: Plan, out: Path, temperature: float | None) 
     write_json(out / "result.json", result)
     for part in list(scores)[-1:]:
         console.show_report(f"{title}, {part} part", scores[part], model.labels)
-    names = ("last.pth", "result.json", "predictions.csv", "metrics.csv", "config.json", "curves.png")
-    console.err.print(f"written: {out}/{', '.join(name for name in names if (out / name).exists())}")
+    console.err.print(f"written: {out}/{', '.join(name for name in _FILES if (out / name).exists())}")
 
 
 if __name__ == "__main__":
