@@ -71,6 +71,8 @@ def run(args: Namespace) -> int:
     if not ranks.is_first:
         console.be_quiet()
     device = options.device(args.device)
+    if device.type == "mps":
+        raise InputError("--device mps: augmentation computes in float64, which no Apple GPU has; --device cpu")
     if ranks.count > 1 and device.type == "cuda" and device.index is None:
         device = options.device(f"cuda:{ranks.local}")  # each rank of a machine has a GPU of its own
     with ranks.joined("nccl" if device.type == "cuda" else "gloo"), ExitStack() as held:

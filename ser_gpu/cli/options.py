@@ -58,7 +58,16 @@ def model(weights: str | None, device_name: str | None) -> "Recognizer":
         return OnnxModel(weights)
     from ser_gpu.checkpoint import load_model
 
-    return load_model(weights, device(device_name))
+    loaded = load_model(weights, chosen := device(device_name))
+    if chosen.type not in ("cpu", "cuda"):
+        import numpy as np
+
+        try:
+            loaded.answer(np.zeros((1, loaded.window_samples), np.float32))
+        except Exception as error:  # each backend lacks other operations
+            problem = f"cannot run this model here ({reason(error)}); cpu always can"
+            raise InputError(f"--device {device_name}: {problem}") from None
+    return loaded
 
 
 def voice(path: str, model: "Recognizer") -> "Voice":

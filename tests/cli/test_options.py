@@ -9,12 +9,19 @@ from argparse import ArgumentParser, ArgumentTypeError
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from ser_gpu import checkpoint, train
 from ser_gpu.cli import options
 from ser_gpu.errors import InputError
+from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.stages.stretch import change_speed
 
 
 def test_a_device_is_found_or_named(monkeypatch):
@@ -29,6 +36,45 @@ def test_a_device_is_found_or_named(monkeypatch):
     ):
         with pytest.raises(ValueError, match=f"--device {name}: {why}.{{,100}}$"):
             options.device(name)
+
+
+class _NoFloat64(TorchDispatchMode):
+    """What an Apple GPU does, for tensors that are not on the CPU."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for each in tree_leaves(result):
+            if isinstance(each, torch.Tensor) and each.device.type != "cpu" and each.dtype == torch.float64:
+                raise TypeError("Cannot convert a MPS Tensor to float64 dtype.\nMore lines.")
+        return result
+
+
+def test_an_answer_asks_no_float64_of_the_device():
+    model, pretended = SpeechEmotionModel().eval(), FakeTensorMode(allow_non_fake_inputs=True)
+    with pretended, _NoFloat64():
+        tensors = (*model.named_parameters(), *model.named_buffers())
+        state = {name: pretended.from_tensor(tensor.detach()).to("cuda") for name, tensor in tensors}
+        waveform, speed = torch.zeros(2, 50_000, device="cuda"), torch.ones(2, device="cuda")
+        assert torch.func.functional_call(model, state, (waveform,)).shape == (2, 8)
+        with pytest.raises(TypeError, match="float64"):  # augmentation does, so that the pretended device is seen
+            change_speed(waveform, speed)
+
+
+def test_what_an_apple_gpu_lacks_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(options, "device", torch.device)
+    model = SimpleNamespace(window_samples=800, answer=lambda windows: _fails())
+    monkeypatch.setattr(checkpoint, "load_model", lambda weights, device: model)
+    with pytest.raises(
+        InputError, match=r"^--device mps: cannot run this model here \(Cannot convert a .* dtype\); cpu"
+    ):
+        options.model(None, "mps")
+    assert options.model(None, "cpu") is model
+    assert train.main(["--device", "mps"]) == 2
+    assert capsys.readouterr().err.startswith("error: --device mps: augmentation computes in float64")
+
+
+def _fails():
+    raise TypeError("Cannot convert a MPS Tensor to float64 dtype.\nMore lines.")
 
 
 @pytest.mark.parametrize(

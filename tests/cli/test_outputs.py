@@ -46,9 +46,10 @@ def test_no_command_writes_over_what_it_reads(read, arguments, option, fails_ear
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(LIST)
     if arguments.startswith("score"):
-        parquet = pytest.importorskip("pyarrow.parquet")
         pytest.importorskip("ray")
-        parquet.write_table(parquet.pa.table({"path": ["a.wav"]}), path)
+        from pyarrow import parquet, table
+
+        parquet.write_table(table({"path": ["a.wav"]}), path)
     before = path.read_bytes()
     line = fails_early(arguments)
     assert line.startswith(f"error: {option} ")
