@@ -18,7 +18,7 @@ from ser_gpu import recognizer, windows
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.audio.samples import level
 from ser_gpu.config import TrimConfig
-from ser_gpu.errors import AudioError, NoSpeechError, UnexpectedError
+from ser_gpu.errors import AudioError, InputError, NoSpeechError, UnexpectedError
 from ser_gpu.model import SpeechEmotionModel, clip_logits
 from ser_gpu.prediction import Prediction
 from ser_gpu.recognizer import Recognizer
@@ -451,23 +451,26 @@ _THINGS = st.one_of(
     st.fixed_dictionaries({"array": _SAMPLES, "sampling_rate": _RATES}),
     st.binary(max_size=200),
     st.binary(max_size=200).map(io.BytesIO),
-    st.text(max_size=30),
+    st.text(max_size=30) | st.text(st.characters(categories=["Cs"]), min_size=1, max_size=3),
+    st.builds(torch.from_numpy, _SAMPLES.filter(lambda array: array.dtype.kind in "if" and array.dtype.isnative)),
     st.none() | st.booleans() | st.integers() | st.floats() | st.complex_numbers() | st.dates(),
     st.lists(st.integers(), max_size=5) | st.dictionaries(st.text(max_size=3), st.integers(), max_size=3),
 )
 
 
 @settings(max_examples=_EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-@given(recording=_THINGS, rate=_RATES, training=st.booleans())
-def test_any_object_gives_an_answer_or_one_line(model, recording, rate, training):
+@given(recording=_THINGS, rate=_RATES, training=st.booleans(), many=st.booleans())
+def test_any_object_gives_an_answer_or_one_line(model, recording, rate, training, many):
     """At length: SER_FUZZ_EXAMPLES=20000; files at length: `python -m tests.long fuzz`."""
     asked = SpeechEmotionModel().train() if training else model
     try:
-        answer = asked.predict(recording, rate)
-    except ValueError as error:  # an AudioError is one
-        message = str(error)
-    else:
+        answer = next(asked.predict_many([recording], rate)) if many else asked.predict(recording, rate)
+    except InputError as error:
+        answer = error
+    if isinstance(answer, Prediction):
         assert_sound(answer)
-        message = ""
+        return
+    assert not isinstance(answer, UnexpectedError)
+    message = str(answer)
     assert "\n" not in message
     assert len(message) < 250

@@ -83,6 +83,8 @@ def _plain_file(source: Source, name: str, held: ExitStack) -> BinaryIO:
         except FileNotFoundError:
             problem = "is an address, not a file: download it first" if "://" in name else "no such file"
             raise AudioError.of(name, problem) from None
+        except UnicodeEncodeError:  # half of a surrogate pair
+            raise AudioError.of(name, "is no name of a file") from None
     elif isinstance(source, bytes | bytearray | memoryview):
         source = io.BytesIO(bytes(source))
     if _is_plain(source):
