@@ -90,6 +90,12 @@ def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
         for seed in args.seeds
         for fold in folds
     ]
+    path = Path(args.table or folder / "table.json")
+    written = [path, path.with_suffix(".predictions.csv.gz")]
+    asked = train.parser().parse_args(train_arguments)
+    results = [Path(each) for run in runs for each in (run.out, *run.arguments[1:])]
+    read = [each / name for each in results for name in ("result.json", "predictions.csv")]
+    options.require_free({"--table": written, "--runs": folder / "arguments.json"}, [asked.data, asked.init, *read])
     ranks = Ranks.of_torchrun()
     if not ranks.is_first:
         console.be_quiet()
@@ -105,9 +111,7 @@ def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
     if not done:
         raise InputError(f"{folder}: no training of {len(runs)} came to its end")
     found = table(name, protocol, [run.result() for run in done], len(runs))
-    written = [path := Path(args.table or folder / "table.json")]
     if found["summary"]:
-        written.append(path.with_suffix(".predictions.csv.gz"))
         each = [(run, row) for run in done for row in predictions.read_rows(run.out / "predictions.csv")]
         write_csv(written[-1], [{"fold": run.fold, "seed": run.seed, **row} for run, row in each])
         answers = predictions.read(written[-1], part=next(reversed(found["summary"])))
@@ -119,7 +123,7 @@ def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
         console.print_json(found)
     else:
         console.show_crossvalidation(found)
-        console.err.print(f"written: {', '.join(map(str, written))}")
+        console.err.print(f"written: {', '.join(map(str, written if found['summary'] else written[:1]))}")
     return options.SOME_FAILED if len(done) < len(runs) else options.DONE
 
 

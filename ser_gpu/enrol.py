@@ -19,8 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Learn a speaker's voice from recordings of this speaker alone, so that the model answers that "
         "speaker better. The recordings must be varied: a speaker who is angry in all of them is made neutral.",
     )
+    options.add_recordings(parser, f"recordings, folders or patterns; {HELPFUL_WINDOWS} varied ones help")
     add = parser.add_argument
-    add("files", nargs="*", metavar="FILE", help=f"recordings or folders; {HELPFUL_WINDOWS} varied ones help")
     add("--out", required=True, metavar="NAME.voice", help="file to write")
     named = parser.add_mutually_exclusive_group()
     named.add_argument("--emotion", help="all of them have this emotion, such as neutral")
@@ -29,21 +29,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     add("--json", action="store_true", help="print what was enrolled as JSON")
     args = parser.parse_args(arguments)
-    if bool(args.files) == bool(args.emotions):
+    if bool(args.files or args.list) == bool(args.emotions):
         parser.error("name the speaker's recordings, or a CSV of them with --emotions")
     return options.run(lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> int:
     """Enrol the recordings, write the voice, and say how much speech it is made of."""
-    out = Path(args.out)
-    if out.suffix != SUFFIX:
+    if not args.out.endswith(SUFFIX):
         raise InputError(f"--out {args.out}: the name must end in {SUFFIX}")
-    paths, emotions = options.recordings(args.files).paths, args.emotion
     if args.emotions:
         from ser_gpu.corpora.manifest import read
 
         paths, emotions = zip(*((clip.path, clip.emotion) for clip in read(args.emotions)), strict=True)
+    else:
+        paths, emotions = options.recordings(args.files, args.list).paths, args.emotion
+    out = Path(args.out)
+    options.require_free({"--out": out}, [*paths, args.list, args.emotions, args.weights])
     model = options.model(args.weights, args.device)
     with options.quiet_decoders(), console.err.status("Enrolling"):
         voice = model.enrol(paths, emotions)

@@ -42,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     require("train", "scipy", "matplotlib")
     device = options.device(args.device)
+    path = Path(args.checkpoint)
+    stem = Path(args.out or path.parent) / path.name.removesuffix(".pth")
+    written = [f"{stem}.{name}" for name in ("evaluation.json", "confusion.png", "reliability.png")]
+    options.require_free({"--out": map(Path, written)}, [args.checkpoint, args.data])
     model, provenance = checkpoint.load(args.checkpoint, device)
     clips, about, by_speaker = asked(args, model.labels, provenance)
     bank = options.read_clips(clips, model.sample_rate, device)
@@ -50,8 +54,6 @@ def _run(args: argparse.Namespace) -> int:
         raise InputError(f"{args.checkpoint}: every clip of the {about['part']} part is silent or too short to score")
     scores = answers(model, bank, usable, [clips[row] for row in usable.tolist()]).report(by_speaker)
     result = about | {"temperature": float(model.temperature), "environment": environment(device), **scores}
-    stem = Path(args.out) / Path(args.checkpoint).stem if args.out else Path(args.checkpoint).with_suffix("")
-    written = [f"{stem}.{name}" for name in ("evaluation.json", "confusion.png", "reliability.png")]
     where = title(about)
     write_json(written[0], result)
     figures.save(figures.confusion(scores["confusion"], model.labels, f"Confusion: {where}"), written[1])

@@ -8,8 +8,11 @@ from pathlib import Path
 
 from ser_gpu import checkpoint
 from ser_gpu.cli import console, options
-from ser_gpu.errors import InputError
+from ser_gpu.errors import InputError, require
 from ser_gpu.exports import onnx
+
+_HUB_FILES = ("README.md", "config.json", "model.safetensors")
+_NEEDED = {None: ("huggingface_hub", "safetensors"), ".onnx": ("onnx", "onnxscript", "onnxruntime")}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,11 +30,14 @@ def run(args: argparse.Namespace) -> int:
     """Write the file or folder, and one line on stderr about it."""
     *given, out = args.files if not args.hub else [*args.files, None]
     weights = Path(given[0]) if given else checkpoint.default_weights()
-    suffix = None if args.hub else Path(out).suffix.lower()
-    if suffix not in (None, ".onnx", ".pt2"):
+    suffix = None if args.hub else next((each for each in (".onnx", ".pt2") if out.lower().endswith(each)), "")
+    if suffix == "":
         raise InputError(f"{out}: the name must end in .onnx or .pt2")
     if args.speaker and suffix != ".onnx":
         raise InputError("--speaker is for an .onnx file")
+    written = [Path(args.hub, name) for name in _HUB_FILES] if args.hub else Path(out)
+    options.require_free({"--hub" if args.hub else "FILE": written}, [weights])
+    require("export", *_NEEDED.get(suffix, ()))
     model, provenance = checkpoint.load(weights, "cpu")
     licence = args.licence or onnx.licence_of(weights, provenance)
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()

@@ -27,8 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="ser-gpu predict",
         description="Name the emotion in recordings of a voice, with a confidence for each emotion.",
     )
+    options.add_recordings(parser, "audio of any rate and length, folders, patterns, or - for standard input")
     add = parser.add_argument
-    add("files", nargs="+", metavar="FILE", help="audio of any rate and length, folders, or - for standard input")
     add("--weights", help="checkpoint, or .onnx file of ser-gpu export (default: the shipped one)")
     add("--voice", metavar="FILE", help="the speaker's voice, as ser-gpu enrol wrote it with the same checkpoint")
     add("--emotions", metavar="A,B,...", help="answer among these emotions alone (default: all that the model knows)")
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     model = options.model(args.weights, args.device)
     emotions = _chosen(args.emotions, model.labels)
     voice = options.voice(args.voice, model) if args.voice else None
-    found = options.recordings(args.files)
+    found = options.recordings(args.files, args.list)
     for skipped, why in found.skipped if args.json else ():
         console.print_json({"file": str(skipped), "skipped": why}, indent=None)
     failed = False
@@ -57,11 +57,14 @@ def run(args: argparse.Namespace) -> int:
                 print(f"error: {answer}", file=sys.stderr, flush=True)
                 said = {"error": str(answer)}
             else:
-                answer = _among(answer, emotions, args.least)
+                answer = _among(answer, emotions)
                 shown = dict(sorted(answer.probabilities.items(), key=lambda item: -item[1])[: args.top])
-                said = {"emotion": answer.emotion, "confidence": answer.confidence, "probabilities": shown}
+                said = {"emotion": answer.emotion, "confidence": answer.confidence}
+                if answer.confidence < args.least:
+                    said |= {"emotion": UNSURE, "likeliest": answer.emotion}
+                said["probabilities"] = shown
                 if not args.json:
-                    console.show_prediction(str(path), **said)
+                    console.show_prediction(str(path), **said, least=args.least)
             if args.json:
                 console.print_json({"file": str(path), **said}, indent=None)
     return options.SOME_FAILED if failed else options.DONE
@@ -116,13 +119,12 @@ def _of_standard_input(model: "Recognizer", voice: "Voice | None") -> Prediction
         return error
 
 
-def _among(answer: Prediction, emotions: Sequence[str], least: float) -> Prediction:
-    if len(emotions) == len(answer.probabilities) and answer.confidence >= least:
+def _among(answer: Prediction, emotions: Sequence[str]) -> Prediction:
+    if len(emotions) == len(answer.probabilities):
         return answer
     total = sum(answer.probabilities[emotion] for emotion in emotions)
     shares = {e: answer.probabilities[e] / total if total > 0 else 1 / len(emotions) for e in emotions}
-    best = max(shares, key=shares.__getitem__)
-    return Prediction(best if shares[best] >= least else UNSURE, shares[best], shares)
+    return Prediction.of(emotions, list(shares.values()))
 
 
 if __name__ == "__main__":

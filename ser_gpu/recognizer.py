@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import lru_cache
 from itertools import islice, repeat
-from pathlib import Path
+from numbers import Number
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -103,6 +103,7 @@ class Recognizer(ABC):
         Recordings are read in threads ahead of the model, and windows of several recordings share a batch.
 
         Args:
+            recordings: each as `predict` takes it; one alone is a list of one.
             voice: one for all recordings, or one for each.
             workers: threads that answer batches; fastest is one on a GPU, and on a processor one for each core after
                 `torch.set_num_threads(1)`.
@@ -110,7 +111,7 @@ class Recognizer(ABC):
         Raises ValueError where there are fewer voices than recordings; VoiceError as `predict`.
         """
         voices = repeat(voice) if voice is None or isinstance(voice, Voice) else iter(voice)
-        recordings, nothing = iter(recordings), object()
+        recordings, nothing = iter(_several(recordings)), object()
         ahead = max(AHEAD, self.windows_at_once // 4)
         pipeline, jobs = _Pipeline(self, workers), deque[_Job]()
         try:
@@ -138,16 +139,15 @@ class Recognizer(ABC):
         """Learn a speaker's voice; the model is not changed.
 
         Args:
-            recordings: of this speaker alone; 16 varied ones or more help.
+            recordings: of this speaker alone, or one; 16 varied ones or more help.
             emotions: of each recording, where they are known. Each emotion then weighs the same; one emotion alone
                 weighs less against the population, and from two on the last layer is adapted too.
 
         Raises AudioError as `predict`; ValueError for no recording, unknown emotions, another number of emotions than
         recordings, a network without batch normalisation, or a file that takes no voice.
         """
-        recordings = [recordings] if isinstance(recordings, str | bytes | Path) else list(recordings)
         heard, seconds = [], 0.0
-        for recording in recordings:
+        for recording in _several(recordings):
             name, pieces = self.speech(recording, sample_rate)
             found = [piece for piece in pieces if len(piece.samples)]
             if not found:
@@ -216,6 +216,18 @@ class Recognizer(ABC):
         if count == 0:
             raise NoSpeechError.of(name, "no speech found")
         return Prediction.of(self.labels, (total / np.float32(count)).tolist(), seconds)
+
+
+def _several(recordings: object) -> Iterable:
+    # one recording where several are meant is that one; an array [N, T] has several
+    if isinstance(recordings, list | tuple):  # of numbers, or (rate, samples)
+        is_one = any(isinstance(each, Number) or getattr(each, "ndim", None) == 0 for each in recordings[:2])
+    elif hasattr(recordings, "shape") and getattr(getattr(recordings, "dtype", "O"), "kind", "f") in "biufc":
+        is_one = len(recordings.shape) < 2 or recordings.shape[-1] <= samples.MOST_CHANNELS
+    else:
+        is_one = isinstance(recordings, str | bytes | bytearray | memoryview | os.PathLike | Mapping)
+        is_one = is_one or hasattr(recordings, "read") or not isinstance(recordings, Iterable)
+    return [recordings] if is_one else recordings
 
 
 class _Job:

@@ -24,11 +24,14 @@ def run(args: argparse.Namespace) -> int:
     from ser_gpu.scale import sources, storage  # here: --help needs neither these nor torch
 
     found = sources.find(args.sources)
+    out = storage.absolute(args.out)
+    if not storage.is_address(out):
+        read = [place for source in args.sources for place in storage.expand(source)]
+        options.require_free({"--out": [Path(out, "part.parquet"), *Path(out).glob("*.parquet")]}, read)
     from ser_gpu.checkpoint import load_model  # here: a mistyped source need not wait for torch and Ray
     from ser_gpu.scale import pipeline, results
 
     model = load_model(args.weights, "cpu")
-    out = storage.absolute(args.out)
     settings = {"model": f"{model.network_hash} {float(model.temperature)}", "timeline": args.timeline}
     # one process at a time; an address cannot be locked
     with nullcontext() if storage.is_address(out) else only_one(Path(out)):

@@ -28,6 +28,7 @@ from ser_gpu.training.distributed import Ranks
 from ser_gpu.training.loop import Dataset, Trainer
 
 RESUME_FILE, RESULT_FILE = "resume.pth", "result.json"
+_FILES = ("last.pth", RESULT_FILE, "predictions.csv", "metrics.csv", PLAN_FILE, "curves.png")
 _IN_CHECKPOINT = ("clips", "accuracy", "uar", "macro_f1", "ece")
 
 
@@ -70,6 +71,8 @@ def run(args: Namespace) -> int:
     if not ranks.is_first:
         console.be_quiet()
     device = options.device(args.device)
+    if device.type == "mps":
+        raise InputError("--device mps: augmentation computes in float64, which no Apple GPU has; --device cpu")
     if ranks.count > 1 and device.type == "cuda" and device.index is None:
         device = options.device(f"cuda:{ranks.local}")  # each rank of a machine has a GPU of its own
     with ranks.joined("nccl" if device.type == "cuda" else "gloo"), ExitStack() as held:
@@ -94,6 +97,7 @@ def _prepared(args: Namespace, device: torch.device, ranks: Ranks, held: ExitSta
     if args.resume and stored is None:
         console.err.print(f"note: {out}: there is no training to go on with, so one begins")
     plan = _kept(args, stored, out) if stored else new_plan(args, device)
+    options.require_free({"--out": [out / name for name in (*_FILES, RESUME_FILE)]}, [plan.data, plan.init])
     if ranks.is_first:
         held.enter_context(only_one(out))
     clips = options.find_clips(plan.data, plan.corpus, plan.corpora)
@@ -267,8 +271,7 @@ def _finish(trainer: Trainer, plan: Plan, out: Path) -> None:
     write_json(out / RESULT_FILE, result)
     for part in list(scores)[-1:]:
         console.show_report(f"{title}, {part} part", scores[part], model.labels)
-    names = ("last.pth", RESULT_FILE, "predictions.csv", "metrics.csv", "config.json", "curves.png")
-    console.err.print(f"written: {out}/{', '.join(name for name in names if (out / name).exists())}")
+    console.err.print(f"written: {out}/{', '.join(name for name in _FILES if (out / name).exists())}")
 
 
 if __name__ == "__main__":

@@ -88,6 +88,21 @@ def test_wrong_use_is_one_line(weights, recordings, tmp_path, capsys):
     assert not (tmp_path / "a.voice").exists()
 
 
+def test_the_list_and_the_recordings_are_not_written_over(weights, recordings, tmp_path, capsys):
+    talk, names = tmp_path / "talk.voice", tmp_path / "list.voice"  # a recording and a list of any names
+    shutil.copy(recordings[0], talk)
+    names.write_text("talk.voice\n")
+    before = talk.read_bytes()
+    for out, files in ((talk, [talk]), (names, ["--list", names]), (talk, ["--list", names])):
+        assert run(weights, out, *files) == 2
+        assert f"--out {out}: is read by this command" in one_line(capsys.readouterr().err)
+    assert (talk.read_bytes(), names.read_text()) == (before, "talk.voice\n")
+    assert run(weights, tmp_path / "a.voice", "--list", names) == 0
+    for out, said in ((f"{tmp_path}/b.voice/", "the name must end in .voice"), ("/proc/a.voice", "cannot be written")):
+        assert run("absent.pth", out, talk) == 2, "before any work"
+        assert said in capsys.readouterr().err
+
+
 def test_predict_refuses_a_voice_of_another_model_or_another_file(weights, recordings, tmp_path, capsys):
     assert run(weights, tmp_path / "a.voice", *recordings) == 0
     other = save(tmp_path / "b.pth", seed=1)

@@ -3,6 +3,7 @@ import json
 import os
 import signal
 import sys
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -139,14 +140,20 @@ def test_below_the_least_share_the_answer_is_unsure(voice, weights, capsys):
     assert predict.main([str(voice), "--weights", weights, "--json", "--least", "0.99"]) == 0
     (row,) = rows(capsys.readouterr().out)
     assert row["emotion"] == "unsure"
-    assert row["confidence"] == max(row["probabilities"].values())
-    assert predict.main([str(voice), "--weights", weights, "--least", "0.99"]) == 0
-    assert f"{voice}: unsure {row['confidence']:.1%}" in capsys.readouterr().out
+    likeliest, confidence = max(row["probabilities"].items(), key=itemgetter(1))
+    assert (row["likeliest"], row["confidence"]) == (likeliest, confidence)
+    assert predict.main([str(voice), "--weights", weights, "--least", "0.99", "--top", "1"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"{voice}: unsure ({likeliest} {100 * confidence:.1f} %, below 99 %)"
+    assert said[1].split()[0] == likeliest
+    assert predict.main([str(voice), "--weights", weights, "--json", "--least", str(confidence)]) == 0
+    (row,) = rows(capsys.readouterr().out)
+    assert (row["emotion"], "likeliest" in row) == (likeliest, False), "the share itself is reached"
 
 
 def test_shares_that_are_all_zero_are_shared_out():
     answer = Prediction("sad", 1.0, {"happy": 0.0, "sad": 1.0, "angry": 0.0})
-    assert predict._among(answer, ("happy", "angry"), 0.0).probabilities == {"happy": 0.5, "angry": 0.5}
+    assert predict._among(answer, ("happy", "angry")).probabilities == {"happy": 0.5, "angry": 0.5}
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii", "cp437", "utf-8"])

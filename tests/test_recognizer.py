@@ -16,10 +16,9 @@ from hypothesis.extra.numpy import array_shapes, scalar_dtypes
 import ser_gpu
 from ser_gpu import recognizer, windows
 from ser_gpu.audio.clip_bank import ClipBank
-from ser_gpu.audio.reader import AudioError
 from ser_gpu.audio.samples import level
 from ser_gpu.config import TrimConfig
-from ser_gpu.errors import NoSpeechError, UnexpectedError
+from ser_gpu.errors import AudioError, InputError, NoSpeechError, UnexpectedError
 from ser_gpu.model import SpeechEmotionModel, clip_logits
 from ser_gpu.prediction import Prediction
 from ser_gpu.recognizer import Recognizer
@@ -362,6 +361,61 @@ def test_clips_of_a_bank_are_answered_as_predict_answers_them(model, recordings)
         torch.testing.assert_close(row, expected, atol=1e-4, rtol=0)  # a bank holds 16 bits
 
 
+class _Decoder:  # of the datasets library: no mapping
+    def __init__(self, voice):
+        self.fields = {"array": voice, "sampling_rate": 16_000}
+
+    def __getitem__(self, name):
+        return self.fields[name]
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        lambda path, voice: str(path),
+        lambda path, voice: path,
+        lambda path, voice: path.read_bytes(),
+        lambda path, voice: memoryview(path.read_bytes()),
+        lambda path, voice: io.BytesIO(path.read_bytes()),
+        lambda path, voice: voice,
+        lambda path, voice: np.stack([voice, voice], axis=1),
+        lambda path, voice: torch.from_numpy(voice),
+        lambda path, voice: (np.int64(16_000), voice),
+        lambda path, voice: [voice, 16_000],
+        lambda path, voice: {"array": voice, "sampling_rate": 16_000},
+        lambda path, voice: _Decoder(voice),
+    ],
+)
+def test_one_recording_where_several_are_meant_is_that_one(one, model, tmp_path):
+    path, voice = tmp_path / "a.wav", synthetic_voice(3, 1, 0)
+    soundfile.write(path, voice, 16_000, subtype="FLOAT")
+    one = one(path, voice)
+    if not isinstance(one, list):  # which predict refuses
+        (answer,) = model.predict_many(one)
+        assert answer == model.predict(path)
+        one = one if not hasattr(one, "seek") else io.BytesIO(path.read_bytes())
+        assert model.enrol(one, "sad").recordings == 1
+    else:
+        (answer,) = model.predict_many(one)
+        assert "a list is no recording" in str(answer)
+
+
+@pytest.mark.parametrize("one", [None, 7, 0.5, [0.1, 0.2, 0.3], np.zeros(0), {"a.wav": 1}, "absent.wav"])
+def test_what_is_no_recording_is_one_line_where_several_are_meant(one, model):
+    (answer,) = model.predict_many(one)
+    assert isinstance(answer, AudioError)
+    with pytest.raises(AudioError):
+        model.enrol(one)
+
+
+def test_rows_and_names_in_an_array_are_several_recordings(model, tmp_path):
+    voice = synthetic_voice(3, 1, 0)
+    soundfile.write(tmp_path / "a.wav", voice, 16_000, subtype="FLOAT")
+    expected = [model.predict(voice)] * 2
+    for several in (np.stack([voice, voice]), np.array([str(tmp_path / "a.wav")] * 2), iter([voice, voice])):
+        assert list(model.predict_many(several)) == expected
+
+
 def test_a_bank_needs_no_rows(model):
     bank = ClipBank.from_waveforms([torch.rand(16_000)], 16_000)
     assert clip_logits(model, bank, torch.arange(0)).shape == (0, 8)
@@ -397,23 +451,26 @@ _THINGS = st.one_of(
     st.fixed_dictionaries({"array": _SAMPLES, "sampling_rate": _RATES}),
     st.binary(max_size=200),
     st.binary(max_size=200).map(io.BytesIO),
-    st.text(max_size=30),
+    st.text(max_size=30) | st.text(st.characters(categories=["Cs"]), min_size=1, max_size=3),
+    st.builds(torch.from_numpy, _SAMPLES.filter(lambda array: array.dtype.kind in "if" and array.dtype.isnative)),
     st.none() | st.booleans() | st.integers() | st.floats() | st.complex_numbers() | st.dates(),
     st.lists(st.integers(), max_size=5) | st.dictionaries(st.text(max_size=3), st.integers(), max_size=3),
 )
 
 
 @settings(max_examples=_EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-@given(recording=_THINGS, rate=_RATES, training=st.booleans())
-def test_any_object_gives_an_answer_or_one_line(model, recording, rate, training):
+@given(recording=_THINGS, rate=_RATES, training=st.booleans(), many=st.booleans())
+def test_any_object_gives_an_answer_or_one_line(model, recording, rate, training, many):
     """At length: SER_FUZZ_EXAMPLES=20000; files at length: `python -m tests.long fuzz`."""
     asked = SpeechEmotionModel().train() if training else model
     try:
-        answer = asked.predict(recording, rate)
-    except ValueError as error:  # an AudioError is one
-        message = str(error)
-    else:
+        answer = next(asked.predict_many([recording], rate)) if many else asked.predict(recording, rate)
+    except InputError as error:
+        answer = error
+    if isinstance(answer, Prediction):
         assert_sound(answer)
-        message = ""
+        return
+    assert not isinstance(answer, UnexpectedError)
+    message = str(answer)
     assert "\n" not in message
     assert len(message) < 250

@@ -90,6 +90,13 @@ def test_it_says_how_much_speech_it_got(alice, model):
 def test_clips_that_are_alike_are_said_so(model):
     same = model.enrol([(16_000, synthetic_voice(3, 1, seed=0))] * 20)
     assert any("the clips are alike, 20 of 20 sound" in note for note in same.notes)
+    long = [(16_000, synthetic_voice(3, 1, seed=0, seconds=4.0))]
+    uneven = model.enrol([(16_000, synthetic_voice(3, 1, seed=0))] * 15 + long)
+    assert uneven.windows > uneven.recordings == 16
+    assert any("the clips are alike, 16 of 16 sound" in note for note in uneven.notes)
+    few, alike = model.enrol(long).notes
+    assert few.startswith("8 windows with speech may not help; 16 varied ones")
+    assert alike.startswith("the windows are alike, 8 of 8 sound")
     named = model.enrol([(16_000, synthetic_voice(3, 1, seed=0))] * 20, emotions="neutral")
     assert named.emotions == ("neutral",)
     assert any("all clips are neutral" in note for note in named.notes)

@@ -86,6 +86,8 @@ def _seekable(source: Source, name: str, held: ExitStack) -> BinaryIO:
         except FileNotFoundError:
             problem = "is an address, not a file: download it first" if "://" in name else "no such file"
             raise AudioError.of(name, problem) from None
+        except UnicodeEncodeError:  # half of a surrogate pair
+            raise AudioError.of(name, "is no name of a file") from None
         if Path(name).is_file():
             return source
     copy = held.enter_context(tempfile.TemporaryFile())  # noqa: SIM115

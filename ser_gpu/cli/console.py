@@ -5,14 +5,22 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rich import progress as bars
 from rich.bar import Bar
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.table import Table
 from rich.text import Text
 
 from ser_gpu.errors import printable
 
-_PLAIN = {"highlight": False, "soft_wrap": True, "markup": False, "emoji": False}
-out, err = Console(**_PLAIN), Console(stderr=True, **_PLAIN)
+
+class _Console(Console):
+    @property
+    def size(self) -> ConsoleDimensions:  # rich cuts the lines of a file and of a pipe, too
+        return super().size if self.is_terminal else ConsoleDimensions(1_000, 25)
+
+
+# not for Jupyter, where rich warns if ipywidgets is not installed
+_PLAIN = {"highlight": False, "soft_wrap": True, "markup": False, "emoji": False, "force_jupyter": False}
+out, err = _Console(**_PLAIN), _Console(stderr=True, **_PLAIN)
 
 _BAR_WIDTH = 30
 _BLOCKS = "█▉▊▋▌▍▎▏"
@@ -59,9 +67,19 @@ def print_json(content: object, indent: int | None = 2) -> None:
     print(json.dumps(content, indent=indent), flush=True)
 
 
-def show_prediction(name: str, emotion: str, confidence: float, probabilities: Mapping[str, float]) -> None:
-    """One line with the emotion and its confidence, then the given probabilities as bars."""
-    out.print(Text.assemble(f"{printable(name)}: ", (emotion, "bold"), f" {confidence:.1%}"))
+def show_prediction(
+    name: str,
+    emotion: str,
+    confidence: float,
+    probabilities: Mapping[str, float],
+    likeliest: str | None = None,
+    least: float = 0.0,
+) -> None:
+    """One line with the emotion and its confidence, or with the likeliest one below `least`; then bars."""
+    sure = (
+        f"{confidence:.1%}" if likeliest is None else f"({likeliest} {100 * confidence:.1f} %, below {100 * least:g} %)"
+    )
+    out.print(Text.assemble(f"{printable(name)}: ", (emotion, "bold"), f" {sure}"))
     grid = Table.grid(padding=(0, 1))
     for settings in ({"width": 2}, {"min_width": 9}, {"width": _BAR_WIDTH}, {"justify": "right"}):
         grid.add_column(**settings)

@@ -1,12 +1,14 @@
 """What the commands share: data, device, model; one clear line and an exit code for an error."""
 
 import atexit
+import codecs
 import os
 import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from glob import glob
 from pathlib import Path
 from stat import S_ISREG
 from tempfile import TemporaryFile
@@ -56,7 +58,16 @@ def model(weights: str | None, device_name: str | None) -> "Recognizer":
         return OnnxModel(weights)
     from ser_gpu.checkpoint import load_model
 
-    return load_model(weights, device(device_name))
+    loaded = load_model(weights, chosen := device(device_name))
+    if chosen.type not in ("cpu", "cuda"):
+        import numpy as np
+
+        try:
+            loaded.answer(np.zeros((1, loaded.window_samples), np.float32))
+        except Exception as error:  # each backend lacks other operations
+            problem = f"cannot run this model here ({reason(error)}); cpu always can"
+            raise InputError(f"--device {device_name}: {problem}") from None
+    return loaded
 
 
 def voice(path: str, model: "Recognizer") -> "Voice":
@@ -88,11 +99,21 @@ def number(low: float, high: float = float("inf"), kind: type[float] | type[int]
 positive_int = number(1, kind=int)
 
 
-def recordings(names: Sequence[str]) -> AudioFolder:
-    """The files that are named and those in the folders that are named; stderr says what is skipped there."""
+def add_recordings(parser: ArgumentParser, help: str) -> None:
+    """Add FILE... and --list, for `recordings`."""
+    parser.add_argument("files", nargs="*", metavar="FILE", help=help)
+    help = "also those of this list: one path a line, or ended by NUL, relative to its folder; - is standard input"
+    parser.add_argument("--list", metavar="FILE", help=help)
+
+
+def recordings(names: Sequence[str], list_file: str | None = None) -> AudioFolder:
+    """The files of names, patterns, folders and a list; stderr says what is skipped. Raises InputError without any."""
+    named = [path for name in names for path in _expanded(Path(name))] + (_listed(list_file) if list_file else [])
+    if not named:
+        raise InputError("name recordings, or a list of them with --list")
     paths: list[Path] = []
     skipped: list[tuple[Path, str]] = []
-    for path in map(Path, names):
+    for path in named:
         if not os.path.isdir(path):  # noqa: PTH112 - Path's raises where a name is too long
             paths.append(path)
             continue
@@ -105,6 +126,31 @@ def recordings(names: Sequence[str]) -> AudioFolder:
         paths += inside.paths
         skipped += inside.skipped
     return AudioFolder(tuple(paths), tuple(skipped))
+
+
+def _expanded(path: Path) -> list[Path]:
+    # what a shell does, but those of Windows; brackets in the names of folders that are there are no pattern
+    if os.path.lexists(path):
+        return [path]
+    folder = next((each for each in path.parents if os.path.isdir(each)), Path())  # noqa: PTH112
+    names = glob(str(path.relative_to(folder)), root_dir=folder, recursive=True)  # noqa: PTH207 - Path's shows .hidden
+    found = [folder / each for each in names]
+    return sorted(each for each in found if each.is_file()) or sorted(found) or [path]
+
+
+def _listed(list_file: str) -> list[Path]:
+    try:
+        content = Path(list_file).read_bytes() if list_file != "-" else sys.stdin.buffer.read() if sys.stdin else b""
+    except OSError as error:
+        raise InputError(f"--list {list_file}: cannot be read: {reason(error).lower()}") from None
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # of PowerShell
+        content = content.decode("utf-16", "replace").encode()
+    content = content.removeprefix(codecs.BOM_UTF8)
+    lines = content.split(b"\0") if b"\0" in content else content.splitlines()
+    paths = [Path(list_file).parent / os.fsdecode(line) for line in lines if line.strip()]
+    if not paths:
+        raise InputError(f"--list {list_file}: names no recording")
+    return paths
 
 
 def require_free(outputs: Mapping[str, Path | Iterable[Path] | None], inputs: Iterable[str | Path | None]) -> None:

@@ -30,6 +30,7 @@ class Plan:
     """Which windows of a speaker are measured."""
 
     kept: np.ndarray  # rows of the windows of all recordings, [K] int64
+    recording: np.ndarray  # of each of them, [K] int64
     weight: np.ndarray  # of each of them, [K] float32; they sum to one
     share: float  # of the speaker's statistics against the population's
     count: int  # windows of all recordings
@@ -60,13 +61,14 @@ def plan(windows: Sequence[int], emotions: Iterable[str] | None, labels: Sequenc
     names = _named(emotions, len(windows), labels)
     count = sum(windows)
     kept = np.linspace(0, count - 1, min(count, MOST_WINDOWS)).round().astype(np.int64)
-    of_window = np.repeat(names or [""] * len(windows), windows)[kept].tolist()
+    recording = np.repeat(np.arange(len(windows)), windows)[kept]
+    of_window = [names[each] if names else "" for each in recording]
     times = Counter(of_window)
     weight = np.array([1.0 / (len(times) * times[name]) for name in of_window], np.float32)
     distinct = tuple(sorted({*names}))
     effective = count / len(kept) / float(np.square(weight).sum())
     named = tuple(of_window) if distinct else ()
-    return Plan(kept, weight, _share(effective, distinct), count, effective, distinct, named)
+    return Plan(kept, recording, weight, _share(effective, distinct), count, effective, distinct, named)
 
 
 def sharpness(windows: int, emotions: Sequence[str]) -> float:
@@ -123,17 +125,23 @@ def _posterior(gram: np.ndarray, logits: np.ndarray, truth: np.ndarray, weight: 
 def notes(plan: Plan, answers: Sequence[str]) -> tuple[str, ...]:
     """Warnings about a voice; `answers` are the emotions heard in its kept windows without it."""
     found = []
+    of_clip: dict[int, Counter[str]] = {}
+    for clip, answer in zip(plan.recording.tolist(), answers, strict=True):
+        of_clip.setdefault(clip, Counter())[answer] += 1
+    # of one recording alone, the windows are told
+    sounds = [each.most_common(1)[0][0] for each in of_clip.values()] if len(of_clip) > 1 else answers
+    part = "clip" if len(of_clip) > 1 else "window"
     helpful = HELPFUL_NAMED_WINDOWS if len(plan.emotions) > 1 else HELPFUL_WINDOWS
     if plan.count < helpful:
-        clips = "clip" if plan.count == 1 else "clips"
-        found.append(f"{plan.count} {clips} with speech may not help; {helpful} varied ones and more do")
+        parts = f"{len(sounds)} {part}{'s' * (len(sounds) != 1)}"
+        found.append(f"{parts} with speech may not help; {helpful} varied ones and more do")
     (heard, times), *_ = Counter(answers).most_common(1)
     if len(plan.emotions) == 1:
         found.append(f"all clips are {plan.emotions[0]}: so the model is adapted less")
     elif not plan.emotions and len(answers) >= FEWEST_ALIKE and times >= ALIKE_SHARE * len(answers):
         found.append(
-            f"the clips are alike, {times} of {len(answers)} sound {heard}: with this voice {heard} will be heard "
-            "less; enrol varied speech, or name the emotions"
+            f"the {part}s are alike, {list(sounds).count(heard)} of {len(sounds)} sound {heard}: with this voice "
+            f"{heard} will be heard less; enrol varied speech, or name the emotions"
         )
     return tuple(found)
 

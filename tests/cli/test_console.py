@@ -1,4 +1,6 @@
 import io
+import subprocess
+import sys
 
 import pytest
 from rich.console import Console
@@ -78,6 +80,29 @@ def test_a_crossvalidation_shows_every_training_and_what_it_held_out(shown):
     assert "all answers: 4 clips, accuracy 0.500, UAR 0.500 (95 % 0.250 to 0.750)" in printed
     printed = shown(lambda: console.show_crossvalidation({**table, "summary": {}}))
     assert printed == "n: loso, 1 of 2 trainings, which held nothing out\n"
+
+
+def test_progress_in_a_file_is_one_whole_line(capsys):
+    with console.progress("status") as progress:
+        progress.add_task("Training", total=2, completed=2, status=300 * "x")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("Training ")
+    assert line.endswith(" " + 300 * "x")
+
+
+def test_a_notebook_is_not_told_to_install_widgets():
+    script = """
+import builtins
+builtins.get_ipython = type("ZMQInteractiveShell", (), {})
+from ser_gpu.cli import console
+assert console.Console().is_jupyter, "rich believes it"
+with console.progress() as progress:
+    progress.add_task("Reading", total=2, completed=2)
+console.err.print("done")
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)
+    assert [line.split()[0] for line in done.stderr.splitlines()] == ["Reading", "done"]
+    assert done.stdout == ""
 
 
 def test_json_is_ascii(capsys):

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import shutil
@@ -8,12 +9,19 @@ from argparse import ArgumentParser, ArgumentTypeError
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from ser_gpu import checkpoint, train
 from ser_gpu.cli import options
 from ser_gpu.errors import InputError
+from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.stages.stretch import change_speed
 
 
 def test_a_device_is_found_or_named(monkeypatch):
@@ -28,6 +36,45 @@ def test_a_device_is_found_or_named(monkeypatch):
     ):
         with pytest.raises(ValueError, match=f"--device {name}: {why}.{{,100}}$"):
             options.device(name)
+
+
+class _NoFloat64(TorchDispatchMode):
+    """What an Apple GPU does, for tensors that are not on the CPU."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for each in tree_leaves(result):
+            if isinstance(each, torch.Tensor) and each.device.type != "cpu" and each.dtype == torch.float64:
+                raise TypeError("Cannot convert a MPS Tensor to float64 dtype.\nMore lines.")
+        return result
+
+
+def test_an_answer_asks_no_float64_of_the_device():
+    model, pretended = SpeechEmotionModel().eval(), FakeTensorMode(allow_non_fake_inputs=True)
+    with pretended, _NoFloat64():
+        tensors = (*model.named_parameters(), *model.named_buffers())
+        state = {name: pretended.from_tensor(tensor.detach()).to("cuda") for name, tensor in tensors}
+        waveform, speed = torch.zeros(2, 50_000, device="cuda"), torch.ones(2, device="cuda")
+        assert torch.func.functional_call(model, state, (waveform,)).shape == (2, 8)
+        with pytest.raises(TypeError, match="float64"):  # augmentation does, so that the pretended device is seen
+            change_speed(waveform, speed)
+
+
+def test_what_an_apple_gpu_lacks_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(options, "device", torch.device)
+    model = SimpleNamespace(window_samples=800, answer=lambda windows: _fails())
+    monkeypatch.setattr(checkpoint, "load_model", lambda weights, device: model)
+    with pytest.raises(
+        InputError, match=r"^--device mps: cannot run this model here \(Cannot convert a .* dtype\); cpu"
+    ):
+        options.model(None, "mps")
+    assert options.model(None, "cpu") is model
+    assert train.main(["--device", "mps"]) == 2
+    assert capsys.readouterr().err.startswith("error: --device mps: augmentation computes in float64")
+
+
+def _fails():
+    raise TypeError("Cannot convert a MPS Tensor to float64 dtype.\nMore lines.")
 
 
 @pytest.mark.parametrize(
@@ -205,3 +252,73 @@ def test_what_cannot_be_written_is_said_before_any_work(outputs, said, tmp_path,
     assert str(caught.value).startswith(said)
     options.require_free({"--out": [Path("file"), Path("new/folder/x")], "--plot": Path("folder/x")}, [])
     assert sorted(map(str, Path().iterdir())) == ["file", "folder", "pipe"], "nothing is left behind"
+
+
+@pytest.fixture
+def four(tmp_path, monkeypatch):
+    """A folder with recordings, where the tests stand."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.wav", "b[1].wav", "x[1]/c.wav", "x[1]/deep/d.flac", "é /e.wav"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["*.wav"], ["a.wav", "b[1].wav"]),
+        (["**/*.flac"], ["x[1]/deep/d.flac"]),
+        (["./?.wav", "a.wav"], ["a.wav", "a.wav"]),
+        (["b[1].wav", "x[1]/*.wav", "[ab].wav"], ["b[1].wav", "x[1]/c.wav", "a.wav"]),
+        (["x*"], ["x[1]/c.wav", "x[1]/deep/d.flac"]),
+        (["*.mp3", "-", "c[1].wav", "", "x" * 300], ["*.mp3", "-", "c[1].wav", *["a.wav", "b[1].wav"]]),
+    ],
+)
+def test_patterns_that_no_shell_expanded(names, found, four):
+    paths = options.recordings(names).paths
+    assert [str(path) for path in paths[: len(found)]] == found
+    assert [path.name for path in options.recordings([str(four / "*.wav")]).paths] == ["a.wav", "b[1].wav"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "a.wav\n\né /e.wav\r\nx[1]\n".encode(),
+        "\ufeffa.wav\r\né /e.wav\r\nx[1]".encode(),
+        "\ufeffa.wav\r\né /e.wav\r\nx[1]\r\n".encode("utf-16-le"),
+        "a.wav\0é /e.wav\0x[1]\0".encode(),
+    ],
+    ids=["lines", "marked", "PowerShell", "find -print0"],
+)
+def test_a_list_is_relative_to_its_folder_or_standard_input(content, four, monkeypatch):
+    names = ["a.wav", "é /e.wav", "x[1]/c.wav", "x[1]/deep/d.flac"]
+    Path("list").write_bytes(content)
+    assert options.recordings(["b[1].wav"], "list").paths == tuple(map(Path, ["b[1].wav", *names]))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert options.recordings([], "-").paths == tuple(map(Path, names))
+    monkeypatch.chdir("x[1]")
+    assert options.recordings([], "../list").paths == tuple(Path("..", name) for name in names)
+
+
+def test_a_list_of_thousands_and_of_any_bytes(four):
+    names = [os.fsencode(four) + b"/\xff%d.wav" % i for i in range(20_000)]
+    Path("list").write_bytes(b"\n".join(names))
+    assert [os.fsencode(path) for path in options.recordings([], "list").paths] == names
+
+
+@pytest.mark.parametrize(
+    ("list_file", "said"),
+    [
+        (None, "name recordings, or a list of them with --list"),
+        ("absent", "--list absent: cannot be read: no such file or directory"),
+        ("x[1]", "--list x[1]: cannot be read: is a directory"),
+        ("a.wav", "--list a.wav: names no recording"),
+        ("-", "--list -: names no recording"),
+    ],
+)
+def test_a_list_without_recordings_is_one_line(list_file, said, four, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InputError) as caught:
+        options.recordings([], list_file)
+    assert str(caught.value) == said
