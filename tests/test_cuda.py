@@ -70,6 +70,31 @@ def test_what_waits_is_caught():
         torch.cuda.set_sync_debug_mode("default")
 
 
+def test_a_training_step_can_be_captured_as_a_graph(trainer):
+    rows = trainer.rows[: trainer.batch_size].clone()
+    trainer.model.train()
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            trainer.step(rows)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph, weights = torch.cuda.CUDAGraph(), [*trainer.model.cnn.parameters()]
+    with torch.cuda.graph(graph):
+        loss = trainer.step(rows)
+    before, losses = [each.clone() for each in weights], []
+    for _ in range(20):
+        graph.replay()
+        losses.append(loss.item())
+    assert not any(torch.equal(each, old) for each, old in zip(weights, before, strict=True))
+    assert losses[-1] < losses[0], "the same clips again and again"
+    assert trainer.ema.n_averaged.item() == 23
+    for group in (group for each in trainer.optimizers for group in each.param_groups):
+        group["lr"].zero_()
+    before = [each.clone() for each in weights]
+    graph.replay()
+    assert all(torch.equal(each, old) for each, old in zip(weights, before, strict=True)), "the rates are read anew"
+
+
 @pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
 def test_the_forward_pass_can_be_captured_as_a_graph(training, voices):
     config = ModelConfig(augment=AugmentConfig(mixup_probability=0.0), cnn=CnnConfig(width=8))

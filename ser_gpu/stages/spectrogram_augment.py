@@ -119,7 +119,7 @@ class Mixup(nn.Module):
 
     def forward(self, spectrogram: Tensor, labels: Tensor, groups: int = 1) -> tuple[Tensor, Tensor]:
         c, batch, device = self.config, len(labels), labels.device
-        targets = F.one_hot(labels, self.classes).float()
+        targets = (labels[:, None] == torch.arange(self.classes, device=device)).float()  # `F.one_hot` would wait
         if not (self.training and c.enabled and c.mixup_probability > 0):
             return spectrogram, targets
         beta = torch.full((batch,), c.mixup_beta, device=device)

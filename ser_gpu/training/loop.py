@@ -27,7 +27,7 @@ from ser_gpu.training import initial, sampler
 from ser_gpu.training.config import TrainConfig
 from ser_gpu.training.dataset import Dataset
 from ser_gpu.training.distributed import ONE, Ranks
-from ser_gpu.training.optimizers import MovingAverage, build_optimizers
+from ser_gpu.training.optimizers import MovingAverage, build_optimizers, restore
 
 DIVERGED_GUESSES = 10.0  # a guess costs ln C nats; at ten times that the weights can no longer be trained
 _ADVICE = "a smaller --lr with another --out may do better"
@@ -87,7 +87,7 @@ class Trainer:
             self._check(epoch, losses)
             row = {
                 "epoch": epoch,
-                "lr": self.schedules[0].get_last_lr()[0],
+                "lr": float(self.schedules[0].get_last_lr()[0]),
                 "train_loss": fmean(losses),
                 **(self.validate() if self.ranks.is_first else {}),
                 "seconds": seconds,
@@ -103,30 +103,35 @@ class Trainer:
         random.seed(seed)
         torch.manual_seed(seed)
         self.model.train()
-        bank, most = self.dataset.bank, 2 * self.model.config.audio.clip_samples
-        some_are_longer = bank.longest > most
         losses = []
         for batch in self.ranks.parts(self.sampler.batches(self.steps), seed):
-            spectrogram = self.model.spectrogram(*bank.batch(batch.rows, most=most, random=some_are_longer))
-            spectrogram, targets = self.mixup(spectrogram, self.dataset.targets[batch.rows], batch.groups)
-            speaker_norm.set_groups(self.model.cnn, batch.groups)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-                logits = self.model.cnn(spectrogram)
-            known = None if self.dataset.known is None else self.dataset.known[self.dataset.corpus[batch.rows]]
-            loss = members_loss(logits, targets, self.config.label_smoothing, known)
-            self.model.zero_grad(set_to_none=True)
-            loss.backward()
-            self.ranks.average([each.grad for each in self.model.parameters() if each.grad is not None])
-            for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
-                optimizer.step()
+            losses.append(self.step(batch.rows, batch.groups))
+            for schedule in self.schedules:
                 schedule.step()
-            self.ranks.average([each for each in self.model.cnn.buffers() if each.is_floating_point()])
-            self.ema.update_parameters(self.model)
-            losses.append(loss.detach())
             on_step()
         losses = torch.stack(losses)
         self.ranks.average([losses])
         return losses
+
+    def step(self, rows: Tensor, groups: int = 1) -> Tensor:
+        """Train on one batch by operations on the device alone, which a CUDA graph can hold; only the schedules, which
+        fill the learning rates, are the host's. Shape: [B] int64, in equal groups -> [], the loss on this rank."""
+        bank, most = self.dataset.bank, 2 * self.model.config.audio.clip_samples
+        spectrogram = self.model.spectrogram(*bank.batch(rows, most=most, random=bank.longest > most))
+        spectrogram, targets = self.mixup(spectrogram, self.dataset.targets[rows], groups)
+        speaker_norm.set_groups(self.model.cnn, groups)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            logits = self.model.cnn(spectrogram)
+        known = None if self.dataset.known is None else self.dataset.known[self.dataset.corpus[rows]]
+        loss = members_loss(logits, targets, self.config.label_smoothing, known)
+        self.model.zero_grad(set_to_none=True)
+        loss.backward()
+        self.ranks.average([each.grad for each in self.model.parameters() if each.grad is not None])
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.ranks.average([each for each in self.model.cnn.buffers() if each.is_floating_point()])
+        self.ema.update()
+        return loss.detach()
 
     @property
     def is_validated(self) -> bool:
@@ -198,9 +203,10 @@ class Trainer:
             raise InputError(f"the resume file is of another training: {difference}")
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
-        stored = (*state["optimizers"], *state["schedules"])
-        for own, saved in zip((*self.optimizers, *self.schedules), stored, strict=True):
-            own.load_state_dict(saved)
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            restore(optimizer, saved)
+        for schedule, saved in zip(self.schedules, state["schedules"], strict=True):
+            schedule.load_state_dict(saved)
         self.history = state["history"]
 
     def _check(self, epoch: int, losses: Sequence[float]) -> None:

@@ -1,12 +1,12 @@
 """The optimizers: AdamW, Muon for convolution kernels, and the exponential moving average of the weights."""
 
+import copy
 from collections.abc import Iterable, Sequence
-from itertools import compress
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
-from torch.optim.swa_utils import AveragedModel
 
 from ser_gpu.training.config import TrainConfig
 
@@ -16,36 +16,55 @@ _SMALLEST_NORM = 1e-7
 
 
 def build_optimizers(model: nn.Module, config: TrainConfig) -> list[Optimizer]:
-    """AdamW; with "muon", Muon for 2-D convolution kernels of more than one input channel, AdamW for the rest."""
+    """AdamW; with "muon", Muon for 2-D convolution kernels of more than one input channel, AdamW for the rest.
+    Their learning rates are tensors, so that a step takes no number from the host."""
     kernels = [each for each in model.parameters() if each.ndim == 4 and each.shape[1] > 1]  # not first, not depthwise
     kernels = kernels if config.optimizer == "muon" else []
     inside = {id(kernel) for kernel in kernels}
     others = [each for each in model.parameters() if id(each) not in inside]
     decayed, spared = ([each for each in others if (each.ndim > 1) is decays] for decays in (True, False))
     groups = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]  # biases and batch normalisation
-    adamw = AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
-    return [adamw, Muon(kernels, lr=config.kernel_lr, weight_decay=config.weight_decay)] if kernels else [adamw]
+    optimizers: list[Optimizer] = [AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=True)]
+    if kernels:
+        optimizers.append(Muon(kernels, lr=config.kernel_lr, weight_decay=config.weight_decay))
+    for optimizer in optimizers:
+        restore(optimizer, optimizer.state_dict())
+    return optimizers
 
 
-class MovingAverage(AveragedModel):
-    """Moving average of weights and buffers, with a warm-up: few steps must not end near the random first weights."""
+def restore(optimizer: Optimizer, state: dict) -> None:
+    """Go on from a saved state, where learning rates may be numbers."""
+    pairs = zip(optimizer.param_groups, state["param_groups"], strict=True)
+    groups = [saved | {"fused": own.get("fused")} for own, saved in pairs]
+    optimizer.load_state_dict(state | {"param_groups": groups})
+    for group in optimizer.param_groups:
+        group["lr"] = torch.tensor(float(group["lr"]), device=group["params"][0].device)
+
+
+class MovingAverage(nn.Module):
+    """Moving average of a model's weights and buffers, as `module`, with a warm-up: few steps must not end near the
+    random first weights. `torch.optim.swa_utils.AveragedModel` would wait for the device."""
 
     def __init__(self, model: nn.Module, decay: float):
-        super().__init__(model, use_buffers=True)
-        self.decay = decay
+        super().__init__()
+        self.module, self.decay = copy.deepcopy(model), decay
+        self.register_buffer("n_averaged", torch.zeros((), dtype=torch.long, device=next(model.parameters()).device))
+        own, new = ([*each.parameters(), *each.buffers()] for each in (self.module, model))
+        pairs = [*zip(own, new, strict=True)]
+        self._moved = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._copied = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     @torch.no_grad()
-    def update_parameters(self, model: nn.Module) -> None:
+    def update(self) -> None:
         """Move towards the model; the first update copies it, and every update copies integers, such as counters."""
-        updates = int(self.n_averaged)  # on the CPU; torch's own update copies it to the device and waits
-        own, new = ([*each.parameters(), *each.buffers()] for each in (self.module, model))
-        moves = [each.is_floating_point() and updates > 0 for each in own]
-        if updates:
-            share = 1 - min(self.decay, (1 + updates) / (10 + updates))
-            torch._foreach_lerp_([*compress(own, moves)], [*compress(new, moves)], share)
-        for each, value, moved in zip(own, new, moves, strict=True):
-            if not moved:
-                each.copy_(value)
+        count = self.n_averaged.double()
+        kept = torch.where(count == 0, 0.0, ((1 + count) / (10 + count)).clamp(max=self.decay))
+        own, new = zip(*self._moved, strict=True)
+        ways = torch._foreach_sub(new, own)
+        torch._foreach_mul_(ways, (1 - kept).float())
+        torch._foreach_add_(own, ways)
+        for counter, value in self._copied:
+            counter.copy_(value)
         self.n_averaged += 1
 
 
@@ -73,23 +92,29 @@ class Muon(Optimizer):
             torch._foreach_lerp_(averages, gradients, 1.0 - group["momentum"])
             ahead = torch._foreach_lerp(gradients, averages, group["momentum"])
             torch._foreach_mul_(kernels, 1.0 - group["lr"] * group["weight_decay"])
-            for kernel, direction in zip(kernels, orthogonal([each.flatten(1) for each in ahead]), strict=True):
-                rows, columns = direction.shape
-                kernel.sub_(direction.reshape(kernel.shape), alpha=group["lr"] * max(1.0, rows / columns) ** 0.5)
+            directions = orthogonal([each.flatten(1) for each in ahead], padded=kernels[0].is_cuda)
+            torch._foreach_mul_(directions, [max(1.0, len(each) / each.shape[1]) ** 0.5 for each in directions])
+            torch._foreach_mul_(directions, group["lr"])
+            steps = [each.reshape(kernel.shape) for each, kernel in zip(directions, kernels, strict=True)]
+            torch._foreach_sub_(kernels, steps)
 
 
-def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
+def orthogonal(matrices: Sequence[Tensor], padded: bool = False) -> list[Tensor]:
     """Each matrix with its singular vectors, and singular values of 0.7 to 1.2 (but the smallest). Shape: [R, S] each.
 
     The Newton-Schulz iteration X <- (a + b XX' + c (XX')^2) X runs on XX' alone, so the long side enters two products.
-    Matrices of one size go together, since a GPU waits for the host between small products."""
+    Matrices of one size go together. `padded`: all go together, with zeros up to the largest size, which is more to
+    compute, but a GPU waits for the host between small products."""
     wide = [each if each.shape[0] <= each.shape[1] else each.mT for each in matrices]
+    sizes = [max(map(len, wide)) if padded else len(each) for each in wide]
     turned: list[Tensor] = list(wide)
-    for size in {len(each) for each in wide}:
-        places = [place for place, each in enumerate(wide) if len(each) == size]
-        products = _iterated(torch.stack([wide[place] @ wide[place].mT for place in places]))
+    for size in {*sizes}:
+        places = [place for place, its in enumerate(sizes) if its == size]
+        grams = [wide[place] @ wide[place].mT for place in places]
+        products = _iterated(torch.stack([F.pad(gram, (0, size - len(gram)) * 2) for gram in grams]))
         for place, product in zip(places, products, strict=True):
-            turned[place] = product @ wide[place]
+            rows = len(wide[place])
+            turned[place] = product[:rows, :rows] @ wide[place]
     return [each if each.shape == matrix.shape else each.mT for each, matrix in zip(turned, matrices, strict=True)]
 
 

@@ -3,8 +3,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
 
-from ser_gpu import checkpoint
+from ser_gpu import checkpoint, model
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.corpora.splits import Split
 from ser_gpu.errors import InputError
@@ -57,7 +59,10 @@ def test_the_same_seed_gives_the_same_weights(dataset):
 def test_a_training_that_goes_on_from_its_state_ends_with_the_same_weights(dataset, tmp_path):
     whole, resumed = make_trainer(dataset), make_trainer(dataset)
     whole.fit(lambda row: torch.save(whole.state(), tmp_path / f"{row['epoch']}.pth"))
-    resumed.restore(checkpoint.read(tmp_path / "1.pth"))
+    state = checkpoint.read(tmp_path / "1.pth")
+    for group in (group for optimizer in state["optimizers"] for group in optimizer["param_groups"]):
+        group |= {"lr": float(group["lr"]), "fused": None}  # as earlier versions wrote it
+    resumed.restore(state)
     resumed.fit(nothing)
     assert_same(weights(whole), weights(resumed))
     assert [row["train_loss"] for row in resumed.history] == [row["train_loss"] for row in whole.history]
@@ -87,6 +92,64 @@ def test_a_step_reads_a_random_stretch_of_twice_the_window_of_a_long_clip(datase
     assert lengths.sort().values.tolist() == [16_000, 16_000, 32_000, 32_000]
     longest = [batch[length == 32_000] for batch, length in seen]
     assert not torch.equal(*(each.sort(dim=0).values for each in longest)), "another stretch in another epoch"
+
+
+class Recorded(TorchDispatchMode):
+    """As a CUDA graph does, it keeps the operations of a step, refuses those that read a value, and repeats all in the
+    same memory: a number that the host computed stays as it was."""
+
+    reads = ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal")
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        assert operation.name() not in self.reads, f"{operation} waits for the device"
+        given = self.views((args, kwargs or {}))
+        result = operation(*args, **(kwargs or {}))
+        self.calls.append((operation, given, self.views(result)))
+        return result
+
+    def views(self, values):
+        """The same memory, in the shape that it has now."""
+        return tree_map_only(torch.Tensor, torch.Tensor.detach, values)
+
+    @torch.no_grad()
+    def replay(self):
+        for operation, given, result in self.calls:
+            args, kwargs = self.views(given)
+            again = operation(*args, **kwargs)
+            for kept, value in zip(tree_leaves(result), tree_leaves(again), strict=True):
+                if isinstance(kept, torch.Tensor) and kept.data_ptr() != value.data_ptr():
+                    kept.copy_(value)
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_a_step_that_is_recorded_once_trains_as_the_loop_does(dataset, optimizer, monkeypatch):
+    monkeypatch.setattr(model, "_checked_lengths", lambda lengths, _: lengths)  # which reads on a CPU alone
+    usual, replayed = (make_trainer(dataset, batch_size=32, optimizer=optimizer) for _ in range(2))
+    assert usual.steps == 4
+    losses = usual.train_steps(nothing)
+    torch.manual_seed(100_003 * usual.config.seed + 1)
+    replayed.model.train()
+    first, second, *others = (batch.rows for batch in replayed.sampler.batches(4))
+    rows, recorded, seen = second.clone(), Recorded(), []
+
+    def step(train):
+        seen.append(train().clone())
+        for schedule in replayed.schedules:
+            schedule.step()
+
+    step(lambda: replayed.step(first))  # makes the state of the optimizers
+    with recorded:
+        loss = replayed.step(rows)
+    step(lambda: loss)
+    for each in others:
+        rows.copy_(each)
+        step(lambda: recorded.replay() or loss)
+    assert torch.equal(torch.stack(seen), losses)
+    assert_same(weights(replayed), weights(usual))
 
 
 def test_short_clips_draw_no_stretch(dataset, monkeypatch):
