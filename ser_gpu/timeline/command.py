@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 import soundfile
@@ -63,17 +64,18 @@ def _formats(text: str) -> tuple[str, ...]:
 
 def _run(args: argparse.Namespace) -> int:
     names = [str(path) for path in options.recordings(args.files, args.list).paths]
-    texts, pictures = _outputs(args, names)
+    outputs = _outputs(args, names)
+    files_of = {name: {key: path for of in outputs.values() for key, path in of[name].items()} for name in names}
     speakers_of = read_rttm_of(args.speakers, names) if args.speakers else {}
     given = read_transcript(args.segments) if args.segments else ()
     if given and len(names) > 1:
         raise InputError(f"--segments {args.segments}: is of one recording, and here are {len(names)}")
     voices_of = _voice_files(args, names, [*given, *(turn for each in speakers_of.values() for turn in each.turns)])
     read = [each for each in (args.speakers, args.segments, args.weights, *voices_of.values()) if each]
-    written = {"--out": [path for files in texts.values() for path in files.values()], "--plot": pictures.values()}
+    written = {option: [path for each in of.values() for path in each.values()] for option, of in outputs.items()}
     options.require_free(written, [*names, args.list, *read])
     if args.skip_done:
-        done = {name for name in names if _is_done([*texts.get(name, {}).values(), pictures.get(name)], [name, *read])}
+        done = {name for name in names if _is_done(files_of[name].values(), [name, *read])}
         console.say(f"note: {len(done):,} of {len(names):,} recordings are done and skipped")
         names = [name for name in names if name not in done]
     if not names:
@@ -97,37 +99,35 @@ def _run(args: argparse.Namespace) -> int:
         elif not args.out and not streams:
             print(formats.FORMATS[args.format[0]](timeline), end="", flush=True)
         if whole:
-            _say_left_out(args, timeline, speakers, given)
+            _say_what_is_missing(args, timeline, speakers, given)
         if whole or not args.skip_done:  # which would take a part for the whole
-            for format, path in texts.get(name, {}).items():
-                timeline.save(path, format)
-            if args.plot:
-                timeline.plot(pictures[name])
+            for format, path in files_of[name].items():
+                timeline.plot(path) if format == "plot" else timeline.save(path, format)
         if not whole:
             print(f"interrupted: {name}: kept the first {clock(timeline.seconds)}", file=sys.stderr)
             return options.INTERRUPTED
     return code
 
 
-def _outputs(args: argparse.Namespace, names: Sequence[str]) -> tuple[dict[str, dict[str, Path]], dict[str, Path]]:
-    # recording -> format -> file, and recording -> picture
-    texts, pictures = {}, {}
+def _outputs(args: argparse.Namespace, names: Sequence[str]) -> dict[str, dict[str, dict[str, Path]]]:
+    # option -> recording -> format -> file; the format of a picture is "plot"
+    outputs = {}
     if args.out:
-        chosen = args.format or (["json"] if _is_folder(args.out, names) else [formats.of_suffix(args.out)])
-        texts = _files("--out", args.out, names, {format: formats.SUFFIXES[format] for format in chosen})
+        chosen = args.format or (["json"] if _is_folder(args.out, names) else [formats.of_suffix(args.out, "--out ")])
+        outputs["--out"] = _files("--out", args.out, names, {format: formats.SUFFIXES[format] for format in chosen})
     elif len(args.format) > 1 or (len(names) > 1 and args.format not in ((), ("jsonl",))):
         raise InputError("several files or formats need --out: a folder, or for one recording a name")
     if args.plot:
         require("figures", "matplotlib")
         from matplotlib.backend_bases import FigureCanvasBase
 
-        pictures = {name: each["plot"] for name, each in _files("--plot", args.plot, names, {"plot": ".png"}).items()}
+        outputs["--plot"] = _files("--plot", args.plot, names, {"plot": ".png"})
         known = [f".{suffix}" for suffix in FigureCanvasBase.get_supported_filetypes()]
-        if any(path.suffix.lower() not in known for path in pictures.values()):
+        if any(each["plot"].suffix.lower() not in known for each in outputs["--plot"].values()):
             raise InputError(f"--plot {args.plot}: a picture ends in one of {', '.join(known)}")
-    if args.skip_done and not texts and not pictures:
+    if args.skip_done and not outputs:
         raise InputError("--skip-done needs --out or --plot")
-    return texts, pictures
+    return outputs
 
 
 def _is_folder(place: str, names: Sequence[str]) -> bool:
@@ -147,10 +147,9 @@ def _files(option: str, place: str, names: Sequence[str], suffixes: dict[str, st
     return {name: {format: Path(stem + suffix) for format, suffix in suffixes.items()} for name, stem in stems.items()}
 
 
-def _is_done(outputs: Iterable[Path | None], inputs: Iterable[str]) -> bool:
+def _is_done(outputs: Iterable[Path], inputs: Iterable[str]) -> bool:
     with suppress(OSError):
-        oldest = min(path.stat().st_mtime_ns for path in outputs if path)
-        return oldest > max(Path(each).stat().st_mtime_ns for each in inputs)
+        return min(path.stat().st_mtime_ns for path in outputs) > max(Path(each).stat().st_mtime_ns for each in inputs)
     return False
 
 
@@ -182,10 +181,8 @@ def _listen(
 ) -> tuple[Timeline, bool]:
     # the timeline, and whether it is whole: Ctrl-C keeps what was heard
     recording = sys.stdin.buffer if name == STANDARD_INPUT else name
-    if given:
-        shown_name, parts = answered(answers, recording, given, speakers)
-    else:
-        shown_name, parts = stretches(answers, recording, speakers=speakers)
+    source = partial(answered, given=given) if given else stretches
+    shown_name, parts = source(answers, recording, speakers=speakers)
     total = None
     with suppress(RuntimeError, TypeError, ValueError, OSError):  # the length is not known
         total = soundfile.info(name).duration
@@ -196,7 +193,8 @@ def _listen(
         nonlocal whole
         columns = "{task.description}", BarColumn(), "{task.fields[done]}", TimeRemainingColumn()
         try:
-            with Progress(*columns, console=console.err, transient=True) as progress, closing(parts):
+            shown = Progress(*columns, console=console.err, transient=True, disable=not console.err.is_terminal)
+            with shown as progress, closing(parts):
                 task = progress.add_task(escape(Path(shown_name).name), total=total, done="")
                 for seconds, segments in parts:
                     progress.update(task, completed=seconds, done=clock(seconds))
@@ -211,18 +209,16 @@ def _listen(
     return Timeline(shown_name, max((each.end for each in found), default=0.0), answers.labels, tuple(found)), whole
 
 
-def _say_left_out(
+def _say_what_is_missing(
     args: argparse.Namespace, timeline: Timeline, speakers: Speakers | None, given: Sequence[Segment]
 ) -> None:
     if missing := len(given) - sum(each.speech for each in timeline.stretches if given):
         why = "silent, shorter than 50 ms or not in the recording"
         console.say(f"note: {args.segments}: {missing:,} of {len(given):,} segments without an emotion: {why}")
-    if speakers is None:
-        return
-    if (last := max(turn.end for turn in speakers.turns)) > timeline.seconds + 1:
+    if speakers and (last := max(turn.end for turn in speakers.turns)) > timeline.seconds + 1:
         ends = f"its turns end at {clock(last)}, {timeline.name} at {clock(timeline.seconds)}"
         console.say(f"note: {args.speakers}: {ends}: is it of another recording, or in milliseconds?")
-    for name in speakers.names:
+    for name in speakers.names if speakers else ():
         if name not in timeline.speakers:
             console.say(f"note: {timeline.name}: {name} is left out: {speakers.why_not(name, timeline.seconds)}")
 

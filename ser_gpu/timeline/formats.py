@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from ser_gpu.timeline.segment import Segment, Timeline
 
 
-def of_suffix(path: str | Path) -> str:
-    """The format of a suffix. Raises InputError where there is none."""
+def of_suffix(path: str | Path, option: str = "") -> str:
+    """The format of a suffix. Raises InputError, which names the option too, where there is none."""
     suffix = Path(path).suffix.lower()
     for name, known in SUFFIXES.items():
         if known.lower() == suffix:
             return name
-    raise InputError(f"{path}: no format has the suffix {suffix!r}; name one of {', '.join(FORMATS)}")
+    raise InputError(f"{option}{path}: no format has the suffix {suffix!r}; name one of {', '.join(FORMATS)}")
 
 
 def without_suffix(path: str) -> str:

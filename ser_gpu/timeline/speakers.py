@@ -85,7 +85,7 @@ class Speakers:
             return "no turn of theirs begins before the end"
         if self.names.index(name) not in self._who:
             return "speaks only while somebody who began earlier does"
-        return "no speech was found in their turns, or too little"
+        return "their turns have no speech, or less than another's"
 
 
 def read_rttm(path: str | Path, recording: str | Path | None = None) -> Speakers:

@@ -75,7 +75,9 @@ class Stream:
         if self._is_closed:
             return []
         self._is_closed = True
-        segments = list(self._heard(next(self._resampled, np.zeros(0, np.float32)), True))  # what soxr held back, too
+        segments = list(self._heard(next(self._resampled, np.zeros(0, np.float32))))  # what the resampler held back
+        if len(self._pending):
+            segments += self._block(self._pending)
         last = self._early + self._cuts.close()
         if self._short is None:
             segments += self._answered(last)
@@ -91,21 +93,24 @@ class Stream:
             return None
         return Prediction.of(self.answers.labels, self.answers.of_stretch(self._recent).tolist())
 
-    def _heard(self, samples: np.ndarray, is_last: bool = False) -> Iterator[Segment]:
+    def _heard(self, samples: np.ndarray) -> Iterator[Segment]:
         self._pending = np.concatenate([self._pending, samples])
-        while len(self._pending) >= (1 if is_last else self._cuts.block):
+        while len(self._pending) >= self._cuts.block:
             block, self._pending = np.split(self._pending, [self._cuts.block])
-            stretches = self._cuts.take(block)
-            self._recent = np.concatenate([self._recent, block])[-round(self.answers.window_seconds * self.rate) :]
-            if self._short is not None:
-                self._short.append(block)
-                self._early += stretches
-                if self.seconds <= SHORT_SECONDS:
-                    continue
-                stretches, self._early, self._short = self._early, [], None
-            yield from self._answered(stretches)
-            if self._waiting and not self._cuts.in_speech and self.seconds - self._waiting.end > LAG_SECONDS:
-                yield from self._finished()
+            yield from self._block(block)
+
+    def _block(self, block: np.ndarray) -> Iterator[Segment]:
+        stretches = self._cuts.take(block)
+        self._recent = np.concatenate([self._recent, block])[-round(self.answers.window_seconds * self.rate) :]
+        if self._short is not None:
+            self._short.append(block)
+            self._early += stretches
+            if self.seconds <= SHORT_SECONDS:
+                return
+            stretches, self._early, self._short = self._early, [], None
+        yield from self._answered(stretches)
+        if self._waiting and not self._cuts.in_speech and self.seconds - self._waiting.end > LAG_SECONDS:
+            yield from self._finished()
 
     def _answered(self, stretches: list[Stretch]) -> Iterator[Segment]:
         for stretch in stretches:

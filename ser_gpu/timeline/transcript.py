@@ -39,9 +39,9 @@ def read_transcript(path: str | Path) -> list[Segment]:
     try:
         rows = list(reader("\n".join(read_text(path).splitlines())))
         found = [silent(_seconds(a), _seconds(b), who or None, " ".join(text.split())) for a, b, text, who in rows]
-    except (KeyError, csv.Error, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except (ArithmeticError, LookupError, ValueError, csv.Error):
         found = []
     if not found or not all(0 <= each.start <= each.end < float("inf") for each in found):
         raise InputError(f"{path}: segments need a start and an end, in seconds or hours:minutes:seconds")
