@@ -81,6 +81,8 @@ def _run(args: argparse.Namespace) -> int:
     if not names:
         return options.DONE
     model = options.model(args.weights, args.device)
+    if args.own_voice and model.network_hash is None:
+        raise InputError("--own-voice: this .onnx file cannot enrol: write one that can by ser-gpu export --speaker")
     voices = {speaker: options.voice(path, model) for speaker, path in voices_of.items()}
     streams = args.format == ("jsonl",) and not args.out
     code = options.DONE

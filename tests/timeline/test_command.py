@@ -291,6 +291,12 @@ def test_a_voice_is_of_all_or_of_one_speaker(segments, alice):
     assert of(one, "alice") == of(both, "alice") != of(nobody, "alice")
 
 
+def test_own_voice_of_a_file_that_takes_none_is_one_line(talk, small_model, monkeypatch, capsys):
+    monkeypatch.setattr(type(small_model), "network_hash", None)
+    assert main(["talk.wav", "--own-voice"]) == 2
+    assert "error: --own-voice: this .onnx file cannot enrol" in capsys.readouterr().err
+
+
 def test_own_voice_is_enrolled_first(talk, segments, small_model, capsys):
     found = segments("--own-voice")
     assert "may not help" in capsys.readouterr().err

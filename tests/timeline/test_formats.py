@@ -2,6 +2,8 @@ import csv
 import html
 import io
 import json
+import shutil
+import subprocess
 
 import pytest
 
@@ -111,12 +113,23 @@ def test_markup_is_text(awkward, tmp_path):
     said = [name, f'[{name}] a --> "b"', f"[{name}] inside"]
     assert [html.unescape(caption.text) for caption in captions] == said
     assert [caption.voice for caption in captions] == [None, "b Bob", None]
-    pysubs2 = pytest.importorskip("pysubs2")
-    events = pysubs2.SSAFile.from_string(FORMATS["srt"](awkward), format_="srt").events
-    likeness = str.maketrans("<>", "\u2039\u203a")
-    assert [(each.start, each.end) for each in events] == [(0, 1_000), (1_000, 5_000), (2_000, 3_000)]
-    assert events[0].plaintext == name.translate(likeness)
-    assert events[1].plaintext == f"<b>Bob: {said[1]}".translate(likeness)
+
+
+@pytest.mark.parametrize("player", ["pysubs2", "ffmpeg"])
+def test_players_of_srt_show_all_of_it(awkward, player):
+    name = "<laughter> & joy 99%"
+    said = [name, f'<b>Bob: [{name}] a --> "b"', f"[{name}] inside"]
+    if player == "ffmpeg":
+        ffmpeg = shutil.which("ffmpeg") or pytest.skip("no ffmpeg")
+        command = [ffmpeg, "-v", "error", "-f", "srt", "-i", "-", "-f", "ass", "-"]
+        done = subprocess.run(command, input=FORMATS["srt"](awkward).encode(), capture_output=True, check=True)
+        shown = [line.split(",", 9)[9] for line in done.stdout.decode().splitlines() if line.startswith("Dialogue:")]
+    else:
+        pysubs2 = pytest.importorskip("pysubs2")
+        events = pysubs2.SSAFile.from_string(FORMATS["srt"](awkward), format_="srt").events
+        shown = [event.plaintext for event in events]
+        assert [(event.start, event.end) for event in events] == [(0, 1_000), (1_000, 5_000), (2_000, 3_000)]
+    assert shown == [each.translate(str.maketrans("<>", "\u2039\u203a")) for each in said]
 
 
 def test_unknown_format_is_refused(timeline, tmp_path):
