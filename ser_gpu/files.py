@@ -1,5 +1,6 @@
 """Files appear whole or not at all (renamed from a temporary name beside them); a folder has one writer at a time."""
 
+import codecs
 import csv
 import gzip
 import io
@@ -9,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from ser_gpu.errors import InputError
+from ser_gpu.errors import InputError, reason
 
 
 @contextmanager
@@ -44,6 +45,18 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         if temporary:
             temporary.unlink(missing_ok=True)
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a file in UTF-8, or in UTF-16 with its byte order mark. Raises InputError for anything else."""
+    try:
+        content = Path(path).read_bytes()
+        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: {reason(error).lower()}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is no text") from None
 
 
 def write_json(path: str | Path, content: object) -> None:

@@ -354,9 +354,12 @@ class Answers:
         model = self._of_speaker.get(speaker, self._usual)
         return model.answer(self._at_own_rate(stretch)[None])[0]
 
-    def of_recording(self, recording: np.ndarray) -> np.ndarray:
-        """The same of a short recording with its silences, as `predict` answers it. Shape: [T] -> [C]."""
-        return self._usual.answer(self._usual.clip_windows(self._at_own_rate(recording))).mean(axis=0)
+    def of_recording(self, recording: np.ndarray, speaker: str | None = None) -> np.ndarray:
+        """The same of a recording with its silences, as `predict` answers it. Shape: [T] -> [C]."""
+        model = self._of_speaker.get(speaker, self._usual)
+        windows, size = model.clip_windows(self._at_own_rate(recording)), model.windows_at_once
+        batches = (windows[at : at + size] for at in range(0, len(windows), size))
+        return np.concatenate([model.answer(batch) for batch in batches]).mean(axis=0)
 
     def _at_own_rate(self, sound: np.ndarray) -> np.ndarray:
         return samples.resample(samples.level(sound), SpeechProbability.sample_rate, self.sample_rate)

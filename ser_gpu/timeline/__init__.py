@@ -19,8 +19,8 @@ def timeline(
 ) -> Timeline:
     """The emotions of one recording over time; memory grows with the answers alone. Raises AudioError."""
     name, parts = stretches(answers, recording, sample_rate, speakers)
-    found = [segment for _, segments in parts for segment in segments]
-    return Timeline(name, found[-1].end if found else 0.0, answers.labels, tuple(found))
+    found = list(parts)
+    return Timeline(name, found[-1][0], answers.labels, tuple(each for _, segments in found for each in segments))
 
 
 def stretches(

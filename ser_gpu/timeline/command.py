@@ -2,10 +2,12 @@
 
 import argparse
 import math
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 import soundfile
@@ -18,7 +20,8 @@ from ser_gpu.recognizer import Answers, Recognizer
 from ser_gpu.timeline import formats, stretches
 from ser_gpu.timeline.plot import clock
 from ser_gpu.timeline.segment import Segment, Timeline, merged
-from ser_gpu.timeline.speakers import Speakers, read_rttm
+from ser_gpu.timeline.speakers import Speakers, Turn, read_rttm_of
+from ser_gpu.timeline.transcript import answered, read_transcript
 from ser_gpu.voices.enrol import own_voice
 from ser_gpu.voices.voice import Voice
 
@@ -26,16 +29,20 @@ STANDARD_INPUT = "-"
 _BAR = 30
 
 
-def _parser() -> argparse.ArgumentParser:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and write timelines."""
     parser = argparse.ArgumentParser(
         prog="ser-gpu timeline",
         description="The emotions of recordings over time. Without --format and --out: a bar a minute.",
     )
+    options.add_recordings(parser, "audio of any rate and length, folders, patterns, or - for standard input")
     add = parser.add_argument
-    add("files", nargs="+", metavar="FILE", help="audio of any rate and length, or - for standard input")
     add("--format", type=_formats, default=(), metavar="A,B,...", help=f"of {', '.join(formats.FORMATS)}")
-    add("--out", metavar="FILE", help="where to; of several recordings a folder (default: standard output)")
-    add("--plot", metavar="PNG", help="also draw it; of several recordings into this folder")
+    folder = "of several recordings, or where it is there or ends in /, a folder"
+    add("--out", metavar="FILE", help=f"where to; {folder} (default: standard output)")
+    add("--plot", metavar="PNG", help=f"also draw it; {folder}")
+    add("--skip-done", action="store_true", help="skip recordings whose --out and --plot are there and newer")
+    add("--segments", metavar="FILE", help="answer these segments: a transcript in SRT, VTT, CSV or TextGrid")
     add_voice = parser.add_mutually_exclusive_group().add_argument
     help = "who speaks, as ser-gpu enrol wrote it with the same checkpoint; of --speakers, once for each NAME"
     add_voice("--voice", metavar="[NAME=]FILE", action="append", default=[], help=help)
@@ -44,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--speakers", metavar="RTTM", help="who speaks when, from any diarization tool; each speaker is answered apart")
     add("--weights", help="checkpoint, or .onnx file of ser-gpu export (default: the shipped one)")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
-    return parser
+    args = parser.parse_args(arguments)
+    return options.run(lambda: _run(args))
 
 
 def _formats(text: str) -> tuple[str, ...]:
@@ -54,75 +62,109 @@ def _formats(text: str) -> tuple[str, ...]:
     return names
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and write timelines."""
-    args = _parser().parse_args(arguments)
-    return options.run(lambda: _run(args))
-
-
 def _run(args: argparse.Namespace) -> int:
-    outputs = _outputs(args)
-    if args.plot:
-        require("figures", "matplotlib")  # before the work, not after it
-    speakers_of = {name: read_rttm(args.speakers, name) if args.speakers else None for name in args.files}
-    voice_files = _voice_files(args, speakers_of.values())
+    names = [str(path) for path in options.recordings(args.files, args.list).paths]
+    outputs = _outputs(args, names)
+    files_of = {name: {key: path for of in outputs.values() for key, path in of[name].items()} for name in names}
+    speakers_of = read_rttm_of(args.speakers, names) if args.speakers else {}
+    given = read_transcript(args.segments) if args.segments else ()
+    if given and len(names) > 1:
+        raise InputError(f"--segments {args.segments}: is of one recording, and here are {len(names)}")
+    voices_of = _voice_files(args, names, [*given, *(turn for each in speakers_of.values() for turn in each.turns)])
+    read = [each for each in (args.speakers, args.segments, args.weights, *voices_of.values()) if each]
+    written = {option: [path for each in of.values() for path in each.values()] for option, of in outputs.items()}
+    options.require_free(written, [*names, args.list, *read])
+    if args.skip_done:
+        done = {name for name in names if _is_done(files_of[name].values(), [name, *read])}
+        console.say(f"note: {len(done):,} of {len(names):,} recordings are done and skipped")
+        names = [name for name in names if name not in done]
+    if not names:
+        return options.DONE
     model = options.model(args.weights, args.device)
-    voices = {speaker: options.voice(path, model) for speaker, path in voice_files.items()}
-    streams = args.format == ("jsonl",) and args.out is None
+    if args.own_voice and model.network_hash is None:
+        raise InputError("--own-voice: this .onnx file cannot enrol: write one that can by ser-gpu export --speaker")
+    voices = {speaker: options.voice(path, model) for speaker, path in voices_of.items()}
+    streams = args.format == ("jsonl",) and not args.out
     code = options.DONE
-    for name in args.files:
-        speakers = speakers_of[name]
+    for name in names:
+        speakers = speakers_of.get(name)
         try:
             with options.quiet_decoders():
                 voice = _own_voice(model, name, speakers) if args.own_voice else voices.get("", voices)
-                timeline, whole = _listen(Answers(model, voice), name, streams, speakers)
+                timeline, whole = _listen(Answers(model, voice), name, streams, speakers, given)
         except AudioError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
             code = options.SOME_FAILED
             continue
-        for format, path in outputs[name]:
-            if path is not None:
-                timeline.save(path, format)
-            elif not streams:
-                print(formats.FORMATS[format](timeline), end="", flush=True)
-        if args.plot:
-            plot = Path(args.plot)
-            timeline.plot(plot if len(args.files) == 1 else plot / f"{Path(timeline.name).stem}.png")
-        if not outputs[name]:
+        if not args.out and not args.format:
             _show(timeline)
+        elif not args.out and not streams:
+            print(formats.FORMATS[args.format[0]](timeline), end="", flush=True)
+        if whole:
+            _say_what_is_missing(args, timeline, speakers, given)
+        if whole or not args.skip_done:  # which would take a part for the whole
+            for format, path in files_of[name].items():
+                timeline.plot(path) if format == "plot" else timeline.save(path, format)
         if not whole:
             print(f"interrupted: {name}: kept the first {clock(timeline.seconds)}", file=sys.stderr)
             return options.INTERRUPTED
     return code
 
 
-def _outputs(args: argparse.Namespace) -> dict[str, list[tuple[str, Path | None]]]:
-    # recording -> (format, path) of each file to write; path None is standard output
-    several = len(args.files) > 1
-    if args.out is None:
-        if len(args.format) > 1 or (several and args.format not in ((), ("jsonl",))):
-            raise InputError("several files or formats need --out: a folder, or for one recording a name")
-        return {name: [(format, None) for format in args.format] for name in args.files}
-    out = Path(args.out)
-    if not several and len(args.format) < 2:
-        return {args.files[0]: [(args.format[0] if args.format else formats.of_suffix(out), out)]}
-    if len({Path(name).stem for name in args.files}) < len(args.files):
-        raise InputError("--out: two recordings would be written under one name; run them one by one")
-    chosen = [(format, formats.SUFFIXES[format]) for format in args.format or ("json",)]
-    stems = {name: out / Path(name).stem if several else out.with_suffix("") for name in args.files}
-    return {name: [(format, Path(f"{stem}{suffix}")) for format, suffix in chosen] for name, stem in stems.items()}
+def _outputs(args: argparse.Namespace, names: Sequence[str]) -> dict[str, dict[str, dict[str, Path]]]:
+    # option -> recording -> format -> file; the format of a picture is "plot"
+    outputs = {}
+    if args.out:
+        chosen = args.format or (["json"] if _is_folder(args.out, names) else [formats.of_suffix(args.out, "--out ")])
+        outputs["--out"] = _files("--out", args.out, names, {format: formats.SUFFIXES[format] for format in chosen})
+    elif len(args.format) > 1 or (len(names) > 1 and args.format not in ((), ("jsonl",))):
+        raise InputError("several files or formats need --out: a folder, or for one recording a name")
+    if args.plot:
+        require("figures", "matplotlib")
+        from matplotlib.backend_bases import FigureCanvasBase
+
+        outputs["--plot"] = _files("--plot", args.plot, names, {"plot": ".png"})
+        known = [f".{suffix}" for suffix in FigureCanvasBase.get_supported_filetypes()]
+        if any(each["plot"].suffix.lower() not in known for each in outputs["--plot"].values()):
+            raise InputError(f"--plot {args.plot}: a picture ends in one of {', '.join(known)}")
+    if args.skip_done and not outputs:
+        raise InputError("--skip-done needs --out or --plot")
+    return outputs
 
 
-def _voice_files(args: argparse.Namespace, speakers: Iterable[Speakers | None]) -> dict[str, str]:
+def _is_folder(place: str, names: Sequence[str]) -> bool:
+    return len(names) > 1 or place.endswith(("/", os.sep)) or Path(place).is_dir()
+
+
+def _files(option: str, place: str, names: Sequence[str], suffixes: dict[str, str]) -> dict[str, dict[str, Path]]:
+    # recording -> format -> file
+    if _is_folder(place, names):
+        stems = {name: str(Path(place, "stdin" if name == STANDARD_INPUT else Path(name).stem)) for name in names}
+    elif len(suffixes) == 1:  # as it is named
+        stems, suffixes = {names[0]: place}, dict.fromkeys(suffixes, "")
+    else:
+        stems = {names[0]: formats.without_suffix(place)}
+    if len(set(stems.values())) < len(stems):
+        raise InputError(f"{option} {place}: two recordings would be written under one name; run them one by one")
+    return {name: {format: Path(stem + suffix) for format, suffix in suffixes.items()} for name, stem in stems.items()}
+
+
+def _is_done(outputs: Iterable[Path], inputs: Iterable[str]) -> bool:
+    with suppress(OSError):
+        return min(path.stat().st_mtime_ns for path in outputs) > max(Path(each).stat().st_mtime_ns for each in inputs)
+    return False
+
+
+def _voice_files(args: argparse.Namespace, names: Sequence[str], turns: Iterable[Turn | Segment]) -> dict[str, str]:
     # speaker -> file; "" is everybody
-    if args.own_voice and STANDARD_INPUT in args.files:
+    if args.own_voice and STANDARD_INPUT in names:
         raise InputError("--own-voice: standard input cannot be read twice, save it as a file")
     files = dict(text.rpartition("=")[::2] for text in args.voice)
     if not all(files.values()) or len(files) < len(args.voice) or ("" in files and len(files) > 1):
         raise InputError("--voice: of several speakers, name each once, as NAME=FILE")
-    known = {name for each in speakers if each for name in each.names}
+    known = {turn.speaker for turn in turns if turn.speaker}
     for name in files.keys() - known - {""}:
-        there = f"{args.speakers} has only {', '.join(sorted(known))}" if args.speakers else "there is no --speakers"
+        there = f"only {', '.join(sorted(known))} speak" if known else "nobody says who speaks, with --speakers"
         raise InputError(f"--voice {name}: {there}")
     return files
 
@@ -136,9 +178,13 @@ def _own_voice(model: Recognizer, name: str, speakers: Speakers | None) -> Voice
     return voice
 
 
-def _listen(answers: Answers, name: str, streams: bool, speakers: Speakers | None) -> tuple[Timeline, bool]:
+def _listen(
+    answers: Answers, name: str, streams: bool, speakers: Speakers | None, given: Sequence[Segment]
+) -> tuple[Timeline, bool]:
     # the timeline, and whether it is whole: Ctrl-C keeps what was heard
-    shown_name, parts = stretches(answers, sys.stdin.buffer if name == STANDARD_INPUT else name, speakers=speakers)
+    recording = sys.stdin.buffer if name == STANDARD_INPUT else name
+    source = partial(answered, given=given) if given else stretches
+    shown_name, parts = source(answers, recording, speakers=speakers)
     total = None
     with suppress(RuntimeError, TypeError, ValueError, OSError):  # the length is not known
         total = soundfile.info(name).duration
@@ -149,7 +195,8 @@ def _listen(answers: Answers, name: str, streams: bool, speakers: Speakers | Non
         nonlocal whole
         columns = "{task.description}", BarColumn(), "{task.fields[done]}", TimeRemainingColumn()
         try:
-            with Progress(*columns, console=console.err, transient=True) as progress, closing(parts):
+            shown = Progress(*columns, console=console.err, transient=True, disable=not console.err.is_terminal)
+            with shown as progress, closing(parts):
                 task = progress.add_task(escape(Path(shown_name).name), total=total, done="")
                 for seconds, segments in parts:
                     progress.update(task, completed=seconds, done=clock(seconds))
@@ -158,10 +205,24 @@ def _listen(answers: Answers, name: str, streams: bool, speakers: Speakers | Non
         except KeyboardInterrupt:
             whole = False
 
-    for segment in merged(heard()):
+    for segment in formats.lasting(merged(heard())):
         if streams:
             print(formats.json_line(shown_name, segment), end="", flush=True)
-    return Timeline(shown_name, found[-1].end if found else 0.0, answers.labels, tuple(found)), whole
+    return Timeline(shown_name, max((each.end for each in found), default=0.0), answers.labels, tuple(found)), whole
+
+
+def _say_what_is_missing(
+    args: argparse.Namespace, timeline: Timeline, speakers: Speakers | None, given: Sequence[Segment]
+) -> None:
+    if missing := len(given) - sum(each.speech for each in timeline.stretches if given):
+        why = "silent, shorter than 50 ms or not in the recording"
+        console.say(f"note: {args.segments}: {missing:,} of {len(given):,} segments without an emotion: {why}")
+    if speakers and (last := max(turn.end for turn in speakers.turns)) > timeline.seconds + 1:
+        ends = f"its turns end at {clock(last)}, {timeline.name} at {clock(timeline.seconds)}"
+        console.say(f"note: {args.speakers}: {ends}: is it of another recording, or in milliseconds?")
+    for name in speakers.names if speakers else ():
+        if name not in timeline.speakers:
+            console.say(f"note: {timeline.name}: {name} is left out: {speakers.why_not(name, timeline.seconds)}")
 
 
 def _show(timeline: Timeline) -> None:
@@ -184,4 +245,5 @@ def _shares(segments: Iterable[Segment], start: float = 0.0, end: float = math.i
         if segment.speech and overlap > 0:
             shares[segment.emotion] += overlap
     total = shares.total()
-    return total, ", ".join(f"{emotion} {share / total:.0%}" for emotion, share in shares.most_common(3))
+    named = ", ".join(f"{emotion} {formats.percent(share / total)} %" for emotion, share in shares.most_common(3))
+    return total, named and f"{named} of the time with speech"

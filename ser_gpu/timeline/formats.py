@@ -1,10 +1,15 @@
-"""Timelines as text for other programs. Subtitles, RTTM and labels hold speech only; all name known speakers."""
+"""Timelines as text for other programs. Subtitles, RTTM and labels hold speech only; all name known speakers.
+
+Times are to a millisecond, and what is shorter is left out.
+"""
 
 import csv
+import html
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,24 +19,30 @@ if TYPE_CHECKING:
     from ser_gpu.timeline.segment import Segment, Timeline
 
 
-def of_suffix(path: str | Path) -> str:
-    """The format of a suffix. Raises InputError where there is none."""
+def of_suffix(path: str | Path, option: str = "") -> str:
+    """The format of a suffix. Raises InputError, which names the option too, where there is none."""
     suffix = Path(path).suffix.lower()
     for name, known in SUFFIXES.items():
         if known.lower() == suffix:
             return name
-    raise InputError(f"{path}: no format has the suffix {suffix!r}; name one of {', '.join(FORMATS)}")
+    raise InputError(f"{option}{path}: no format has the suffix {suffix!r}; name one of {', '.join(FORMATS)}")
+
+
+def without_suffix(path: str) -> str:
+    """The path without the suffix of a format; other dots belong to the name."""
+    return re.sub(rf"({'|'.join(map(re.escape, SUFFIXES.values()))})$", "", path, flags=re.IGNORECASE)
 
 
 def as_json(timeline: "Timeline") -> str:
     """An object with file, seconds, labels and segments."""
     head = {"file": timeline.name, "seconds": round(timeline.seconds, 3), "labels": list(timeline.labels)}
-    return json.dumps({**head, "segments": [segment.as_dict() for segment in timeline.segments]}, indent=2) + "\n"
+    segments = [segment.as_dict() for segment in lasting(timeline.segments)]
+    return json.dumps({**head, "segments": segments}, indent=2) + "\n"
 
 
 def as_jsonl(timeline: "Timeline") -> str:
     """One object per line, which can be read while it is written."""
-    return "".join(json_line(timeline.name, segment) for segment in timeline.segments)
+    return "".join(json_line(timeline.name, segment) for segment in lasting(timeline.segments))
 
 
 def json_line(name: str, segment: "Segment") -> str:
@@ -42,13 +53,13 @@ def json_line(name: str, segment: "Segment") -> str:
 def as_csv(timeline: "Timeline") -> str:
     """One row per segment; a pause leaves fields empty."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    who = ["speaker"] if timeline.speakers else []
-    writer.writerow(["start", "end", "speech", *who, "emotion", "confidence", *timeline.labels])
-    for each in timeline.segments:
-        row = [f"{each.start:.3f}", f"{each.end:.3f}", int(each.speech), *([each.speaker] if who else []), each.emotion]
-        shares = (each.confidence, *each.probabilities.values()) if each.speech else ()
-        writer.writerow(row + ([f"{share:.4f}" for share in shares] or [""] * (1 + len(timeline.labels))))
+    columns = ["start", "end", "speech", *_known(timeline), "emotion", "confidence", *timeline.labels]
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for each in lasting(timeline.segments):
+        shares = {"confidence": each.confidence, **each.probabilities} if each.speech else {}
+        times = {"start": f"{each.start:.3f}", "end": f"{each.end:.3f}", "speech": int(each.speech)}
+        writer.writerow(vars(each) | times | {name: f"{share:.4f}" for name, share in shares.items()})
     return text.getvalue()
 
 
@@ -68,31 +79,37 @@ def as_vtt(timeline: "Timeline") -> str:
     for each in _spoken(timeline):
         name = re.sub(r"[<>&\s]+", " ", each.speaker or "").strip()
         voice = "" if each.speaker is None else f"<v {name}>"
-        cues.append(f"{_clock(each.start, '.')} --> {_clock(each.end, '.')}\n{voice}{_share(each)}\n")
+        said = html.escape(_share(each), quote=False)
+        cues.append(f"{_clock(each.start, '.')} --> {_clock(each.end, '.')}\n{voice}{said}\n")
     return "\n".join(cues)
 
 
 def as_srt(timeline: "Timeline") -> str:
-    """SubRip, the subtitles of video players."""
+    """SubRip, the subtitles of video players, which take < for a tag and know no escape: similar signs stand for it."""
     return "\n".join(
-        f"{number}\n{_clock(each.start, ',')} --> {_clock(each.end, ',')}\n{_said(each)}\n"
+        f"{number}\n{_clock(each.start, ',')} --> {_clock(each.end, ',')}\n{_said(each).translate(_NO_TAGS)}\n"
         for number, each in enumerate(_spoken(timeline), 1)
     )
 
 
 def as_textgrid(timeline: "Timeline") -> str:
-    """For Praat: a tier `emotion` and, where known, `speaker`; a pause is an interval without text."""
-    tiers = ["emotion", "speaker"] if timeline.speakers else ["emotion"]
-    end, count = f"{timeline.seconds:.3f}", len(timeline.segments)
+    """For Praat: a tier `emotion` and, where known, `speaker` and `text`; a pause is an interval without text.
+
+    Of segments that overlap, the later one begins where the other ends.
+    """
+    tiers = ["emotion", *_known(timeline)]
+    ends = [0.0, *accumulate((round(each.end, 3) for each in timeline.segments), max)]
+    bounds = zip(ends[:-1], ends[1:], timeline.segments, strict=True)
+    intervals = [(start, end, each) for start, end, each in bounds if start < end]
     text = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n'
-    text += f"xmin = 0\nxmax = {end}\ntiers? <exists>\nsize = {len(tiers)}\nitem []:\n"
+    text += f"xmin = 0\nxmax = {ends[-1]:.3f}\ntiers? <exists>\nsize = {len(tiers)}\nitem []:\n"
     for place, tier in enumerate(tiers, 1):
         text += f'    item [{place}]:\n        class = "IntervalTier"\n        name = "{tier}"\n'
-        text += f"        xmin = 0\n        xmax = {end}\n        intervals: size = {count}\n"
-        for number, each in enumerate(timeline.segments, 1):
+        text += f"        xmin = 0\n        xmax = {ends[-1]:.3f}\n        intervals: size = {len(intervals)}\n"
+        for number, (start, end, each) in enumerate(intervals, 1):
             said = (getattr(each, tier) or "").replace('"', '""')
-            text += f"        intervals [{number}]:\n            xmin = {each.start:.3f}\n"
-            text += f'            xmax = {each.end:.3f}\n            text = "{said}"\n'
+            text += f"        intervals [{number}]:\n            xmin = {start:.3f}\n"
+            text += f'            xmax = {end:.3f}\n            text = "{said}"\n'
     return text
 
 
@@ -104,14 +121,30 @@ def as_audacity(timeline: "Timeline") -> str:
 _WRITERS = (as_json, as_jsonl, as_csv, as_rttm, as_vtt, as_srt, as_textgrid, as_audacity)
 FORMATS: dict[str, Callable[["Timeline"], str]] = {each.__name__.removeprefix("as_"): each for each in _WRITERS}
 SUFFIXES = {name: f".{name}" for name in FORMATS} | {"textgrid": ".TextGrid", "audacity": ".txt"}
+_NO_TAGS = str.maketrans("<>", "\u2039\u203a")
 
 
-def _spoken(timeline: "Timeline") -> Iterator["Segment"]:
-    return (segment for segment in timeline.segments if segment.speech)
+def lasting(segments: "Iterable[Segment]") -> "Iterator[Segment]":
+    """Those that have a length, in whole milliseconds."""
+    return (each for each in segments if round(each.start, 3) < round(each.end, 3))
+
+
+def percent(share: float) -> int:
+    """A share in percent, rounded, but to 0 and 100 only where it is none or all."""
+    return min(max(round(100 * share), int(share > 0)), 100 - int(share < 1))
+
+
+def _known(timeline: "Timeline") -> list[str]:
+    return [name for name in ("speaker", "text") if any(getattr(each, name) for each in timeline.stretches)]
+
+
+def _spoken(timeline: "Timeline") -> "Iterator[Segment]":
+    return (segment for segment in lasting(timeline.segments) if segment.speech)
 
 
 def _share(segment: "Segment") -> str:
-    return f"{segment.emotion} {segment.confidence:.0%}"
+    share = f"{segment.emotion} {percent(segment.confidence)}%"
+    return f"[{share}] {segment.text}" if segment.text else share
 
 
 def _said(segment: "Segment") -> str:

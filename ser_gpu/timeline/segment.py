@@ -31,6 +31,7 @@ class Segment:
     confidence: float | None  # its probability
     probabilities: dict[str, float]  # in the order of the labels; empty where nobody speaks
     speaker: str | None = None  # where it is known
+    text: str | None = None  # of a segment that was given
 
     @property
     def seconds(self) -> float:
@@ -38,30 +39,34 @@ class Segment:
         return self.end - self.start
 
     def as_dict(self) -> dict:
-        """Plain data for JSON, times to a millisecond; no speaker where none is known."""
+        """Plain data for JSON, times to a millisecond; no speaker and no text where none is known."""
         content = vars(self) | {"start": round(self.start, 3), "end": round(self.end, 3)}
-        return {name: value for name, value in content.items() if name != "speaker" or value is not None}
+        return {name: value for name, value in content.items() if name not in ("speaker", "text") or value is not None}
 
 
-def spoken(start: float, end: float, probabilities: dict[str, float], speaker: str | None = None) -> Segment:
-    """A segment with speech."""
+def spoken(start: float, end: float, probabilities: dict[str, float], *known: str | None) -> Segment:
+    """A segment with speech; its speaker and text may follow."""
     emotion = max(probabilities, key=probabilities.__getitem__)
-    return Segment(start, end, True, emotion, probabilities[emotion], probabilities, speaker)
+    return Segment(start, end, True, emotion, probabilities[emotion], probabilities, *known)
 
 
-def silent(start: float, end: float) -> Segment:
+def silent(start: float, end: float, *known: str | None) -> Segment:
     """A segment in which nobody speaks."""
-    return Segment(start, end, False, None, None, {})
+    return Segment(start, end, False, None, None, {}, *known)
 
 
 def merged(segments: Iterable[Segment]) -> Iterator[Segment]:
-    """Join neighbours of one emotion and speaker, over pauses up to half a second; answers are weighted by seconds."""
+    """Join neighbours of one emotion and speaker, over pauses up to half a second; answers are weighted by seconds.
+
+    A segment that has a text stays as it is.
+    """
     held: list[Segment] = []
     pause: list[Segment] = []  # after `held`, if any
     for segment in segments:
-        if held and not segment.speech and segment.seconds <= JOINED_SECONDS:
+        is_next = held and segment.text is None
+        if is_next and not segment.speech and segment.seconds <= JOINED_SECONDS:
             pause = [segment]
-        elif held and (segment.emotion, segment.speaker) == (held[0].emotion, held[0].speaker):
+        elif is_next and (segment.emotion, segment.speaker) == (held[0].emotion, held[0].speaker):
             held.append(segment)
             pause = []
         else:
@@ -71,14 +76,14 @@ def merged(segments: Iterable[Segment]) -> Iterator[Segment]:
 
 
 def _joined(parts: Sequence[Segment]) -> Iterator[Segment]:
-    if parts:  # their emotion is also the likeliest of the mean
+    if len(parts) < 2:
+        yield from parts
+    else:  # their emotion is also the likeliest of the mean
         mean = _mean(parts, [part.seconds for part in parts])
         yield spoken(parts[0].start, parts[-1].end, mean, parts[0].speaker)
 
 
 def _mean(parts: Sequence[Segment], weights: Sequence[float]) -> dict[str, float]:
-    if len(parts) == 1:
-        return parts[0].probabilities
     mean = np.average([list(part.probabilities.values()) for part in parts], axis=0, weights=weights)
     return dict(zip(parts[0].probabilities, mean.tolist(), strict=True))
 

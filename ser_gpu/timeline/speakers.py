@@ -1,18 +1,31 @@
 """Speakers: who speaks when, read from the RTTM file of a diarization tool."""
 
 import math
+import re
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ser_gpu.errors import InputError, printable, reason
+from ser_gpu.audio.formats import SUFFIXES
+from ser_gpu.errors import InputError, printable, shortened
+from ser_gpu.files import read_text
 
 NEAR_SECONDS = 0.5
 LEAST_SECONDS = 0.25
+MOST_EARLY_SECONDS = 1.0  # a turn that begins so long before the recording begins with it
+
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+# a name that may have spaces, channel, start, seconds, two fields that are no numbers, speaker, confidence, <NA>
+_LINE = re.compile(
+    rf"SPEAKER\s+(.+)\s+\S+\s+({_NUMBER})\s+({_NUMBER})(?:\s+(?![-+.\d])\S+){{2}}"
+    rf"\s+(\S.*?)(?:\s+(?:<NA>|{_NUMBER})){{0,2}}",
+    re.IGNORECASE,
+)
 
 
 class Turn(NamedTuple):
@@ -24,10 +37,10 @@ class Turn(NamedTuple):
 
 
 class Speakers:
-    """The one speaker of each moment, from turns in any order.
+    """The one speaker of each moment, from turns in any order; `names` has all of them.
 
-    Where two turns overlap, the earlier one counts. Within half a second outside of all turns the nearest one counts,
-    since voice activity detectors differ that much at the edges; further away nobody speaks.
+    Where two turns overlap, the one that began first counts. Within half a second outside of all turns the nearest one
+    counts, since voice activity detectors differ that much at the edges; further away nobody speaks.
 
     >>> speakers = Speakers([Turn(0.0, 2.0, "alice"), Turn(3.0, 4.0, "bob")])
     >>> speakers.of(0.5, 1.0), speakers.of(9.0, 9.5), speakers.changes(1.0, 4.0)
@@ -35,15 +48,16 @@ class Speakers:
     """
 
     def __init__(self, turns: Iterable[Turn]):
+        self.turns = sorted(turns)
+        self.names = tuple(dict.fromkeys(turn.speaker for turn in self.turns))
         parts: list[Turn] = []  # one after another
         end = -math.inf
-        for turn in sorted(turns):
+        for turn in self.turns:
             if parts and turn.speaker == parts[-1].speaker and turn.start - end <= 2 * NEAR_SECONDS:
                 parts[-1] = parts[-1]._replace(end=max(end, turn.end))
             elif turn.end > max(turn.start, end):
                 parts.append(turn._replace(start=max(turn.start, end)))
             end = parts[-1].end if parts else end
-        self.names = tuple(dict.fromkeys(part.speaker for part in parts))
         self._who = np.array([self.names.index(part.speaker) for part in parts], int)
         starts, ends = np.array([part[:2] for part in parts]).reshape(-1, 2).T
         near = np.minimum(NEAR_SECONDS, np.concatenate([[math.inf], starts[1:] - ends[:-1], [math.inf]]) / 2)
@@ -65,32 +79,52 @@ class Speakers:
                 found.append(at)
         return found
 
+    def why_not(self, name: str, seconds: float) -> str:
+        """Why a timeline of so many seconds has nothing of a speaker."""
+        if all(turn.start >= seconds for turn in self.turns if turn.speaker == name):
+            return "no turn of theirs begins before the end"
+        if self.names.index(name) not in self._who:
+            return "speaks only while somebody who began earlier does"
+        return "their turns have no speech, or less than another's"
 
-def read_rttm(path: str | Path, recording: str | None = None) -> Speakers:
-    """The speakers of an RTTM file; where it has several recordings, the lines with the stem of `recording` count.
+
+def read_rttm(path: str | Path, recording: str | Path | None = None) -> Speakers:
+    """The speakers of a recording; in a file of one recording, whatever its id.
 
     Raises InputError where the file cannot be read, a line is no RTTM, or none is of the recording.
     """
-    try:
-        with Path(path).open(encoding="utf-8") as file:
-            lines = [(number, line) for number, line in enumerate(file, 1) if line.split()[:1] == ["SPEAKER"]]
-    except OSError as error:
-        raise InputError(f"{path}: {reason(error).lower()}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is no text, so no RTTM") from None
-    if not lines:
+    return read_rttm_of(path, [recording or ""])[recording or ""]
+
+
+def read_rttm_of(path: str | Path, recordings: Sequence[str | Path]) -> dict[str | Path, Speakers]:
+    """The speakers of each of several recordings, whose ids are their names, with or without suffix and folder.
+
+    Raises InputError as `read_rttm`.
+    """
+    turns = defaultdict[str, list[Turn]](list)  # of each id
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if line.upper().split()[:1] == ["SPEAKER"]:
+            match = _LINE.fullmatch(line.strip())
+            start, seconds = (float(match[2]), float(match[3])) if match else (math.nan, math.nan)
+            if not (start >= -MOST_EARLY_SECONDS and seconds >= 0 and start + seconds < math.inf):
+                raise InputError(f"{path}, line {number}: is no RTTM: {printable(line.strip()[:60])}")
+            turn = Turn(max(start, 0.0), max(start + seconds, 0.0), printable(match[4]))
+            turns["_".join(match[1].split())].append(turn)
+    if not turns:
         raise InputError(f"{path}: no line of it begins with SPEAKER, is it RTTM?")
-    turns = defaultdict[str, list[Turn]](list)
-    for number, line in lines:
-        try:
-            _, name, _, start, seconds, _, _, speaker, *_ = line.split()
-            turn = Turn(float(start), float(start) + float(seconds), printable(speaker))
-            if not 0 <= turn.start <= turn.end < math.inf:
-                raise ValueError
-        except ValueError:
-            raise InputError(f"{path}, line {number}: is no RTTM: {printable(line.strip()[:60])}") from None
-        turns[name].append(turn)
-    stem = "_".join(Path(recording).stem.split()) if recording else None
-    if stem not in turns and len(turns) > 1:
-        raise InputError(f"{path}: is of {len(turns)} recordings, and none of them is {stem}")
-    return Speakers(turns.get(stem) or next(iter(turns.values())))
+    if len(turns) == len(recordings) == 1:
+        return {recordings[0]: Speakers(*turns.values())}
+    found = {}
+    for recording in recordings:
+        names = {"_".join(name.split()) for name in (Path(recording).name, Path(recording).stem)}
+        ids = [id for id in turns if id in names] or [id for id in turns if _plain(id) in names]
+        if not ids:
+            stem = Path(recording).stem
+            raise InputError(f"{path}: is of {shortened(', '.join(turns), 80)}, and none of them is {stem}")
+        found[recording] = Speakers(turn for id in ids for turn in turns[id])
+    return found
+
+
+def _plain(id: str) -> str:
+    path = Path(id)
+    return path.stem if path.suffix.lower() in SUFFIXES else path.name

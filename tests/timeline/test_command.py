@@ -1,4 +1,6 @@
 import json
+import os
+import re
 
 import numpy as np
 import pytest
@@ -50,17 +52,63 @@ def test_json_lines_come_as_it_goes(talk, capsys):
 
 def test_terminal_shows_a_bar_a_minute(talk, capsys):
     assert main(["talk.wav", "talk.wav"]) == 0
-    shown = capsys.readouterr().out.splitlines()
+    shown, error = capsys.readouterr()
+    shown = shown.splitlines()
     assert len(shown) == 4
     assert shown[:2] == shown[2:]
-    assert "0:09" in shown[0]
-    assert "#" in shown[1]
+    assert "00:09" in shown[0]
+    assert re.search(r" #+ +[a-z]+ \d+ %(, [a-z]+ \d+ %)* of the time with speech$", shown[1])
+    assert error == "", "no progress but on a terminal"
 
 
-def test_several_files_go_into_a_folder(talk):
+@pytest.fixture
+def other(talk):
     soundfile.write("other.wav", speech_like(2.0, 1), RATE)
-    assert main(["talk.wav", "other.wav", "--format", "vtt", "--out", "all"]) == 0
-    assert sorted(path.name for path in (talk.parent / "all").iterdir()) == ["other.vtt", "talk.vtt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("talk.wav other.wav --format vtt --out new", "new/other.vtt new/talk.vtt"),
+        ("talk.wav --out new/ --plot new.SVG", "new.SVG new/talk.json"),
+        ("talk.wav --format srt --out there", "there/talk.srt"),
+        ("talk.wav --format srt,vtt --out talk.1", "talk.1.srt talk.1.vtt"),
+        ("talk.wav --format srt,vtt --out x.y/talk.VTT", "x.y/talk.srt x.y/talk.vtt"),
+        ("talk.wav --format textgrid --out 1.5", "1.5"),
+        ("talk.wav other.wav --plot new", "new/other.png new/talk.png"),
+        ("talk.wav --plot there --out there", "there/talk.json there/talk.png"),
+        (". --out there", "there/other.json there/talk.json"),
+        ("--list both.txt --format csv --out there", "there/other.csv there/talk.csv"),
+    ],
+)
+def test_outputs_have_the_names_that_they_were_given(talk, other, arguments, expected):
+    (talk.parent / "there").mkdir()
+    (talk.parent / "both.txt").write_text("talk.wav\nother.wav\n")
+    before = set(talk.parent.rglob("*"))
+    assert main(arguments.split()) == 0
+    written = {path for path in set(talk.parent.rglob("*")) - before if path.is_file()}
+    assert sorted(str(path.relative_to(talk.parent)) for path in written) == sorted(expected.split())
+
+
+def test_done_recordings_are_skipped(talk, other, capsys):
+    command_line = ["talk.wav", "other.wav", "--out", "all", "--skip-done"]
+    for done in (0, 2):
+        assert main(command_line) == 0
+        assert f"note: {done} of 2 recordings are done and skipped" in capsys.readouterr().err
+    before = (talk.parent / "all" / "talk.json").stat().st_mtime_ns
+    os.utime("other.wav", ns=(2 * before, 2 * before))
+    assert main(command_line) == 0
+    assert "1 of 2" in capsys.readouterr().err
+    assert (talk.parent / "all" / "talk.json").stat().st_mtime_ns == before
+
+
+def test_an_interrupted_recording_is_not_done(talk, monkeypatch):
+    def update(self, task, **fields):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.Progress, "update", update)
+    assert main(["talk.wav", "--out", "talk.json", "--skip-done"]) == 130
+    assert not talk.with_suffix(".json").exists()
 
 
 def test_interruption_keeps_what_was_done(talk, monkeypatch, capsys):
@@ -85,22 +133,44 @@ WHO = ["talk.wav", "--speakers", "talk.rttm"]
     [
         (["missing.wav"], 1, "no such file"),
         (["a.wav", "--format", "json,vtt"], 2, "several files or formats need --out"),
-        (["a.wav", "--out", "talk.xyz"], 2, "no format has the suffix"),
-        (["a/x.wav", "b/x.wav", "--out", "folder"], 2, "under one name"),
+        (["a.wav", "--out", "talk.xyz"], 2, "--out talk.xyz: no format has the suffix"),
+        (["a/x.wav", "b/x.wav", "--out", "folder"], 2, "--out folder: two recordings would be written under one name"),
+        (["a/x.wav", "b/x.mp3", "--plot", "folder"], 2, "--plot folder: two recordings would be written under one"),
+        (["talk.wav", "--plot", "x.docx"], 2, "--plot x.docx: a picture ends in one of"),
+        (["talk.wav", "--plot", "x"], 2, "--plot x: a picture ends in one of"),
+        (["talk.wav", "--out", "talk.rttm/x.json"], 2, "--out talk.rttm/x.json: cannot be written: not a directory"),
+        (["talk.wav", "--out", "x.png", "--format", "json", "--plot", "x.png"], 2, "would be written over by --out"),
+        (["talk.wav", "--skip-done"], 2, "--skip-done needs --out or --plot"),
+        (["talk.wav", "a.wav", "--segments", "talk.srt"], 2, "--segments talk.srt: is of one recording"),
         (["-", "--own-voice"], 2, "--own-voice: standard input cannot be read twice"),
-        (["talk.wav", "--voice", "bob=alice.voice"], 2, "--voice bob: there is no --speakers"),
-        ([*WHO, "--voice", "carol=alice.voice"], 2, "--voice carol: talk.rttm has only alice, bob"),
+        (["talk.wav", "--voice", "bob=alice.voice"], 2, "--voice bob: nobody says who speaks"),
+        ([*WHO, "--voice", "carol=alice.voice"], 2, "--voice carol: only alice, bob speak"),
         ([*WHO, "--voice", "bob=alice.voice", "--voice", "bob=alice.voice"], 2, "name each once"),
         ([*WHO, "--voice", "bob=alice.voice", "--voice", "alice.voice"], 2, "name each once, as NAME=FILE"),
-        (["talk.wav", "--speakers", "talk.wav"], 2, "is no text, so no RTTM"),
+        (["talk.wav", "--speakers", "talk.wav"], 2, "is no text"),
         (["talk.wav", "--voice", "missing.voice"], 2, "missing.voice: no such voice"),
     ],
 )
 def test_bad_use_is_one_line(talk, alice, capsys, arguments, code, problem):
+    (talk.parent / "talk.srt").write_text(SRT)
     assert main(arguments) == code
     error = capsys.readouterr().err.strip()
     assert problem in error
     assert "\n" not in error
+
+
+@pytest.mark.parametrize("name", ["talk.wav", "link.wav", "talk.rttm", "alice.voice", "talk.srt", "model.onnx"])
+@pytest.mark.parametrize("option", ["--out", "--plot"])
+def test_what_is_read_is_not_written_over(talk, alice, capsys, name, option):
+    (talk.parent / "link.wav").symlink_to(talk)
+    (talk.parent / "talk.srt").write_text(SRT)
+    (talk.parent / "model.onnx").write_bytes(b"weights")
+    (talk.parent / "same.png").symlink_to(name)
+    before = (talk.parent / name).read_bytes()
+    read = ["--speakers", "talk.rttm", "--segments", "talk.srt", "--voice", "alice.voice", "--weights", "model.onnx"]
+    assert main(["talk.wav", *read, "--format", "json", option, "same.png"]) == 2
+    assert f"error: {option} same.png: is read by this command" in capsys.readouterr().err
+    assert (talk.parent / name).read_bytes() == before
 
 
 @pytest.mark.parametrize("arguments", [["--format", "xml"]])
@@ -140,6 +210,68 @@ def test_speakers_are_answered_apart(segments, capsys):
     assert {each["speaker"] for each in segments(*WHO[1:]) if each["speech"]} == {"alice", "bob"}
 
 
+@pytest.mark.parametrize(
+    ("turns", "notes"),
+    [
+        ("0 3 alice, 1 1 bob", ["bob is left out: speaks only while somebody who began earlier does"]),
+        ("0 9 alice, 9 1 bob", ["bob is left out: no turn of theirs begins before the end"]),
+        ("0 2500 alice, 2600 2500 bob", ["its turns end at 1:25:00, talk.wav at 00:09", "bob is left out: no turn"]),
+        ("600 2 alice", ["its turns end at 10:02", "alice is left out: no turn"]),
+        ("0 9 alice, 9 0 alice", []),
+        ("0 4 alice, 4 0.1 bob, 4.1 4 alice", ["bob is left out: their turns have no speech, or less than"]),
+    ],
+)
+def test_who_is_left_out_is_said(talk, capsys, turns, notes):
+    lines = (f"SPEAKER talk 1 {at} {seconds} <NA> <NA> {who}" for at, seconds, who in map(str.split, turns.split(",")))
+    (talk.parent / "talk.rttm").write_text("\n".join(lines))
+    assert main(WHO) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == len(notes)
+    assert all(note in line for note, line in zip(notes, said, strict=True))
+
+
+def test_each_recording_has_its_own_turns(talk, other):
+    with (talk.parent / "talk.rttm").open("a") as file:
+        file.write("SPEAKER other.wav 1 0 3 <NA> <NA> carol <NA>\n")
+    assert main(["talk.wav", "other.wav", "--speakers", "talk.rttm", "--out", "all"]) == 0
+    for name, who in (("talk", {"alice", "bob"}), ("other", {"carol"})):
+        segments = json.loads((talk.parent / "all" / f"{name}.json").read_text())["segments"]
+        assert {each["speaker"] for each in segments if each["speech"]} == who
+
+
+SRT = """1
+00:00:00,500 --> 00:00:01,750
+<v Bob>Hello, "you" &amp; me
+
+2
+00:00:01,000 --> 00:00:08,000
+<i>two
+lines</i>
+
+3
+00:10:00,000 --> 00:10:01,000
+late
+"""
+
+
+def test_the_segments_of_a_transcript_are_answered(segments, talk, small_model, capsys):
+    (talk.parent / "talk.srt").write_text(SRT)
+    found = segments("--segments", "talk.srt")
+    assert "note: talk.srt: 1 of 3 segments without an emotion" in capsys.readouterr().err
+    assert [(each["start"], each["end"], each.get("text"), each.get("speaker")) for each in found] == [
+        (0.0, 0.5, None, None),
+        (0.5, 1.75, 'Hello, "you" & me', "Bob"),
+        (1.0, 8.0, "two lines", None),
+        (8.0, 9.0, None, None),
+    ]
+    sound, _ = soundfile.read(talk, dtype="float32")
+    for each in found[1:3]:
+        alone = small_model.predict(sound[round(each["start"] * RATE) : round(each["end"] * RATE)])
+        assert each["probabilities"] == pytest.approx(alone.probabilities, abs=1e-5), "float32 in other batches"
+    named = segments("--segments", "talk.srt", "--speakers", "talk.rttm")
+    assert [each.get("speaker") for each in named] == [None, "Bob", "alice", None]
+
+
 def test_a_voice_is_of_all_or_of_one_speaker(segments, alice):
     nobody, one, both, of_all = (
         segments(*WHO[1:], *voices)
@@ -157,6 +289,12 @@ def test_a_voice_is_of_all_or_of_one_speaker(segments, alice):
 
     assert of(one, "bob") == of(nobody, "bob") != of(both, "bob")
     assert of(one, "alice") == of(both, "alice") != of(nobody, "alice")
+
+
+def test_own_voice_of_a_file_that_takes_none_is_one_line(talk, small_model, monkeypatch, capsys):
+    monkeypatch.setattr(type(small_model), "network_hash", None)
+    assert main(["talk.wav", "--own-voice"]) == 2
+    assert "error: --own-voice: this .onnx file cannot enrol" in capsys.readouterr().err
 
 
 def test_own_voice_is_enrolled_first(talk, segments, small_model, capsys):

@@ -1,10 +1,15 @@
 import csv
+import html
 import io
 import json
+import shutil
+import subprocess
 
 import pytest
 
-from ser_gpu.timeline.formats import FORMATS, SUFFIXES
+from ser_gpu.timeline.formats import FORMATS, SUFFIXES, percent
+from ser_gpu.timeline.segment import Timeline, silent
+from ser_gpu.timeline.segment import spoken as spoken_part
 
 
 def spoken(timeline):
@@ -73,6 +78,58 @@ def test_suffix_tells_the_format(timeline, tmp_path, name):
     path = tmp_path / f"talk{SUFFIXES[name]}"
     timeline.save(path)
     assert path.read_bytes().decode() == FORMATS[name](timeline)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.996, 99), (0.004, 1), (1.0, 100), (0.0, 0), (0.505, 50), (0.6, 60)])
+def test_percent_is_all_or_nothing_only_where_it_is(share, expected):
+    assert percent(share) == expected
+
+
+@pytest.fixture
+def awkward():
+    """A pause that is shorter than a millisecond, signs of markup, and a segment inside another."""
+    shares = {"<laughter> & joy": 0.996, "calm": 0.004}
+    parts = spoken_part(0.0, 1.0, shares), silent(1.0, 1.0001), spoken_part(1.0001, 5.0, shares, "<b>Bob", 'a --> "b"')
+    parts += spoken_part(2.0, 3.0, shares, None, "inside"), silent(5.0, 5.0004)
+    return Timeline("a", 5.0004, tuple(shares), parts)
+
+
+def test_nothing_of_no_length_is_written(awkward, tmp_path):
+    segments = json.loads(FORMATS["json"](awkward))["segments"]
+    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"](awkward))))
+    assert [(each["start"], each["end"]) for each in segments] == [(0, 1), (1, 5), (2, 3)]
+    assert [(float(each["start"]), float(each["end"])) for each in rows] == [(0, 1), (1, 5), (2, 3)]
+    assert [each["text"] for each in rows] == ["", 'a --> "b"', "inside"]
+    praatio = pytest.importorskip("praatio.textgrid")
+    awkward.save(tmp_path / "a.TextGrid")
+    grid = praatio.openTextgrid(str(tmp_path / "a.TextGrid"), includeEmptyIntervals=True)
+    assert grid.tierNames == ("emotion", "speaker", "text")
+    assert [tuple(each) for each in grid.getTier("text").entries] == [(0, 1, ""), (1, 5, 'a --> "b"')]
+
+
+def test_markup_is_text(awkward, tmp_path):
+    webvtt, name = pytest.importorskip("webvtt"), "<laughter> & joy 99%"
+    captions = list(webvtt.from_buffer(io.StringIO(FORMATS["vtt"](awkward)), format="vtt"))
+    said = [name, f'[{name}] a --> "b"', f"[{name}] inside"]
+    assert [html.unescape(caption.text) for caption in captions] == said
+    assert [caption.voice for caption in captions] == [None, "b Bob", None]
+
+
+@pytest.mark.parametrize("player", ["pysubs2", "ffmpeg"])
+def test_players_of_srt_show_all_of_it(awkward, player):
+    name = "<laughter> & joy 99%"
+    said = [name, f'<b>Bob: [{name}] a --> "b"', f"[{name}] inside"]
+    if player == "ffmpeg":
+        ffmpeg = shutil.which("ffmpeg") or pytest.skip("no ffmpeg")
+        command = [ffmpeg, "-v", "error", "-f", "srt", "-i", "-", "-f", "ass", "-"]
+        done = subprocess.run(command, input=FORMATS["srt"](awkward).encode(), capture_output=True, check=True)
+        shown = [line.split(",", 9)[9] for line in done.stdout.decode().splitlines() if line.startswith("Dialogue:")]
+    else:
+        pysubs2 = pytest.importorskip("pysubs2")
+        events = pysubs2.SSAFile.from_string(FORMATS["srt"](awkward), format_="srt").events
+        shown = [event.plaintext for event in events]
+        assert [(event.start, event.end) for event in events] == [(0, 1_000), (1_000, 5_000), (2_000, 3_000)]
+    assert shown == [each.translate(str.maketrans("<>", "\u2039\u203a")) for each in said]
 
 
 def test_unknown_format_is_refused(timeline, tmp_path):

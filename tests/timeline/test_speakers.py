@@ -1,11 +1,15 @@
 import itertools
+import math
+import os
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ser_gpu.errors import InputError
 from ser_gpu.timeline.speakers import LEAST_SECONDS, Speakers, Turn, read_rttm
 
+EXAMPLES = int(os.environ.get("SER_FUZZ_EXAMPLES", "60"))
 TURNS = st.lists(
     st.builds(
         lambda start, seconds, speaker: Turn(start, start + seconds, speaker),
@@ -53,6 +57,13 @@ def test_turns_that_overlap_and_pauses_between_them():
     assert speakers.changes(3.9, 5.0) == []
 
 
+def test_a_turn_inside_another_keeps_its_name():
+    speakers = Speakers([Turn(30.0, 33.0, "bob"), Turn(0.0, 60.0, "alice"), Turn(58.0, 62.0, "carol")])
+    assert speakers.names == ("alice", "bob", "carol")
+    assert (speakers.of(30.0, 33.0), speakers.of(60.0, 61.0)) == ("alice", "carol")
+    assert Speakers([Turn(0.0, 9.0, "alice"), Turn(1.0, 2.0, "alice")]).changes(0.0, 9.0) == []
+
+
 def test_nobody_speaks_without_turns():
     assert Speakers([]).of(0.0, 1.0) is None
     assert Speakers([]).changes(0.0, 9.0) == []
@@ -68,11 +79,72 @@ def test_rttm_of_a_diarizer(tmp_path):
     assert speakers.of(0.5, 1.75) == "SPEAKER_00"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    ("content", "turns"),
+    [
+        (line(0, 3, "alice", "my call 2 0.5"), [(0, 3, "alice")]),
+        (line(-0.01, 2.5, "alice"), [(0, 2.49, "alice")]),
+        (line(1, 2, "Alice Smith"), [(1, 3, "Alice Smith")]),
+        ("speaker talk 1 1e0 .5 <NA> <NA> 4 0.98 <NA>", [(1, 1.5, "4")]),
+        ("SPEAKER\ttalk\t1\t0\t1\t<NA>\t<NA>\talice\t<NA>\r\n", [(0, 1, "alice")]),
+        ("  SPEAKER talk <NA> 0 1 <NA> unknown J\u00f6rg 0.5 0.5", [(0, 1, "J\u00f6rg")]),
+        ("SPEAKER talk 1 0 1 <NA> <NA> alice", [(0, 1, "alice")]),
+        (line(5, 1, "bob") + line(0, 0, "alice"), [(0, 0, "alice"), (5, 6, "bob")]),
+    ],
+)
+def test_rttm_as_tools_write_it(tmp_path, encoding, content, turns):
+    path = tmp_path / "talk.rttm"
+    path.write_bytes(content.encode(encoding))
+    assert [tuple(turn) for turn in read_rttm(path).turns] == turns
+
+
+WORDS = st.sampled_from(
+    ["SPEAKER", "speaker", "<NA>", "1", "0.5", "-0.2", "-7", "1e9", "nan", "talk", "a.wav", "", "\t", ";;"]
+)
+NAMES = st.lists(st.text("aZ4.\u00e9-_", min_size=1, max_size=4), min_size=1, max_size=3).map(" ".join)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(st.one_of(WORDS, NAMES), max_size=12).map(" ".join), max_size=4), st.booleans())
+def test_any_rttm_line_is_read_or_refused_in_one_line(tmp_path, lines, is_rttm):
+    """At length: SER_FUZZ_EXAMPLES=20000."""
+    path = tmp_path / "talk.rttm"
+    path.write_text("\n".join(["SPEAKER " * is_rttm + each for each in lines]), encoding="utf-8")
+    speakers, said = Speakers([]), f"{path}: ok"
+    try:
+        speakers = read_rttm(path, "talk.wav")
+    except InputError as error:
+        said = str(error)
+    assert said.startswith(str(path))
+    assert said.isprintable()
+    assert {turn.speaker for turn in speakers.turns} == set(speakers.names)
+    assert all(0 <= turn.start <= turn.end < math.inf for turn in speakers.turns)
+    assert speakers.of(0.0, 1e9) in (None, *speakers.names)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(NAMES, st.lists(st.tuples(st.floats(-1, 9), st.floats(0, 9), st.text("aZ\u00e9-_", min_size=1)), min_size=1))
+def test_any_rttm_line_of_a_tool_gives_its_turn(tmp_path, name, rows):
+    path = tmp_path / "talk.rttm"
+    path.write_text("".join(line(start, seconds, who, name) for start, seconds, who in rows), encoding="utf-8")
+    turns = [(max(start, 0.0), max(start + seconds, 0.0), who) for start, seconds, who in rows]
+    assert [tuple(turn) for turn in read_rttm(path, name).turns] == sorted(turns)
+
+
+@pytest.mark.parametrize("recording", ["talk.wav", "calls/talk.mp3", "talk"])
+@pytest.mark.parametrize("ids", [("talk", "b"), ("talk.wav", "b.wav"), ("x/talk", "x/b"), ("talk.flac", "talk.1.wav")])
+def test_an_id_has_a_suffix_and_a_folder_or_not(tmp_path, recording, ids):
+    path = tmp_path / "all.rttm"
+    path.write_text("".join(line(0, 1, who, id) for who, id in zip(("alice", "bob"), ids, strict=True)))
+    assert read_rttm(path, recording).names == ("alice",)
+
+
 def test_rttm_of_several_recordings(tmp_path):
     path = tmp_path / "all.rttm"
     path.write_text(line(0, 1, "alice", "one") + line(0, 1, "bob", "my_talk"))
     assert read_rttm(path, "calls/my talk.wav").names == ("bob",)
-    with pytest.raises(ValueError, match=r"all\.rttm: is of 2 recordings, and none of them is other"):
+    with pytest.raises(ValueError, match=r"all\.rttm: is of one, my_talk, and none of them is other"):
         read_rttm(path, "other.wav")
 
 
@@ -84,7 +156,9 @@ def test_rttm_of_several_recordings(tmp_path):
         (line("x", 1, "alice"), "line 1: is no RTTM"),
         (line(0, -1, "alice"), "line 1: is no RTTM"),
         (line(0, "nan", "alice"), "line 1: is no RTTM"),
-        (b"\xff\xfe", "is no text, so no RTTM"),
+        (line(-2, 9, "alice"), "line 1: is no RTTM"),
+        (line(0, "1e999", "alice"), "line 1: is no RTTM"),
+        (b"RIFF\xff\xfe", "is no text"),
         (None, "no such file"),
     ],
 )
