@@ -24,6 +24,8 @@ def run(args: argparse.Namespace) -> int:
     from ser_gpu.scale import sources, storage  # here: --help needs neither these nor torch
 
     found = sources.find(args.sources)
+    for note in found.notes:
+        console.say(f"note: {note}")
     from ser_gpu.checkpoint import load_model  # here: a mistyped source need not wait for torch and Ray
     from ser_gpu.scale import pipeline, results
 

@@ -104,7 +104,7 @@ def _prepared(
     if notice := plan.protocol.notice(clips):
         console.err.print(f"note: {notice}")
     if plan.training.protocol != "listed" and any(clip.part for clip in clips):
-        console.err.print("note: the list names parts, which --protocol listed uses")
+        console.err.print("note: parts are named, which --protocol listed uses")
     if first and first["manifest_hash"] != split.manifest_hash:
         raise InputError(f"{plan.refit}: a training on other clips or another split; a refit goes on with the same")
     dataset = Dataset(clips, options.read_clips(clips, plan.model.audio.sample_rate, device), split)

@@ -7,18 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from ser_gpu.audio.folder import unread_suffixes
-from ser_gpu.corpora.clip import OWN, Clip, by_id, canonical, gender
+from ser_gpu.corpora.clip import OWN, PART_ALIASES, Clip, by_id, canonical, gender
 from ser_gpu.corpora.known import registered_name
 from ser_gpu.errors import InputError
 
 # in any order; `part` is for the protocol `listed`; other columns, such as `intensity`, become extra fields
 COLUMNS = ("file", "emotion", "speaker", "gender", "part", "corpus", "group")
 _OTHER_NAMES = {"file": "path", "emotion": "label", "gender": "sex", "part": "split"}
-PART_ALIASES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev", "development"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 
 
 def read(path: str | Path) -> tuple[Clip, ...]:

@@ -19,35 +19,6 @@ def csv_of(folder, text, name="clips.csv", files=("a.wav", "b.wav", "c.wav")):
     return path
 
 
-def test_a_folder_per_emotion(tmp_path):
-    for i in range(3):
-        touch(tmp_path, f"Anger/{i}.wav", f"happy/anna/{i}.flac", "Home Sick/0.mp3", "README.txt")
-    found = corpora.load(tmp_path)
-    clips = [
-        *(Clip(f"Anger/{i}", tmp_path / "Anger" / f"{i}.wav", "angry", None, "own") for i in range(3)),
-        Clip("Home Sick/0", tmp_path / "Home Sick" / "0.mp3", "home_sick", None, "own"),
-        *(Clip(f"happy/anna/{i}", tmp_path / "happy" / "anna" / f"{i}.flac", "happy", None, "own") for i in range(3)),
-    ]
-    said = "a folder per emotion: 7 clips, 3 emotions (happy, angry, home_sick), speakers unknown"
-    assert (list(found.clips), found.description, found.left_out, found.notice) == (clips, said, {}, None)
-    assert corpora.load(str(tmp_path), "own") == found
-
-
-def test_what_a_folder_per_emotion_leaves_out_is_counted(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    touch(tmp_path, "happy/a.wav", "happy/a.mp3", "happy/b.m4a", "sad/.hidden.wav", "sad/c.wav", "sad/song.mid")
-    touch(tmp_path, "loose.wav")
-    found = corpora.load(tmp_path)
-    assert [clip.path.name for clip in found.clips] == ["a.wav", "c.wav"]
-    assert found.left_out == {
-        "duplicate": 1,
-        ".m4a needs ffmpeg": 1,
-        "a hidden file": 1,
-        ".mid: notes, not sound": 1,
-        "not in a folder of an emotion": 1,
-    }
-
-
 @pytest.mark.parametrize("with_ffmpeg", [True, False])
 def test_what_predict_reads_is_read_here_too(with_ffmpeg, tmp_path, monkeypatch):
     if not with_ffmpeg:
@@ -63,38 +34,6 @@ def test_what_predict_reads_is_read_here_too(with_ffmpeg, tmp_path, monkeypatch)
     for path, reason in predicted.skipped:
         with pytest.raises(ValueError, match=re.escape(reason)):
             corpora.load(csv_of(tmp_path, f"file,emotion\n{path},sad\n"))
-
-
-def test_folders_of_the_parts_may_hold_the_emotions(tmp_path):
-    part_of = {"test": "test", "train": "train", "val": "validation"}
-    touch(tmp_path, *(f"{folder}/{emotion}/a.wav" for folder in part_of for emotion in ("happy", "sad")))
-    found = corpora.load(tmp_path)
-    sad = {clip.id: clip.part for clip in found.clips if clip.emotion == "sad"}
-    assert sad == {f"{folder}/sad/a": part for folder, part in part_of.items()}
-    assert found.description.endswith("speakers unknown; parts: 2 train, 2 validation, 2 test")
-
-
-def test_official_names_sorted_by_emotion_are_that_corpus_unless_told_otherwise_and_a_few_are_not(tmp_path):
-    touch(tmp_path, "mad/03-01-05-01-01-01-01.wav", "glad/03-01-03-01-01-01-01.wav")
-    assert {clip.emotion for clip in corpora.load(tmp_path).clips} == {"happy", "angry"}
-    assert {clip.emotion for clip in corpora.load(tmp_path, "own").clips} == {"glad", "mad"}
-    few = touch(tmp_path, "few/angry/03-01-05-01-01-01-01.wav", "few/angry/mine.wav").parent.parent
-    assert corpora.load(few).description == "a folder per emotion: 2 clips, 1 emotion (angry), speakers unknown"
-
-
-def test_nothing_to_find(tmp_path):
-    with pytest.raises(ValueError, match="neither a folder per emotion"):
-        corpora.load(tmp_path)
-    loose = touch(tmp_path / "loose.wav")
-    for arguments, said in (
-        ((tmp_path,), r"left out: 1 not in a folder of an emotion$"),
-        ((tmp_path / "absent",), "absent: no such folder or CSV file"),
-        ((loose,), r"loose.wav: neither a folder nor a list"),
-        ((None, "own"), "need a folder or a CSV"),
-        ((loose, "tess"), "TESS is read from its folder"),
-    ):
-        with pytest.raises(ValueError, match=said):
-            corpora.load(*arguments)
 
 
 def test_every_column_of_a_csv(tmp_path):
