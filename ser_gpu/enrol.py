@@ -42,15 +42,10 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--out {args.out}: the name must end in {SUFFIX}")
     paths: list[Path] = []
     for path in map(Path, args.files):
-        if not path.is_dir():
-            paths.append(path)
-            continue
-        inside = audio_files(path)
-        if not inside.paths:
+        found = audio_files(path).paths if path.is_dir() else [path]
+        if not found:
             raise InputError(f"{path}: no audio file in this folder")
-        if inside.skipped:
-            console.say(f"note: {path}: skipped {inside.skipped_text}")
-        paths += inside.paths
+        paths += found
     emotions: list[str] | None = [args.emotion] * len(paths) if args.emotion else None
     if args.emotions:
         paths, emotions = _listed(args.emotions, paths)

@@ -85,13 +85,13 @@ def _files(names: Sequence[str], json: bool) -> Iterator[Path]:
             yield path
             continue
         inside = audio_files(path)
-        skipped = inside.skipped_text
+        reasons = ", ".join(f"{count:,} ({reason})" for reason, count in inside.skipped_counts.items())
         if not inside.paths:
-            raise InputError(f"{path}: no audio file in this folder{f'; skipped: {skipped}' if skipped else ''}")
-        if skipped:
-            console.say(f"note: {path}: skipped {skipped}")
-        for place, why in inside.skipped if json else ():
-            console.print_json({"file": str(place), "skipped": why}, indent=None)
+            raise InputError(f"{path}: no audio file in this folder{f'; skipped: {reasons}' if reasons else ''}")
+        if reasons:
+            console.say(f"note: {path}: skipped {reasons}")
+        for skipped, why in inside.skipped if json else ():
+            console.print_json({"file": str(skipped), "skipped": why}, indent=None)
         yield from inside.paths
 
 

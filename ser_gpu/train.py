@@ -107,7 +107,7 @@ def _prepared(
         console.err.print("note: parts are named, which --protocol listed uses")
     if first and first["manifest_hash"] != split.manifest_hash:
         raise InputError(f"{plan.refit}: a training on other clips or another split; a refit goes on with the same")
-    dataset = Dataset(clips, options.read_clips(clips, plan.model.audio.sample_rate, device), split)
+    dataset = Dataset(*options.read_clips(clips, plan.model.audio.sample_rate, device), split)
     init = None if resume_file.exists() else plan.init  # a training that goes on has weights of its own
     if init and checkpoint.load(init, "cpu")[1].manifest_hash != split.manifest_hash:
         tested = {clip.corpus for clip in clips if split.part_of.get(clip.id) == "test"}

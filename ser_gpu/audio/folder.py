@@ -18,11 +18,6 @@ class AudioFolder(NamedTuple):
     skipped: tuple[tuple[Path, str], ...]  # files that look like audio, with the reason
 
     @property
-    def skipped_text(self) -> str:
-        """How many files are left out for each reason, on one line; empty where none is."""
-        return ", ".join(f"{count:,} ({reason})" for reason, count in self.skipped_counts.items())
-
-    @property
     def skipped_counts(self) -> dict[str, int]:
         """How many files are left out for each reason, the most frequent first."""
         return dict(Counter(reason for _, reason in self.skipped).most_common())

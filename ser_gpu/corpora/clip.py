@@ -1,5 +1,6 @@
 """A clip: one recording, who speaks it, and with which emotion; the names of emotions and their aliases."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ class Clip:
     group: str | None = None  # shared by repetitions of one utterance
     part: str | None = None  # train, validation or test, where a list says so
     extra: tuple[tuple[str, str], ...] = ()  # further known fields, such as ("intensity", "strong")
+    start: float = 0.0  # seconds; what lies before `start` and after `end` is not of this clip
+    end: float = math.inf
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """The extra field of that name."""

@@ -42,9 +42,7 @@ def load(data: str | Path | None = None, corpus: str | None = None, progress: ob
     data = Path(data)
     known = get(corpus) if corpus not in (None, OWN) else None
     if data.is_file():
-        if known is not None:
-            raise InputError(f"{data}: {known.title} is read from its folder, not from a file")
-        clips = manifest.read(data)
+        clips = manifest.read(data, stretches=True)
         return Loaded(clips, _described(f"the list {data.name}", clips, own=True), {})
     if not data.is_dir():
         raise InputError(f"{data}: no such folder or CSV file")
@@ -58,10 +56,8 @@ def load(data: str | Path | None = None, corpus: str | None = None, progress: ob
 def load_many(places: Mapping[str, str | Path | None]) -> Loaded:
     """Several corpora: name, any for own recordings -> folder, or None for that of `locate`.
 
-    Ids, speakers and groups get the name as a prefix, such as "TESS/OAF". Raises InputError for none or one twice.
+    Ids, speakers and groups get the name as a prefix, such as "TESS/OAF". InputError for one that is there twice.
     """
-    if not places:
-        raise InputError("no corpus is named")
     if len({registered_name(name) or name for name in places}) < len(places):
         raise InputError(f"a corpus is named twice: {', '.join(places)}")
     parts = {name: load(folder, registered_name(name)) for name, folder in places.items()}
@@ -79,12 +75,9 @@ def load_many(places: Mapping[str, str | Path | None]) -> Loaded:
         for clip in part.clips
     )
     clips = tuple(sorted(prefixed, key=by_id))
-    return Loaded(
-        clips=clips,
-        description=_described(f"{len(parts)} corpora ({', '.join(parts)})", clips),
-        left_out=dict(sum((Counter(part.left_out) for part in parts.values()), Counter())),
-        notice="; ".join(part.notice for part in parts.values() if part.notice) or None,
-    )
+    left_out = dict(sum((Counter(part.left_out) for part in parts.values()), Counter()))
+    notice = "; ".join(part.notice for part in parts.values() if part.notice) or None
+    return Loaded(clips, _described(f"{len(parts)} corpora ({', '.join(parts)})", clips), left_out, notice)
 
 
 def scan(folder: str | Path, corpus: Corpus) -> Loaded:

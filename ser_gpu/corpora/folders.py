@@ -1,7 +1,7 @@
 """Own recordings in folders: which of the folders around a recording name its emotion, its speaker and its part."""
 
-import re
 from collections.abc import Collection, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from ser_gpu.corpora.clip import OWN, PART_ALIASES, Clip, canonical, gender, is_emotion
@@ -19,9 +19,9 @@ def understood(folder: Path, paths: Sequence[Path]) -> tuple[dict[Path, Clip], s
         names = path.relative_to(folder).parts[:-1]
         part_of[path] = next(filter(None, map(_part, names)), None)
         names_of[path] = tuple(name for name in names if not _part(name))
-    unused = []
+    around = []
     while _is_wrapped(names_of.values()):
-        unused.append(max(names_of.values())[0])
+        around.append(max(names_of.values())[0])
         names_of = {path: names[1:] for path, names in names_of.items()}
     level = _emotion_level([names for names in names_of.values() if names])
     strict = any(part_of.values())  # beside folders of parts, a folder of unknown name is something else
@@ -31,31 +31,21 @@ def understood(folder: Path, paths: Sequence[Path]) -> tuple[dict[Path, Clip], s
         if _has(names, level) and (part_of[path] or not strict or is_emotion(names[level]))
     }
     others = {path: names_of[path][:level] + names_of[path][level:][1:] for path in emotion_of}
-    roles: dict[str, int] = {}  # of the other levels
-    for place, column in enumerate(zip(*others.values(), strict=False)):  # those that all clips have
-        if {gender(name) for name in column} <= {"male", "female"}:
-            roles.setdefault("gender", place)
-        elif len(set(column)) > 1:
-            roles.setdefault("speaker", place)
+    said = [f"emotions by folder {name}/" for name in sorted(emotion_of.values())[:1]]
+    roles: dict[str, int] = {}  # what a level of `others` is
+    for place, column in enumerate(zip_longest(*others.values(), fillvalue="")):
+        genders = {gender(name) for name in column} <= {"male", "female"}
+        role = "gender" if genders else "speaker" if all(column) and len(set(column)) > 1 else "other"
+        name = min(filter(None, column))
+        said.append(f"{name}/ not used" if role == "other" or role in roles else f"{role}s by folder {name}/")
+        roles.setdefault(role, place)
     clips = {}
     for path, emotion in emotion_of.items():
-        known = {role: others[path][place] for role, place in roles.items()}
-        clips[path] = Clip(
-            id=path.relative_to(folder).with_suffix("").as_posix(),
-            path=path,
-            emotion=canonical(emotion),
-            speaker=known.get("speaker"),
-            corpus=OWN,
-            gender=gender(known.get("gender", "")),
-            part=part_of[path],
-        )
-    example = max(clips, key=lambda path: len(others[path]), default=None)
-    if example is None or not (unused or others[example]):
-        return clips, None
-    meant = {"emotion": emotion_of[example]} | {role: others[example][place] for role, place in roles.items()}
-    unused += [name for place, name in enumerate(others[example]) if place not in roles.values()]
-    said = [f"{role}s by folder {name}/" for role, name in meant.items()] + [f"{name}/ not used" for name in unused]
-    return clips, ", ".join(said)
+        speaker, sex = (others[path][roles[role]] if role in roles else None for role in ("speaker", "gender"))
+        name, part = path.relative_to(folder).with_suffix("").as_posix(), part_of[path]
+        clips[path] = Clip(name, path, canonical(emotion), speaker, OWN, sex and gender(sex), part=part)
+    said += [f"{name}/ not used" for name in around]
+    return clips, ", ".join(said) if len(said) > 1 else None
 
 
 def _part(name: str) -> str | None:
@@ -74,13 +64,10 @@ def _is_wrapped(every: Collection[Sequence[str]]) -> bool:
 
 def _emotion_level(every: Collection[Sequence[str]]) -> int:
     # counted from the outermost folder, or from the recording: -1, -2, ...
-    def clearness(level: int) -> tuple[int, bool]:
-        there = [names[level] for names in every if _has(names, level)]
-        known = [name for name in there if is_emotion(name)]
-        if 2 * len(known) > len(every) or len({canonical(name) for name in known}) > 1:
-            return len(known), True
-        # one known name may be a speaker who is called Joy; names with numbers are seldom emotions
-        return 0, len(there) == len(every) and not all(re.search(r"\d", name) for name in there)
+    def known(level: int) -> int:
+        names = [names[level] for names in every if _has(names, level) and is_emotion(names[level])]
+        # one name that few clips have may be a speaker who is called Joy
+        return len(names) if 2 * len(names) > len(every) or len(set(map(canonical, names))) > 1 else 0
 
     depth = max(map(len, every), default=0)
-    return max([*range(depth), *range(-1, -depth - 1, -1)], key=clearness, default=0)
+    return max([*range(depth), *range(-1, -depth - 1, -1)], key=known, default=0)

@@ -69,7 +69,7 @@ def find(places: Sequence[str]) -> Sources:
         if system.isdir(name):
             inside, skipped = _of_folder(place)
             files += inside
-            notes += [f"{place}: skipped {skipped}"] if skipped else []
+            notes += [f"{place}: skipped {count:,} ({reason})" for reason, count in skipped.items()]
         elif suffix in DELIMITERS:
             files += _of_csv(place, DELIMITERS[suffix])
         elif suffix == ".parquet":
@@ -85,14 +85,14 @@ def find(places: Sequence[str]) -> Sources:
     return found
 
 
-def _of_folder(place: str) -> tuple[list[str], str]:
+def _of_folder(place: str) -> tuple[list[str], dict[str, int]]:
     if storage.is_address(place):
         every = [file for file in storage.list_files(place) if PurePosixPath(file).suffix.lower() in SUFFIXES]
         found = [file for file in every if not is_hidden(PurePosixPath(file.removeprefix(place)))]
-        skipped = f"{len(every) - len(found):,} ({HIDDEN})" if len(found) < len(every) else ""
+        skipped = {HIDDEN: len(every) - len(found)} if len(found) < len(every) else {}
     else:
         inside = audio_files(place)
-        found, skipped = [str(path) for path in inside.paths], inside.skipped_text
+        found, skipped = [str(path) for path in inside.paths], inside.skipped_counts
     if not found:
         raise InputError(f"{place}: no audio file in this folder; Parquet files are named as {place}/*.parquet")
     return found, skipped
