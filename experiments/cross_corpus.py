@@ -42,7 +42,7 @@ def _measure(args: argparse.Namespace) -> int:
         model, provenance = checkpoint.load(path, device)
         for name, clips in held_out(provenance, found):
             known = [clip for clip in clips if clip.emotion in model.labels]
-            bank = options.read_clips(known, model.sample_rate, device)
+            known, bank = options.read_clips(known, model.sample_rate, device)
             content = answers(model, bank, known, args.draws)
             rows.append(scores(content, _trained_on(provenance, name), name) | {"seed": provenance.seed})
     result = {"draws": args.draws, "environment": environment(device), "rows": rows}

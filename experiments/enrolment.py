@@ -150,7 +150,7 @@ def _of_training(
 def _with_progress(
     args: argparse.Namespace, model: SpeechEmotionModel, clips: Sequence[Clip], device: torch.device
 ) -> dict:
-    bank = options.read_clips(clips, model.sample_rate, device)
+    clips, bank = options.read_clips(clips, model.sample_rate, device)
     with console.progress() as progress:
         task = progress.add_task("Enrolling", total=len(speakers(clips)))
         advance = lambda: progress.advance(task)  # noqa: E731

@@ -122,7 +122,7 @@ def _measure(args: argparse.Namespace) -> int:
     trained = []
     for path in args.checkpoints:
         model, provenance, clips = study.load(path, args, device)
-        bank = options.read_clips(clips, model.sample_rate, device)
+        clips, bank = options.read_clips(clips, model.sample_rate, device)
         trained.append((provenance, Voices.of(model, bank, clips)))
     with console.progress() as progress:
         found = [row(case, [voices for _, voices in trained], args.draws) for case in progress.track(CASES)]

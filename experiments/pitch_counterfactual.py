@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measure(args: argparse.Namespace) -> int:
     device = options.device(args.device)
     model, provenance, clips = study.load(args.checkpoint, args, device)
-    bank = options.read_clips(clips, model.sample_rate, device)
+    clips, bank = options.read_clips(clips, model.sample_rate, device)
     result = {
         **study.header(args.checkpoint, provenance, clips, device),
         "emotions": list(model.labels),

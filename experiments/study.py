@@ -43,10 +43,10 @@ def load(
 
 def load_validation(
     path: str, args: argparse.Namespace, device: torch.device
-) -> tuple[SpeechEmotionModel, list[Clip], ClipBank]:
+) -> tuple[SpeechEmotionModel, tuple[Clip, ...], ClipBank]:
     """A model, and the clips of its validation part, on which settings may be chosen."""
     model, _, clips = load(path, args, device, part="validation")
-    return model, clips, options.read_clips(clips, model.sample_rate, device)
+    return model, *options.read_clips(clips, model.sample_rate, device)
 
 
 def add_output_options(parser: argparse.ArgumentParser, name: str) -> None:

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from ser_gpu import checkpoint
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli import console, options
@@ -48,11 +50,8 @@ def _run(args: argparse.Namespace) -> int:
     options.require_free({"--out": map(Path, written)}, [args.checkpoint, args.data])
     model, provenance = checkpoint.load(args.checkpoint, device)
     clips, about, by_speaker = asked(args, model.labels, provenance)
-    bank = options.read_clips(clips, model.sample_rate, device)
-    usable = bank.usable().nonzero().flatten()
-    if not len(usable):
-        raise InputError(f"{args.checkpoint}: every clip of the {about['part']} part is silent or too short to score")
-    scores = answers(model, bank, usable, [clips[row] for row in usable.tolist()]).report(by_speaker)
+    clips, bank = options.read_clips(clips, model.sample_rate, device)
+    scores = answers(model, bank, torch.arange(len(bank), device=device), clips).report(by_speaker)
     result = about | {"temperature": float(model.temperature), "environment": environment(device), **scores}
     where = title(about)
     write_json(written[0], result)

@@ -105,10 +105,10 @@ def _prepared(args: Namespace, device: torch.device, ranks: Ranks, held: ExitSta
     if notice := plan.protocol.notice(clips):
         console.err.print(f"note: {notice}")
     if plan.training.protocol != "listed" and any(clip.part for clip in clips):
-        console.err.print("note: the list names parts, which --protocol listed uses")
+        console.err.print("note: parts are named, which --protocol listed uses")
     if plan.refit and read_json(Path(plan.refit, RESULT_FILE))["manifest_hash"] != split.manifest_hash:
         raise InputError(f"{plan.refit}: a training on other clips or another split; a refit goes on with the same")
-    dataset = Dataset(clips, options.read_clips(clips, plan.model.audio.sample_rate, device), split)
+    dataset = Dataset(*options.read_clips(clips, plan.model.audio.sample_rate, device), split)
     init = None if resume_file.exists() else plan.init  # a training that goes on has weights of its own
     if init and initial.sha256(init) != plan.init_sha256:
         raise InputError(f"{init}: has changed since the training was planned")

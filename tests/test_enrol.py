@@ -58,7 +58,9 @@ def test_a_voice_is_written_and_predict_uses_it(weights, recordings, tmp_path, c
 
 
 def test_a_folder_is_enrolled_and_said_as_json(weights, tiny_ravdess, tmp_path, capsys):
-    assert run(weights, tmp_path / "a.voice", tiny_ravdess / "Actor_02", "--emotion", "neutral", "--json") == 0
+    folder = shutil.copytree(tiny_ravdess / "Actor_02", tmp_path / "folder")
+    shutil.copytree(tiny_ravdess / "Actor_01", folder / "__MACOSX")
+    assert run(weights, tmp_path / "a.voice", folder, "--emotion", "neutral", "--json") == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["recordings"], said["emotions"]) == (32, ["neutral"])
 

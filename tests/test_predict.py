@@ -92,14 +92,15 @@ def test_a_folder_is_searched(voice, weights, capsys):
 
 
 def test_nothing_in_a_folder_is_left_out_silently(voice, weights, capsys):
-    for name in ("a.gsm", "b.gsm", "c.m3u", ".d.wav"):
+    (voice.parent / ".Trash").mkdir()
+    for name in ("a.gsm", "b.gsm", "c.m3u", ".Trash/d.wav"):
         (voice.parent / name).touch()
     assert predict.main([str(voice.parent), "--weights", weights, "--json"]) == 0
     printed = capsys.readouterr()
     (note,) = printed.err.splitlines()
     assert note.startswith(f"note: {voice.parent}: skipped 2 (.gsm: no header tells its rate), 1 (")
     skipped = {Path(row["file"]).name: row["skipped"] for row in rows(printed.out) if "skipped" in row}
-    assert skipped.keys() == {"a.gsm", "b.gsm", "c.m3u", ".d.wav"}
+    assert skipped.keys() == {"a.gsm", "b.gsm", "c.m3u", "d.wav"}
     assert [row["file"] for row in rows(printed.out) if "emotion" in row] == [str(voice)]
 
 

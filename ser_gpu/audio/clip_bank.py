@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ser_gpu.audio.samples import SHORTEST_SECONDS, load
+from ser_gpu.audio.samples import SHORTEST_SECONDS, load, resample
+from ser_gpu.audio.silero import SpeechProbability, speaks
 
 INT16_SCALE = 32_768.0
 
@@ -54,11 +55,26 @@ class ClipBank:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    def part(self, rows: Tensor, spans: Tensor | None = None) -> "ClipBank":
+        """Some clips, or stretches of them, in the same buffer. Shape: [N] int64, [N, 2] seconds, float64."""
+        starts, lengths = torch.zeros_like(rows), self.lengths[rows]
+        if spans is not None:
+            starts, ends = (spans * self.sample_rate).round().minimum(lengths[:, None]).long().unbind(dim=1)
+            lengths = ends - starts
+        longest = int(lengths.max()) if len(rows) else 0
+        return ClipBank(self.samples, self.offsets[rows] + starts, lengths, self.sample_rate, longest)
+
+    def without_speech(self) -> int:
+        """In how many clips the voice detector hears nobody."""
+        waveforms = (self.waveform(row).numpy() for row in range(len(self)))
+        heard = (resample(each, self.sample_rate, SpeechProbability.sample_rate) for each in waveforms)
+        return sum(not speaks(each[None])[0] for each in heard)
+
     def usable(self) -> Tensor:
         """Which clips can be trained on and scored: those with a sound, and of 50 ms or more. Shape: -> [N] bool."""
         shortest = SHORTEST_SECONDS * self.sample_rate
-        spans = zip(self.offsets.tolist(), self.lengths.tolist(), strict=True)
-        usable = [length >= shortest and bool(self.samples[at : at + length].any()) for at, length in spans]
+        lengths = enumerate(self.lengths.tolist())
+        usable = [length >= shortest and bool(self.waveform(row).any()) for row, length in lengths]
         return torch.tensor(usable, dtype=torch.bool, device=self.lengths.device)
 
     def waveform(self, index: int) -> Tensor:

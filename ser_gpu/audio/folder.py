@@ -2,12 +2,13 @@
 
 import os
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from ser_gpu.audio.formats import FFMPEG_SUFFIXES, SUFFIXES, UNREADABLE_SUFFIXES
 
-HIDDEN = "a hidden file"
+HIDDEN = "hidden, or in a hidden folder"
+_SYSTEM_FOLDERS = frozenset(("__macosx", "@eadir", "$recycle.bin"))  # of archives, network drives, Windows
 
 
 class AudioFolder(NamedTuple):
@@ -20,6 +21,11 @@ class AudioFolder(NamedTuple):
     def skipped_counts(self) -> dict[str, int]:
         """How many files are left out for each reason, the most frequent first."""
         return dict(Counter(reason for _, reason in self.skipped).most_common())
+
+
+def is_hidden(path: PurePath) -> bool:
+    """True for a path, relative to the folder that is searched, of a hidden file or through a hidden folder."""
+    return any(name.startswith(".") or name.lower() in _SYSTEM_FOLDERS for name in path.parts)
 
 
 def unread_suffixes() -> dict[str, str]:
@@ -50,7 +56,7 @@ def audio_files(folder: str | Path) -> AudioFolder:
             suffix = path.suffix.lower()
             if suffix not in SUFFIXES and suffix not in unread:
                 continue
-            if path.name.startswith("."):
+            if is_hidden(path.relative_to(folder)):
                 reasons[path] = HIDDEN
             elif suffix in unread:
                 reasons[path] = unread[suffix]

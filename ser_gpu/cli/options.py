@@ -312,14 +312,30 @@ def find_clips(
     return found.clips
 
 
-def read_clips(clips: "Sequence[Clip]", sample_rate: int, device: "torch.device") -> "ClipBank":
-    """Decode clips with a progress bar, move them to the device, and say how many cannot be used."""
-    from ser_gpu.audio.clip_bank import ClipBank
-    from ser_gpu.audio.samples import SHORTEST_SECONDS
+def read_clips(
+    clips: "Sequence[Clip]", sample_rate: int, device: "torch.device"
+) -> "tuple[tuple[Clip, ...], ClipBank]":
+    """The clips that can be used, decoded with a progress bar, on the device; stderr says how many cannot.
 
+    Raises InputError where all of them are silent or too short.
+    """
+    import torch
+
+    from ser_gpu.audio.clip_bank import SHORTEST_SECONDS, ClipBank
+    from ser_gpu.corpora.known import CORPORA
+
+    row_of = {path: row for row, path in enumerate(dict.fromkeys(clip.path for clip in clips))}
     with console.progress() as progress, quiet_decoders():
-        task = progress.add_task("Reading clips", total=len(clips))
-        bank = ClipBank.read([clip.path for clip in clips], sample_rate, lambda: progress.advance(task))
-    if count := len(bank) - int(bank.usable().sum()):
+        task = progress.add_task("Reading clips", total=len(row_of))
+        files = ClipBank.read([*row_of], sample_rate, lambda: progress.advance(task))
+    spans = torch.tensor([(clip.start, clip.end) for clip in clips], dtype=torch.float64)
+    bank = files.part(torch.tensor([row_of[clip.path] for clip in clips]), spans)
+    rows = bank.usable().nonzero().flatten()
+    if count := len(bank) - len(rows):
         console.err.print(f"left out: {count:,} silent or shorter than {1000 * SHORTEST_SECONDS:.0f} ms")
-    return bank.to(device)
+    if not len(rows):
+        raise InputError("no clip is left to work with")
+    own = [row for row in rows.tolist() if clips[row].corpus not in CORPORA]  # in the others somebody speaks
+    if count := bank.part(torch.tensor(own, dtype=torch.int64)).without_speech():
+        console.err.print(f"note: no speech is heard in {count:,} clip{'s' * (count > 1)}; they stay")
+    return tuple(clips[row] for row in rows.tolist()), bank.part(rows).to(device)

@@ -1,5 +1,7 @@
 """A clip: one recording, who speaks it, and with which emotion; the names of emotions and their aliases."""
 
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -9,6 +11,11 @@ from ser_gpu.errors import InputError
 
 OWN = "own"
 PARTS = ("train", "validation", "test")
+PART_ALIASES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev", "development"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,8 @@ class Clip:
     group: str | None = None  # shared by repetitions of one utterance
     part: str | None = None  # train, validation or test, where a list says so
     extra: tuple[tuple[str, str], ...] = ()  # further known fields, such as ("intensity", "strong")
+    start: float = 0.0  # seconds; what lies before `start` and after `end` is not of this clip
+    end: float = math.inf
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """The extra field of that name."""
@@ -60,6 +69,12 @@ def canonical(name: str, aliases: Mapping[str, str] = ALIASES) -> str:
     if not key:
         raise InputError(f"an emotion needs a name, got {name!r}")
     return aliases.get(key) or ALIASES.get(key, key)
+
+
+def is_emotion(name: str) -> bool:
+    """True where a known name of an emotion is in `name`, as in "01_happy"; short ones such as "n" stand alone."""
+    words = re.split(r"[\W\d_]+", name.lower())
+    return any(len(word) > 2 or words == [word] for word in words if word in ALIASES or word in _OTHER_NAMES)
 
 
 def ordered(names: Iterable[str]) -> tuple[str, ...]:

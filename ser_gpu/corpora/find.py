@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ser_gpu.audio.folder import HIDDEN, AudioFolder, audio_files
 from ser_gpu.audio.formats import LOSSY_SUFFIXES
-from ser_gpu.corpora import manifest
-from ser_gpu.corpora.clip import OWN, PARTS, Clip, by_id, canonical, ordered
+from ser_gpu.corpora import folders, manifest
+from ser_gpu.corpora.clip import OWN, PARTS, Clip, by_id, ordered
 from ser_gpu.corpora.known import CORPORA, Corpus, get, names, registered_name
 from ser_gpu.errors import InputError, require
 
@@ -40,9 +40,7 @@ def load(data: str | Path | None = None, corpus: str | None = None, progress: ob
     data = Path(data)
     known = get(corpus) if corpus not in (None, OWN) else None
     if data.is_file():
-        if known is not None:
-            raise InputError(f"{data}: {known.title} is read from its folder, not from a file")
-        clips = manifest.read(data)
+        clips = manifest.read(data, stretches=True)
         return Loaded(clips, _described(f"the list {data.name}", clips, own=True), {})
     if not data.is_dir():
         raise InputError(f"{data}: no such folder or CSV file")
@@ -53,16 +51,14 @@ def load(data: str | Path | None = None, corpus: str | None = None, progress: ob
     return folder_per_emotion(data) if known is None else scan(data, known)
 
 
-def load_many(folders: Mapping[str, str | Path | None]) -> Loaded:
+def load_many(places: Mapping[str, str | Path | None]) -> Loaded:
     """Several corpora: name, any for own recordings -> folder, or None for that of `locate`.
 
-    Ids, speakers and groups get the name as a prefix, such as "TESS/OAF". Raises InputError for none or one twice.
+    Ids, speakers and groups get the name as a prefix, such as "TESS/OAF". InputError for one that is there twice.
     """
-    if not folders:
-        raise InputError("no corpus is named")
-    if len({registered_name(name) or name for name in folders}) < len(folders):
-        raise InputError(f"a corpus is named twice: {', '.join(folders)}")
-    parts = {name: load(folder, registered_name(name)) for name, folder in folders.items()}
+    if len({registered_name(name) or name for name in places}) < len(places):
+        raise InputError(f"a corpus is named twice: {', '.join(places)}")
+    parts = {name: load(folder, registered_name(name)) for name, folder in places.items()}
     if len(parts) == 1:
         return next(iter(parts.values()))
     prefixed = (
@@ -77,12 +73,9 @@ def load_many(folders: Mapping[str, str | Path | None]) -> Loaded:
         for clip in part.clips
     )
     clips = tuple(sorted(prefixed, key=by_id))
-    return Loaded(
-        clips=clips,
-        description=_described(f"{len(parts)} corpora ({', '.join(parts)})", clips),
-        left_out=dict(sum((Counter(part.left_out) for part in parts.values()), Counter())),
-        notice="; ".join(part.notice for part in parts.values() if part.notice) or None,
-    )
+    left_out = dict(sum((Counter(part.left_out) for part in parts.values()), Counter()))
+    notice = "; ".join(part.notice for part in parts.values() if part.notice) or None
+    return Loaded(clips, _described(f"{len(parts)} corpora ({', '.join(parts)})", clips), left_out, notice)
 
 
 def scan(folder: str | Path, corpus: Corpus) -> Loaded:
@@ -97,23 +90,12 @@ def scan(folder: str | Path, corpus: Corpus) -> Loaded:
 
 
 def folder_per_emotion(folder: str | Path) -> Loaded:
-    """Every recording in `folder/EMOTION/`, or in `folder/train/EMOTION/` and so on. Raises InputError without any."""
-    folder = Path(folder)
+    """Every recording in a folder of an emotion, as `folders.understood` finds them. Raises InputError without any."""
     found = audio_files(folder)
-    tops = {path.relative_to(folder).parts[0].lower() for path in found.paths if path.parent != folder}
-    with_parts = bool(tops) and tops <= manifest.PART_ALIASES.keys()
-
-    def read(path: Path) -> Clip | str:
-        relative = path.relative_to(folder).with_suffix("")
-        *folders, _ = relative.parts
-        part = manifest.PART_ALIASES[folders.pop(0).lower()] if with_parts and folders else None
-        if not folders:
-            return "not in a folder of an emotion"
-        return Clip(relative.as_posix(), path, canonical(folders[0]), speaker=None, corpus=OWN, part=part)
-
-    nothing = "neither a folder per emotion (such as happy/a.wav) nor official names of a corpus"
-    clips, left_out = _gather(found, read, f"{folder}: {nothing}")
-    return Loaded(clips, _described("a folder per emotion", clips, own=True), left_out)
+    clips_of, notice = folders.understood(Path(folder), found.paths)
+    nothing = f"{folder}: neither a folder per emotion (such as happy/a.wav) nor official names of a corpus"
+    clips, left_out = _gather(found, lambda path: clips_of.get(path, "not in a folder of an emotion"), nothing)
+    return Loaded(clips, _described("a folder per emotion", clips, own=True), left_out, notice)
 
 
 def _gather(folder: AudioFolder, read: Callable[[Path], Clip | str], nothing: str):

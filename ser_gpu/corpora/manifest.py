@@ -1,109 +1,150 @@
 """A list of own recordings: a CSV with file (relative to the list), emotion, and optional columns."""
 
 import csv
+import io
+import math
+import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from ser_gpu.audio.folder import unread_suffixes
-from ser_gpu.corpora.clip import OWN, Clip, by_id, canonical, gender
+from ser_gpu.corpora.clip import OWN, PART_ALIASES, Clip, by_id, canonical, gender
 from ser_gpu.corpora.known import registered_name
 from ser_gpu.errors import InputError
 
-# in any order; `part` is for the protocol `listed`; other columns, such as `intensity`, become extra fields
-COLUMNS = ("file", "emotion", "speaker", "gender", "part", "corpus", "group")
-_OTHER_NAMES = {"file": "path", "emotion": "label", "gender": "sex", "part": "split"}
-PART_ALIASES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev", "development"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
+# what is read, and the names of its column, in any case and order: the first of them that is there counts. `part` is
+# for the protocol `listed`, `start` and what follows are seconds; other columns, such as `intensity`, are extra fields
+COLUMNS = {
+    "file": "file path filepath filename audio audiofile audiopath audiofilepath wav wavfile wavpath",
+    "emotion": "emotion label class",
+    "speaker": "speaker speakerid spk spkid subject subjectid actor",
+    "gender": "gender sex",
+    "part": "part split subset",
+    "corpus": "corpus",
+    "group": "group",
+    "start": "start offset begin starttime",
+    "end": "end stop endtime",
+    "duration": "duration",
 }
+_is_file = os.path.isfile  # Path.is_file raises where a name is too long
+_BEFORE_HEADER = re.compile(r'[\r\n]*(?:"?sep=(.)"?[ \t,;]*(?:\r\n?|\n))?', re.IGNORECASE)  # Excel names the separator
 
 
-def read(path: str | Path) -> tuple[Clip, ...]:
-    """The clips of a CSV or TSV file in UTF-8; ids are the given paths, without suffix where that is unique.
+def read(path: str | Path, stretches: bool = False) -> tuple[Clip, ...]:
+    """The clips of a CSV or TSV file; ids are the given paths, without suffix where that is unique, and with start and
+    end where a file has several clips.
 
-    Raises InputError with the line where a column or a field is missing or wrong, or a file is absent or twice.
+    stretches: whether a clip may be a stretch of its file.
+    Raises InputError, with the line where a column or a field is missing or wrong, or a clip is there twice.
     """
     path = Path(path)
-    if path.suffix.lower() not in (".csv", ".tsv", ".txt"):
-        raise InputError(f"{path}: neither a folder nor a list of files in CSV or TSV")
     clips: list[Clip] = []
-    line_of: dict[str, int] = {}
-    unread = unread_suffixes()
+    missing: list[str] = []
+    line_of: dict[tuple, int] = {}
     for line, row in _rows(path):
         try:
-            clip = _clip(row, path.parent, unread)
-            if clip.id in line_of:
-                raise InputError(f"{clip.id} is already in line {line_of[clip.id]}")
+            clip = _clip(row, path.parent)
+            if not stretches and (clip.start or clip.end < math.inf):
+                raise InputError("start, end and duration are read for training and evaluation alone")
+            first = line_of.setdefault((os.path.realpath(clip.path), clip.start, clip.end), line)
+            if first != line:
+                raise InputError(f"{clip.id} is already in line {first}")
         except InputError as error:
             raise InputError(f"{path}, line {line}: {error}") from None
+        if not _is_file(clip.path):
+            missing.append(f"{clip.id} (line {line})")
         clips.append(clip)
-        line_of[clip.id] = line
+    if missing:
+        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        raise InputError(f"{path}: no such file: {len(missing):,} of {len(clips):,}: {shown}")
     if not clips:
         raise InputError(f"{path}: no clip in it")
-    stem_of = {clip.id: Path(clip.id).with_suffix("").as_posix() for clip in clips}
-    clips_of = Counter(stem_of.values())
-    short = (replace(clip, id=stem) if clips_of[stem := stem_of[clip.id]] == 1 else clip for clip in clips)
-    return tuple(sorted(short, key=by_id))
+    clips_of = Counter(clip.id for clip in clips)
+    files_of = Counter(Path(file).with_suffix("") for file in clips_of)
+    for place, clip in enumerate(clips):
+        stem = Path(clip.id).with_suffix("")
+        name = stem.as_posix() if files_of[stem] == 1 else clip.id
+        name += f":{clip.start:.10g}-{clip.end:.10g}" if clips_of[clip.id] > 1 else ""
+        clips[place] = replace(clip, id=name)
+    return tuple(sorted(clips, key=by_id))
+
+
+def _text(path: Path) -> str:
+    content = path.read_bytes()
+    with_bom = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    for encoding in ("utf-16",) if with_bom else ("utf-8-sig", "cp1252"):
+        with suppress(UnicodeDecodeError):
+            if "\0" not in (text := content.decode(encoding)):
+                return text
+    raise InputError(f"{path}: neither a folder nor a list: no text in UTF-8, UTF-16 or Latin-1")
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     # line number, and name -> field
+    text = _text(path)
+    before = _BEFORE_HEADER.match(text)
+    file = io.StringIO(text[before.end() :], newline="")
+    header = file.readline()
+    file.seek(0)
+    reader = csv.reader(file, delimiter=before[1] or max(",;\t|", key=header.count))
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header = file.readline()
-            file.seek(0)
-            reader = csv.DictReader(file, delimiter=max(",;\t|", key=header.count), restval="")
-            names = _names(path, reader.fieldnames or [])
-            for row in reader:
-                if any(row.pop(None, ())):
-                    raise InputError(f"{path}, line {reader.line_num}: more fields than columns")
-                if any(row.values()):
-                    yield reader.line_num, {name: row[column].strip() for column, name in names.items()}
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not text in UTF-8") from None
+        columns = next(reader, [])
+        names = _names(path, columns)
+        for fields in reader:
+            line = reader.line_num + len(before[0].splitlines())
+            if any(fields[len(columns) :]):
+                raise InputError(f"{path}, line {line}: more fields than columns")
+            if any(map(str.strip, fields)):
+                yield line, {name: fields[place].strip() for place, name in names.items() if place < len(fields)}
     except csv.Error as error:
         raise InputError(f"{path}: not a CSV file: {error}") from None
 
 
-def _names(path: Path, columns: list[str]) -> dict[str, str]:
-    # column of the file -> name in `COLUMNS`, or its own in lower case
-    lower = {column.strip().lower(): column for column in columns if column.strip()}
-    names = {column: name for name, column in lower.items()}
-    for name in COLUMNS:
-        other = _OTHER_NAMES.get(name)
-        if column := lower.get(name, lower.get(other)):
-            names[column] = name
+def _names(path: Path, columns: list[str]) -> dict[int, str]:
+    # place of a column -> name in `COLUMNS`, or its own in lower case
+    names = {place: column.strip().lower() for place, column in enumerate(columns) if column.strip()}
+    keys = {place: re.sub(r"[\W_]+", "", name) for place, name in names.items()}
+    for name, others in COLUMNS.items():
+        places = [place for other in others.split() for place, key in keys.items() if key == other]
+        if places:
+            names[places[0]] = name
         elif name in ("file", "emotion"):
-            shown = ", ".join(columns[:8]) + (", ..." if len(columns) > 8 else "")
-            raise InputError(f"{path}, line 1: no column {name} or {other}; there are: {shown or 'none'}")
+            shown = ", ".join(columns[:8]) + ", ..." * (len(columns) > 8) or "none"
+            raise InputError(f"{path}, line 1: no column {' or '.join(others.split()[:3])}; there are: {shown}")
+    if twice := [name for name, count in Counter(names.values()).items() if count > 1]:
+        raise InputError(f"{path}, line 1: two columns are named {twice[0]}")
     return names
 
 
-def _clip(row: dict[str, str], folder: Path, unread: Mapping[str, str]) -> Clip:
-    file, emotion, speaker, sex, part, corpus, group = (row.get(name, "") for name in COLUMNS)
+def _clip(row: dict[str, str], folder: Path) -> Clip:
+    file, emotion, speaker, sex, part, corpus, group, *_ = (row.get(name, "") for name in COLUMNS)
     if not file:
         raise InputError("no file is named")
     if not emotion:
         raise InputError(f"no emotion for {file}")
     if part and part.lower() not in PART_ALIASES:
         raise InputError(f"part must be train, validation or test, got {part!r}")
-    name = file if (folder / file).is_file() else file.replace("\\", "/")  # as Windows writes it
+    name = file if _is_file(folder / file) else file.replace("\\", "/")  # as Windows writes it
     path = folder / name
-    if not path.is_file():
-        raise InputError(f"no such file: {file}")
-    if reason := unread.get(path.suffix.lower()):
-        raise InputError(f"{file}: {reason}")
-    return Clip(
-        id=Path(name).as_posix(),
-        path=path,
-        emotion=canonical(emotion),
-        speaker=speaker or None,
-        corpus=registered_name(corpus) or corpus or OWN,
-        gender=gender(sex),
-        group=group or None,
-        part=PART_ALIASES.get(part.lower()),
-        extra=tuple((key, value) for key, value in row.items() if key not in COLUMNS and value),
-    )
+    start = _seconds(row, "start", 0.0)
+    end = _seconds(row, "end", start + _seconds(row, "duration", math.inf))
+    if end <= start:
+        raise InputError(f"{file}: the end, {end:g} s, must be after the start, {start:g} s")
+    name = name if Path(name).is_absolute() else Path(os.path.relpath(path, folder)).as_posix()
+    corpus, part = registered_name(corpus) or corpus or OWN, PART_ALIASES.get(part.lower())
+    extra = tuple((key, value) for key, value in row.items() if key not in COLUMNS and value)
+    who = speaker or None, corpus, gender(sex), group or None
+    return Clip(name, path, canonical(emotion), *who, part, extra, start, end)
+
+
+def _seconds(row: Mapping[str, str], name: str, default: float) -> float:
+    text = row.get(name) or str(default)
+    seconds = math.nan
+    with suppress(ValueError):
+        seconds = float(text.replace(",", "."))  # also with a decimal comma
+    if not seconds >= 0:
+        raise InputError(f"{name} must be seconds, got {text!r}")
+    return seconds

@@ -28,14 +28,12 @@ def published(name: str) -> Corpus | None:
 
 
 def folds(protocol: str, clips: Sequence[Clip] | None = None) -> int:
-    """The number of folds of a protocol. Raises InputError where it is random, or depends on clips and has none."""
+    """The number of folds of a protocol. Of `loso` and `loco` it is that of clips; a random protocol has none."""
     name = ALIASES.get(protocol, protocol)
     if clips is not None and name in ("speakers", "loso", "loco"):
         return len(_choices(name, clips))
     if corpus := published(name):
         return len(corpus.folds[name])
-    if name not in _FOLDS:
-        raise InputError(f"the number of folds of {protocol} is not known")
     return _FOLDS[name]
 
 
@@ -55,11 +53,24 @@ class Split:
         manifest = "".join(f"{name},{part}\n" for name, part in sorted(self.part_of.items()))
         return hashlib.sha256(manifest.encode()).hexdigest()
 
+    def shared(self, key_of: Mapping[str, Hashable]) -> list:
+        """The keys, sorted, that clips of more than one part have; `key_of` is by id, None where there is no key."""
+        pairs = {(key, self.part_of[name]) for name, key in key_of.items() if key is not None}
+        return sorted(key for key, parts in Counter(key for key, _ in pairs).items() if parts > 1)
+
     def shared_speakers(self, clips: Sequence[Clip]) -> tuple[str, ...]:
         """The speakers who are in more than one part."""
-        pairs = {(clip.speaker, self.part_of[clip.id]) for clip in clips if clip.speaker is not None}
-        parts = Counter(speaker for speaker, _ in pairs)
-        return tuple(sorted(speaker for speaker in parts if parts[speaker] > 1))
+        return tuple(self.shared({clip.id: clip.speaker for clip in clips}))
+
+    def shared_files(self, clips: Sequence[Clip]) -> list[str]:
+        """The ids, sorted, of clips that are in another part with the same bytes."""
+        contents = {
+            clip.id: (hashlib.sha256(clip.path.read_bytes()).digest(), clip.start, clip.end)
+            for clip in clips
+            if clip.path.is_file()
+        }
+        shared = set(self.shared(contents))
+        return sorted(name for name, content in contents.items() if content in shared)
 
 
 @dataclass(frozen=True)
@@ -98,20 +109,21 @@ class Protocol:
     def split(self, clips: Sequence[Clip]) -> Split:
         """Split `clips`, whose order does not matter, into three parts. Raises InputError where that is impossible."""
         clips = sorted(clips, key=by_id)
-        if not clips:
-            raise InputError("there is no clip to split")
         if twice := [clip.id for clip, after in pairwise(clips) if clip.id == after.id]:
             raise InputError(f"two clips have the id {twice[0]}")
         return Split(_DEALERS.get(self.name, _held_out)(self, clips))
 
     def notice(self, clips: Sequence[Clip]) -> str | None:
-        """One line of warning about unknown or shared speakers, or None."""
+        """One line of warning about unknown or shared speakers and files that are in two parts, or None."""
+        said, split = [], self.split(clips)
         if not self.speaker_independent and (unknown := sum(clip.speaker is None for clip in clips)):
             so = "this split cannot be speaker-independent, so its figures do not hold for new voices"
-            return f"the speaker of {unknown:,} of {len(clips):,} clips is unknown: {so}"
-        if self.name == "listed" and (both := self.split(clips).shared_speakers(clips)):
-            return f"not speaker-independent: {_shown(both)} in more than one part"
-        return None
+            said.append(f"the speaker of {unknown:,} of {len(clips):,} clips is unknown: {so}")
+        if self.name == "listed" and (both := split.shared_speakers(clips)):
+            said.append(f"not speaker-independent: {_shown(both)} in more than one part")
+        if same := split.shared_files(clips):
+            said.append(f"{len(same):,} clips are the same files in different parts: {_shown(same)}")
+        return "; ".join(said) or None
 
     def as_dict(self) -> dict:
         """Plain data, as a checkpoint stores it."""

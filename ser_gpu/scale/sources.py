@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyarrow import types
 from pyarrow.parquet import ParquetFile
 
-from ser_gpu.audio.folder import audio_files
+from ser_gpu.audio.folder import HIDDEN, audio_files, is_hidden
 from ser_gpu.audio.formats import SUFFIXES
 from ser_gpu.errors import InputError
 from ser_gpu.scale import storage
@@ -38,6 +38,7 @@ class Sources:
 
     files: tuple[str, ...]
     groups: tuple[RowGroup, ...]
+    notes: tuple[str, ...] = ()  # what is left out
 
     @property
     def names(self) -> list[str]:
@@ -61,18 +62,21 @@ def find(places: Sequence[str]) -> Sources:
     """
     files: list[str] = []
     groups: list[RowGroup] = []
+    notes: list[str] = []
     for place in (found for pattern in places for found in storage.expand(pattern)):
         suffix = PurePosixPath(place).suffix.lower()
         system, name = storage.system(place)
         if system.isdir(name):
-            files += _of_folder(place)
+            inside, skipped = _of_folder(place)
+            files += inside
+            notes += [f"{place}: skipped {count:,} ({reason})" for reason, count in skipped.items()]
         elif suffix in DELIMITERS:
             files += _of_csv(place, DELIMITERS[suffix])
         elif suffix == ".parquet":
             _add_parquet(place, files, groups)
         else:
             files.append(place)
-    found = Sources(tuple(dict.fromkeys(files)), tuple(groups))
+    found = Sources(tuple(dict.fromkeys(files)), tuple(groups), tuple(notes))
     seen = set(found.files)
     for place, name in ((group.place, name) for group in groups for name in group.names):
         if name in seen:
@@ -81,14 +85,17 @@ def find(places: Sequence[str]) -> Sources:
     return found
 
 
-def _of_folder(place: str) -> list[str]:
+def _of_folder(place: str) -> tuple[list[str], dict[str, int]]:
     if storage.is_address(place):
-        found = [file for file in storage.list_files(place) if PurePosixPath(file).suffix.lower() in SUFFIXES]
+        every = [file for file in storage.list_files(place) if PurePosixPath(file).suffix.lower() in SUFFIXES]
+        found = [file for file in every if not is_hidden(PurePosixPath(file.removeprefix(place)))]
+        skipped = {HIDDEN: len(every) - len(found)} if len(found) < len(every) else {}
     else:
-        found = [str(path) for path in audio_files(place).paths]
+        inside = audio_files(place)
+        found, skipped = [str(path) for path in inside.paths], inside.skipped_counts
     if not found:
         raise InputError(f"{place}: no audio file in this folder; Parquet files are named as {place}/*.parquet")
-    return found
+    return found, skipped
 
 
 def _of_csv(place: str, delimiter: str) -> list[str]:

@@ -13,13 +13,12 @@ from ser_gpu.errors import InputError
 
 class Dataset:
     """The clips of a bank in its order, their emotions, and the rows of each part. The parts leave out clips that the
-    split does not name, silent and very short ones. InputError where no clip, or one emotion, is left to train on."""
+    split does not name. InputError where no clip, or one emotion, is left to train on."""
 
     def __init__(self, clips: Sequence[Clip], bank: ClipBank, split: Split):
         self.clips, self.bank, self.split = tuple(clips), bank, split
         self.device = bank.lengths.device
-        usable = bank.usable().tolist()
-        part_of = [split.part_of.get(clip.id) if ok else None for clip, ok in zip(clips, usable, strict=True)]
+        part_of = [split.part_of.get(clip.id) for clip in clips]
         used = [clip for clip, part in zip(clips, part_of, strict=True) if part]
         self.labels = ordered(clip.emotion for clip in used)
         self.corpora = tuple(sorted({clip.corpus for clip in used}))

@@ -5,22 +5,26 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_gpu.audio.folder import audio_files
+from ser_gpu.audio.folder import HIDDEN, audio_files
 from tests.conftest import SAMPLE_RATE
 
 
 def test_files_are_found_in_order_and_the_others_counted(tmp_path, no_ffmpeg):
     taken = ["A.WAV", "b.caf", "b.sph", "c/1.flac", "c/2.mp3", "d.opus"]
-    left = {"c/.hidden.wav": "a hidden file", "notes.mid": ".mid: notes, not sound", "x.m4a": ".m4a needs ffmpeg"}
+    left = {
+        **dict.fromkeys(("c/.hidden.wav", ".Trash/old.wav", "c/__MACOSX/x.wav"), HIDDEN),
+        "notes.mid": ".mid: notes, not sound",
+        "x.m4a": ".m4a needs ffmpeg",
+    }
     left |= {"x.raw": ".raw: no header tells its rate", "y.M4A": ".m4a needs ffmpeg"}
-    (tmp_path / "c").mkdir()
-    (tmp_path / "folder.wav").mkdir()
+    for folder in ("c/__MACOSX", ".Trash", ".git", "folder.wav"):
+        (tmp_path / folder).mkdir(parents=True)
     for name in [*taken, *left, "labels.csv", "README"]:
         (tmp_path / name).touch()
     found = audio_files(tmp_path)
     assert [str(path.relative_to(tmp_path)) for path in found.paths] == taken
     assert {str(path.relative_to(tmp_path)): reason for path, reason in found.skipped} == left
-    assert next(iter(found.skipped_counts.items())) == (".m4a needs ffmpeg", 2)
+    assert [*found.skipped_counts.items()][:2] == [(HIDDEN, 3), (".m4a needs ffmpeg", 2)]
 
 
 def test_every_format_that_libsndfile_writes_is_found_by_its_suffix(tmp_path):
@@ -48,6 +52,12 @@ def test_a_loop_of_links_ends(tmp_path):
     (tmp_path / "a.wav").touch()
     (tmp_path / "loop").symlink_to(tmp_path)
     assert audio_files(tmp_path).paths == (tmp_path / "a.wav",)
+
+
+def test_a_folder_that_is_searched_may_lie_in_a_hidden_one(tmp_path):
+    (hidden := tmp_path / ".cache" / "__MACOSX").mkdir(parents=True)
+    (hidden / "a.wav").touch()
+    assert audio_files(hidden).paths == (hidden / "a.wav",)
 
 
 def test_a_folder_that_cannot_be_read_is_counted(tmp_path):

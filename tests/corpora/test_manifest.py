@@ -1,5 +1,5 @@
 import codecs
-import re
+import math
 import shutil
 
 import pytest
@@ -19,35 +19,6 @@ def csv_of(folder, text, name="clips.csv", files=("a.wav", "b.wav", "c.wav")):
     return path
 
 
-def test_a_folder_per_emotion(tmp_path):
-    for i in range(3):
-        touch(tmp_path, f"Anger/{i}.wav", f"happy/anna/{i}.flac", "Home Sick/0.mp3", "README.txt")
-    found = corpora.load(tmp_path)
-    clips = [
-        *(Clip(f"Anger/{i}", tmp_path / "Anger" / f"{i}.wav", "angry", None, "own") for i in range(3)),
-        Clip("Home Sick/0", tmp_path / "Home Sick" / "0.mp3", "home_sick", None, "own"),
-        *(Clip(f"happy/anna/{i}", tmp_path / "happy" / "anna" / f"{i}.flac", "happy", None, "own") for i in range(3)),
-    ]
-    said = "a folder per emotion: 7 clips, 3 emotions (happy, angry, home_sick), speakers unknown"
-    assert (list(found.clips), found.description, found.left_out, found.notice) == (clips, said, {}, None)
-    assert corpora.load(str(tmp_path), "own") == found
-
-
-def test_what_a_folder_per_emotion_leaves_out_is_counted(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    touch(tmp_path, "happy/a.wav", "happy/a.mp3", "happy/b.m4a", "sad/.hidden.wav", "sad/c.wav", "sad/song.mid")
-    touch(tmp_path, "loose.wav")
-    found = corpora.load(tmp_path)
-    assert [clip.path.name for clip in found.clips] == ["a.wav", "c.wav"]
-    assert found.left_out == {
-        "duplicate": 1,
-        ".m4a needs ffmpeg": 1,
-        "a hidden file": 1,
-        ".mid: notes, not sound": 1,
-        "not in a folder of an emotion": 1,
-    }
-
-
 @pytest.mark.parametrize("with_ffmpeg", [True, False])
 def test_what_predict_reads_is_read_here_too(with_ffmpeg, tmp_path, monkeypatch):
     if not with_ffmpeg:
@@ -58,43 +29,6 @@ def test_what_predict_reads_is_read_here_too(with_ffmpeg, tmp_path, monkeypatch)
     found, predicted = corpora.load(tmp_path), audio_files(tmp_path)
     assert tuple(sorted(clip.path for clip in found.clips)) == predicted.paths
     assert found.left_out == predicted.skipped_counts
-    listed = csv_of(tmp_path, "file,emotion\n" + "".join(f"{path},sad\n" for path in predicted.paths))
-    assert len(corpora.load(listed).clips) == len(predicted.paths)
-    for path, reason in predicted.skipped:
-        with pytest.raises(ValueError, match=re.escape(reason)):
-            corpora.load(csv_of(tmp_path, f"file,emotion\n{path},sad\n"))
-
-
-def test_folders_of_the_parts_may_hold_the_emotions(tmp_path):
-    part_of = {"test": "test", "train": "train", "val": "validation"}
-    touch(tmp_path, *(f"{folder}/{emotion}/a.wav" for folder in part_of for emotion in ("happy", "sad")))
-    found = corpora.load(tmp_path)
-    sad = {clip.id: clip.part for clip in found.clips if clip.emotion == "sad"}
-    assert sad == {f"{folder}/sad/a": part for folder, part in part_of.items()}
-    assert found.description.endswith("speakers unknown; parts: 2 train, 2 validation, 2 test")
-
-
-def test_official_names_sorted_by_emotion_are_that_corpus_unless_told_otherwise_and_a_few_are_not(tmp_path):
-    touch(tmp_path, "mad/03-01-05-01-01-01-01.wav", "glad/03-01-03-01-01-01-01.wav")
-    assert {clip.emotion for clip in corpora.load(tmp_path).clips} == {"happy", "angry"}
-    assert {clip.emotion for clip in corpora.load(tmp_path, "own").clips} == {"glad", "mad"}
-    few = touch(tmp_path, "few/angry/03-01-05-01-01-01-01.wav", "few/angry/mine.wav").parent.parent
-    assert corpora.load(few).description == "a folder per emotion: 2 clips, 1 emotion (angry), speakers unknown"
-
-
-def test_nothing_to_find(tmp_path):
-    with pytest.raises(ValueError, match="neither a folder per emotion"):
-        corpora.load(tmp_path)
-    loose = touch(tmp_path / "loose.wav")
-    for arguments, said in (
-        ((tmp_path,), r"left out: 1 not in a folder of an emotion$"),
-        ((tmp_path / "absent",), "absent: no such folder or CSV file"),
-        ((loose,), r"loose.wav: neither a folder nor a list"),
-        ((None, "own"), "need a folder or a CSV"),
-        ((loose, "tess"), "TESS is read from its folder"),
-    ):
-        with pytest.raises(ValueError, match=said):
-            corpora.load(*arguments)
 
 
 def test_every_column_of_a_csv(tmp_path):
@@ -133,6 +67,88 @@ def test_a_csv_as_excel_and_pandas_write_it(tmp_path):
     assert (clip.emotion, clip.speaker, clip.extra) == ("sad", "Müller, A.", ())
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le bom", "latin-1", "cp1252"])
+@pytest.mark.parametrize("start", ["", "sep=;\r\n", "SEP=;\n", '"sep=;"\n', "\n\r\n"])
+def test_encodings_and_the_line_of_excel_that_names_the_separator(encoding, start, tmp_path):
+    path = csv_of(tmp_path, "")
+    text = f"{start}file;emotion;a,b,c;start\r\na.wav;sad;Müller, A.;0,5\r\n"
+    path.write_bytes(codecs.BOM_UTF16_LE + text.encode("utf-16-le") if "bom" in encoding else text.encode(encoding))
+    (clip,) = corpora.load(path).clips
+    assert (clip.emotion, clip.extra, clip.start) == ("sad", (("a,b,c", "Müller, A."),), 0.5)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "filename,label,speaker_id",
+        "filepath,class,spk",
+        "File Name,Emotion,Speaker ID",
+        "audio,class,subject",
+        "wav,label,SpeakerID",
+        "audio_filepath,label,actor",
+        "path,emotion,speaker",
+    ],
+)
+def test_usual_names_of_columns(header, tmp_path):
+    (clip,) = corpora.load(csv_of(tmp_path, f"{header}\na.wav,sad,ann\n")).clips
+    assert (clip.id, clip.emotion, clip.speaker, clip.extra) == ("a", "sad", "ann", ())
+
+
+def test_of_two_names_for_one_thing_the_first_counts_and_the_other_is_kept(tmp_path):
+    (clip,) = corpora.load(csv_of(tmp_path, "class,filename,emotion,path\n3,x.wav,sad,a.wav\n")).clips
+    assert (clip.id, clip.emotion, clip.extra) == ("a", "sad", (("class", "3"), ("filename", "x.wav")))
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "span"),
+    [
+        ("start,end", "0.5,1.25", (0.5, 1.25)),
+        ("offset,duration", "0.5,1", (0.5, 1.5)),
+        ("start,end,duration", "0.5,1.25,9", (0.5, 1.25)),
+        ("start", "2", (2.0, math.inf)),
+        ("end", "2", (0.0, 2.0)),
+        ("duration", "2", (0.0, 2.0)),
+        ("Start Time,End_Time", "1e-3,1e2", (0.001, 100.0)),
+        ("start,end", ",", (0.0, math.inf)),
+        ("start,end", "1,", (1.0, math.inf)),
+    ],
+)
+def test_a_clip_may_be_a_stretch_of_its_file(columns, row, span, tmp_path):
+    path = csv_of(tmp_path, f"file,emotion,{columns}\na.wav,sad,{row}\n")
+    (clip,) = corpora.load(path).clips
+    assert (clip.id, clip.start, clip.end, clip.extra) == ("a", *span, ())
+    if span != (0.0, math.inf):
+        with pytest.raises(ValueError, match="line 2: start, end and duration are read for training and evaluation"):
+            manifest.read(path)
+
+
+def test_stretches_of_one_file_are_clips_of_their_own(tmp_path):
+    rows = "a.wav,sad,0,1\na.wav,sad,3600.123,3600.2\na.wav,happy,3600.1234,\nb.wav,sad,0,1\n"
+    clips = corpora.load(csv_of(tmp_path, f"file,emotion,start,end\n{rows}")).clips
+    assert [clip.id for clip in clips] == ["a:0-1", "a:3600.123-3600.2", "a:3600.1234-inf", "b"]
+
+
+@pytest.mark.parametrize(
+    ("other", "said"), [("./../{}/a.wav", "a"), ("sub/../a.wav", "a"), ("{}/a.wav", "{}/a"), ("link.wav", "link")]
+)
+def test_a_file_is_known_by_any_of_its_names(other, said, tmp_path):
+    folder = tmp_path / "x"
+    touch(folder, "sub/b.wav", "a.wav")
+    (folder / "link.wav").symlink_to(folder / "a.wav")
+    name = other.format(folder if other.startswith("{}") else "x")
+    path = csv_of(folder, f"file,emotion\n{name},sad\n", files=("sub/b.wav", "a.wav"))
+    assert [clip.id for clip in corpora.load(path).clips] == [said.format(folder)]
+    path = csv_of(folder, f"file,emotion\na.wav,sad\n{name},sad\n", files=("sub/b.wav", "a.wav"))
+    with pytest.raises(ValueError, match=r"line 3: .* is already in line 2"):
+        corpora.load(path)
+
+
+def test_all_missing_files_are_named_together(tmp_path):
+    rows = "".join(f"{number}.wav,sad\n" for number in range(30)) + f"{'x' * 300}.wav,sad\n"
+    with pytest.raises(ValueError, match=r"no such file: 31 of 32: 0.wav \(line 3\), .*4.wav \(line 7\), \.\.\.$"):
+        corpora.load(csv_of(tmp_path, f"file,emotion\na.wav,sad\n{rows}"))
+
+
 def test_paths_may_be_absolute_or_of_windows_and_ids_stay_unique(tmp_path):
     path = csv_of(
         tmp_path / "list",
@@ -146,16 +162,23 @@ def test_paths_may_be_absolute_or_of_windows_and_ids_stay_unique(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,speaker\na.wav,x\n", r"line 1: no column emotion or label; there are: file, speaker"),
-        ("emotion\nsad\n", r"line 1: no column file or path; there are: emotion"),
-        ("", r"line 1: no column file or path; there are: none"),
+        ("file,speaker\na.wav,x\n", r"line 1: no column emotion or label or class; there are: file, speaker"),
+        ("emotion\nsad\n", r"line 1: no column file or path or filepath; there are: emotion"),
+        ("", r"line 1: no column file or path or filepath; there are: none"),
+        ("file,emotion,Emotion\na.wav,sad,sad\n", r"line 1: two columns are named emotion"),
         ("file,emotion\na.wav,\n", r"line 2: no emotion for a.wav"),
         ("file,emotion\na.wav,sad\n,sad\n", r"line 3: no file is named"),
-        ("file,emotion\na.wav,sad\nz.wav,sad\n", r"line 3: no such file: z.wav"),
+        ("file,emotion\na.wav,sad\nz.wav,sad\n", r"no such file: 1 of 2: z.wav \(line 3\)"),
         ("file,emotion\na.wav,sad\nb.wav,sad\na.wav,happy\n", r"line 4: a.wav is already in line 2"),
         ("file,emotion,part\na.wav,sad,exam\n", r"line 2: part must be train, validation or test, got 'exam'"),
         ("file,emotion\na.wav,sad,x\n", r"line 2: more fields than columns"),
         ("file,emotion\n", r"no clip in it"),
+        ("sep=;\nfile;emotion\na.wav;\n", r"line 3: no emotion for a.wav"),
+        ("file,emotion,start,end\na.wav,sad,1,1\n", r"line 2: a.wav: the end, 1 s, must be after the start, 1 s"),
+        ("file,emotion,start,end\na.wav,sad,-1,1\n", r"line 2: start must be seconds, got '-1'"),
+        ("file,emotion,duration\na.wav,sad,nan\n", r"line 2: duration must be seconds, got 'nan'"),
+        ("file,emotion,offset\na.wav,sad,0:01\n", r"line 2: start must be seconds, got '0:01'"),
+        ("file,emotion,start,end\na.wav,sad,0,1\na.wav,angry,0,1\n", r"line 3: a.wav is already in line 2"),
     ],
 )
 def test_errors_name_file_and_line(text, message, tmp_path):
@@ -168,9 +191,10 @@ def test_errors_name_file_and_line(text, message, tmp_path):
 
 def test_what_is_no_text_is_refused(tmp_path):
     path = tmp_path / "clips.csv"
-    path.write_bytes("file,emotion\n".encode("utf-16"))
-    with pytest.raises(ValueError, match="not text in UTF-8"):
-        manifest.read(path)
+    for content in (b"RIFF\x10\0\0\0WAVE", codecs.BOM_UTF16_LE + b"odd", "file,emotion".encode("utf-32"), b"\x81"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="neither a folder nor a list: no text in UTF-8, UTF-16 or Latin-1"):
+            manifest.read(path)
     path.write_bytes(b'file,emotion\n"' + b"x" * 200_000 + b'",sad\n')
     with pytest.raises(ValueError, match="not a CSV file: field larger"):
         manifest.read(path)

@@ -13,6 +13,7 @@ from unittest.mock import Mock, call
 import pytest
 
 from ser_gpu import corpora
+from ser_gpu.audio.folder import HIDDEN
 from ser_gpu.corpora import ravdess
 from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.corpora.find import scan
@@ -93,7 +94,7 @@ def test_of_two_files_the_lossless_one_counts_and_what_cannot_be_read_is_counted
     there = (f"a/{SIXTY[0]}.mp3", f"b/{SIXTY[0]}.wav", f"c/{SIXTY[0]}.flac")
     found = scanned(tmp_path, *there, f"{SIXTY[1]}.m4a", f"{SIXTY[2]}.mp4", f"__MACOSX/._{SIXTY[0]}.wav")
     assert [clip.path.name for clip in found.clips] == [f"{SIXTY[0]}.wav"]
-    unread = {".m4a needs ffmpeg": 1, ".mp4 needs ffmpeg": 1, "a hidden file": 1, "a broken link": 1}
+    unread = {".m4a needs ffmpeg": 1, ".mp4 needs ffmpeg": 1, HIDDEN: 1, "a broken link": 1}
     assert found.left_out == unread | {"duplicate": 2}
 
 

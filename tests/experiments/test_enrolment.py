@@ -43,7 +43,7 @@ def test_other_clips_are_scored_than_the_enrolled_ones(weights, tiny_ravdess, tm
 
 def test_the_scores_are_of_the_answers_that_predict_gives_with_the_voice(weights, tiny_ravdess):
     model, clips = checkpoint.load_model(weights, "cpu"), corpora.load(tiny_ravdess).clips[:40]
-    bank = options.read_clips(clips, model.sample_rate, torch.device("cpu"))
+    clips, bank = options.read_clips(clips, model.sample_rate, torch.device("cpu"))
     found = enrolment.answers(model, bank, clips, ["labelled"], [4], draws=1)
     entry = found["entries"][1]
     for speaker, rows in enrolment.speakers(clips).items():

@@ -79,7 +79,7 @@ def _timeline(args: argparse.Namespace) -> dict:
 
 def _speech(args: argparse.Namespace) -> dict:
     clips = options.find_clips(args.data, args.corpus)
-    bank = options.read_clips(clips, 16_000, torch.device("cpu"))
+    _, bank = options.read_clips(clips, 16_000, torch.device("cpu"))
     return speech.detect(bank, args.count, SEED)
 
 
