@@ -4,10 +4,11 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import groupby, tee
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ser_gpu.audio.samples import Channel, apart
 from ser_gpu.cli import console, options
 from ser_gpu.corpora import clip
 from ser_gpu.errors import AudioError, InputError
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--emotions", metavar="A,B,...", help="answer among these emotions alone (default: all that the model knows)")
     share = options.number(0.0, 1.0)
     add("--least", type=share, default=0.0, metavar="P", help=f"answer {UNSURE!r} where no emotion reaches this share")
+    add("--channels", choices=("mixed", "apart"), default="mixed", help="apart: answer each channel by itself")
     add("--top", type=options.positive_int, help="emotions to show (default: all)")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     add("--json", action="store_true", help="one JSON object a file and line, with an error where there is no answer")
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         console.print_json({"file": str(skipped), "skipped": why}, indent=None)
     failed = False
     with options.quiet_decoders():
-        for path, answer in _answers(model, found.paths, voice):
+        for path, answer in _answers(model, found.paths, voice, args.channels == "apart"):
             if isinstance(answer, AudioError):
                 failed = True
                 print(f"error: {answer}", file=sys.stderr, flush=True)
@@ -83,15 +85,22 @@ def _chosen(names: str | None, known: Sequence[str]) -> tuple[str, ...]:
 
 
 def _answers(
-    model: "Recognizer", paths: Sequence[Path], voice: "Voice | None"
-) -> Iterator[tuple[Path, Prediction | AudioError]]:
+    model: "Recognizer", paths: Sequence[Path], voice: "Voice | None", are_apart: bool
+) -> Iterator[tuple[Path | Channel, Prediction | AudioError]]:
     with _side_by_side(model, len(paths)) as workers:
         for is_stream, group in groupby(paths, lambda path: path == STANDARD_INPUT):
             files = list(group)
-            if is_stream:  # read only after all files before it are answered
+            if are_apart:
+                named, asked = tee(channel for path in files for channel in _channels(path))
+                yield from zip(named, model.predict_many(asked, voice=voice, **workers), strict=True)
+            elif is_stream:  # read only after all files before it are answered
                 yield from ((path, _of_standard_input(model, voice)) for path in files)
             else:
                 yield from zip(files, model.predict_many(files, voice=voice, **workers), strict=True)
+
+
+def _channels(path: Path) -> list[Channel]:
+    return apart(sys.stdin.buffer if path == STANDARD_INPUT and sys.stdin else path)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import signal
 import sys
 from operator import itemgetter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -81,6 +82,22 @@ def test_json_is_one_object_a_line(voice, weights, capsys):
         assert row["file"] == str(voice)
         assert row["confidence"] == row["probabilities"][row["emotion"]]
         assert len(row["probabilities"]) == 3
+
+
+@pytest.mark.parametrize("is_piped", [False, True])
+def test_channels_apart_are_answered_and_named_each(is_piped, voice, weights, tmp_path, capsys, monkeypatch):
+    left = soundfile.read(voice)[0]
+    talk = tmp_path / "talk.wav"
+    soundfile.write(talk, np.stack([left, 0.5 * left[::-1], 0 * left], 1), SAMPLE_RATE)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(talk.read_bytes())))
+    file, name = ("-", "standard input") if is_piped else (str(talk), str(talk))
+    assert predict.main([file, str(voice), "--channels", "apart", "--weights", weights, "--json"]) == 1
+    first, second, third, whole = rows(capsys.readouterr().out)
+    assert [each["file"] for each in (first, second, third)] == [f"{name} channel {number}" for number in (1, 2, 3)]
+    assert third["error"] == f"{name} channel 3: no speech found"
+    assert whole["file"] == f"{voice} channel 1"
+    assert first["probabilities"] == pytest.approx(whole["probabilities"], abs=1e-4), "16 bits were rounded twice"
+    assert second["probabilities"] != first["probabilities"]
 
 
 def test_a_folder_is_searched(voice, weights, capsys):

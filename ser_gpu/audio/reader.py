@@ -41,12 +41,12 @@ def name_of(source: Source) -> str:
 
 
 @contextmanager
-def open_audio(source: Source) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
+def open_audio(source: Source, name: str | None = None) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
     """Open a path, the bytes of a file, or a binary stream: the rate in Hz, and the samples in blocks of about 4 MB.
     The blocks end where the samples do, whatever the header says. A pipe or stream is copied into a temporary file,
     since decoders must seek. ffmpeg reads what libsndfile cannot.
     Shape: -> [channels, frames] float32 each. Raises AudioError where there is no audio that can be read."""
-    name = name_of(source)
+    name = name or name_of(source)
     try:
         with ExitStack() as held:
             file = _seekable(source, name, held)

@@ -4,7 +4,8 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,9 @@ PIECE_SECONDS = 60.0
 SHORTEST_SECONDS = 0.05  # a shorter clip holds no syllable
 _BLOCK_VALUES = 2**20
 _LARGEST_SAMPLE = 1e30
-_CANCELLED = 0.1  # least share of the channels' mean power in a mix (-10 dB): one voice in eight channels keeps 1/8
+_REMEMBERED = 0.92  # share of a power that still counts a quarter of a second later
+# least share of the channels' mean power in a mix (-10 dB): one voice in eight channels keeps 1/8, and [y, -y / 2] 0.1
+_CANCELLED = 0.0999
 _SMALLEST_PEAK = 1e-6  # of the largest sample: what float32 leaves of a constant
 
 
@@ -51,22 +54,64 @@ def recording(
 
 def natural_blocks(audio: object, sample_rate: object, model_rate: int) -> tuple[str, Iterator[tuple[int, np.ndarray]]]:
     """As `recording`, but samples as they come: pairs of the rate in Hz and a mono block [T] at its natural scale."""
-    given_rate = model_rate if sample_rate is None else checked_rate(sample_rate, "audio")
-    if isinstance(audio, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(audio, "read"):
-        name, opened = name_of(audio), open_audio(audio)
+    if isinstance(audio, Channel):
+        taken = slice(audio.number, audio.number + 1)
+        name, opened = str(audio), _opened(audio.audio, sample_rate, model_rate, audio.name)[1]
     else:
-        name, values, rate = _in_memory(audio, given_rate)
-        opened = nullcontext((rate, blocks(channels_of(values, name))))
+        taken = slice(None)
+        name, opened = _opened(audio, sample_rate, model_rate)
 
     def mono() -> Iterator[tuple[int, np.ndarray]]:
-        block = None
+        mixer = None
         with opened as (rate, found):
             for block in found:
-                yield rate, mix(block, name)
-        if block is None:
+                mixer = mixer or Mixer(rate, name)
+                yield rate, mixer(block[taken])
+        if mixer is None:
             raise AudioError.of(name, "holds no samples")
+        yield rate, mixer.rest()
 
     return name, mono()
+
+
+def _opened(
+    audio: object, sample_rate: object, model_rate: int, name: str | None = None
+) -> tuple[str, AbstractContextManager[tuple[int, Iterator[np.ndarray]]]]:
+    given_rate = model_rate if sample_rate is None else checked_rate(sample_rate, "audio")
+    if isinstance(audio, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(audio, "read"):
+        name = name or name_of(audio)
+        return name, open_audio(audio, name)
+    name, values, rate = _in_memory(audio, given_rate)
+    return name, nullcontext((rate, blocks(channels_of(values, name))))
+
+
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """One channel of a recording, itself a recording."""
+
+    audio: object  # that can be read several times
+    number: int  # from 0
+    name: str  # of the whole recording
+
+    def __str__(self) -> str:
+        return f"{self.name} channel {self.number + 1}"
+
+
+def apart(audio: object) -> list[Channel]:
+    """Each channel of a recording, to be answered by itself. What cannot be read has one: reading that says why.
+
+    >>> list(map(str, apart((16_000, np.ones((16_000, 2))))))
+    ['audio channel 1', 'audio channel 2']
+    """
+    name, channels = "audio", 1
+    with suppress(AudioError):
+        name, opened = _opened(audio, None, LOWEST_RATE)
+        if hasattr(audio, "read"):  # once
+            audio = audio.read()
+            opened = open_audio(audio, name)
+        with opened as (_, found):
+            channels = max(1, len(next(found, ())))
+    return [Channel(audio, number, name) for number in range(channels)]
 
 
 def _in_memory(audio: object, rate: int) -> tuple[str, object, int]:
@@ -147,20 +192,43 @@ def blocks(channels: np.ndarray) -> Iterator[np.ndarray]:
         yield block  # outside `errstate`, which else holds for the caller too
 
 
-def mix(channels: np.ndarray, name: str) -> np.ndarray:
-    """The mean of the channels, or the loudest one where they cancel each other (one has its sign turned).
-    Shape: [C, T] -> [T] float32. Raises AudioError where samples are not finite."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        mono = channels[0]
-        if len(channels) > 1:
-            mono = channels.mean(axis=0, dtype=np.float64)
-            powers = channels.var(axis=1, dtype=np.float64)
-            if mono.var() < _CANCELLED * powers.mean():
-                mono = channels[powers.argmax()]
-        mono = mono.astype(np.float32)
-    if not np.abs(mono).max() < _LARGEST_SAMPLE:  # written so that NaN is caught too
-        raise AudioError.of(name, f"holds samples that are not finite or beyond {_LARGEST_SAMPLE:.0e}")
-    return mono
+class Mixer:
+    """Blocks of one recording -> mono: the mean of the channels, or the loudest where they cancel each other, in this
+    quarter of a second or on average over the last few (one channel has its sign turned). Quarters are counted from
+    the start of the recording: however it is cut into blocks, the samples are the same."""
+
+    def __init__(self, rate: int, name: str):
+        self._size, self._name = rate // 4, name
+        self._held = np.zeros((0, 0), np.float32)  # [C, T], less than a quarter of a second
+        self._powers: np.ndarray | float = 0.0  # of the channels, and of their mean
+
+    def __call__(self, block: np.ndarray) -> np.ndarray:
+        """What is decided. Shape: [C, T] -> [T'] float32. Raises AudioError where samples are not finite."""
+        if not np.abs(block).max(initial=0) < _LARGEST_SAMPLE:  # written so that NaN is caught too
+            raise AudioError.of(self._name, f"holds samples that are not finite or beyond {_LARGEST_SAMPLE:.0e}")
+        if len(self._held) not in (0, len(block)):
+            raise AudioError.of(self._name, f"has {len(block)} channels after {len(self._held)}")
+        if len(block) == 1:
+            self._held = block[:, :0]
+            return block[0]
+        held = np.concatenate([self._held.reshape(len(block), -1), block], axis=1)
+        whole = held.shape[1] // self._size * self._size
+        self._held = held[:, whole:].copy()
+        return self._mixed(held[:, :whole])
+
+    def rest(self) -> np.ndarray:
+        """What is left at the end. Shape: -> [T] float32."""
+        return self._mixed(self._held)
+
+    def _mixed(self, channels: np.ndarray) -> np.ndarray:
+        parts = [np.zeros(0, np.float32)]
+        for part in (channels[:, at : at + self._size] for at in range(0, channels.shape[1], self._size)):
+            mean = part.mean(axis=0, dtype=np.float64)
+            powers = np.append(part.var(axis=1, dtype=np.float64), mean.var())
+            self._powers = powers + _REMEMBERED * self._powers
+            is_cancelled = any(each[-1] < _CANCELLED * each[:-1].mean() for each in (powers, self._powers))
+            parts.append(part[self._powers[:-1].argmax()] if is_cancelled else mean.astype(np.float32))
+        return np.concatenate(parts)
 
 
 def level(waveform: np.ndarray) -> np.ndarray:

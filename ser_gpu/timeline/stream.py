@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_gpu.audio.samples import MOST_CHANNELS, array_of, blocks, checked_rate, mix, resampled
+from ser_gpu.audio.samples import MOST_CHANNELS, Mixer, array_of, blocks, checked_rate, resampled
 from ser_gpu.audio.silero import SpeechProbability
 from ser_gpu.errors import AudioError, InputError
 from ser_gpu.prediction import Prediction
@@ -46,6 +46,7 @@ class Stream:
         self.answers, self.name, self._speakers = answers, name, speakers or Speakers(())
         settings, self.rate = settings or TimelineSettings(), SpeechProbability.sample_rate
         rate = answers.sample_rate if sample_rate is None else checked_rate(sample_rate, name)
+        self._mixer = Mixer(rate, name)
         self._pushed: list[np.ndarray] = []
         self._resampled = resampled(_taken(self._pushed, rate), self.rate)
         self._cuts = SpeechCuts(answers.hear, answers.window_seconds, settings)
@@ -60,14 +61,15 @@ class Stream:
 
     @property
     def seconds(self) -> float:
-        """Seconds heard; up to half a second less than were pushed."""
+        """Seconds heard; up to half a second less than were pushed, of several channels up to three quarters."""
         return self._cuts.samples_seen / self.rate
 
     def push(self, samples: object) -> list[Segment]:
         """Add [T] or [T, channels], integers or floats; returns finished segments. Raises AudioError, InputError."""
         if self._is_closed:
             raise InputError("the stream is closed")
-        self._pushed.append(_mono(samples, self.name))
+        parts = map(self._mixer, blocks(_rows(samples, self.name)))
+        self._pushed.append(np.concatenate([np.zeros(0, np.float32), *parts]))
         return list(self._heard(next(self._resampled)))
 
     def close(self) -> list[Segment]:
@@ -75,7 +77,8 @@ class Stream:
         if self._is_closed:
             return []
         self._is_closed = True
-        segments = list(self._heard(next(self._resampled, np.zeros(0, np.float32))))  # what the resampler held back
+        self._pushed.append(self._mixer.rest())
+        segments = [segment for part in self._resampled for segment in self._heard(part)]
         if len(self._pending):
             segments += self._block(self._pending)
         last = self._early + self._cuts.close()
@@ -147,11 +150,11 @@ def _taken(pushed: list[np.ndarray], rate: int) -> Iterator[tuple[int, np.ndarra
         yield rate, pushed.pop()
 
 
-def _mono(samples: object, name: str) -> np.ndarray:
-    # [T] or [T, channels] -> [T] float32
+def _rows(samples: object, name: str) -> np.ndarray:
+    # [T] or [T, channels] -> [channels, T]
     array = array_of(samples, name)
     columns = array[:, None] if array.ndim == 1 else array
     if columns.ndim != 2 or not 1 <= columns.shape[1] <= MOST_CHANNELS or array.dtype.kind not in "iuf":
         shape = list(array.shape)
         raise AudioError.of(name, f"push takes numbers as [T] or [T, channels], got {array.dtype} {shape}")
-    return np.concatenate([np.zeros(0, np.float32), *(mix(block, name) for block in blocks(columns.T))])
+    return columns.T

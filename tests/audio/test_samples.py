@@ -1,5 +1,6 @@
 """Samples of every type and layout, sample rates of every type; mixing, resampling and level."""
 
+import io
 import itertools
 import math
 from decimal import Decimal
@@ -214,6 +215,55 @@ def test_channels_that_cancel_are_the_louder_one():
         assert min(np.abs(found - expected).max(), np.abs(found + expected).max()) < 1e-4, "its sign is not heard"
     quiet_rest = np.stack([voice, *np.zeros((7, len(voice)), np.float32)])
     np.testing.assert_allclose(heard(quiet_rest), expected, atol=1e-6)
+
+
+def test_channels_may_cancel_in_a_part_of_a_recording_or_in_most_of_eight():
+    """Two recordings that were joined; the silence before a voice decides nothing."""
+    voice, silence = tone(SAMPLE_RATE, seconds=8.0), np.zeros(2 * SAMPLE_RATE, np.float32)
+    sound = np.concatenate([silence, voice, voice])
+    for signs in ([1, -1], [-1, 1, 1, -1, 1, -1, 1, -1]):
+        turned = np.concatenate([silence, voice, signs[-1] * voice])
+        found = heard(np.stack([turned if sign < 0 else sound for sign in signs]))
+        np.testing.assert_allclose(np.abs(found), np.abs(heard(sound)), atol=0.01)
+
+
+SCENES = np.random.default_rng(0).normal(size=(3, 2, SAMPLE_RATE)).astype(np.float32)
+SCENES[1, 1] = -SCENES[1, 0]
+
+
+@settings(max_examples=20, deadline=None)
+@given(cuts=st.lists(st.integers(1, SCENES.shape[2] * 3), max_size=30))
+def test_however_a_recording_is_cut_the_mix_is_the_same(cuts):
+    recorded = np.concatenate(SCENES, axis=1)  # the middle of it cancels
+    whole, mixer = samples.Mixer(SAMPLE_RATE, "audio"), samples.Mixer(SAMPLE_RATE, "audio")
+    expected = np.concatenate([whole(recorded), whole.rest()])
+    assert np.abs(expected).reshape(3, -1).mean(axis=1).min() > 0.5, "no part is lost"
+    parts = [mixer(part) for part in np.split(recorded, sorted(cuts), axis=1)]
+    assert same(np.concatenate([*parts, mixer.rest()]), expected)
+
+
+def test_each_channel_is_a_recording_of_its_own(tmp_path):
+    left, right = tone(SAMPLE_RATE), tone(SAMPLE_RATE, 1000)
+    soundfile.write(tmp_path / "talk.wav", np.stack([left, right], 1), SAMPLE_RATE, subtype="FLOAT")
+    whole = (tmp_path / "talk.wav").read_bytes()
+    for audio in (tmp_path / "talk.wav", whole, io.BytesIO(whole), (SAMPLE_RATE, np.stack([left, right]))):
+        channels = samples.apart(audio)
+        assert [str(each)[-10:] for each in channels] == [" channel 1", " channel 2"]
+        for channel, expected in zip(channels, (left, right), strict=True):
+            name, pieces = recording(channel, None, SAMPLE_RATE)
+            assert name == str(channel)
+            np.testing.assert_allclose(next(pieces), level(expected), atol=1e-6)
+    (unread,) = samples.apart(io.BytesIO(b"these are words"))
+    with refused("stream: is text, not audio"):
+        heard(unread)
+
+
+def test_a_recording_keeps_its_number_of_channels():
+    mixer = samples.Mixer(SAMPLE_RATE, "stream")
+    mixer(np.zeros((2, 10), np.float32))
+    for rows in (1, 3):
+        with refused(f"stream: has {rows} channels after 2"):
+            mixer(np.zeros((rows, 10), np.float32))
 
 
 def test_level_takes_the_offset_out_and_keeps_the_shape():
