@@ -15,12 +15,8 @@ from ser_gpu.exports import page
 class Handler(SimpleHTTPRequestHandler):
     """Serve a folder with the headers that a browser needs for several threads; log no request."""
 
-    extensions_map = SimpleHTTPRequestHandler.extensions_map | {
-        ".js": "text/javascript",
-        ".mjs": "text/javascript",
-        ".wasm": "application/wasm",
-        ".onnx": "application/octet-stream",
-    }
+    # whatever the system's own table says
+    extensions_map = dict.fromkeys((".js", ".mjs"), "text/javascript") | {".wasm": "application/wasm"}
 
     def end_headers(self) -> None:
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")

@@ -89,13 +89,11 @@ def _write_model(folder: Path, weights: Path, tta: bool) -> None:
         "sample": SAMPLE.is_file(),
     }
     description = folder / "model.json"
-    if (folder / "model.onnx").is_file() and description.is_file():
-        if read_json(description) == about:
-            return
-        description.unlink()
-    with onnx.quiet_exporter():
-        settings = {"tta": tta, "dft": "conv", "licence": about["licence"], "sha256": about["sha256"]}
-        onnx.to_onnx(model, folder / "model.onnx", **settings, speaker=speaker is not None)
+    if (folder / "model.onnx").is_file() and description.is_file() and read_json(description) == about:
+        return
+    description.unlink(missing_ok=True)
+    settings = {name: about[name] for name in ("tta", "licence", "sha256")}
+    onnx.to_onnx(model, folder / "model.onnx", **settings, speaker=speaker is not None)
     write_json(description, about)  # last, so that what it describes exists
 
 
@@ -111,12 +109,8 @@ def _write_detector(path: Path) -> None:
     gates = np.arange(len(weights["lstm_cell.bias_ih"])).reshape(4, -1)[[0, 3, 1, 2]].ravel()
     cell = [weights[f"lstm_cell.{name}"][gates] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
     places |= dict(zip(lstm.input[1:4], (cell[0][None], cell[1][None], np.concatenate(cell[2:])[None]), strict=True))
-    used = {name for node in proto.graph.node for name in node.input}
-    kept = [each for each in proto.graph.initializer if each.name in used]
-    del proto.graph.initializer[:]
-    for each in kept:
-        values = places.get(each.name)
-        proto.graph.initializer.append(each if values is None else library.numpy_helper.from_array(values, each.name))
+    for each in (each for each in proto.graph.initializer if each.name in places):
+        each.CopyFrom(library.numpy_helper.from_array(places[each.name], each.name))
     library.checker.check_model(proto, full_check=True)
     with replacing(path) as temporary:
         temporary.write_bytes(proto.SerializeToString(deterministic=True))

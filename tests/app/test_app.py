@@ -38,10 +38,7 @@ def test_the_page_is_written_whole_and_a_model_once(runtime, tmp_path, capsys):
     site = tmp_path / "site"
     for arguments in ([], [], ["--no-tta"]):
         assert app.main(["--out", str(site), *arguments]) == 0
-    assert [(each["tta"], each["dft"], each["speaker"]) for each in runtime] == [
-        (True, "conv", True),
-        (False, "conv", True),
-    ]
+    assert [(each["tta"], each["speaker"]) for each in runtime] == [(True, True), (False, True)]
     assert all((site / name).is_file() for name in (*PAGE_FILES, "model.onnx", "speech.onnx", "sample.wav"))
     assert sorted(path.name for path in (site / "ort").iterdir()) == sorted(page.RUNTIME_FILES)
     about = json.loads((site / "model.json").read_text())
