@@ -33,8 +33,9 @@ def run(args: argparse.Namespace) -> int:
     suffix = None if args.hub else next((each for each in (".onnx", ".pt2") if out.lower().endswith(each)), "")
     if suffix == "":
         raise InputError(f"{out}: the name must end in .onnx or .pt2")
-    if args.speaker and suffix != ".onnx":
-        raise InputError("--speaker is for an .onnx file")
+    for option in ("speaker", "half"):
+        if getattr(args, option) and suffix != ".onnx":
+            raise InputError(f"--{option} is for an .onnx file")
     written = [Path(args.hub, name) for name in _HUB_FILES] if args.hub else Path(out)
     options.require_free({"--hub" if args.hub else "FILE": written}, [weights])
     require("export", *_NEEDED.get(suffix, ()))
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         elif suffix == ".pt2":
             onnx.to_pt2(model, out, args.tta)
         else:
-            difference = onnx.to_onnx(model, out, args.tta, licence, sha256, args.speaker)
+            difference = onnx.to_onnx(model, out, args.tta, licence, sha256, args.speaker, args.half)
             checked = f", opset {onnx.OPSET}, largest difference from torch {difference:.1e}"
     size = "" if args.hub else f", {Path(out).stat().st_size / 1e6:.1f} MB"
     console.err.print(f"written: {args.hub or out}{size}{checked}")
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     add("files", nargs="*", metavar="FILE", help="[checkpoint] file.onnx, or file.pt2 (default: the shipped weights)")
     help = "test-time augmentation, a mean of several answers; without it an answer takes a fraction of the time"
     add("--tta", action=argparse.BooleanOptionalAction, default=True, help=help)
+    add("--half", action="store_true", help="weights in 16 bits: half the size, probabilities within 2e-3")
     add("--speaker", action="store_true", help="a file that enrols speakers, and answers with their voices")
     add("--licence", help="of the weights, for the metadata (default: that of their corpus, where it is known)")
     help = "write a folder for the Hugging Face Hub: model.safetensors, config.json, README.md"
