@@ -21,9 +21,9 @@ export function drawWaveform(canvas, view) {
   const middle = NAMES + (height - NAMES - AXIS) / 2;
   const reach = (height - NAMES - AXIS) / 2;
   const { low, high } = peaks(view, pixels);
-  const largest = Math.max(1e-9, ...high, ...low.map((value) => -value));
+  const largest = Math.max(1e-3, ...high, ...low.map((value) => -value));
   let at = 0;
-  for (let x = 0; x < pixels; x++) {
+  for (let x = 0; x < high.length; x++) {
     const seconds = view.offset + ((x + 0.5) / pixels) * view.seconds;
     while (at < view.segments.length && view.segments[at].end <= seconds) at++;
     const segment = view.segments[at];
@@ -48,18 +48,19 @@ export function drawWaveform(canvas, view) {
     const x = ((time - view.offset) / view.seconds) * width;
     const text = clock(time, step < 1);
     context.fillRect(Math.min(x, width - 1), height - AXIS, 1, 4);
-    context.textAlign = x < 16 ? "left" : x > width - 16 ? "right" : "center";
-    context.fillText(text, x, height - AXIS / 2 + 2);
+    const half = context.measureText(text).width / 2;
+    context.fillText(text, Math.min(Math.max(x, half), width - half) - half, height - AXIS / 2 + 2);
   }
 }
 
 /** The lowest and the highest sample of each column. */
 function peaks(view, columns) {
-  if (view.peaks?.low.length === columns && view.peaks.of === view.samples) return view.peaks;
-  const low = new Float32Array(columns);
-  const high = new Float32Array(columns);
+  if (view.peaks?.columns === columns && view.peaks.of === view.samples) return view.peaks;
   const each = (view.seconds * view.rate) / columns;
-  for (let x = 0; x < columns; x++) {
+  const filled = Math.min(columns, Math.ceil(view.samples.length / each)); // less while live sound fills its minute
+  const low = new Float32Array(filled);
+  const high = new Float32Array(filled);
+  for (let x = 0; x < filled; x++) {
     const end = Math.min((x + 1) * each, view.samples.length);
     for (let i = Math.floor(x * each); i < end; i++) {
       const value = view.samples[i];
@@ -67,7 +68,7 @@ function peaks(view, columns) {
       else if (value > high[x]) high[x] = value;
     }
   }
-  view.peaks = { low, high, of: view.samples };
+  view.peaks = { low, high, columns, of: view.samples };
   return view.peaks;
 }
 
@@ -106,9 +107,11 @@ function magma(share) {
 
 /** Shares by emotion as bars, [emotion, share] in the order to show. */
 export function showBars(table, shares, labels) {
+  const largest = Math.max(...shares.map(([, share]) => share));
   table.tBodies[0].replaceChildren(
     ...shares.map(([emotion, share]) => {
       const row = document.createElement("tr");
+      row.className = share > 0 && share === largest ? "best" : "";
       row.innerHTML = '<th scope="row"></th><td><div class="bar"></div></td><td></td>';
       row.cells[0].textContent = emotion;
       const bar = row.querySelector(".bar");

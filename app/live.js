@@ -4,7 +4,7 @@ import { resample } from "./audio.js";
 import { listen } from "./microphone.js";
 import { BLOCK, FRAME, RATE, Timeline } from "./timeline.js";
 
-const HISTORY_SECONDS = 60;
+export const HISTORY_SECONDS = 60;
 const HEARD_SECONDS = 3;
 const NEW_SHARE = 0.4; // of the shown probabilities, each half second
 
@@ -35,31 +35,41 @@ export async function live(model, job, { onBlock, onAnswer }) {
     const offset = Math.max(0, seconds - history.length / RATE);
     return { file: "live", seconds, labels, offset, segments: timeline.segments };
   };
-  let pending = new Float32Array(0);
-  while (!isOver()) {
-    await new Promise((resolve) => (wake = resolve));
-    if (isOver()) break;
-    const size = fresh.reduce((sum, { block }) => sum + block.length, 0);
-    const rate = fresh[0]?.rate ?? RATE;
-    if (pending.length + (size * RATE) / rate < BLOCK) continue;
-    pending = joined(pending, await resample(joined(...fresh.splice(0).map(({ block }) => block)), rate, RATE));
-    const whole = pending.length - (pending.length % BLOCK);
-    const heard = pending.slice(0, whole);
-    pending = pending.slice(whole);
-    total += heard.length;
-    history = joined(history, heard).slice(-HISTORY_SECONDS * RATE);
-    await timeline.hear(heard);
+  const hear = async (sound) => {
+    total += sound.length;
+    history = joined(history, sound).slice(-HISTORY_SECONDS * RATE);
+    await timeline.hear(sound);
     await timeline.settle();
-    const last = history.slice(-HEARD_SECONDS * RATE);
-    const isSpeech = timeline.cuts.framesSinceSpeech < last.length / FRAME;
-    const now = isSpeech ? await timeline.answer(last) : null;
-    shares = now && (shares ? shares.map((share, i) => share + NEW_SHARE * (now[i] - share)) : now);
-    if (!isOver()) onAnswer({ ...answer(), ...(shares && model.named(shares)) }, history);
+  };
+  let pending = new Float32Array(0); // less than a block
+  const take = async () => {
+    const rate = fresh[0]?.rate ?? RATE;
+    pending = joined(pending, await resample(joined(...fresh.splice(0).map(({ block }) => block)), rate, RATE));
+  };
+  try {
+    while (!isOver()) {
+      await new Promise((resolve) => (wake = resolve));
+      const size = fresh.reduce((sum, { block }) => sum + block.length, 0);
+      if (isOver() || pending.length + (size * RATE) / (fresh[0]?.rate ?? RATE) < BLOCK) continue;
+      await take();
+      const whole = pending.length - (pending.length % BLOCK);
+      await hear(pending.slice(0, whole));
+      pending = pending.slice(whole);
+      const last = history.slice(-HEARD_SECONDS * RATE);
+      const isSpeech = timeline.cuts.framesSinceSpeech < last.length / FRAME;
+      const now = isSpeech ? await timeline.answer(last) : null;
+      shares = now && (shares ? shares.map((share, i) => share + NEW_SHARE * (now[i] - share)) : now);
+      if (!isOver()) onAnswer({ ...answer(), ...(shares && model.named(shares)) }, history);
+    }
+  } finally {
+    job.finish.abort(); // whatever ended it: no microphone stays open
+    await listening;
   }
-  await listening;
   job.cancelled.throwIfAborted();
   if (failure) throw failure;
-  if (total === 0) return null;
+  await take();
+  if (total + pending.length === 0) return null;
+  await hear(pending);
   await timeline.close();
   job.cancelled.throwIfAborted();
   return { answer: answer(), samples: await resample(history, RATE, sample_rate) };

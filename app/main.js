@@ -261,6 +261,7 @@ for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
   });
 }
 addEventListener("pagehide", () => jobs.cancel());
+navigator.serviceWorker?.register("service-worker.js").catch(() => {}); // without it the page only needs a network
 
 let teacher = null;
 $("work").hidden = false;

@@ -1,6 +1,8 @@
 // One answer on the page: the emotion or the shares of time, bars, pictures, segments, playback and downloads.
 
 import { clock, colourOf, drawSpectrogram, drawWaveform, percent, showBars, showSegments } from "./draw.js";
+import { HISTORY_SECONDS } from "./live.js";
+import { RATE } from "./timeline.js";
 
 const SUMMED = 3; // emotions in a summary
 
@@ -39,16 +41,16 @@ export class Result {
   /** What is heard now, and the last minute. */
   async showLive(answer, samples) {
     this.stop();
-    this.prepare(answer, samples, 16_000);
+    this.prepare(answer, samples, RATE, HISTORY_SECONDS);
     this.update(answer, true);
     $("play").hidden = true;
     $("spectrogram").hidden = true;
   }
 
-  prepare(answer, samples, rate) {
+  prepare(answer, samples, rate, seconds = samples.length / rate) {
     $("result").hidden = false;
     const offset = answer.offset ?? 0;
-    this.view = { samples, rate, offset, seconds: samples.length / rate, segments: [], labels: answer.labels };
+    this.view = { samples, rate, offset, seconds, segments: [], labels: answer.labels };
     this.drawBands = () => {};
     if (answer.file !== this.answer?.file) $("segments").replaceChildren();
   }

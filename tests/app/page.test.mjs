@@ -10,7 +10,7 @@ const given = JSON.parse(readFileSync(process.env.SER_APP_GIVEN, "utf8"));
 const require = createRequire(given.modules);
 const { chromium } = require("playwright-core");
 const AXE = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-const TOLERANCE = 1e-3; // of a probability: float32 sums in another order
+const TOLERANCE = 2e-3; // of a probability: weights in 16 bits, and float32 sums in another order
 const FIRST_MS = 3000;
 const NEXT_MS = 500;
 const TEN_MINUTES_MS = 15_000;
@@ -29,7 +29,7 @@ const launch = (args = []) =>
 
 // where other programs take the processor, a minute of work takes many
 const test = (name, run) => nodeTest(name, { timeout: 600_000 }, run);
-const WAIT_MS = 180_000;
+const WAIT_MS = 90_000;
 let browser;
 const requests = [];
 const problems = [];
@@ -92,6 +92,10 @@ async function assertNothingOpen(page, leastOpened = 0) {
   assert.ok(opened >= leastOpened, `${opened} microphones`);
   for (const id of ["record", "live"]) assert.equal(await page.getAttribute(`#${id}`, "aria-pressed"), "false");
 }
+
+/** Wait until the timer shows so many seconds. */
+const hears = (page, seconds) =>
+  page.waitForFunction((least) => Number(document.querySelector("#doing").textContent.match(/0:(\d\d)/)?.[1]) >= least, seconds);
 
 async function assertAccessible(page) {
   const violations = await page.evaluate(`${AXE}; axe.run().then(({ violations }) => violations.map(({ id, nodes }) => [id, nodes[0].html]))`);
@@ -269,8 +273,8 @@ test("answers with a voice of ser-gpu enrol, and learns one as it does", async (
     for (const name of ["mean", "variance", "head"].filter((name) => expected[name])) {
       const [found, wanted] = [learnt[name].flat(), expected[name].flat()];
       const scale = Math.max(...wanted.map(Math.abs));
-      // a head is written with four digits
-      found.forEach((value, i) => assert.ok(Math.abs(value - wanted[i]) < (name === "head" ? 2e-3 : 1e-4) * scale, `${name} ${i}`));
+      // weights in 16 bits
+      found.forEach((value, i) => assert.ok(Math.abs(value - wanted[i]) < 5e-3 * scale, `${name} ${i}`));
     }
   }
 });
@@ -388,8 +392,7 @@ test("records from the microphone, by keyboard", async () => {
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
   await page.waitForSelector("#meter:not([hidden])");
-  await page.waitForSelector("#doing:has-text('0:04')");
-  assert.ok((await page.getAttribute("#meter", "value")) >= 0);
+  await hears(page, 4);
   await page.keyboard.press("Enter");
   await page.waitForSelector("#result:not([hidden])");
   assert.equal(await page.textContent("#name"), "your recording");
@@ -407,7 +410,7 @@ test("answers live over a file that it was listening to, stops, and gives what i
   await page.evaluate(() => (window.opened.said = []));
   await page.getByRole("button", { name: "Live" }).click();
   await page.waitForSelector("#name:text-is('live')");
-  await page.waitForSelector("#doing:has-text('0:05')");
+  await hears(page, 5);
   assert.equal(await page.textContent("#error"), "");
   assert.deepEqual(await page.evaluate(() => window.opened.said), []);
   await page.getByRole("button", { name: "Stop" }).click();
@@ -419,6 +422,30 @@ test("answers live over a file that it was listening to, stops, and gives what i
   assert.match(await page.textContent("#recordings li:first-child"), /cancelled/);
   assert.deepEqual(await page.evaluate(() => window.opened.said.length), 1);
   await hearing.close();
+});
+
+test("downloads little, says how much is there, and opens again without a network", async () => {
+  const page = await open({}, browser, false);
+  await page.waitForSelector("#doing:has-text('Loading')");
+  await page.waitForSelector("html[data-ready]");
+  const [sent, whole] = await page.evaluate(async () => {
+    const { bytes } = await (await fetch("model.json")).json();
+    const sizes = await Promise.all(
+      Object.keys(bytes).map(async (name) => (await fetch(name, { cache: "no-store" })).headers.get("content-length")),
+    );
+    return [sizes.reduce((a, b) => a + Number(b), 0), Object.values(bytes).reduce((a, b) => a + b)];
+  });
+  console.log(`first visit: ${(whole / 1e6).toFixed(1)} MB, ${(sent / 1e6).toFixed(1)} MB as sent`);
+  assert.ok(whole < 22e6 && sent < 11e6);
+  await page.evaluate(() => navigator.serviceWorker.ready);
+  await page.reload(); // by the service worker
+  await page.waitForSelector("html[data-ready]");
+  await page.context().setOffline(true);
+  await page.reload();
+  await page.waitForSelector("html[data-ready]");
+  await page.getByText("Try the sample").click();
+  await page.waitForSelector("#status:has-text('sample.wav')");
+  await page.close();
 });
 
 test("tells a screen reader one line for an answer", async () => {
@@ -463,8 +490,9 @@ test("leaves no microphone open, whatever is pressed, and when", async () => {
   await page.click("#cancel");
   await assertNothingOpen(page);
   assert.equal(await page.textContent("#name"), "sample.wav");
+  const rows = await page.locator("#recordings li").count();
   for (let turn = 0; turn < 3; turn++) await page.getByText("Try the sample").dblclick();
-  await page.waitForFunction(() => document.querySelectorAll("#recordings li").length === 7);
+  await page.waitForFunction((count) => document.querySelectorAll("#recordings li").length === count, rows + 3);
   await assertNothingOpen(page);
   await hearing.close();
 });
