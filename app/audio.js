@@ -1,4 +1,4 @@
-// From a file or samples to the windows that the model hears; the same steps as ser_gpu/onnx.py.
+// From a file or samples to the windows that the model hears; the same steps as ser_gpu/windows.py.
 
 export const PIECE_SECONDS = 60;
 export const SHORTEST_SECONDS = 0.05;
@@ -51,22 +51,19 @@ export function level(samples) {
   return out;
 }
 
-/** All windows of a recording, each with its start in seconds; what is too short or silent throughout has none. */
-export function windowsOf(samples, model) {
-  const piece = PIECE_SECONDS * model.sample_rate;
-  const shortest = SHORTEST_SECONDS * model.sample_rate;
-  const found = [];
-  for (let start = 0; start < samples.length; start += piece) {
-    const part = samples.subarray(start, start + piece);
-    if (part.length < shortest) continue;
-    for (const window of windowsOfPiece(level(part), model)) {
-      found.push({ ...window, start: (start + window.start) / model.sample_rate });
-    }
+/** Each minute that is not too short: its first sample, its sound, and the windows of that. */
+export function* minutesOf(samples, model) {
+  const minute = PIECE_SECONDS * model.sample_rate;
+  for (let start = 0; start < samples.length; start += minute) {
+    const part = samples.subarray(start, start + minute);
+    if (part.length < SHORTEST_SECONDS * model.sample_rate) continue;
+    const sound = level(part);
+    yield { start, sound, windows: windowsOf(sound, model) };
   }
-  return found;
 }
 
-function windowsOfPiece(samples, model) {
+/** {start, length, samples, peak} of those that are not silent. */
+function windowsOf(samples, model) {
   const { hop, top_db } = model.trim;
   const [first, end] = bounds(samples, model.trim);
   const length = Math.min(model.window_samples, end - first);
@@ -79,7 +76,7 @@ function windowsOfPiece(samples, model) {
     const sound = samples.subarray(start, start + length);
     const padded = new Float32Array(model.window_samples);
     padded.set(sound, before);
-    return { start, seconds: length / model.sample_rate, samples: padded, peak: peakOf(sound) };
+    return { start, length, samples: padded, peak: peakOf(sound) };
   });
   const least = Math.max(...windows.map((window) => window.peak)) * 10 ** (-top_db / 20);
   return windows.filter((window) => window.peak >= least);

@@ -1,82 +1,159 @@
-// What the page shows of a recording: waveform, spectrogram, bars, segments.
+// What the page shows of a recording: waveform in the colours of its emotions, spectrogram, bars, segments.
 
-export function drawWaveform(canvas, samples) {
-  const { width, height } = canvas;
-  const context = canvas.getContext("2d");
-  context.clearRect(0, 0, width, height);
-  context.fillStyle = getComputedStyle(canvas).getPropertyValue("--accent");
-  let peak = 1e-9;
-  for (const value of samples) peak = Math.max(peak, Math.abs(value));
-  const each = samples.length / width;
-  for (let x = 0; x < width; x++) {
-    let low = 0;
-    let high = 0;
-    for (let i = Math.floor(x * each); i < (x + 1) * each && i < samples.length; i++) {
-      low = Math.min(low, samples[i]);
-      high = Math.max(high, samples[i]);
-    }
-    const top = (height / 2) * (1 - high / peak);
-    context.fillRect(x, top, 1, Math.max(1, (height / 2) * (1 - low / peak) - top));
+const NAMES = 18; // px above the waveform
+const AXIS = 18; // px below it
+const PX_BETWEEN_TICKS = 64;
+const STEPS = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600]; // s
+const OTHERS = ["--emotion-neutral", "--emotion-calm", "--emotion-happy", "--emotion-sad"]; // of labels without a colour
+
+/** The custom property with the colour of an emotion. */
+export function colourOf(emotion, labels) {
+  const own = `--emotion-${emotion}`;
+  const isKnown = getComputedStyle(document.documentElement).getPropertyValue(own);
+  return isKnown ? own : OTHERS[Math.max(0, labels.indexOf(emotion)) % OTHERS.length];
+}
+
+/** `view`: {samples, rate, offset, seconds, segments, labels}; `offset` and `seconds` say which time is shown. */
+export function drawWaveform(canvas, view) {
+  const { width, height, context, style } = fitted(canvas);
+  const pixels = Math.round(width);
+  const colour = (name) => style.getPropertyValue(name);
+  const middle = NAMES + (height - NAMES - AXIS) / 2;
+  const reach = (height - NAMES - AXIS) / 2;
+  const { low, high } = peaks(view, pixels);
+  const largest = Math.max(1e-3, ...high, ...low.map((value) => -value));
+  let at = 0;
+  for (let x = 0; x < high.length; x++) {
+    const seconds = view.offset + ((x + 0.5) / pixels) * view.seconds;
+    while (at < view.segments.length && view.segments[at].end <= seconds) at++;
+    const segment = view.segments[at];
+    const spoken = segment?.speech && segment.start <= seconds;
+    context.fillStyle = colour(spoken ? colourOf(segment.emotion, view.labels) : "--silence");
+    const top = middle - (reach * high[x]) / largest;
+    context.fillRect(x, top, 1, Math.max(1, middle - (reach * low[x]) / largest - top));
   }
+  context.font = `13px ${style.fontFamily}`;
+  context.textBaseline = "middle";
+  context.fillStyle = colour("--text");
+  for (const { start, end, speech, emotion } of view.segments) {
+    if (!speech || end <= view.offset) continue;
+    const left = Math.max(0, ((start - view.offset) / view.seconds) * width);
+    const room = ((end - view.offset) / view.seconds) * width - left;
+    if (context.measureText(emotion).width + 6 <= room) context.fillText(emotion, left, NAMES / 2);
+    if (left > 0) context.fillRect(left - 1, 2, 1, NAMES - 4);
+  }
+  context.fillStyle = colour("--quiet");
+  const step = STEPS.find((each) => (each / view.seconds) * width >= PX_BETWEEN_TICKS) ?? STEPS.at(-1);
+  for (let time = Math.ceil(view.offset / step) * step; time <= view.offset + view.seconds; time += step) {
+    const x = ((time - view.offset) / view.seconds) * width;
+    const text = clock(time, step < 1);
+    context.fillRect(Math.min(x, width - 1), height - AXIS, 1, 4);
+    const half = context.measureText(text).width / 2;
+    context.fillText(text, Math.min(Math.max(x, half), width - half) - half, height - AXIS / 2 + 2);
+  }
+}
+
+/** The lowest and the highest sample of each column. */
+function peaks(view, columns) {
+  if (view.peaks?.columns === columns && view.peaks.of === view.samples) return view.peaks;
+  const each = (view.seconds * view.rate) / columns;
+  const filled = Math.min(columns, Math.ceil(view.samples.length / each)); // less while live sound fills its minute
+  const low = new Float32Array(filled);
+  const high = new Float32Array(filled);
+  for (let x = 0; x < filled; x++) {
+    const end = Math.min((x + 1) * each, view.samples.length);
+    for (let i = Math.floor(x * each); i < end; i++) {
+      const value = view.samples[i];
+      if (value < low[x]) low[x] = value;
+      else if (value > high[x]) high[x] = value;
+    }
+  }
+  view.peaks = { low, high, columns, of: view.samples };
+  return view.peaks;
+}
+
+/** The canvas with as many pixels as the screen has, cleared, in units of CSS. */
+function fitted(canvas) {
+  const { clientWidth: width, clientHeight: height } = canvas;
+  const ratio = devicePixelRatio || 1;
+  canvas.width = Math.round(width * ratio);
+  canvas.height = Math.round(height * ratio);
+  const context = canvas.getContext("2d");
+  context.scale(ratio, ratio);
+  return { width, height, context, style: getComputedStyle(canvas) };
 }
 
 export function drawSpectrogram(canvas, bands, topDb) {
   const frames = bands[0].length;
   const image = new ImageData(frames, bands.length);
   bands.forEach((band, row) =>
-    band.forEach((value, frame) => image.data.set(colour(1 + value / topDb), 4 * ((bands.length - 1 - row) * frames + frame))),
+    band.forEach((value, frame) => image.data.set(magma(1 + value / topDb), 4 * ((bands.length - 1 - row) * frames + frame))),
   );
   const small = new OffscreenCanvas(frames, bands.length);
   small.getContext("2d").putImageData(image, 0, 0);
-  const context = canvas.getContext("2d");
+  const { context, width, height } = fitted(canvas);
   context.imageSmoothingEnabled = false;
-  context.drawImage(small, 0, 0, canvas.width, canvas.height);
+  context.drawImage(small, 0, 0, width, height);
 }
 
 // magma, at five places
 const STOPS = [[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]];
 
-function colour(share) {
+function magma(share) {
   const place = Math.min(Math.max(share, 0), 1) * (STOPS.length - 1);
   const left = Math.min(Math.floor(place), STOPS.length - 2);
   return [...STOPS[left].map((value, i) => value + (STOPS[left + 1][i] - value) * (place - left)), 255];
 }
 
-export function showBars(table, probabilities) {
-  const best = Math.max(...Object.values(probabilities));
+/** Shares by emotion as bars, [emotion, share] in the order to show. */
+export function showBars(table, shares, labels) {
+  const largest = Math.max(...shares.map(([, share]) => share));
   table.tBodies[0].replaceChildren(
-    ...Object.entries(probabilities).map(([label, share]) => {
+    ...shares.map(([emotion, share]) => {
       const row = document.createElement("tr");
-      row.className = share === best ? "best" : "";
+      row.className = share > 0 && share === largest ? "best" : "";
       row.innerHTML = '<th scope="row"></th><td><div class="bar"></div></td><td></td>';
-      row.cells[0].textContent = label;
-      row.querySelector(".bar").style.width = `${100 * share}%`;
+      row.cells[0].textContent = emotion;
+      const bar = row.querySelector(".bar");
+      bar.style.width = `${100 * share}%`;
+      bar.style.setProperty("--colour", `var(${colourOf(emotion, labels)})`);
       row.cells[2].textContent = percent(share);
       return row;
     }),
   );
 }
 
-export function showSegments(strip, table, segments) {
-  strip.replaceChildren(
-    ...segments.map(({ start, end, speech, emotion }) => {
-      const part = document.createElement("div");
-      part.className = speech ? "speech" : "";
-      part.style.flex = `${end - start} 0 0`;
-      part.textContent = emotion ?? "";
-      return part;
-    }),
-  );
-  table.tBodies[0].replaceChildren(
-    ...segments.map(({ start, end, speech, emotion, confidence }) => {
-      const row = document.createElement("tr");
-      const said = speech ? [emotion, percent(confidence)] : ["nobody speaks", ""];
-      for (const text of [`${start.toFixed(1)} to ${end.toFixed(1)}`, ...said]) row.insertCell().textContent = text;
-      return row;
-    }),
-  );
+/** One button for each segment with speech; those that stay the same stay, and keep the focus. */
+export function showSegments(list, segments, labels, onChoose) {
+  const spoken = segments.filter(({ speech }) => speech);
+  spoken.forEach((segment, at) => {
+    const key = `${segment.start} ${segment.end} ${segment.emotion}`;
+    const before = list.children[at];
+    if (before?.dataset.key === key) return;
+    const item = document.createElement("li");
+    item.dataset.key = key;
+    item.innerHTML = '<button type="button" class="segment"><span></span><i class="swatch"></i><b></b><span></span></button>';
+    const [time, swatch, emotion, share] = item.firstChild.children;
+    time.textContent = `${clock(segment.start, true)} – ${clock(segment.end, true)}`;
+    swatch.style.setProperty("--colour", `var(${colourOf(segment.emotion, labels)})`);
+    emotion.textContent = segment.emotion;
+    share.textContent = percent(segment.confidence, 0);
+    item.firstChild.addEventListener("click", () => onChoose(segment, item.firstChild));
+    if (before) before.replaceWith(item);
+    else list.append(item);
+  });
+  while (list.children.length > spoken.length) list.lastChild.remove();
 }
 
-export function percent(share) {
-  return `${(100 * share).toFixed(1)} %`;
+export function percent(share, digits = 1) {
+  return `${(100 * share).toFixed(digits)}\u00a0%`;
+}
+
+/** Seconds as m:ss, or m:ss.t. */
+export function clock(seconds, hasTenths = false) {
+  const tenths = hasTenths ? Math.round(10 * seconds) : 10 * Math.round(seconds);
+  const whole = Math.floor(tenths / 10);
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
+  const start = hours ? `${hours}:${String(minutes).padStart(2, "0")}` : String(minutes);
+  return `${start}:${String(whole % 60).padStart(2, "0")}${hasTenths ? `.${tenths % 10}` : ""}`;
 }

@@ -1,222 +1,284 @@
 // The page: recordings in, the emotion out.
 
 import { decode, resample, SHORTEST_SECONDS } from "./audio.js";
-import { drawSpectrogram, drawWaveform, percent, showBars, showSegments } from "./draw.js";
-import { listen, openMicrophone, record } from "./microphone.js";
+import { clock, percent } from "./draw.js";
+import { Jobs } from "./jobs.js";
+import { live } from "./live.js";
+import { listen } from "./microphone.js";
 import { Model } from "./model.js";
-import { press, Teacher } from "./teach.js";
-import { RATE, SHORT_SECONDS, timeline } from "./timeline.js";
+import { Result } from "./result.js";
+import { Teacher } from "./teach.js";
+import { SHORT_SECONDS, timelineOf } from "./timeline.js";
 
-const LIVE_SECONDS = 3;
-const LIVE_PAUSE_MS = 250;
-const SHOWN_SECONDS = 60;
+const LONG_SECONDS = 30; // from here on one emotion for all of it would mean little
+const MOST_KEPT_SECONDS = 2400; // of the recordings that can be chosen again
+const BUTTONS = { record: ["Record", "Stop and answer"], live: ["Live", "Stop"] };
 
 const $ = (id) => document.getElementById(id);
-const loading = Model.load();
-let recording = null;
-let listening = null;
-let last = null; // what is shown, for the downloads
-let turn = 0; // of the recordings; the answer to an earlier one is not shown any more
+const loading = Model.load((share) => ($("progress").value = share));
+const jobs = new Jobs(showJob, fail);
+const result = new Result(loading);
+const recordings = []; // {name, state, samples, answer}; waiting ones have a file
+let shown = null; // one of them
 let usesVoice = false;
+
+function showJob(kind) {
+  for (const [id, texts] of Object.entries(BUTTONS)) {
+    $(id).setAttribute("aria-pressed", String(kind === id));
+    $(id).textContent = texts[Number(kind === id)];
+  }
+  $("cancel").hidden = kind === null || kind === "live";
+  $("work").hidden = kind === null;
+  $("meter").hidden = true;
+  $("progress").hidden = false;
+  if (kind) clearError();
+  else teacher?.show();
+}
+
+/** What the page is doing, for the eyes; a share from 0 to 1, or none. */
+function working(text, share = null) {
+  $("doing").textContent = text;
+  if (share === null) $("progress").removeAttribute("value");
+  else $("progress").value = share;
+}
+
+/** What the microphone hears. */
+function hearing(text, block) {
+  $("doing").textContent = text;
+  $("progress").hidden = true;
+  $("meter").hidden = false;
+  const peak = block.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
+  $("meter").value = Math.max(peak, 0.9 * $("meter").value);
+}
 
 function say(text) {
   $("status").textContent = text;
 }
 
-function fail(message) {
+function fail({ message }) {
   $("error").textContent = message;
   $("error").hidden = false;
-  $("result").hidden = true;
   say("");
 }
 
 function clearError() {
   $("error").hidden = true;
-}
-
-async function answerFile(file) {
-  clearError();
-  say("Reading the file …");
-  try {
-    const { about } = await loading;
-    let samples;
-    try {
-      samples = await decode(await file.arrayBuffer(), about.sample_rate);
-    } catch {
-      throw new Error(`${file.name}: this browser finds no audio in it that it can decode.`);
-    }
-    await answer(samples, file.name);
-  } catch (error) {
-    fail(error.message);
-  }
-}
-
-async function answer(samples, name) {
-  const mine = ++turn;
-  const model = await loading;
-  const seconds = samples.length / model.about.sample_rate;
-  if (seconds < SHORTEST_SECONDS) throw new Error(`${name}: ${Math.round(1000 * seconds)} ms is too short, 50 ms is the least.`);
-  const prediction = await model.predict(samples, (at, all) => {
-    if (all > 4) say(`Listening: window ${at + 1} of ${all} …`);
-  });
-  if (mine !== turn) return;
-  if (!prediction) throw new Error(`${name}: no speech was found, only silence or other sounds.`);
-  const segments = [{ start: 0, end: seconds, speech: true, ...prediction }];
-  await show(prediction, segments, samples, name);
-  if (seconds > SHORT_SECONDS) {
-    const heard = await resample(samples, model.about.sample_rate, RATE);
-    const found = await timeline(heard, model, (share) => mine === turn && say(`Over time: ${percent(share)} …`));
-    if (mine !== turn) return;
-    showOverTime(found);
-  }
   say("");
 }
 
-async function show(prediction, segments, samples, name) {
-  const { about } = await loading;
-  $("result").hidden = false;
-  $("name").textContent = name;
-  $("emotion").textContent = `${prediction.emotion}, ${percent(prediction.confidence)}`;
-  showBars($("bars"), prediction.probabilities);
-  $("over-time").hidden = true;
-  const seconds = samples.length / about.sample_rate;
-  last = { file: name, seconds, labels: about.labels, voice: usesVoice, ...prediction, segments };
-  setDownloads();
-  await draw(samples, about);
+function add(entry) {
+  recordings.push(entry);
+  const seconds = () => recordings.reduce((sum, { answer }) => sum + (answer?.seconds ?? 0), 0);
+  while (recordings.length > 1 && seconds() > MOST_KEPT_SECONDS) recordings.shift();
+  return entry;
 }
 
-function showOverTime(segments) {
-  $("over-time").hidden = false;
-  showSegments($("strip"), $("segments"), segments);
-  last = { ...last, segments };
-  setDownloads();
+function choose(entry) {
+  shown = entry;
+  $("result").hidden = !entry.answer;
+  if (entry.state === "failed") fail({ message: entry.text });
+  else clearError();
+  if (entry.answer) result.show(entry.answer, entry.samples);
+  showRecordings();
 }
 
-async function draw(samples, about) {
-  const shown = samples.subarray(0, SHOWN_SECONDS * about.sample_rate);
-  const seconds = shown.length / about.sample_rate;
-  $("extent").textContent = `${shown.length < samples.length ? "the first " : ""}${seconds.toFixed(1)}\u00a0s`;
-  $("waveform").setAttribute("aria-label", `Waveform, ${seconds.toFixed(1)} seconds`);
-  $("spectrogram").setAttribute("aria-label", `Log-mel spectrogram, ${about.mel.f_min} to ${about.mel.f_max} Hz`);
-  drawWaveform($("waveform"), shown);
-  const settings = { ...about.mel, sample_rate: about.sample_rate };
-  const model = await loading;
-  const bands = await model.call("spectrogram", { samples: shown.slice(), settings, most: $("spectrogram").width });
-  drawSpectrogram($("spectrogram"), bands, about.mel.top_db);
+/** A row for each, where there are several. */
+function showRecordings() {
+  $("recordings").hidden = recordings.length < 2;
+  $("recordings").replaceChildren(
+    ...recordings.map((entry) => {
+      const row = document.createElement("li");
+      row.innerHTML = '<button type="button"><b></b><span></span></button>';
+      const [name, text] = row.firstChild.children;
+      name.textContent = entry.name;
+      text.textContent = entry.text;
+      row.firstChild.setAttribute("aria-current", String(entry === shown));
+      row.firstChild.addEventListener("click", () => choose(entry));
+      return row;
+    }),
+  );
 }
 
-/** JSON and CSV with the names that ser-gpu timeline gives them. */
-function setDownloads() {
-  const { labels } = last;
-  const share = (value) => value?.toFixed(4) ?? "";
-  const row = ({ start, end, speech, emotion, confidence, probabilities }) => [
-    ...[start.toFixed(3), end.toFixed(3), Number(speech), emotion ?? "", share(confidence)],
-    ...labels.map((label) => share(probabilities[label])),
-  ];
-  const head = ["start", "end", "speech", "emotion", "confidence", ...labels];
-  const csv = [head, ...last.segments.map(row)].map((line) => `${line.join(",")}\n`).join("");
-  setDownload($("json"), JSON.stringify(last, null, 2), "application/json");
-  setDownload($("csv"), csv, "text/csv");
+function answerFiles(files) {
+  if (files.length === 0) return;
+  for (const file of files) add({ name: file.name, state: "waiting", text: "waiting", file });
+  showRecordings();
+  if (jobs.kind !== "files") jobs.start("files", answerWaiting);
 }
 
-function setDownload(link, text, type) {
-  if (link.href) URL.revokeObjectURL(link.href);
-  link.href = URL.createObjectURL(new Blob([text], { type }));
-}
-
-async function toggleRecording() {
-  if (recording) {
-    const { stop } = recording;
-    recording = null;
-    press($("record"), false, "Record");
-    const blob = await stop();
-    await answerFile(new File([blob], "your recording", { type: blob.type }));
-    return;
-  }
-  clearError();
-  try {
-    if (listening) await toggleLive();
-    recording = record(await openMicrophone());
-    press($("record"), true, "Stop and answer");
-    say("Recording: say a sentence, then stop.");
-  } catch (error) {
-    recording = null;
-    fail(error.message);
-  }
-}
-
-async function toggleLive() {
-  if (listening) {
-    const { stop } = listening;
-    listening = null;
-    press($("live"), false, "Live");
-    say("");
-    await stop();
-    return;
-  }
-  clearError();
-  try {
-    const model = await loading;
-    const mine = await listen(await openMicrophone(), LIVE_SECONDS);
-    listening = mine;
-    press($("live"), true, "Stop");
-    say("Listening …");
-    while (listening === mine) {
-      const samples = await resample(mine.samples(), mine.sampleRate, model.about.sample_rate);
-      const isLong = samples.length >= SHORTEST_SECONDS * model.about.sample_rate;
-      const prediction = isLong ? await model.predict(samples) : null;
-      if (listening !== mine) break;
-      say(prediction ? `The last ${LIVE_SECONDS} seconds:` : "Listening: nobody speaks.");
-      if (prediction) {
-        const seconds = samples.length / model.about.sample_rate;
-        await show(prediction, [{ start: 0, end: seconds, speech: true, ...prediction }], samples, "live");
-      }
-      await new Promise((resolve) => setTimeout(resolve, LIVE_PAUSE_MS));
+async function answerWaiting(job) {
+  job.cancelled.addEventListener("abort", () => {
+    for (const entry of recordings.filter(({ file }) => file)) end(entry, "cancelled", "cancelled");
+    if (!shown?.answer) $("result").hidden = true;
+    showRecordings();
+  });
+  for (let entry; (entry = recordings.find(({ state }) => state === "waiting")); ) {
+    try {
+      await answer(entry, job);
+    } catch (error) {
+      if (job.cancelled.aborted) return;
+      end(entry, "failed", error.message);
+      choose(entry);
     }
-  } catch (error) {
-    if (listening) await listening.stop();
-    listening = null;
-    press($("live"), false, "Live");
-    fail(error.message);
   }
 }
 
-async function trySample() {
-  const response = await fetch("sample.wav");
-  await answerFile(new File([await response.blob()], "sample.wav"));
+function end(entry, state, text) {
+  Object.assign(entry, { state, text, file: null });
+}
+
+/** Answer one recording, from its file or its samples, and show it. */
+async function answer(entry, { cancelled }) {
+  entry.state = "working";
+  entry.text = "listening";
+  shown = entry;
+  showRecordings();
+  working(`Reading ${entry.name} …`);
+  const model = await loading;
+  const { labels, sample_rate } = model.about;
+  entry.samples ??= await samplesOf(entry.file, sample_rate);
+  cancelled.throwIfAborted();
+  const { name, samples } = entry;
+  const seconds = samples.length / sample_rate;
+  if (seconds < SHORTEST_SECONDS) throw new Error(`${name}: ${Math.round(1000 * seconds)} ms is too short, 50 ms is the least.`);
+  working(`Listening to ${name} …`);
+  const found = { file: name, seconds, labels, voice: usesVoice };
+  if (seconds <= LONG_SECONDS) {
+    const prediction = await model.predict(samples);
+    cancelled.throwIfAborted();
+    if (!prediction) throw new Error(`${name}: no speech was found, only silence or other sounds.`);
+    Object.assign(found, prediction, { segments: [{ start: 0, end: seconds, speech: true, ...prediction }] });
+  } else {
+    found.segments = [];
+  }
+  const isShown = () => shown === entry;
+  if (isShown()) result.show(found, samples);
+  if (seconds > SHORT_SECONDS) {
+    const began = performance.now();
+    found.segments = await timelineOf(samples, model, cancelled, (segments, share) => {
+      const left = ((performance.now() - began) / 1000 / share) * (1 - share);
+      working(`Listening to ${name}: ${left < 1.5 ? "nearly done" : `${Math.ceil(left)} s left`}`, share);
+      if (isShown()) result.update({ ...found, segments });
+    });
+    if (!found.segments.some(({ speech }) => speech)) throw new Error(`${name}: no speech was found, only silence or other sounds.`);
+  }
+  entry.answer = found;
+  end(entry, "done", result.summary(found));
+  if (isShown()) {
+    await result.show(found, samples);
+    say(`${name}: ${entry.text}.`);
+  }
+  showRecordings();
+}
+
+async function samplesOf(file, rate) {
+  try {
+    return await decode(await file.arrayBuffer(), rate);
+  } catch {
+    throw new Error(`${file.name}: this browser finds no audio in it that it can decode.`);
+  }
+}
+
+/** The samples of the microphone until the job ends; none where it ends before there are any. */
+async function recorded(job, prompt) {
+  const { about } = await loading;
+  const blocks = [];
+  let count = 0;
+  let rate = about.sample_rate;
+  working("Waiting for the microphone …");
+  await listen(about.sample_rate, job.ended, () => {}, (block, blockRate) => {
+    blocks.push(block);
+    rate = blockRate;
+    count += block.length;
+    hearing(`${prompt} ${clock(count / rate)}`, block);
+  });
+  job.cancelled.throwIfAborted();
+  const samples = new Float32Array(count);
+  let at = 0;
+  for (const block of blocks) {
+    samples.set(block, at);
+    at += block.length;
+  }
+  return resample(samples, rate, about.sample_rate);
+}
+
+async function recordAndAnswer(job) {
+  const samples = await recorded(job, "Recording: say a sentence, then stop.");
+  if (samples.length === 0) return;
+  $("meter").hidden = true;
+  $("progress").hidden = false;
+  const number = recordings.filter(({ isRecording }) => isRecording).length;
+  const name = number ? `your recording ${number + 1}` : "your recording";
+  const entry = add({ name, state: "working", text: "", samples, isRecording: true });
+  try {
+    await answer(entry, job);
+  } catch (error) {
+    recordings.splice(recordings.indexOf(entry), 1);
+    showRecordings();
+    $("result").hidden = true;
+    throw error;
+  }
+}
+
+async function answerLive(job) {
+  const model = await loading;
+  working("Waiting for the microphone …");
+  shown = null;
+  showRecordings();
+  const found = await live(model, job, {
+    onBlock: (seconds, block) => hearing(`Listening: ${clock(seconds)}`, block),
+    onAnswer: (answer, samples) => result.showLive({ ...answer, voice: usesVoice }, samples),
+  });
+  if (!found) return;
+  const entry = add({ name: "live", samples: found.samples, answer: { ...found.answer, voice: usesVoice } });
+  end(entry, "done", result.summary(entry.answer));
+  choose(entry);
+  say(`Live: ${entry.text}.`);
 }
 
 $("file").addEventListener("change", ({ target }) => {
-  if (target.files[0]) answerFile(target.files[0]);
+  answerFiles([...target.files]);
   target.value = "";
 });
-$("record").addEventListener("click", toggleRecording);
-$("live").addEventListener("click", toggleLive);
-$("sample").addEventListener("click", trySample);
+$("record").addEventListener("click", (event) => jobs.toggle("record", recordAndAnswer, event));
+$("live").addEventListener("click", (event) => jobs.toggle("live", answerLive, event));
+$("cancel").addEventListener("click", () => {
+  jobs.cancel();
+  say("Cancelled.");
+});
+$("sample").addEventListener("click", async (event) => {
+  if (event.detail > 1) return;
+  const response = await fetch("sample.wav").catch(() => null);
+  if (response?.ok) answerFiles([new File([await response.blob()], "sample.wav")]);
+  else fail({ message: "The sample is not there." });
+});
 
 for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
   document.addEventListener(kind, (event) => {
     event.preventDefault();
     $("drop").classList.toggle("over", kind === "dragenter" || kind === "dragover");
-    if (kind === "drop" && event.dataTransfer.files[0]) answerFile(event.dataTransfer.files[0]);
+    if (kind === "drop") answerFiles([...event.dataTransfer.files]);
   });
 }
+addEventListener("pagehide", () => jobs.cancel());
+navigator.serviceWorker?.register("service-worker.js").catch(() => {}); // without it the page only needs a network
 
-async function stopAll() {
-  if (listening) await toggleLive();
-  if (recording) await toggleRecording();
-}
-
+let teacher = null;
+$("work").hidden = false;
+working("Loading the model …", 0);
 loading.then(
   async (model) => {
-    const { about, threads } = model;
-    say("");
+    const { about } = model;
+    if (!jobs.kind) $("work").hidden = true;
     const licence = about.licence ? `, ${about.licence}` : "";
-    $("about").textContent = `Model: ${about.name}${licence}; ser_gpu ${about.ser_gpu}; threads: ${threads}.`;
+    $("about").textContent = `Model: ${about.name}${licence}. ser_gpu ${about.ser_gpu}.`;
     $("sample").hidden = !about.sample;
-    const onChange = (isUsed) => (usesVoice = isUsed);
-    await new Teacher(model, { onStart: stopAll, onChange }).start();
+    teacher = new Teacher(model, { jobs, record: recorded, onChange: (isUsed) => (usesVoice = isUsed) });
+    await teacher.start();
     document.documentElement.dataset.ready = "true";
   },
-  (error) => fail(`The model cannot be loaded: ${error.message}`),
+  (error) => {
+    $("work").hidden = true;
+    fail({ message: `The model cannot be loaded: ${error.message}` });
+  },
 );

@@ -1,4 +1,4 @@
-// The microphone: a recording as one file, or the last seconds again and again.
+// The microphone: blocks of samples until a signal ends it.
 
 const TAP = `registerProcessor("tap", class extends AudioWorkletProcessor {
   process([[channel]]) {
@@ -7,8 +7,42 @@ const TAP = `registerProcessor("tap", class extends AudioWorkletProcessor {
   }
 })`;
 
-/** A stream of the microphone; throws an Error with a message for people. */
-export async function openMicrophone() {
+/**
+ * Give `onBlock` the samples and their rate until `ended`, an AbortSignal; then nothing of the microphone is left open.
+ * `onOpen` is called once it hears. Throws an Error with a message for people.
+ */
+export async function listen(rate, ended, onOpen, onBlock) {
+  const opening = open();
+  const end = new Promise((resolve) => ended.addEventListener("abort", resolve, { once: true }));
+  const stream = await Promise.race([opening, end.then(() => null)]);
+  if (ended.aborted) {
+    opening.then(close, () => {}); // it is allowed only now
+    return;
+  }
+  ended.addEventListener("abort", () => close(stream), { once: true });
+  const { context, source } = tapped(stream, rate);
+  try {
+    const url = URL.createObjectURL(new Blob([TAP], { type: "text/javascript" }));
+    await context.audioWorklet.addModule(url);
+    URL.revokeObjectURL(url);
+    if (ended.aborted) return;
+    const tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 0 });
+    tap.port.onmessage = ({ data }) => ended.aborted || onBlock(data, context.sampleRate);
+    source.connect(tap);
+    await context.resume();
+    if (ended.aborted) return;
+    onOpen();
+    const lost = new Promise((_, reject) => {
+      stream.getTracks()[0].onended = () => reject(new Error("The microphone was taken away."));
+    });
+    await Promise.race([end, lost]);
+  } finally {
+    close(stream);
+    await context.close();
+  }
+}
+
+async function open() {
   if (!navigator.mediaDevices?.getUserMedia) {
     throw new Error("This browser offers no microphone here. It needs a page on localhost or https.");
   }
@@ -27,46 +61,16 @@ export async function openMicrophone() {
   }
 }
 
-/** Record until `stop` is called, which gives the file. */
-export function record(stream) {
-  const recorder = new MediaRecorder(stream);
-  const parts = [];
-  recorder.ondataavailable = ({ data }) => parts.push(data);
-  const done = new Promise((resolve) => (recorder.onstop = () => resolve(new Blob(parts, { type: recorder.mimeType }))));
-  recorder.start();
-  return {
-    stop() {
-      recorder.stop();
-      close(stream);
-      return done;
-    },
-  };
-}
-
-/** Keep the last seconds of a stream. */
-export async function listen(stream, seconds) {
-  const context = new AudioContext();
-  const url = URL.createObjectURL(new Blob([TAP], { type: "text/javascript" }));
-  await context.audioWorklet.addModule(url);
-  URL.revokeObjectURL(url);
-  const kept = new Float32Array(Math.ceil(seconds * context.sampleRate));
-  let heard = 0;
-  const tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 0 });
-  tap.port.onmessage = ({ data }) => {
-    kept.copyWithin(0, data.length);
-    kept.set(data, kept.length - data.length);
-    heard += data.length;
-  };
-  new MediaStreamAudioSourceNode(context, { mediaStream: stream }).connect(tap);
-  await context.resume();
-  return {
-    sampleRate: context.sampleRate,
-    samples: () => kept.slice(Math.max(0, kept.length - heard)),
-    stop() {
-      close(stream);
-      return context.close();
-    },
-  };
+/** At this rate where the browser resamples a microphone, else at the microphone's. */
+function tapped(stream, sampleRate) {
+  let context = new AudioContext({ sampleRate });
+  try {
+    return { context, source: context.createMediaStreamSource(stream) };
+  } catch {
+    context.close();
+    context = new AudioContext();
+    return { context, source: context.createMediaStreamSource(stream) };
+  }
 }
 
 function close(stream) {

@@ -1,50 +1,70 @@
-// "Teach it your voice": eight sentences, one after the other, and what is done with the voice.
+// "Teach it your voice": eight sentences whose emotions are known, and what is done with the voice.
 
-import { decode } from "./audio.js";
-import { openMicrophone, record } from "./microphone.js";
-import { enrol, forget, keep, read, stored } from "./voice.js";
+import { percent } from "./draw.js";
+import { setDownload } from "./result.js";
+import { enrol, forget, keep, PLACE, read, stored } from "./voice.js";
 
-// of eight moods, since a voice that is learnt from one mood alone is made neutral
 const SENTENCES = [
-  ["as you would tell the time", "The bus to the station leaves at a quarter past nine."],
-  ["calmly", "Sit down for a while, we have all the time in the world."],
-  ["happily", "They said yes, I start there on Monday, isn't that wonderful!"],
-  ["sadly", "The house is so quiet since she has moved away."],
-  ["angrily", "I have told you three times to leave that door alone!"],
-  ["fearfully", "Did you hear that? Somebody is walking around downstairs."],
-  ["with disgust", "This milk has been open for weeks, the smell is awful."],
-  ["with surprise", "You are here already? I thought you would come tomorrow!"],
+  ["neutral", "As you would tell the time", "The bus to the station leaves at a quarter past nine."],
+  ["calm", "Calmly", "Sit down for a while, we have all the time in the world."],
+  ["happy", "Happily", "They said yes, I start there on Monday, isn't that wonderful!"],
+  ["sad", "Sadly", "The house is so quiet since she has moved away."],
+  ["angry", "Angrily", "I have told you three times to leave that door alone!"],
+  ["fearful", "Fearfully", "Did you hear that? Somebody is walking around downstairs."],
+  ["disgust", "With disgust", "This milk has been open for weeks, the smell is awful."],
+  ["surprised", "With surprise", "You are here already? I thought you would come tomorrow!"],
 ];
 
 const $ = (id) => document.getElementById(id);
 
 export class Teacher {
-  /** Shows the section where the model takes a voice. */
-  constructor(model, { onStart, onChange }) {
+  /** Shows the section where the model takes a voice; `record` gives samples, `onChange` hears whether a voice answers. */
+  constructor(model, { jobs, record, onChange }) {
     this.model = model;
-    this.onStart = onStart; // a microphone is wanted
-    this.onChange = onChange; // another voice answers
-    this.taught = [];
-    this.recording = null;
+    this.jobs = jobs;
+    this.record = record;
+    this.onChange = onChange;
+    this.sentences = SENTENCES.filter(([emotion]) => model.about.labels.includes(emotion));
+    this.taught = this.sentences.map(() => null); // samples
+    this.at = null; // of the sentence that is recorded
     this.voice = null;
   }
 
   async start() {
     if (!this.model.about.speaker) return;
     $("teach").hidden = false;
-    $("teach-record").addEventListener("click", () => this.guarded(() => this.toggle()));
+    $("sentences").replaceChildren(
+      ...this.sentences.map(([, manner, sentence], at) => {
+        const row = document.createElement("li");
+        row.innerHTML = '<p><b></b><br><q></q></p><button type="button"></button><span class="quiet"></span>';
+        row.querySelector("b").textContent = manner;
+        row.querySelector("q").textContent = sentence;
+        row.querySelector("button").addEventListener("click", (event) => this.toggle(at, event));
+        return row;
+      }),
+    );
     $("teach-again").addEventListener("click", () => this.reset());
     $("voice-use").addEventListener("change", () => this.guarded(() => this.use()));
-    $("voice-delete").addEventListener("click", () => this.guarded(() => this.delete()));
-    $("voice-file").addEventListener("change", ({ target }) => this.guarded(() => this.open(target)));
-    this.reset();
-    await this.guarded(async () => {
-      try {
-        await this.take(stored(this.model.about));
-      } catch (error) {
-        this.showUnusable(error.message);
-      }
+    $("voice-delete").addEventListener("click", () => $("confirm").showModal());
+    $("confirm").addEventListener("close", ({ target }) => {
+      if (target.returnValue === "delete") this.guarded(() => this.delete());
+      target.returnValue = "";
     });
+    $("voice-file").addEventListener("change", ({ target }) => this.guarded(() => this.open(target)));
+    addEventListener("storage", ({ key }) => {
+      if (key === PLACE || key === null) this.guarded(() => this.takeStored()); // another tab has changed it
+    });
+    this.show();
+    await this.guarded(() => this.takeStored());
+  }
+
+  async takeStored() {
+    try {
+      await this.take(stored(this.model.about));
+    } catch (error) {
+      await this.take(null);
+      this.showUnusable(error.message);
+    }
   }
 
   async guarded(action) {
@@ -63,50 +83,84 @@ export class Teacher {
   }
 
   show() {
-    const at = Math.min(this.taught.length, SENTENCES.length - 1);
-    const [manner, sentence] = SENTENCES[at];
-    $("teach-count").textContent = `Sentence ${at + 1} of ${SENTENCES.length}, ${manner}:`;
-    $("teach-sentence").textContent = sentence;
-    $("teach-again").hidden = this.taught.length === 0;
+    const isRecording = this.jobs.kind === "teach";
+    [...$("sentences").children].forEach((row, at) => {
+      const button = row.querySelector("button");
+      const isThis = isRecording && this.at === at;
+      button.setAttribute("aria-pressed", String(isThis));
+      button.textContent = isThis ? "Stop" : this.taught[at] ? "Record again" : "Record";
+      button.setAttribute("aria-label", `${button.textContent}: ${this.sentences[at][1]}`);
+      row.classList.toggle("taught", Boolean(this.taught[at]));
+      if (!this.taught[at]) row.lastChild.textContent = "";
+    });
+    $("teach-again").hidden = !this.taught.some(Boolean);
   }
 
   reset() {
-    this.taught = [];
+    this.taught.fill(null);
     this.say("");
     this.show();
   }
 
-  async toggle() {
-    const button = $("teach-record");
-    if (!this.recording) {
-      await this.onStart();
-      this.recording = record(await openMicrophone());
-      press(button, true, "Stop");
-      this.say("Recording: say the sentence, then stop.");
-      return;
-    }
-    const { stop } = this.recording;
-    this.recording = null;
-    press(button, false, "Record this sentence");
-    this.say("Listening …");
-    const blob = await stop();
-    const samples = await decode(await blob.arrayBuffer(), this.model.about.sample_rate);
-    if (!(await this.model.predict(samples))) throw new Error("No speech was heard. Say the sentence again.");
-    this.taught.push(samples);
+  toggle(at, event) {
+    if (event.detail > 1) return;
+    if (this.jobs.kind === "teach" && this.at !== at) this.jobs.cancel();
+    this.at = at;
+    $("teach-error").hidden = true;
+    this.jobs.toggle("teach", (job) => this.guarded(() => this.learn(at, job)), event);
     this.show();
-    if (this.taught.length < SENTENCES.length) {
-      this.say(`Heard: ${this.taught.length} of ${SENTENCES.length}.`);
-      return;
+  }
+
+  async learn(at, job) {
+    let samples;
+    try {
+      samples = await this.record(job, "Say the sentence, then stop.");
+    } catch (error) {
+      if (job.cancelled.aborted) return;
+      throw error;
     }
+    if (samples.length === 0) return;
+    const before = await this.model.predict(samples);
+    if (job.cancelled.aborted) return;
+    if (!before) throw new Error("No speech was heard. Say the sentence again.");
+    this.taught[at] = samples;
+    $("sentences").children[at].lastChild.textContent = `heard as ${before.emotion}`;
+    const count = this.taught.filter(Boolean).length;
+    this.say(`Heard: ${count} of ${this.taught.length}.`);
+    if (count < this.taught.length) return;
     this.say("Learning your voice …");
-    const voice = await enrol(this.taught, this.model);
-    this.reset();
+    const voice = await enrol(this.taught, this.sentences.map(([emotion]) => emotion), this.model);
+    if (job.cancelled.aborted) return;
     await this.take(voice);
+    await this.compare();
     try {
       keep(voice);
     } catch {
       throw new Error("Your voice is used, but this browser does not let the page keep it. Download it.");
     }
+  }
+
+  /** What each sentence sounded like before, and now. */
+  async compare() {
+    const { labels } = this.model.about;
+    let [right, rightBefore] = [0, 0];
+    for (const [at, samples] of this.taught.entries()) {
+      const emotion = this.sentences[at][0];
+      const mean = async (isOfNobody) => {
+        const windows = await this.model.speech(samples);
+        const answers = await Promise.all(windows.map((window) => this.model.answer(window.samples, isOfNobody)));
+        return this.model.named(labels.map((_, i) => answers.reduce((sum, answer) => sum + answer[i] / answers.length, 0)));
+      };
+      const [before, now] = [await mean(true), await mean(false)];
+      rightBefore += before.emotion === emotion;
+      right += now.emotion === emotion;
+      const said = ({ emotion: heard, confidence }) => `${heard}, ${percent(confidence, 0)}`;
+      $("sentences").children[at].lastChild.textContent = `before: ${said(before)}; now: ${said(now)}`;
+    }
+    const all = this.taught.length;
+    $("voice-change").textContent =
+      `Your sentences as they were meant: ${rightBefore} of ${all} before, ${right} of ${all} now. It has learned from these; ` +
+      "record something else to hear the difference.";
   }
 
   async open(input) {
@@ -129,13 +183,12 @@ export class Teacher {
     $("voice").hidden = !voice;
     $("voice-usable").hidden = !voice;
     $("voice-use").checked = Boolean(voice);
+    $("voice-change").textContent = "";
     if (voice) {
       const sentences = voice.recordings === 1 ? "recording" : "recordings";
       $("voice-about").textContent = `Your voice: ${voice.recordings} ${sentences}, ${voice.seconds.toFixed(0)} s of speech.`;
       $("voice-notes").textContent = voice.notes.map((note) => `Note: ${note}.`).join(" ");
-      const link = $("voice-download");
-      if (link.href) URL.revokeObjectURL(link.href);
-      link.href = URL.createObjectURL(new Blob([JSON.stringify(voice)], { type: "application/json" }));
+      setDownload($("voice-download"), JSON.stringify(voice), "application/json");
     }
     await this.use();
   }
@@ -158,11 +211,6 @@ export class Teacher {
   async delete() {
     forget();
     await this.take(null);
-    this.say("Your voice is deleted.");
+    this.say("Your voice is deleted, in every tab of this page.");
   }
-}
-
-export function press(button, isPressed, text) {
-  button.setAttribute("aria-pressed", String(isPressed));
-  button.textContent = text;
 }

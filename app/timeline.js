@@ -1,91 +1,208 @@
-// The emotions of a recording over time; the same steps as ser_gpu/timeline in Python.
+// Where somebody speaks, and the emotions over time; the same steps as ser_gpu/timeline and ser_gpu/audio/silero.py.
 
 import { level, resample } from "./audio.js";
 
 export const RATE = 16_000; // Hz that the detector of speech hears
 export const SHORT_SECONDS = 6; // up to here a recording is one segment
-const FRAME = 512;
-const CONTEXT = 64; // samples before a frame that the detector hears too
-const BLOCK = 16 * FRAME;
-const BLOCKS_AT_ONCE = 20;
+export const FRAME = 512;
+export const BLOCK = 16 * FRAME;
+const CONTEXT = 64; // samples around a frame that the detector hears too
+const WINDOW = 256;
+const HOP = 128;
+const BLOCKS_AT_ONCE = 40;
+const AHEAD = 6; // stretches that are being answered
 const LAG_SECONDS = 1;
+const LEAD_SECONDS = 0.25; // heard before the first window: the detector is late where speech begins at once
 const JOINED_SECONDS = 0.5;
 const LEVEL = 0.1;
 const SMALLEST_LEVEL = 1e-7;
+const LARGEST = 4;
 const LEVEL_FRAMES = 312;
 const LOUD_SHARE = 0.9;
 const LOUD_SHARE_OF_BLOCK = 0.75;
 const SMALLEST_SHARE = 1e-12;
 
-/** Segments without gaps, neighbours of one emotion merged: {start, end, speech, emotion, confidence, probabilities}. */
-export async function timeline(samples, model, onProgress = () => {}) {
-  const { labels, sample_rate, window_samples, timeline: settings } = model.about;
-  const cuts = new SpeechCuts(samples, window_samples / sample_rate, settings);
-  const smoother = new Smoother(labels.length, settings);
-  const found = [];
-  let given = 0;
-  let waiting = null;
-
-  const gap = (end) => {
-    if (end > given) found.push(silent(given / RATE, end / RATE));
-    given = Math.max(given, end);
-  };
-  const finish = () => {
-    if (!waiting) return;
-    gap(waiting.start);
-    found.push({ start: waiting.start / RATE, end: waiting.end / RATE, speech: true, ...model.named(waiting.shares) });
-    given = waiting.end;
-    waiting = null;
-  };
-  const answer = async ({ start, end }) => {
-    const waveform = await resample(level(samples.slice(start, end)), RATE, sample_rate);
-    const { probabilities } = await model.answer(waveform);
-    const [before, soFar] = smoother.take(probabilities, start / RATE, end / RATE);
-    if (waiting) waiting.shares = before;
-    finish();
-    waiting = { start, end, shares: soFar };
-  };
-
-  for await (const speech of speechOf(samples, model)) {
-    for (const stretch of cuts.take(speech)) await answer(stretch);
-    const quiet = cuts.seen - (waiting?.end ?? 0);
-    if (waiting && !cuts.inSpeech && quiet > LAG_SECONDS * RATE) finish();
-    onProgress(cuts.seen / samples.length);
+/** The segments of a recording; `onFound` gets those that there are so far, and the share that was heard. */
+export async function timelineOf(samples, model, cancelled, onFound) {
+  const heard = await resample(samples, model.about.sample_rate, RATE);
+  const timeline = new Timeline(model);
+  const size = BLOCK * BLOCKS_AT_ONCE;
+  let hearing = timeline.hear(heard.subarray(0, size));
+  for (let at = size; ; at += size) {
+    await hearing;
+    if (at >= heard.length) break;
+    hearing = timeline.hear(heard.subarray(at, at + size)); // while answers come
+    hearing.catch(() => {});
+    await timeline.settle(AHEAD);
+    cancelled.throwIfAborted();
+    onFound(timeline.segments, timeline.settled / heard.length);
   }
-  for (const stretch of cuts.close()) await answer(stretch);
-  finish();
-  gap(samples.length);
-  return merged(found, labels);
+  await timeline.close();
+  cancelled.throwIfAborted();
+  return timeline.segments;
 }
 
-/** The probability of speech in each frame, a block at a time. */
-async function* speechOf(samples, model) {
-  let levels = [];
-  let context = new Float32Array(CONTEXT);
-  let state = null;
-  for (let from = 0; from < samples.length; from += BLOCK * BLOCKS_AT_ONCE) {
-    const to = Math.min(samples.length, from + BLOCK * BLOCKS_AT_ONCE);
-    const heard = new Float32Array(CONTEXT + Math.ceil((to - from) / FRAME) * FRAME);
-    heard.set(context);
-    const sizes = [];
-    for (let at = from; at < to; at += BLOCK) {
-      const block = samples.subarray(at, Math.min(to, at + BLOCK));
-      const own = levelsOf(block);
-      levels = [...levels, ...own].slice(-LEVEL_FRAMES);
-      const loud = Math.max(quantile(levels, LOUD_SHARE), quantile(own, LOUD_SHARE_OF_BLOCK), SMALLEST_LEVEL);
-      const gain = Math.fround(LEVEL / loud);
-      block.forEach((value, i) => (heard[CONTEXT + at - from + i] = value * gain));
-      sizes.push(own.length);
-    }
-    const frames = sizes.reduce((a, b) => a + b);
-    const rows = new Float32Array(frames * (CONTEXT + FRAME));
-    for (let i = 0; i < frames; i++) rows.set(heard.subarray(i * FRAME, (i + 1) * FRAME + CONTEXT), i * (CONTEXT + FRAME));
-    const answer = await model.call("speech", { rows, frames, state });
-    context = heard.slice(-CONTEXT);
-    state = answer.state;
-    let first = 0;
-    for (const size of sizes) yield answer.speech.slice(first, (first += size));
+/** Sound at RATE in, a whole number of blocks at a time but for the last; segments without gaps out. */
+export class Timeline {
+  constructor(model) {
+    this.model = model;
+    this.speech = new Speech(model);
+    this.cuts = new SpeechCuts(model.about);
+    this.smoother = new Smoother(model.about.labels.length, model.about.timeline);
+    this.kept = new Float32Array(0); // what a stretch may still need
+    this.keptStart = 0;
+    this.blocks = []; // heard, and not settled
+    this.asked = 0; // stretches in them
+    this.stretches = []; // their segments
+    this.waiting = null; // a stretch that waits for the next one
+    this.given = 0;
+    this.settled = 0;
   }
+
+  /** Neighbours of one emotion merged. */
+  get segments() {
+    return merged(this.stretches, this.model.about.labels);
+  }
+
+  async hear(samples) {
+    const speech = await this.speech.next(samples);
+    this.kept = joinedSamples(this.kept, samples);
+    for (let at = 0; at < samples.length; at += BLOCK) {
+      const count = Math.min(BLOCK, samples.length - at);
+      const found = this.cuts.take(speech.slice(at / FRAME, (at + BLOCK) / FRAME), count);
+      this.ask(found);
+    }
+    const needed = Math.max(this.keptStart, this.cuts.needed * FRAME);
+    this.kept = this.kept.slice(needed - this.keptStart);
+    this.keptStart = needed;
+  }
+
+  ask(stretches) {
+    const answers = stretches.map(({ start, end }) => {
+      const answer = this.answer(this.kept.slice(start - this.keptStart, end - this.keptStart));
+      answer.catch(() => {}); // it is awaited later
+      return { start, end, answer };
+    });
+    this.asked += answers.length;
+    this.blocks.push({ answers, seen: this.cuts.seen, inSpeech: this.cuts.inSpeech });
+  }
+
+  async answer(stretch) {
+    return this.model.answer(await resample(level(stretch), RATE, this.model.about.sample_rate));
+  }
+
+  /** Take the answers in order until at most so many are missing. */
+  async settle(most = 0) {
+    while (this.blocks.length && (this.asked > most || this.blocks[0].answers.length === 0)) {
+      const { answers, seen, inSpeech } = this.blocks.shift();
+      this.asked -= answers.length;
+      for (const { start, end, answer } of answers) {
+        const [before, soFar] = this.smoother.take(await answer, start / RATE, end / RATE);
+        if (this.waiting) this.waiting.shares = before;
+        this.finish();
+        this.waiting = { start, end, shares: soFar };
+      }
+      if (this.waiting && !inSpeech && seen - this.waiting.end > LAG_SECONDS * RATE) this.finish();
+      this.settled = seen;
+    }
+  }
+
+  async close() {
+    this.ask(this.cuts.close());
+    await this.settle();
+    this.finish();
+    this.gap(this.cuts.seen);
+  }
+
+  finish() {
+    if (!this.waiting) return;
+    const { start, end, shares } = this.waiting;
+    this.gap(start);
+    this.stretches.push({ start: start / RATE, end: end / RATE, speech: true, ...this.model.named(shares) });
+    this.given = end;
+    this.waiting = null;
+  }
+
+  gap(end) {
+    if (end > this.given) this.stretches.push(silent(this.given / RATE, end / RATE));
+    this.given = Math.max(this.given, end);
+  }
+}
+
+/** In which windows of a sound somebody speaks, as `predict` decides it. */
+export async function spokenIn(sound, windows, model) {
+  const { sample_rate, timeline: settings } = model.about;
+  const ratio = sample_rate / RATE;
+  const first = Math.max(0, windows[0].start - Math.round(LEAD_SECONDS * sample_rate));
+  const last = windows.at(-1);
+  const heard = await resample(sound.slice(first, last.start + last.length), sample_rate, RATE);
+  const cuts = new SpeechCuts(model.about);
+  const stretches = [...cuts.take(await new Speech(model).next(heard), heard.length), ...cuts.close()];
+  const least = ratio * FRAME * (settings.margin_frames + settings.least_frames); // a margin alone holds no voice
+  const spoken = windows.map(({ start, length }) =>
+    stretches.some((each) => {
+      const [from, to] = [first + ratio * each.start, first + ratio * each.end];
+      return Math.min(start + length, to) - Math.max(start, from) >= Math.min(least, to - from);
+    }),
+  );
+  return spoken.some(Boolean) ? spoken : Array(windows.length).fill(await speaks(heard, model));
+}
+
+/** Whether there is a tenth of a second of speech at one level. */
+async function speaks(samples, model) {
+  const heard = new Float32Array(Math.max(3, Math.ceil(samples.length / FRAME)) * FRAME);
+  heard.set(samples);
+  const levels = levelsOf(heard).filter((value) => value > 0).sort((a, b) => a - b);
+  const gain = LEVEL / Math.max(levels[Math.floor(LOUD_SHARE * levels.length)] ?? 0, SMALLEST_LEVEL);
+  const loud = heard.map((value) => Math.min(LARGEST, Math.max(-LARGEST, value * gain)));
+  const speech = await new Speech(model).of(loud);
+  return speech.sort((a, b) => b - a)[2] >= model.about.speech_threshold;
+}
+
+/** The probability of speech every 32 ms. */
+class Speech {
+  constructor(model) {
+    this.model = model;
+    this.levels = []; // of the last ten seconds of frames
+    this.context = new Float32Array(CONTEXT);
+    this.state = null;
+  }
+
+  /** Each block at one level. */
+  next(samples) {
+    const levelled = new Float32Array(Math.ceil(samples.length / FRAME) * FRAME);
+    for (let at = 0; at < samples.length; at += BLOCK) {
+      const block = samples.subarray(at, at + BLOCK);
+      const own = levelsOf(block);
+      this.levels = [...this.levels, ...own].slice(-LEVEL_FRAMES);
+      const loud = Math.max(quantile(this.levels, LOUD_SHARE), quantile(own, LOUD_SHARE_OF_BLOCK), SMALLEST_LEVEL);
+      const gain = Math.fround(LEVEL / loud);
+      block.forEach((value, i) => (levelled[at + i] = value * gain));
+    }
+    return this.of(levelled);
+  }
+
+  /** Of whole frames as they are. */
+  async of(samples) {
+    const heard = joinedSamples(this.context, samples);
+    const rows = new Float32Array((samples.length / FRAME) * 4 * WINDOW);
+    for (let row = 0, from = 0; from < samples.length; from += FRAME, row += 4 * WINDOW) {
+      for (let i = 0; i < 4; i++) rows.set(heard.subarray(from + i * HOP, from + i * HOP + WINDOW), row + i * WINDOW);
+      const end = from + CONTEXT + FRAME;
+      for (let i = 0; i < CONTEXT; i++) rows[row + 4 * WINDOW - CONTEXT + i] = heard[end - 2 - i]; // reflected
+    }
+    this.context = heard.slice(-CONTEXT);
+    const { speech, state } = await this.model.call("speech", { rows, state: this.state });
+    this.state = state;
+    return speech;
+  }
+}
+
+function joinedSamples(first, second) {
+  const joined = new Float32Array(first.length + second.length);
+  joined.set(first);
+  joined.set(second, first.length);
+  return joined;
 }
 
 function levelsOf(block) {
@@ -106,10 +223,10 @@ function quantile(values, share) {
 
 /** Speech between pauses, never longer than the window. */
 class SpeechCuts {
-  constructor(samples, mostSeconds, settings) {
-    this.total = samples.length;
-    this.settings = settings;
-    this.mostFrames = Math.max(4, Math.floor((mostSeconds * RATE) / FRAME));
+  constructor({ window_samples, sample_rate, timeline }) {
+    this.settings = timeline;
+    this.mostFrames = Math.max(4, Math.floor(((window_samples / sample_rate) * RATE) / FRAME));
+    this.framesSinceSpeech = Infinity;
     this.seen = 0;
     this.inSpeech = false;
     this.frame = 0;
@@ -120,9 +237,14 @@ class SpeechCuts {
     this.quiet = 0;
   }
 
-  /** The stretches that end in the next block. */
-  take(probabilities) {
-    this.seen = Math.min(this.total, this.seen + probabilities.length * FRAME);
+  /** The first frame that a stretch to come may have. */
+  get needed() {
+    return this.inSpeech ? this.start : this.frame - this.settings.margin_frames;
+  }
+
+  /** The stretches that end in the next samples. */
+  take(probabilities, count) {
+    this.seen += count;
     const found = [];
     for (const probability of probabilities) {
       this.next(probability, found);
@@ -139,6 +261,7 @@ class SpeechCuts {
 
   next(probability, found) {
     const { on, off, pause_frames, margin_frames } = this.settings;
+    this.framesSinceSpeech = probability >= on ? 0 : this.framesSinceSpeech + 1;
     if (!this.inSpeech) {
       if (probability < on) return;
       this.inSpeech = true;

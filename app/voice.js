@@ -1,39 +1,52 @@
 // A speaker's voice: learnt from recordings, kept in the browser's storage, written and read as a .voice file.
 
-import { windowsOf } from "./audio.js";
-
 const FORMAT_VERSION = 3;
 const WITHOUT_HEAD = 2; // an older format, which had none
 const KIND = "ser_gpu voice";
-const PLACE = "ser_gpu.voice";
+export const PLACE = "ser_gpu.voice";
 const LARGEST_BYTES = 2 ** 24;
 const MOST_WINDOWS = 32; // all views of all of them are in memory at once
+const HEAD_STEPS = 5000;
+const HEAD_TOLERANCE = 1e-6;
 const MOST_FLOAT = 3.4028234663852886e38;
 
-/** Learn a voice from recordings of one speaker, as ser_gpu/voices/plan.py does; throws where one holds no speech. */
-export async function enrol(recordings, model) {
-  const { speaker, window_samples, sample_rate } = model.about;
+/**
+ * Learn a voice from recordings of one speaker, as ser_gpu/voices/plan.py does; `emotions` of each, or null. Throws where
+ * one holds no speech.
+ */
+export async function enrol(recordings, emotions, model) {
+  const { speaker, labels, window_samples } = model.about;
   const heard = [];
   let seconds = 0;
-  for (const samples of recordings) {
+  for (const [at, samples] of recordings.entries()) {
     let end = 0;
-    for (const window of windowsOf(samples, model.about)) {
-      const { probabilities, speech } = await model.answer(window.samples, true);
-      if (!speech) continue;
-      heard.push({ samples: window.samples, emotion: model.named(probabilities).emotion });
+    const windows = await model.speech(samples);
+    if (windows.length === 0) throw new Error("No speech was heard.");
+    for (const window of windows) {
+      heard.push({ samples: window.samples, named: emotions?.[at] ?? "" });
       seconds += Math.max(0, window.start + window.seconds - Math.max(end, window.start));
       end = window.start + window.seconds;
     }
   }
-  if (!heard.length) throw new Error("No speech was heard.");
   const count = Math.min(heard.length, MOST_WINDOWS);
   const place = (i) => Math.round((i * (heard.length - 1)) / Math.max(1, count - 1));
   const kept = Array.from({ length: count }, (_, i) => heard[place(i)]);
-  const share = heard.length / (heard.length + speaker.population_windows);
+  const times = Map.groupBy(kept, ({ named }) => named);
+  const own = kept.map(({ named }) => 1 / (times.size * times.get(named).length)); // they sum to one
+  const effective = heard.length / count / own.reduce((sum, weight) => sum + weight ** 2, 0);
+  const distinct = emotions ? [...new Set(emotions)].sort() : [];
+  const share = shareOf(effective, distinct, speaker);
   const waveform = new Float32Array(count * window_samples);
   kept.forEach(({ samples }, i) => waveform.set(samples, i * window_samples));
-  const weight = new Float32Array(count).fill(share / count);
-  const { mean, variance } = await model.call("enrol", { waveform, weight });
+  const weight = Float32Array.from(own, (value) => share * value);
+  const { mean, variance, features, probabilities } = await model.call("enrol", { waveform, weight });
+  const measured = kept.map(({ named }, i) => ({
+    named,
+    weight: own[i] * effective,
+    features: [...features.subarray((i * features.length) / count, ((i + 1) * features.length) / count), 1],
+    logs: Array.from(probabilities.subarray(i * labels.length, (i + 1) * labels.length), Math.log),
+  }));
+  const answers = await Promise.all(kept.map(({ samples }) => model.answer(samples, true)));
   return {
     format_version: FORMAT_VERSION,
     kind: KIND,
@@ -41,30 +54,94 @@ export async function enrol(recordings, model) {
     recordings: recordings.length,
     windows: heard.length,
     seconds,
-    emotions: [],
-    notes: notesOf(kept, heard.length, speaker),
+    emotions: distinct,
+    notes: notesOf(answers.map((shares) => model.named(shares).emotion), heard.length, distinct, speaker),
     mean: numbers(mean),
     variance: numbers(variance),
-    head: null, // which emotion a sentence has is not known
+    head: features.length ? headOf(measured, sharpness({ windows: heard.length, emotions: distinct }, speaker), effective, distinct, model.about) : null,
   };
+}
+
+/** What is added to the last layer, or null: `ser_gpu.voices.plan.head`. */
+function headOf(measured, sharp, effective, distinct, { labels, speaker }) {
+  const known = labels.filter((label) => distinct.includes(label));
+  if (known.length < 2) return null;
+  const of = measured.filter(({ named }) => known.includes(named));
+  const scale = sharp / speaker.temperature;
+  const prior = (speaker.head_prior / Math.min(effective, speaker.most_head_windows)) ** 2;
+  const gram = of.map((a) => of.map((b) => a.features.reduce((sum, value, i) => sum + value * b.features[i], 0)));
+  const logits = of.map(({ logs }) => known.map((label) => sharp * logs[labels.indexOf(label)]));
+  const truth = of.map(({ named }) => known.map((label) => Number(label === named)));
+  const weight = of.map((each) => (scale * each.weight) / (2 * prior));
+  const found = posterior(gram, logits, truth, weight, scale);
+  return labels.map((label) => {
+    const at = known.indexOf(label);
+    return of[0].features.map((_, i) => {
+      const value = at < 0 ? 0 : of.reduce((sum, { features }, row) => sum + found[row][at] * features[i], 0);
+      return Number(value.toPrecision(4));
+    });
+  });
+}
+
+/** Accelerated descent to `weight * (truth - probabilities)`: `ser_gpu.voices.plan._posterior`. */
+function posterior(gram, logits, truth, weight, scale) {
+  const size = gram.length;
+  const heaviest = Math.max(...weight);
+  const condition = 1 + 0.5 * scale * heaviest * norm(gram);
+  const momentum = (Math.sqrt(condition) - 1) / (Math.sqrt(condition) + 1);
+  let found = truth.map((row) => row.map(() => 0));
+  let ahead = found;
+  for (let step = 0; step < HEAD_STEPS; step++) {
+    const missing = logits.map((row, at) => {
+      const answers = row.map((logit, label) => {
+        let sum = 0;
+        for (let i = 0; i < size; i++) sum += gram[at][i] * ahead[i][label];
+        return logit + scale * sum;
+      });
+      const largest = Math.max(...answers);
+      const powers = answers.map((answer) => Math.exp(answer - largest));
+      const total = powers.reduce((a, b) => a + b);
+      return powers.map((power, label) => weight[at] * (truth[at][label] - power / total) - ahead[at][label]);
+    });
+    const before = found;
+    found = ahead.map((row, at) => row.map((value, label) => value + missing[at][label] / condition));
+    ahead = found.map((row, at) => row.map((value, label) => value + momentum * (value - before[at][label])));
+    if (Math.max(...missing.flat().map(Math.abs)) <= HEAD_TOLERANCE * heaviest) break;
+  }
+  return found;
+}
+
+/** The largest eigenvalue of a symmetric matrix without negative ones. */
+function norm(matrix) {
+  let vector = matrix.map(() => 1);
+  let length = 0;
+  for (let step = 0; step < 200; step++) {
+    vector = matrix.map((row) => row.reduce((sum, value, i) => sum + value * vector[i], 0));
+    length = Math.hypot(...vector);
+    vector = vector.map((value) => value / length);
+  }
+  return length;
 }
 
 /** By what the logits of this speaker are multiplied, as ser_gpu/voices/plan.py says. */
 export function sharpness({ windows, emotions }, speaker) {
-  const population = emotions.length === 1 ? speaker.population_windows_one_emotion : speaker.population_windows;
-  return 1 + (speaker.sharpening * windows) / (windows + population);
+  return 1 + speaker.sharpening * shareOf(windows, emotions, speaker);
 }
 
-function notesOf(kept, count, { helpful_windows, alike_share, fewest_alike }) {
+function shareOf(windows, emotions, speaker) {
+  const population = emotions.length === 1 ? speaker.population_windows_one_emotion : speaker.population_windows;
+  return windows / (windows + population);
+}
+
+function notesOf(answers, count, emotions, speaker) {
   const notes = [];
-  if (count < helpful_windows) {
-    notes.push(`${count} ${count === 1 ? "clip" : "clips"} with speech may not help; ${helpful_windows} varied ones and more do`);
+  const helpful = emotions.length > 1 ? speaker.helpful_named_windows : speaker.helpful_windows;
+  if (count < helpful) {
+    notes.push(`${count} ${count === 1 ? "clip" : "clips"} with speech may not help; ${helpful} varied ones and more do`);
   }
-  const times = {};
-  for (const { emotion } of kept) times[emotion] = (times[emotion] ?? 0) + 1;
-  const [most, often] = Object.entries(times).reduce((a, b) => (b[1] > a[1] ? b : a));
-  if (kept.length >= fewest_alike && often >= alike_share * kept.length) {
-    notes.push(`the clips are alike, ${often} of ${kept.length} sound ${most}: with this voice ${most} will be heard less; enrol varied speech`);
+  const [most, { length: often }] = [...Map.groupBy(answers, (answer) => answer)].reduce((a, b) => (b[1].length > a[1].length ? b : a));
+  if (emotions.length === 0 && answers.length >= speaker.fewest_alike && often >= speaker.alike_share * answers.length) {
+    notes.push(`the clips are alike, ${often} of ${answers.length} sound ${most}: with this voice ${most} will be heard less; enrol varied speech, or name the emotions`);
   }
   return notes;
 }

@@ -4,16 +4,15 @@ import * as ort from "./ort/ort.wasm.bundle.min.mjs";
 import { logMel } from "./spectrogram.js";
 
 ort.env.logLevel = "error";
-ort.env.wasm.wasmPaths = { wasm: new URL("./ort/ort-wasm-simd-threaded.wasm", import.meta.url).href };
-// threads need cross-origin isolation; more than four gain nothing
-ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency ?? 1) : 1;
+ort.env.wasm.numThreads = 1; // several workers are faster, and need no special headers
 
+const RUNTIME = "ort/ort-wasm-simd-threaded.wasm";
 const HIDDEN = 128; // of the detector of speech
 let session;
-let population; // mean, variance and head of nobody in particular; none where the model takes no voice
+let detector;
+let population; // mean, variance and head where no voice is given; none where the model takes no voice
 let voice; // those of who speaks
 let sharpness = 1; // of the answers with that voice
-let detector; // loaded when a recording is long
 let waiting = Promise.resolve(); // one call after the other
 
 self.onmessage = ({ data: { id, kind, ...rest } }) => {
@@ -27,11 +26,19 @@ self.onmessage = ({ data: { id, kind, ...rest } }) => {
 };
 
 const calls = {
-  async load({ speaker }) {
-    session = await create("model.onnx");
+  async load({ speaker, bytes }) {
+    const names = [RUNTIME, "model.onnx", "speech.onnx"];
+    const total = names.reduce((sum, name) => sum + bytes[name], 0);
+    let loaded = 0;
+    const onBytes = (count) => self.postMessage({ progress: (loaded += count) / total });
+    const [runtime, ...graphs] = await Promise.all(names.map((name) => download(name, onBytes)));
+    ort.env.wasm.wasmBinary = runtime.buffer;
+    const settings = { executionProviders: ["wasm"], logSeverityLevel: 3 };
+    session = await ort.InferenceSession.create(graphs[0], settings);
+    detector = await ort.InferenceSession.create(graphs[1], settings);
+    delete ort.env.wasm.wasmBinary;
     population = speaker && statistics({ ...speaker.population, head: speaker.head });
     voice = population;
-    return ort.env.wasm.numThreads;
   },
 
   use({ voice: given }) {
@@ -42,30 +49,36 @@ const calls = {
   async answer({ samples, isOfNobody }) {
     const given = isOfNobody ? population : voice;
     const waveform = tensor(samples, [1, samples.length]);
-    const { probabilities, speech } = await session.run(given ? { waveform, ...given, weight: tensor([0]) } : { waveform });
-    const shares = sharpened(Array.from(probabilities.data), isOfNobody ? 1 : sharpness);
-    return { probabilities: shares, speech: Boolean(speech.data[0]) };
+    const { probabilities } = await session.run(given ? { waveform, ...given, weight: tensor([0]) } : { waveform });
+    return sharpened(Array.from(probabilities.data), isOfNobody ? 1 : sharpness);
   },
 
   async enrol({ waveform, weight }) {
     const given = { waveform: tensor(waveform, [weight.length, waveform.length / weight.length]), weight: tensor(weight) };
-    const { speaker_mean, speaker_variance } = await session.run({ ...given, ...population });
-    return { mean: speaker_mean.data, variance: speaker_variance.data };
+    const found = await session.run({ ...given, ...population });
+    const { speaker_mean: mean, speaker_variance: variance, features, probabilities } = found;
+    return { mean: mean.data, variance: variance.data, features: features.data, probabilities: probabilities.data };
   },
 
-  async speech({ rows, frames, state }) {
-    detector ??= await create("speech.onnx");
+  async speech({ rows, state }) {
     const [h, c] = (state ?? [0, 0].map(() => new Float32Array(HIDDEN))).map((values) => tensor(values, [1, 1, HIDDEN]));
-    const { speech_probs, hn, cn } = await detector.run({ input: tensor(rows, [frames, rows.length / frames]), h, c });
-    return { speech: Array.from(speech_probs.data), state: [hn.data, cn.data] };
+    const { speech, hn, cn } = await detector.run({ rows: tensor(rows, [rows.length / 256, 256]), h, c });
+    return { speech: Array.from(speech.data), state: [hn.data, cn.data] };
   },
 
   spectrogram: ({ samples, settings, most }) => logMel(samples, settings, most),
 };
 
-function create(name) {
-  const url = new URL(name, import.meta.url).href;
-  return ort.InferenceSession.create(url, { executionProviders: ["wasm"], logSeverityLevel: 3 });
+async function download(name, onBytes) {
+  const response = await fetch(new URL(name, import.meta.url));
+  if (!response.ok) throw new Error(`${name} is missing`);
+  const parts = [];
+  for (const reader = response.body.getReader(); ; ) {
+    const { done, value } = await reader.read();
+    if (done) return new Uint8Array(await new Blob(parts).arrayBuffer());
+    parts.push(value);
+    onBytes(value.length);
+  }
 }
 
 /** As if the logits had been multiplied by it. */
@@ -75,7 +88,7 @@ function sharpened(probabilities, times) {
   return powers.map((power) => power / total);
 }
 
-/** Of a voice, whose head is its rows or null; of nobody, whose head is its shape. */
+/** Of a voice, whose head is its rows or null; without one, when the head is its shape. */
 function statistics({ mean, variance, head }) {
   const shape = population?.head.dims ?? head;
   const values = population && head ? head.flat() : new Float32Array(shape[0] * shape[1]);

@@ -1,11 +1,15 @@
 """ser-gpu app: a page that names emotions in the browser, served on this machine or written for a static host."""
 
 import argparse
+import gzip
 import sys
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
+from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from ser_gpu.cli import console, options
 from ser_gpu.errors import InputError
@@ -13,19 +17,37 @@ from ser_gpu.exports import page
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serve a folder with the headers that a browser needs for several threads; log no request."""
+    """Serve a folder, compressed; log no request."""
 
     # whatever the system's own table says
     extensions_map = dict.fromkeys((".js", ".mjs"), "text/javascript") | {".wasm": "application/wasm"}
 
+    def send_head(self) -> BinaryIO | None:
+        path = Path(self.translate_path(self.path))
+        takes_gzip = "gzip" in self.headers.get("Accept-Encoding", "")
+        if not (takes_gzip and path.is_file()) or "If-Modified-Since" in self.headers:
+            return super().send_head()
+        content = _compressed(path, path.stat().st_mtime_ns)
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", self.guess_type(path))
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Last-Modified", self.date_time_string(path.stat().st_mtime))
+        self.end_headers()
+        return BytesIO(content)
+
     def end_headers(self) -> None:
-        self.send_header("Cross-Origin-Opener-Policy", "same-origin")
-        self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
         self.send_header("Cache-Control", "no-cache")
+        self.send_header("Vary", "Accept-Encoding")
         super().end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+
+@lru_cache
+def _compressed(path: Path, changed_ns: int) -> bytes:
+    return gzip.compress(path.read_bytes())
 
 
 def server(folder: Path, port: int) -> ThreadingHTTPServer:

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from ser_gpu.voices import plan
 PACKAGE = Path(__file__).parent.parent
 SAMPLE = PACKAGE.parent / "examples" / "sample.wav"
 RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
-DETECTOR = "silero_vad_16k_sequence.onnx"  # takes all frames at once, as ser_gpu.audio.silero does
+DOWNLOADED = ("ort/ort-wasm-simd-threaded.wasm", "model.onnx", "speech.onnx")  # before the first answer
 
 
 def page_folder() -> Path:
@@ -69,7 +70,11 @@ def _write_model(folder: Path, weights: Path, tta: bool) -> None:
             "population_windows": plan.POPULATION_WINDOWS,
             "population_windows_one_emotion": plan.POPULATION_WINDOWS_ONE_EMOTION,
             "sharpening": plan.SHARPENING,
+            "head_prior": plan.HEAD_PRIOR,
+            "most_head_windows": plan.MOST_HEAD_WINDOWS,
+            "temperature": float(model.temperature),
             "helpful_windows": plan.HELPFUL_WINDOWS,
+            "helpful_named_windows": plan.HELPFUL_NAMED_WINDOWS,
             "alike_share": plan.ALIKE_SHARE,
             "fewest_alike": plan.FEWEST_ALIKE,
         }
@@ -85,32 +90,71 @@ def _write_model(folder: Path, weights: Path, tta: bool) -> None:
         "trim": vars(model.config.trim),
         "mel": vars(model.config.mel),
         "timeline": vars(TimelineSettings()),
+        "speech_threshold": silero.THRESHOLD,
         "speaker": speaker,
         "sample": SAMPLE.is_file(),
     }
     description = folder / "model.json"
-    if (folder / "model.onnx").is_file() and description.is_file() and read_json(description) == about:
-        return
-    description.unlink(missing_ok=True)
+    if (folder / "model.onnx").is_file() and description.is_file():
+        if read_json(description) == about | {"bytes": _sizes(folder)}:
+            return
+        description.unlink()
     settings = {name: about[name] for name in ("tta", "licence", "sha256")}
     onnx.to_onnx(model, folder / "model.onnx", **settings, speaker=speaker is not None)
-    write_json(description, about)  # last, so that what it describes exists
+    _forget_speech(folder / "model.onnx")
+    write_json(description, about | {"bytes": _sizes(folder)})  # last, so that what it describes exists
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {name: (folder / name).stat().st_size for name in DOWNLOADED}
+
+
+def _forget_speech(path: Path) -> None:
+    # the page hears speech by its own detector, as `predict` does
+    library = extra("onnx", "export")
+    proto = library.load(path)
+    names = [[each.name for each in values] for values in (proto.graph.input, proto.graph.output)]
+    kept = library.utils.Extractor(proto).extract_model(names[0], [name for name in names[1] if name != "speech"])
+    with replacing(path) as temporary:
+        temporary.write_bytes(kept.SerializeToString(deterministic=True))
 
 
 def _write_detector(path: Path) -> None:
-    # silero-vad's graph holds weights of another training: those of `ser_gpu.audio.silero` replace them
+    # the network of `ser_gpu.audio.silero`, whose layers multiply all frames at once: silero-vad's own graph is slower
     library = extra("onnx", "export")
-    proto = library.load(silero.data_folder() / DETECTOR)
-    weights = silero.load_weights()
-    places = {f"encoder.{i}.{kind}": weights[f"conv{i + 1}.{kind}"] for i in range(4) for kind in ("weight", "bias")}
-    places |= {f"output.{kind}": weights[f"final_conv.{kind}"] for kind in ("weight", "bias")}
-    (lstm,) = (node for node in proto.graph.node if node.op_type == "LSTM")
+    helper, weights, constants, nodes = library.helper, silero.load_weights(), [], []
+
+    def add(kind: str, *inputs: str | np.ndarray, outputs: Sequence[str] = (), **attributes: int) -> str:
+        names = [each if isinstance(each, str) else f"constant{len(constants) + at}" for at, each in enumerate(inputs)]
+        given = zip(names, inputs, strict=True)
+        arrays = ((name, np.ascontiguousarray(each)) for name, each in given if not isinstance(each, str))
+        constants.extend(library.numpy_helper.from_array(each, name) for name, each in arrays)
+        nodes.append(helper.make_node(kind, names, outputs or [f"{kind}{len(nodes)}"], **attributes))
+        return nodes[-1].output[0]
+
+    spectrum = add("MatMul", "rows", weights["stft_conv.weight"][:, 0].T)  # [4 N, 256] -> [4 N, 258]
+    spectrum = add("Reshape", spectrum, np.array([-1, 4, 2, 129]))
+    out, frames = add("ReduceL2", spectrum, np.array([2]), keepdims=0), 4  # [N, 4, 129]
+    for layer, stride in enumerate(silero.STRIDES, 1):
+        kernel, bias = weights[f"conv{layer}.weight"], weights[f"conv{layer}.bias"]  # [C', C, 3], [C']
+        out, frames = add("Pad", out, np.array([0, 1, 0, 0, 1, 0])), (frames - 1) // stride + 1
+        ends = [at + stride * (frames - 1) + 1 for at in range(3)]
+        around = [add("Slice", out, *np.array([[at], [ends[at]], [1], [stride]])) for at in range(3)]
+        out = add("Concat", *around, axis=2)  # [N, F, 3 C]
+        out = add("MatMul", out, kernel.transpose(2, 1, 0).reshape(-1, len(kernel)))
+        out = add("Relu", add("Add", out, bias))
     # order of the gates: torch input, forget, cell, output; ONNX input, output, forget, cell
     gates = np.arange(len(weights["lstm_cell.bias_ih"])).reshape(4, -1)[[0, 3, 1, 2]].ravel()
-    cell = [weights[f"lstm_cell.{name}"][gates] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-    places |= dict(zip(lstm.input[1:4], (cell[0][None], cell[1][None], np.concatenate(cell[2:])[None]), strict=True))
-    for each in (each for each in proto.graph.initializer if each.name in places):
-        each.CopyFrom(library.numpy_helper.from_array(places[each.name], each.name))
+    *cell, bias, more_bias = (weights[f"lstm_cell.{name}"][gates][None] for name in silero.LSTM)
+    given = (out, *cell, np.concatenate([bias, more_bias], axis=1), "", "h", "c")
+    out = add("LSTM", *given, outputs=("outputs", "hn", "cn"), hidden_size=cell[1].shape[2])
+    out = add("Add", add("MatMul", add("Relu", out), weights["final_conv.weight"][0]), weights["final_conv.bias"])
+    add("Sigmoid", out, outputs=("speech",))
+    shapes = {"rows": ["rows", 256], "h": [1, 1, 128], "c": [1, 1, 128]}
+    shapes |= {"speech": ["frames", 1, 1, 1], "hn": [1, 1, 128], "cn": [1, 1, 128]}
+    values = [helper.make_tensor_value_info(name, 1, shape) for name, shape in shapes.items()]
+    graph = helper.make_graph(nodes, "speech", values[:3], values[3:], constants)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", onnx.OPSET)], ir_version=8)
     library.checker.check_model(proto, full_check=True)
     with replacing(path) as temporary:
         temporary.write_bytes(proto.SerializeToString(deterministic=True))

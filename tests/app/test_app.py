@@ -1,9 +1,11 @@
 """The command that writes the page and serves it; the page itself is tested in a browser, by test_page.py."""
 
+import gzip
 import json
 import re
 import runpy
 import threading
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -61,15 +63,24 @@ def test_the_page_hears_speech_as_python_does(tmp_path):
     assert expected.min() < 0.2 < 0.9 < expected.max()
 
 
-def test_the_server_sends_what_threads_need(tmp_path):
-    (tmp_path / "a.mjs").write_text("")
+def test_the_server_compresses_and_answers_again_only_what_changed(tmp_path):
+    content = b"export default 1;\n" * 1_000
+    (tmp_path / "a.mjs").write_bytes(content)
     with app.server(tmp_path, 0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with urllib.request.urlopen(f"http://localhost:{server.server_port}/a.mjs") as answer:
-            headers = answer.headers
+        address = f"http://localhost:{server.server_port}/a.mjs"
+        ask = urllib.request.Request(address, headers={"Accept-Encoding": "gzip"})
+        with urllib.request.urlopen(ask) as answer:
+            sent, headers = answer.read(), answer.headers
+        with urllib.request.urlopen(address) as answer:
+            assert (answer.read(), answer.headers["Content-Encoding"]) == (content, None)
+        ask.add_header("If-Modified-Since", headers["Last-Modified"])
+        with pytest.raises(urllib.error.HTTPError, match="304"):
+            urllib.request.urlopen(ask)
         server.shutdown()
-    names = ("Cross-Origin-Opener-Policy", "Cross-Origin-Embedder-Policy", "Content-Type")
-    assert [headers[name] for name in names] == ["same-origin", "require-corp", "text/javascript"]
+    assert (headers["Content-Type"], headers["Content-Length"]) == ("text/javascript", str(len(sent)))
+    assert gzip.decompress(sent) == content
+    assert len(sent) < len(content) / 10
 
 
 def test_what_is_missing_is_said_in_one_line(tmp_path, monkeypatch, capsys):

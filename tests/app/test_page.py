@@ -15,7 +15,7 @@ import soundfile
 
 import ser_gpu
 from ser_gpu import app
-from ser_gpu.audio.samples import load
+from ser_gpu.audio.samples import load, resample
 from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.exports import page
 from ser_gpu.stages import prepared
@@ -28,6 +28,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 RATE = 16_000
 PAUSES = (0.5, 0.3, 1.5, 0.4)  # s; to silero-vad the sample is speech, which the synthetic voices are not
 ENROLLED = ("first", "sample", "second")
+TALK_SECONDS = 600
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,8 @@ def recordings(folder: Path) -> tuple[dict[str, Path], list[str]]:
     sounds = {
         "sample": samples,
         "long": np.concatenate([np.pad(samples, (0, round(pause * RATE))) for pause in PAUSES]),
+        "talk": np.resize(np.pad(samples, (0, RATE // 2)), TALK_SECONDS * RATE),
+        "minute": _minute(samples),
         "first": synthetic_voice(4, 3, seed=4, seconds=2.0),
         "second": synthetic_voice(2, 3, seed=2, seconds=7.0),
         "silence": np.zeros(2 * RATE, np.float32),
@@ -77,6 +80,13 @@ def recordings(folder: Path) -> tuple[dict[str, Path], list[str]]:
             flags = ["-loglevel", "error", "-y", "-i", str(SAMPLE)]
             subprocess.run(["ffmpeg", *flags, str(files[kind])], check=True)
     return files, compressed
+
+
+def _minute(samples: np.ndarray) -> np.ndarray:
+    """A minute with several emotions: the sample higher, lower, faster and slower."""
+    clips = [samples, *(resample(samples, round(RATE * speed), RATE) for speed in (0.7, 1.25, 0.85, 1.5, 0.95, 1.1))]
+    parts = [np.pad(clips[at % len(clips)], (0, round(RATE * PAUSES[at % 4]))) for at in range(40)]
+    return np.concatenate(parts)[: 60 * RATE]
 
 
 def test_the_page(browser, address, tmp_path, monkeypatch):
@@ -101,6 +111,8 @@ def test_the_page(browser, address, tmp_path, monkeypatch):
         "compressed": compressed,
         "enrolled": ENROLLED,
         "expected": {name: vars(prediction) for name, prediction in expected.items()},
+        "meant": EMOTIONS[: len(ENROLLED)],
+        "talk": {"seconds": TALK_SECONDS, "segments": len(model.timeline(files["talk"]).segments)},
         "timeline": [segment.as_dict() for segment in model.timeline(files["long"]).segments],
         "taught": str(tmp_path / "taught.voice"),
         "screenshots": os.environ.get("SER_APP_SCREENSHOTS"),
@@ -108,7 +120,7 @@ def test_the_page(browser, address, tmp_path, monkeypatch):
     (tmp_path / "given.json").write_text(json.dumps(given))
     command = ["node", "--test", "--test-reporter=spec", str(Path(__file__).parent / "page.test.mjs")]
     environment = os.environ | {"SER_APP_GIVEN": str(tmp_path / "given.json")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1_800)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=3_000)
     print(done.stdout, done.stderr, file=sys.stderr)
     assert done.returncode == 0, done.stdout[-6_000:]
     taught = Voice.load(tmp_path / "taught.voice")

@@ -1,0 +1,178 @@
+// One answer on the page: the emotion or the shares of time, bars, pictures, segments, playback and downloads.
+
+import { clock, colourOf, drawSpectrogram, drawWaveform, percent, showBars, showSegments } from "./draw.js";
+import { HISTORY_SECONDS } from "./live.js";
+import { RATE } from "./timeline.js";
+
+const SUMMED = 3; // emotions in a summary
+
+const $ = (id) => document.getElementById(id);
+
+export class Result {
+  constructor(loading) {
+    this.loading = loading;
+    this.view = null; // what the waveform shows
+    this.answer = null;
+    this.playing = null;
+    new ResizeObserver(() => this.redraw()).observe($("waveform"));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
+    matchMedia("(forced-colors: active)").addEventListener("change", () => this.redraw());
+    $("waveform").addEventListener("click", ({ offsetX }) => this.playAt(offsetX / $("waveform").clientWidth));
+    $("play").addEventListener("click", () => this.toggle($("play"), this.view.offset, this.view.offset + this.view.seconds));
+  }
+
+  /** All of an answer, with the sound from `answer.offset` on. */
+  async show(answer, samples) {
+    const { about } = await this.loading;
+    this.stop();
+    this.prepare(answer, samples, about.sample_rate);
+    this.update(answer);
+    $("play").hidden = false;
+    $("spectrogram").hidden = false;
+    const settings = { ...about.mel, sample_rate: about.sample_rate };
+    const model = await this.loading;
+    const bands = await model.call("spectrogram", { samples: samples.slice(), settings, most: 720 });
+    if (this.view.samples !== samples) return;
+    $("spectrogram").setAttribute("aria-label", `Log-mel spectrogram, ${about.mel.f_min} to ${about.mel.f_max} Hz`);
+    this.drawBands = () => drawSpectrogram($("spectrogram"), bands, about.mel.top_db);
+    this.drawBands();
+  }
+
+  /** What is heard now, and the last minute. */
+  async showLive(answer, samples) {
+    this.stop();
+    this.prepare(answer, samples, RATE, HISTORY_SECONDS);
+    this.update(answer, true);
+    $("play").hidden = true;
+    $("spectrogram").hidden = true;
+  }
+
+  prepare(answer, samples, rate, seconds = samples.length / rate) {
+    $("result").hidden = false;
+    const offset = answer.offset ?? 0;
+    this.view = { samples, rate, offset, seconds, segments: [], labels: answer.labels };
+    this.drawBands = () => {};
+    if (answer.file !== this.answer?.file) $("segments").replaceChildren();
+  }
+
+  update(answer, isLive = false) {
+    this.answer = answer;
+    this.view.segments = answer.segments;
+    const { file, labels, emotion, confidence, segments, seconds } = answer;
+    $("name").textContent = file;
+    $("answer").hidden = !emotion && !isLive;
+    $("answer").classList.toggle("nobody", !emotion);
+    $("emotion").textContent = emotion ?? "nobody speaks";
+    $("confidence").textContent = emotion ? percent(confidence) : "";
+    if (emotion) $("answer").style.setProperty("--colour", `var(${colourOf(emotion, labels)})`);
+    const isOverTime = segments.length > 1 || !emotion;
+    const shares = sharesOfTime(segments, labels);
+    $("about-time").hidden = Boolean(emotion) || isLive;
+    $("about-time").textContent = `${clock(seconds)}, in ${clock(spokenSeconds(segments))} of it somebody speaks. Shares of that time:`;
+    const bars = emotion ? Object.entries(answer.probabilities) : isLive ? labels.map((label) => [label, 0]) : shares;
+    if (!isLive) bars.sort((a, b) => b[1] - a[1]); // live ones keep their places
+    $("bars").caption.textContent = emotion ? "Probability of each emotion" : "Share of the time with speech";
+    showBars($("bars"), bars, labels);
+    $("over-time").hidden = !isOverTime || isLive;
+    if (!isLive) showSegments($("segments"), segments, labels, ({ start, end }, button) => this.toggle(button, start, end));
+    $("waveform").setAttribute("aria-label", `Waveform, ${clock(seconds, true)}, in the colours of the emotions`);
+    this.redraw();
+    this.setDownloads();
+  }
+
+  redraw() {
+    if (!this.view || !$("waveform").clientWidth) return;
+    drawWaveform($("waveform"), this.view);
+    this.drawBands();
+  }
+
+  /** One line: the emotion, or the most frequent ones. */
+  summary({ emotion, confidence, segments, seconds, labels }) {
+    if (emotion) return `${emotion}, ${percent(confidence)}`;
+    const shares = sharesOfTime(segments, labels).sort((a, b) => b[1] - a[1]);
+    const named = shares.slice(0, SUMMED).filter(([, share]) => share > 0);
+    return `${clock(seconds)}: ${named.map(([label, share]) => `${label} ${percent(share, 0)}`).join(", ") || "nobody speaks"}`;
+  }
+
+  /** The segment at a place of the waveform, or from there on. */
+  playAt(share) {
+    const { offset, seconds } = this.view;
+    const time = offset + share * seconds;
+    const spoken = this.answer.segments.filter(({ speech }) => speech);
+    const at = spoken.findIndex(({ start, end }) => start <= time && time < end);
+    if ($("play").hidden || at < 0) return;
+    const { start, end } = spoken[at];
+    this.toggle($("over-time").hidden ? $("play") : $("segments").children[at].firstChild, start, end);
+  }
+
+  toggle(button, start, end) {
+    const isPlaying = this.playing?.button === button;
+    this.stop();
+    if (!isPlaying) this.play(button, start, end);
+  }
+
+  play(button, start, end) {
+    const { samples, rate, offset, seconds } = this.view;
+    const context = new AudioContext();
+    const buffer = context.createBuffer(1, samples.length, rate);
+    buffer.copyToChannel(samples, 0);
+    const source = new AudioBufferSourceNode(context, { buffer });
+    source.connect(context.destination);
+    const from = Math.max(0, start - offset);
+    source.start(0, from, end - offset - from);
+    const playing = { button, context };
+    this.playing = playing;
+    source.onended = () => this.playing === playing && this.stop();
+    button.setAttribute("aria-pressed", "true");
+    if (button === $("play")) button.textContent = "Stop playing";
+    $("playhead").hidden = false;
+    const move = () => {
+      if (this.playing !== playing) return;
+      $("playhead").style.left = `${(100 * (from + context.currentTime)) / seconds}%`;
+      requestAnimationFrame(move);
+    };
+    move();
+  }
+
+  stop() {
+    if (!this.playing) return;
+    const { button, context } = this.playing;
+    this.playing = null;
+    context.close();
+    button.removeAttribute("aria-pressed");
+    $("play").textContent = "Play";
+    $("playhead").hidden = true;
+  }
+
+  /** JSON and CSV with the names that ser-gpu timeline gives them. */
+  setDownloads() {
+    const { offset, ...saved } = this.answer;
+    const { labels, segments } = saved;
+    const share = (value) => value?.toFixed(4) ?? "";
+    const row = ({ start, end, speech, emotion, confidence, probabilities }) => [
+      ...[start.toFixed(3), end.toFixed(3), Number(speech), emotion ?? "", share(confidence)],
+      ...labels.map((label) => share(probabilities[label])),
+    ];
+    const head = ["start", "end", "speech", "emotion", "confidence", ...labels];
+    const csv = [head, ...segments.map(row)].map((line) => `${line.join(",")}\n`).join("");
+    setDownload($("json"), JSON.stringify(saved, null, 2), "application/json");
+    setDownload($("csv"), csv, "text/csv");
+  }
+}
+
+function sharesOfTime(segments, labels) {
+  const total = spokenSeconds(segments) || 1;
+  return labels.map((label) => {
+    const own = segments.filter(({ emotion }) => emotion === label);
+    return [label, own.reduce((sum, { start, end }) => sum + end - start, 0) / total];
+  });
+}
+
+function spokenSeconds(segments) {
+  return segments.reduce((sum, { start, end, speech }) => sum + (speech ? end - start : 0), 0);
+}
+
+export function setDownload(link, text, type) {
+  if (link.href) URL.revokeObjectURL(link.href);
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+}
