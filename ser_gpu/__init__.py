@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ser_gpu.model import SpeechEmotionModel
     from ser_gpu.prediction import Prediction
 
-__version__ = "0.1.0"  # a build reads it here without importing the package
+__version__ = "0.2.0"  # a build reads it here without importing the package
 
 __all__ = ["EMOTIONS", "ModelConfig", "Prediction", "SpeechEmotionModel", "__version__", "load_model"]
 
