@@ -26,6 +26,7 @@ from ser_gpu.voices.enrol import own_voice
 from ser_gpu.voices.voice import Voice
 
 STANDARD_INPUT = "-"
+PICTURES = (".png", ".jpg", ".webp", ".pdf", ".svg", ".eps")
 _BAR = 30
 
 
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--format", type=_formats, default=(), metavar="A,B,...", help=f"of {', '.join(formats.FORMATS)}")
     folder = "of several recordings, or where it is there or ends in /, a folder"
     add("--out", metavar="FILE", help=f"where to; {folder} (default: standard output)")
-    add("--plot", metavar="PNG", help=f"also draw it; {folder}")
+    add("--plot", metavar="PICTURE", help=f"also draw it; {folder}")
     add("--skip-done", action="store_true", help="skip recordings whose --out and --plot are there and newer")
     add("--segments", metavar="FILE", help="answer these segments: a transcript in SRT, VTT, CSV or TextGrid")
     add_voice = parser.add_mutually_exclusive_group().add_argument
@@ -121,12 +122,9 @@ def _outputs(args: argparse.Namespace, names: Sequence[str]) -> dict[str, dict[s
         raise InputError("several files or formats need --out: a folder, or for one recording a name")
     if args.plot:
         require("figures", "matplotlib")
-        from matplotlib.backend_bases import FigureCanvasBase
-
         outputs["--plot"] = _files("--plot", args.plot, names, {"plot": ".png"})
-        known = [f".{suffix}" for suffix in FigureCanvasBase.get_supported_filetypes()]
-        if any(each["plot"].suffix.lower() not in known for each in outputs["--plot"].values()):
-            raise InputError(f"--plot {args.plot}: a picture ends in one of {', '.join(known)}")
+        if any(each["plot"].suffix.lower() not in PICTURES for each in outputs["--plot"].values()):
+            raise InputError(f"--plot {args.plot}: a picture ends in one of {', '.join(PICTURES)}")
     if args.skip_done and not outputs:
         raise InputError("--skip-done needs --out or --plot")
     return outputs

@@ -4,6 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,10 +119,14 @@ class Timeline:
         step, count = self.step_seconds, max(1, -int(-(self.seconds - 1e-9) // self.step_seconds))
         return tuple(self._cell(at * step, min((at + 1) * step, self.seconds)) for at in range(count))
 
+    @cached_property
+    def _ends(self) -> list[float]:
+        return list(accumulate((each.end for each in self.stretches), max))  # given segments may lie inside others
+
     def _cell(self, start: float, end: float) -> Segment:
-        first = bisect_right(self.stretches, start, key=lambda each: each.end)
+        first = bisect_right(self._ends, start)
         last = bisect_left(self.stretches, end, key=lambda each: each.start)
-        parts = [each for each in self.stretches[first:last] if each.speech]
+        parts = [each for each in self.stretches[first:last] if each.speech and each.end > start]
         seconds = [min(end, each.end) - max(start, each.start) for each in parts]
         if not parts or sum(seconds) < (end - start) / 2:
             return silent(start, end)

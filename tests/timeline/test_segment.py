@@ -64,6 +64,12 @@ def test_cell_speaks_where_half_of_it_does():
     assert [cell.speech for cell in timeline.grid] == [False, True]
 
 
+def test_cells_of_segments_inside_others():
+    parts = spoken(0.0, 8.0, {"sad": 1.0}, "alice"), spoken(2.0, 3.0, {"sad": 1.0}, "bob", ""), silent(8.0, 9.0)
+    timeline = Timeline("talk", 9.0, ("sad",), parts, 1.0)
+    assert [cell.speaker for cell in timeline.grid] == ["alice"] * 8 + [None]
+
+
 def test_merged_probabilities_are_weighted_by_seconds(timeline):
     first = next(segment for segment in timeline.segments if segment.speech)
     assert (first.start, first.end, first.emotion) == (0.5, 3.0, "happy")
