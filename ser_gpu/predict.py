@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
                     said |= {"emotion": UNSURE, "likeliest": answer.emotion}
                 said["probabilities"] = shown
                 if not args.json:
-                    console.show_prediction(str(path), **said, least=args.least)
+                    console.show_prediction(str(path), said, args.least)
             if args.json:
                 console.print_json({"file": str(path), **said}, indent=None)
     return options.SOME_FAILED if failed else options.DONE
