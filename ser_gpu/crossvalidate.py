@@ -91,7 +91,7 @@ def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
         for fold in folds
     ]
     path = Path(args.table or folder / "table.json")
-    written = [path, path.with_suffix(".predictions.csv.gz")]
+    written = [path, Path(f"{path}".removesuffix(".json") + ".predictions.csv.gz")]
     asked = train.parser().parse_args(train_arguments)
     results = [Path(each) for run in runs for each in (run.out, *run.arguments[1:])]
     read = [each / name for each in results for name in ("result.json", "predictions.csv")]

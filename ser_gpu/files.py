@@ -35,7 +35,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        name = path.parent / f".{path.stem}-{secrets.token_hex(8)}{path.suffix}"
+        name = path.parent / f".{path.stem[:40]}-{secrets.token_hex(8)}{path.suffix[:40]}"  # none is too long
         name.touch(exist_ok=False)  # with the mode of the process's umask
         temporary = name
         yield temporary

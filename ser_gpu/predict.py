@@ -61,12 +61,11 @@ def run(args: argparse.Namespace) -> int:
             else:
                 answer = _among(answer, emotions)
                 shown = dict(sorted(answer.probabilities.items(), key=lambda item: -item[1])[: args.top])
-                said = {"emotion": answer.emotion, "confidence": answer.confidence}
+                said = {"emotion": answer.emotion, "confidence": answer.confidence, "probabilities": shown}
                 if answer.confidence < args.least:
                     said |= {"emotion": UNSURE, "likeliest": answer.emotion}
-                said["probabilities"] = shown
                 if not args.json:
-                    console.show_prediction(str(path), **said, least=args.least)
+                    console.show_prediction(str(path), said, args.least)
             if args.json:
                 console.print_json({"file": str(path), **said}, indent=None)
     return options.SOME_FAILED if failed else options.DONE

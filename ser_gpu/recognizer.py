@@ -23,7 +23,7 @@ from ser_gpu.timeline.cuts import SpeechCuts, TimelineSettings
 from ser_gpu.timeline.speakers import Speakers
 from ser_gpu.timeline.stream import Stream
 from ser_gpu.voices import enrol
-from ser_gpu.voices.plan import Measured, Plan
+from ser_gpu.voices.plan import Measured, Plan, emotion_names
 from ser_gpu.voices.voice import Voice, VoiceError
 from ser_gpu.windows import Windows, covered, cut, padded
 
@@ -146,8 +146,10 @@ class Recognizer(ABC):
         Raises AudioError as `predict`; ValueError for no recording, unknown emotions, another number of emotions than
         recordings, a network without batch normalisation, or a file that takes no voice.
         """
+        recordings = list(_several(recordings))
+        emotions = emotion_names(emotions, len(recordings), self.labels) or None  # before they are heard
         heard, seconds = [], 0.0
-        for recording in _several(recordings):
+        for recording in recordings:
             name, pieces = self.speech(recording, sample_rate)
             found = [piece for piece in pieces if len(piece.samples)]
             if not found:

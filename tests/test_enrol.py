@@ -83,7 +83,7 @@ def test_wrong_use_is_one_line(weights, recordings, tmp_path, capsys):
     for arguments, said in (
         ((tmp_path / "a.pth", recordings[0]), "the name must end in .voice"),
         ((tmp_path / "a.voice", tmp_path / "nothing.wav"), "nothing.wav: no such file"),
-        ((tmp_path / "a.voice", recordings[0], "--emotion", "sleepy"), "no such emotion: sleepy"),
+        ((tmp_path / "a.voice", "nothing.wav", "--emotion", "sleepy"), "no such emotion: sleepy"),
     ):
         assert run(weights, *arguments) == 2
         assert said in one_line(capsys.readouterr().err)

@@ -25,6 +25,12 @@ def test_what_is_not_json_is_named(tmp_path):
             read_json(tmp_path / "it.json")
 
 
+@pytest.mark.parametrize("name", [250 * "x" + ".json", "a." + 253 * "x", 80 * "声" + ".json"])
+def test_the_longest_names_can_be_written(name, tmp_path):
+    write_json(tmp_path / name, {})
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_what_json_has_no_word_for_is_refused_and_writes_nothing(tmp_path):
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(tmp_path / "it.json", {"rows": [float("nan")]})

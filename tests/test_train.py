@@ -290,7 +290,7 @@ def test_a_plan_of_another_version_is_refused(tmp_path, capsys):
         (["--protocol", "actors5", "--fold", "9"], "fold of actors5 must be 0 to 4, got 9"),
         (["--test-actors", "31"], "no such speaker: 31; there are 01, 02"),
         (["--device", "quantum"], "--device quantum"),
-        (["--device", "mps"], "--device mps: mps is not available here"),
+        (["--device", "mps"], "--device mps: not available here"),
         (["--epochs", "0"], "epochs must be positive, got 0"),
         (["--set", "cnn.depht=3"], "no such setting: 'cnn.depht'; cnn has depth"),
         (["--corpora", "mine"], "no such corpus, so name its folder: mine=DIR"),

@@ -67,23 +67,17 @@ def print_json(content: object, indent: int | None = 2) -> None:
     print(json.dumps(content, indent=indent), flush=True)
 
 
-def show_prediction(
-    name: str,
-    emotion: str,
-    confidence: float,
-    probabilities: Mapping[str, float],
-    likeliest: str | None = None,
-    least: float = 0.0,
-) -> None:
+def show_prediction(name: str, said: Mapping, least: float) -> None:
     """One line with the emotion and its confidence, or with the likeliest one below `least`; then bars."""
+    likeliest, confidence = said.get("likeliest"), said["confidence"]
     sure = (
         f"{confidence:.1%}" if likeliest is None else f"({likeliest} {100 * confidence:.1f} %, below {100 * least:g} %)"
     )
-    out.print(Text.assemble(f"{printable(name)}: ", (emotion, "bold"), f" {sure}"))
+    out.print(Text.assemble(f"{printable(name)}: ", (said["emotion"], "bold"), f" {sure}"))
     grid = Table.grid(padding=(0, 1))
     for settings in ({"width": 2}, {"min_width": 9}, {"width": _BAR_WIDTH}, {"justify": "right"}):
         grid.add_column(**settings)
-    for label, share in probabilities.items():
+    for label, share in said["probabilities"].items():
         grid.add_row("", label, _bar(share), f"{share:.1%}")
     out.print(grid)
 

@@ -58,7 +58,7 @@ def plan(windows: Sequence[int], emotions: Iterable[str] | None, labels: Sequenc
     """
     if not len(windows):
         raise InputError("no recording to enrol")
-    names = _named(emotions, len(windows), labels)
+    names = emotion_names(emotions, len(windows), labels)
     count = sum(windows)
     kept = np.linspace(0, count - 1, min(count, MOST_WINDOWS)).round().astype(np.int64)
     recording = np.repeat(np.arange(len(windows)), windows)[kept]
@@ -146,7 +146,8 @@ def notes(plan: Plan, answers: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _named(emotions: Iterable[str] | None, count: int, labels: Sequence[str]) -> list[str]:
+def emotion_names(emotions: Iterable[str] | None, count: int, labels: Sequence[str]) -> list[str]:
+    """The emotion of each of `count` recordings by its usual name, or none; ValueError as `plan`."""
     if emotions is None:
         return []
     names = [canonical(name) for name in ([emotions] * count if isinstance(emotions, str) else emotions)]

@@ -52,14 +52,12 @@ class Voice:
     def load(cls, path: str | Path) -> "Voice":
         """Read a voice. Raises VoiceError for a file that is missing, damaged, or no voice."""
         path = Path(path)
+        if not path.is_file():
+            raise VoiceError(f"{path}: no such voice")
+        if path.stat().st_size > LARGEST_BYTES:
+            raise VoiceError(f"{path}: too large for a voice file")
         try:
-            if not path.is_file():
-                raise VoiceError(f"{path}: no such voice")
-            if path.stat().st_size > LARGEST_BYTES:
-                raise VoiceError(f"{path}: too large for a voice file")
             return cls._of(json.loads(path.read_bytes()))
-        except VoiceError:
-            raise
         except OSError as error:
             raise VoiceError(f"{path}: cannot be read: {reason(error).lower()}") from None
         except (ValueError, RecursionError) as error:  # of JSON too

@@ -62,7 +62,8 @@ def test_tables_are_drawn_in_ascii_where_there_is_no_more(shown):
 
 @pytest.mark.parametrize(("encoding", "bar"), [("utf-8", "█" * 15), ("ascii", "#" * 15), ("latin-1", "#" * 15)])
 def test_bars_are_of_what_the_encoding_has(encoding, bar, shown):
-    draw = lambda: console.show_prediction("a [b] :smile:.wav", "sad", 0.5, {"sad": 0.5, "calm": 0.0})  # noqa: E731
+    said = {"emotion": "sad", "confidence": 0.5, "probabilities": {"sad": 0.5, "calm": 0.0}}
+    draw = lambda: console.show_prediction("a [b] :smile:.wav", said, 0.0)  # noqa: E731
     first, second, third = shown(draw, encoding).splitlines()
     assert first == "a [b] :smile:.wav: sad 50.0%"
     assert bar in second

@@ -33,6 +33,11 @@ def fails_early(tmp_path, monkeypatch, capsys):
         ("run/metrics.csv", "train --data run/metrics.csv --out run", "--out"),
         ("list.csv", "crossvalidate --data list.csv --folds 0 --protocol stratified --table ./list.csv", "--table"),
         (
+            "v1.2.predictions.csv.gz",
+            "crossvalidate --data v1.2.predictions.csv.gz --folds 0 --protocol stratified --table v1.2",
+            "--table",
+        ),
+        (
             "runs/loso/fold0-seed0/result.json",
             "crossvalidate --folds 0 --protocol loso --table runs/loso/fold0-seed0/result.json",
             "--table",
