@@ -43,7 +43,7 @@ def load(
 
 def load_validation(
     path: str, args: argparse.Namespace, device: torch.device
-) -> tuple[SpeechEmotionModel, tuple[Clip, ...], ClipBank]:
+) -> tuple[SpeechEmotionModel, list[Clip], ClipBank]:
     """A model, and the clips of its validation part, on which settings may be chosen."""
     model, _, clips = load(path, args, device, part="validation")
     return model, *options.read_clips(clips, model.sample_rate, device)

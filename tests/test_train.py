@@ -1,5 +1,6 @@
 import csv
 import hashlib
+import itertools
 import json
 import shutil
 import subprocess
@@ -131,22 +132,45 @@ def test_own_recordings_become_a_model_that_the_other_commands_use(tiny_ravdess,
     assert all(set(row["probabilities"]) == {"bored", "cheerful"} for row in rows)
 
 
-def test_silent_and_very_short_recordings_are_left_out_and_counted(tiny_ravdess, tmp_path, capsys):
+def test_what_cannot_be_used_is_left_out_and_counted_and_what_is_no_speech_stays(tiny_ravdess, tmp_path, capsys):
     data, out = folders(tiny_ravdess, tmp_path / "own", cheerful="03", bored="04"), tmp_path / "run"
-    for name, sound in (("silence", np.zeros(SAMPLE_RATE)), ("blip", np.sin(np.arange(0.03 * SAMPLE_RATE)))):
-        for take in range(10):
-            soundfile.write(data / "bored" / f"{name} {take}.wav", sound, SAMPLE_RATE)
+    noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE)
+    sounds = {"silence": np.zeros(SAMPLE_RATE), "blip": np.sin(np.arange(0.03 * SAMPLE_RATE)), "noise": noise}
+    for name, take in itertools.product(sounds, range(10)):
+        soundfile.write(data / "bored" / f"{name} {take}.wav", sounds[name] * (1 + take) / 10, SAMPLE_RATE)
     result = trained(data, out)
-    assert "left out: 20 silent or shorter than 50 ms" in capsys.readouterr().err
-    assert not [row for row in read_csv(out / "predictions.csv") if "silence" in row["clip"] or "blip" in row["clip"]]
+    said = capsys.readouterr().err
+    assert "left out: 20 silent or shorter than 50 ms" in said
+    assert "note: no speech is heard in 10 clips; they stay" in said
+    clips = [row["clip"] for row in read_csv(out / "predictions.csv")]
+    assert not [clip for clip in clips if "silence" in clip or "blip" in clip]
+    assert [clip for clip in clips if "noise" in clip]
     assert evaluate.main([str(out / "last.pth"), "--data", str(data), "--device", "cpu", "--json"]) == 0
     said = capsys.readouterr()
     assert "left out: " in said.err
     assert json.loads(said.out)["clips"] == result["test"]["clips"]
-    for path in data.rglob("take *.wav"):
+    for path in [*data.rglob("take *.wav"), *data.rglob("noise *.wav")]:
         path.unlink()
     assert evaluate.main([str(out / "last.pth"), "--data", str(data), "--part", "all", "--allow-trained"]) == 2
     assert "no clip is left to work with" in capsys.readouterr().err
+
+
+def test_stretches_of_one_recording_are_trained_on_and_scored_as_if_they_were_files(tiny_ravdess, tmp_path, capsys):
+    data = folders(tiny_ravdess, tmp_path / "own", cheerful="03", bored="04")
+    sounds = {path: soundfile.read(path)[0] for path in sorted(data.rglob("*.wav"))}
+    peak = max(np.abs(sound).max() for sound in sounds.values())
+    ends = np.cumsum([len(sound) for sound in sounds.values()]) / SAMPLE_RATE
+    soundfile.write(tmp_path / "all.wav", np.concatenate([*sounds.values()]) / peak, SAMPLE_RATE)
+    spans = zip([0, *ends[:-1]], ends, sounds, strict=True)
+    rows = [f"all.wav,{path.parent.name},{start:.6f},{end:.6f}" for start, end, path in spans]
+    (tmp_path / "list.csv").write_text("\n".join(["file,label,start,end", *rows]))
+    result = trained(tmp_path / "list.csv", tmp_path / "run")
+    assert "the list list.csv: 48 clips, 2 emotions" in capsys.readouterr().err
+    assert result["test"]["clips"] == trained(data, tmp_path / "files")["test"]["clips"]
+    arguments = [str(tmp_path / "run" / "last.pth"), "--data", str(tmp_path / "list.csv"), "--device", "cpu", "--json"]
+    capsys.readouterr()
+    assert evaluate.main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == result["test"]["accuracy"]
 
 
 def manifest(tiny_ravdess, path, column):

@@ -61,7 +61,7 @@ class ClipBank:
         if spans is not None:
             starts, ends = (spans * self.sample_rate).round().minimum(lengths[:, None]).long().unbind(dim=1)
             lengths = ends - starts
-        longest = int(lengths.max()) if len(rows) else 0
+        longest = max(lengths.tolist(), default=0)
         return ClipBank(self.samples, self.offsets[rows] + starts, lengths, self.sample_rate, longest)
 
     def without_speech(self) -> int:

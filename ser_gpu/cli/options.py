@@ -308,9 +308,7 @@ def find_clips(
     return found.clips
 
 
-def read_clips(
-    clips: "Sequence[Clip]", sample_rate: int, device: "torch.device"
-) -> "tuple[tuple[Clip, ...], ClipBank]":
+def read_clips(clips: "Sequence[Clip]", sample_rate: int, device: "torch.device") -> "tuple[list[Clip], ClipBank]":
     """The clips that can be used, decoded with a progress bar, on the device; stderr says how many cannot.
 
     Raises InputError where all of them are silent or too short.
@@ -334,4 +332,4 @@ def read_clips(
     own = [row for row in rows.tolist() if clips[row].corpus not in CORPORA]  # in the others somebody speaks
     if count := bank.part(torch.tensor(own, dtype=torch.int64)).without_speech():
         console.err.print(f"note: no speech is heard in {count:,} clip{'s' * (count > 1)}; they stay")
-    return tuple(clips[row] for row in rows.tolist()), bank.part(rows).to(device)
+    return [clips[row] for row in rows.tolist()], bank.part(rows).to(device)

@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,6 @@ COLUMNS = {
     "end": "end stop endtime",
     "duration": "duration",
 }
-_is_file = os.path.isfile  # Path.is_file raises where a name is too long
 _BEFORE_HEADER = re.compile(r'[\r\n]*(?:"?sep=(.)"?[ \t,;]*(?:\r\n?|\n))?', re.IGNORECASE)  # Excel names the separator
 
 
@@ -44,7 +43,7 @@ def read(path: str | Path, stretches: bool = False) -> tuple[Clip, ...]:
     clips: list[Clip] = []
     missing: list[str] = []
     line_of: dict[tuple, int] = {}
-    for line, row in _rows(path):
+    for line, row in rows(path, path.read_bytes()):
         try:
             clip = _clip(row, path.parent)
             if not stretches and (clip.start or clip.end < math.inf):
@@ -54,7 +53,7 @@ def read(path: str | Path, stretches: bool = False) -> tuple[Clip, ...]:
                 raise InputError(f"{clip.id} is already in line {first}")
         except InputError as error:
             raise InputError(f"{path}, line {line}: {error}") from None
-        if not _is_file(clip.path):
+        if not os.path.isfile(clip.path):  # noqa: PTH113 - Path's raises where a name is too long
             missing.append(f"{clip.id} (line {line})")
         clips.append(clip)
     if missing:
@@ -72,19 +71,14 @@ def read(path: str | Path, stretches: bool = False) -> tuple[Clip, ...]:
     return tuple(sorted(clips, key=by_id))
 
 
-def _text(path: Path) -> str:
-    content = path.read_bytes()
-    with_bom = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-    for encoding in ("utf-16",) if with_bom else ("utf-8-sig", "cp1252"):
-        with suppress(UnicodeDecodeError):
-            if "\0" not in (text := content.decode(encoding)):
-                return text
-    raise InputError(f"{path}: neither a folder nor a list: no text in UTF-8, UTF-16 or Latin-1")
+def rows(
+    path: str | Path, content: bytes, needed: Sequence[str] = ("file", "emotion")
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a list and their line numbers, fields by names of `COLUMNS` or else their own in lower case.
 
-
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    # line number, and name -> field
-    text = _text(path)
+    needed: columns that must be there. Raises InputError, with the line where one is wrong.
+    """
+    text = _text(path, content)
     before = _BEFORE_HEADER.match(text)
     file = io.StringIO(text[before.end() :], newline="")
     header = file.readline()
@@ -92,7 +86,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     reader = csv.reader(file, delimiter=before[1] or max(",;\t|", key=header.count))
     try:
         columns = next(reader, [])
-        names = _names(path, columns)
+        names = _names(path, columns, needed)
         for fields in reader:
             line = reader.line_num + len(before[0].splitlines())
             if any(fields[len(columns) :]):
@@ -103,7 +97,16 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise InputError(f"{path}: not a CSV file: {error}") from None
 
 
-def _names(path: Path, columns: list[str]) -> dict[int, str]:
+def _text(path: str | Path, content: bytes) -> str:
+    with_bom = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    for encoding in ("utf-16",) if with_bom else ("utf-8-sig", "cp1252"):
+        with suppress(UnicodeDecodeError):
+            if "\0" not in (text := content.decode(encoding)):
+                return text
+    raise InputError(f"{path}: neither a folder nor a list: no text in UTF-8, UTF-16 or Latin-1")
+
+
+def _names(path: str | Path, columns: list[str], needed: Sequence[str]) -> dict[int, str]:
     # place of a column -> name in `COLUMNS`, or its own in lower case
     names = {place: column.strip().lower() for place, column in enumerate(columns) if column.strip()}
     keys = {place: re.sub(r"[\W_]+", "", name) for place, name in names.items()}
@@ -111,7 +114,7 @@ def _names(path: Path, columns: list[str]) -> dict[int, str]:
         places = [place for other in others.split() for place, key in keys.items() if key == other]
         if places:
             names[places[0]] = name
-        elif name in ("file", "emotion"):
+        elif name in needed:
             shown = ", ".join(columns[:8]) + ", ..." * (len(columns) > 8) or "none"
             raise InputError(f"{path}, line 1: no column {' or '.join(others.split()[:3])}; there are: {shown}")
     if twice := [name for name, count in Counter(names.values()).items() if count > 1]:
@@ -127,7 +130,7 @@ def _clip(row: dict[str, str], folder: Path) -> Clip:
         raise InputError(f"no emotion for {file}")
     if part and part.lower() not in PART_ALIASES:
         raise InputError(f"part must be train, validation or test, got {part!r}")
-    name = file if _is_file(folder / file) else file.replace("\\", "/")  # as Windows writes it
+    name = file if os.path.isfile(folder / file) else file.replace("\\", "/")  # noqa: PTH113 - as Windows writes it
     path = folder / name
     start = _seconds(row, "start", 0.0)
     end = _seconds(row, "end", start + _seconds(row, "duration", math.inf))

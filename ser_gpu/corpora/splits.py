@@ -64,13 +64,11 @@ class Split:
 
     def shared_files(self, clips: Sequence[Clip]) -> list[str]:
         """The ids, sorted, of clips that are in another part with the same bytes."""
-        contents = {
-            clip.id: (hashlib.sha256(clip.path.read_bytes()).digest(), clip.start, clip.end)
-            for clip in clips
-            if clip.path.is_file()
-        }
+        paths = {clip.path for clip in clips if clip.path.is_file()}
+        digests = {path: hashlib.sha256(path.read_bytes()).digest() for path in paths}
+        contents = {clip.id: (digests[clip.path], clip.start, clip.end) for clip in clips if clip.path in digests}
         shared = set(self.shared(contents))
-        return sorted(name for name, content in contents.items() if content in shared)
+        return sorted(name for name in contents if contents[name] in shared)
 
 
 @dataclass(frozen=True)

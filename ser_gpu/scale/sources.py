@@ -1,9 +1,7 @@
 """Find the recordings to score: in folders, patterns, lists of files, and Parquet files that hold audio."""
 
-import csv
-import io
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -13,10 +11,10 @@ from pyarrow.parquet import ParquetFile
 
 from ser_gpu.audio.folder import HIDDEN, audio_files, is_hidden
 from ser_gpu.audio.formats import SUFFIXES
+from ser_gpu.corpora import manifest
 from ser_gpu.errors import InputError
 from ser_gpu.scale import storage
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
 PATH_COLUMNS = ("path", "file")
 BYTES_COLUMNS = ("audio", "bytes")
 
@@ -70,8 +68,8 @@ def find(places: Sequence[str]) -> Sources:
             inside, skipped = _of_folder(place)
             files += inside
             notes += [f"{place}: skipped {count:,} ({reason})" for reason, count in skipped.items()]
-        elif suffix in DELIMITERS:
-            files += _of_csv(place, DELIMITERS[suffix])
+        elif suffix in (".csv", ".tsv"):
+            files += _of_csv(place)
         elif suffix == ".parquet":
             _add_parquet(place, files, groups)
         else:
@@ -98,24 +96,16 @@ def _of_folder(place: str) -> tuple[list[str], dict[str, int]]:
     return found, skipped
 
 
-def _of_csv(place: str, delimiter: str) -> list[str]:
+def _of_csv(place: str) -> list[str]:
     with storage.open_file(place) as file:
-        content = file.read()
-    try:
-        rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig")), delimiter=delimiter)
-    except UnicodeDecodeError:
-        raise InputError(f"{place}: not text in UTF-8") from None
-    return _listed(place, rows.fieldnames or (), lambda column: [row[column] for row in rows])
+        rows = manifest.rows(place, file.read(), needed=("file",))
+        return _listed(place, [row.get("file") for _, row in rows])
 
 
-def _listed(place: str, columns: Sequence[str], values: Callable[[str], list[str | None]]) -> list[str]:
+def _listed(place: str, given: Sequence[str | None]) -> list[str]:
     # relative to the folder of the list, and normalised, so that a file named twice counts once
-    column = next((name for name in PATH_COLUMNS if name in columns), None)
-    if column is None:
-        raise InputError(f"{place}: no column {' or '.join(PATH_COLUMNS)}; there are: {', '.join(columns) or 'none'}")
     folder = place.rpartition("/")[0]
-    given = filter(None, values(column))
-    names = (name if "://" in name or Path(name).is_absolute() else f"{folder}/{name}" for name in given)
+    names = (name if "://" in name or Path(name).is_absolute() else f"{folder}/{name}" for name in given if name)
     return [name if storage.is_address(name) else os.path.normpath(name) for name in names]
 
 
@@ -125,7 +115,9 @@ def _add_parquet(place: str, files: list[str], groups: list[RowGroup]) -> None:
             audio = _audio_column(parquet.schema_arrow)
             if audio is None:
                 columns = parquet.schema_arrow.names
-                files += _listed(place, columns, lambda column: parquet.read([column]).column(0).to_pylist())
+                if not (column := next(filter(columns.__contains__, PATH_COLUMNS), None)):
+                    raise InputError(f"{place}: no column {' or '.join(PATH_COLUMNS)}; there are: {', '.join(columns)}")
+                files += _listed(place, parquet.read([column]).column(0).to_pylist())
                 return
             known = (*PATH_COLUMNS, f"{audio.removesuffix('.bytes')}.path")  # absent columns are not read
             table = parquet.read(known).flatten()

@@ -9,7 +9,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from ser_gpu.audio.clip_bank import INT16_SCALE, ClipBank
 from ser_gpu.audio.samples import load
 from ser_gpu.errors import AudioError
-from tests.conftest import SAMPLE_RATE
+from tests.conftest import SAMPLE_RATE, synthetic_voice
 
 
 def ramps(lengths: list[int]) -> list[torch.Tensor]:
@@ -128,3 +128,33 @@ def test_silent_and_very_short_clips_are_not_usable():
     sound = torch.ones(800)
     bank = ClipBank.from_waveforms([sound, torch.zeros(16_000), sound[:799], sound[:0], sound / 32_768], SAMPLE_RATE)
     assert bank.usable().tolist() == [True, False, False, False, True]
+
+
+def test_stretches_are_what_lies_between_their_times():
+    sounds = ramps([16_000, 400])
+    bank = ClipBank.from_waveforms(sounds, SAMPLE_RATE)
+    spans = [(0.5, 0.75), (0.0, 0.1), (0.0, float("inf")), (0.9, 5.0), (2.0, 3.0)]
+    part = bank.part(torch.tensor([0, 1, 1, 0, 0]), torch.tensor(spans, dtype=torch.float64))
+    own = [
+        bank.waveform(0)[8_000:12_000],
+        bank.waveform(1),
+        bank.waveform(1),
+        bank.waveform(0)[14_400:],
+        torch.zeros(0),
+    ]
+    assert all(torch.equal(part.waveform(row), sound) for row, sound in enumerate(own))
+    assert part.longest == 4_000
+    waveforms, lengths = part.batch(torch.tensor([1, 4, 0]))
+    assert (lengths.tolist(), waveforms.shape) == ([400, 0, 4_000], (3, 4_000))
+    assert not waveforms[0, 400:].any()
+    again = part.part(torch.tensor([3, 0]))
+    assert torch.equal(again.waveform(1), own[0])
+    assert torch.equal(again.batch(torch.tensor([0]))[0][0, :1_600], own[3])
+
+
+@pytest.mark.parametrize("rate", [16_000, 22_050])
+def test_clips_in_which_nobody_speaks_are_counted(rate):
+    voice = synthetic_voice(3, 1, 0, sample_rate=rate)
+    noise = np.random.default_rng(0).normal(0, 0.1, 2 * rate).astype(np.float32)
+    bank = ClipBank.from_waveforms([torch.from_numpy(sound) for sound in (noise, voice, noise[:rate])], rate)
+    assert (bank.without_speech(), bank.part(torch.tensor([1])).without_speech()) == (2, 0)

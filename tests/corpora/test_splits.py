@@ -2,6 +2,7 @@ import hashlib
 import itertools
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,22 @@ def test_small_data_has_every_emotion_in_every_part(name, count):
         assert len(dealt["train"]) >= 0.5 * len(clips)
     few = own(4, "happy") + own(4, "sad")
     assert len({Protocol(name, seed).split(few).manifest_hash for seed in range(8)}) > 3, "seeds deal differently"
+
+
+def test_files_with_the_same_bytes_in_two_parts_are_a_notice(tmp_path):
+    contents = {"a": b"same", "b": b"same", "c": b"same!", "d": b"once", "e": b"once"}
+    part_of = {"a": "train", "b": "test", "c": "test", "d": "train", "e": "train"}
+    clips = []
+    for name, content in contents.items():
+        (path := tmp_path / f"{name}.wav").write_bytes(content)
+        clips.append(Clip(name, path, "sad", name, "own", part=part_of[name]))
+    said = "2 clips are the same files in different parts: a, b"
+    assert Protocol("listed").notice(clips) == Protocol("test-speakers", 0, ("b",)).notice(clips) == said
+    assert Protocol("all").notice(clips) is None
+    stretches = [
+        replace(clips[0], id=str(start), start=start, part=part) for start, part in enumerate(("train", "test"))
+    ]
+    assert Protocol("listed").notice(stretches) == "not speaker-independent: a in more than one part"
 
 
 def test_listed_parts_and_what_they_share_and_all_trains_on_every_clip():

@@ -76,13 +76,26 @@ def test_two_rows_of_one_path_are_refused(parquet, tmp_path):
 def test_folders_patterns_and_lists_name_files_once(calls, tmp_path):
     names = [f"{n:02}.wav" for n in range(3)]
     relative = [os.path.relpath(calls / name, tmp_path) for name in names]
-    (tmp_path / "list.csv").write_text("\n".join(["file,emotion", *(f"{name},sad" for name in relative)]))
+    (tmp_path / "list.csv").write_text(
+        "\n".join(["sep=;", "Filename;age", *(f"{name};7" for name in relative)]), "utf-16"
+    )
     write_table(pa.table({"path": [str(calls / name) for name in names]}), tmp_path / "list.parquet")
     listed = sources.find([str(tmp_path / "list.parquet")])
     assert listed.files == tuple(str(calls / name) for name in names)
     assert [*map(os.path.realpath, sources.find([str(tmp_path / "list.csv")]).files)] == [*listed.files]
     assert sources.find([f"{calls}/0[012].wav", str(calls / "01.wav")]).files == listed.files
     assert set(sources.find([str(calls)]).files) == {str(path) for path in calls.iterdir()}
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}"])
+def test_hidden_folders_are_skipped_and_said(form, tmp_path):
+    for name in (".Trash", "__MACOSX", "calls"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.wav").touch()
+    place = form.format(tmp_path)
+    found = sources.find([place])
+    assert found.files == (f"{place}/calls/a.wav",)
+    assert found.notes == (f"{place}: skipped 2 (hidden, or in a hidden folder)",)
 
 
 @pytest.mark.parametrize("form", ["file://{}", "fsspec+local://{}"])
@@ -129,8 +142,8 @@ def test_a_result_holds_a_batch_once_and_no_other_answers(calls, model, tmp_path
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("list.csv", b"name\na.wav\n", "list.csv: no column path or file; there are: name"),
-        ("list.csv", b"file\n\xff\xfe", "list.csv: not text in UTF-8"),
+        ("list.csv", b"name\na.wav\n", "list.csv, line 1: no column file or path or filepath; there are: name"),
+        ("list.csv", b"file\n\0", "list.csv: neither a folder nor a list: no text in UTF-8, UTF-16 or Latin-1"),
         ("a.parquet", b"nothing", "a.parquet: is not a Parquet file"),
         ("*.wav", None, "nothing has such a name"),
         ("nowhere", None, "nowhere: no such file or folder"),
