@@ -20,6 +20,7 @@ from ser_gpu.corpora import splits
 from ser_gpu.errors import InputError, require
 from ser_gpu.evaluation import predictions
 from ser_gpu.files import read_json, write_csv, write_json
+from ser_gpu.recognizer import cores
 from ser_gpu.settings import first_difference
 from ser_gpu.training.config import Plan
 from ser_gpu.training.distributed import VARIABLES, Ranks
@@ -199,7 +200,7 @@ def hold_to_one_setting(runs: Sequence[Run], train_arguments: Sequence[str]) -> 
 
 def train_all(runs: Sequence[Run], train_arguments: Sequence[str], jobs: int) -> None:
     """Run the unfinished trainings of this rank, `jobs` processes at a time that share the cores."""
-    threads = max(1, (os.cpu_count() or 1) // (jobs * int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+    threads = max(1, cores() // (jobs * int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
     runs = [run for run in runs if not run.finished]
     with console.progress() as progress, ThreadPoolExecutor(jobs) as pool:
         task = progress.add_task("Trainings", total=len(runs))

@@ -2,10 +2,11 @@
 
 import copy
 import hashlib
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -100,6 +101,8 @@ class SpeechEmotionModel(nn.Module, Recognizer):
         return self
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None, tta: bool = True) -> Tensor:
+        if not torch.compiler.is_compiling():
+            _allow_fork()
         return self.classify(self.spectrogram(waveform, lengths, tta), waveform.shape[0])
 
     def spectrogram(self, waveform: Tensor, lengths: Tensor | None = None, tta: bool = True) -> Tensor:
@@ -233,7 +236,15 @@ class SpeechEmotionModel(nn.Module, Recognizer):
 
 
 @cache
+def _allow_fork() -> None:
+    # a child has none of the threads that OpenMP's pool would wait for
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
+
+
+@cache
 def _detector() -> SpeechProbability:
+    _allow_fork()
     weights = [torch.from_numpy(load_weights()[f"lstm_cell.{name}"].copy()) for name in LSTM]
 
     def product(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:

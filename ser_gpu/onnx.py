@@ -1,6 +1,5 @@
 """OnnxModel: the model of an exported `.onnx` file by onnxruntime, without torch."""
 
-import copy
 import json
 import os
 from pathlib import Path
@@ -11,13 +10,17 @@ from ser_gpu.audio import silero
 from ser_gpu.audio.samples import resample
 from ser_gpu.config import TrimConfig
 from ser_gpu.errors import InputError, extra
-from ser_gpu.recognizer import Recognizer
+from ser_gpu.recognizer import Recognizer, cores
 from ser_gpu.voices.plan import Measured, Plan
 from ser_gpu.voices.voice import Voice, VoiceError
 
+LEAST_RUNTIME = "1.19"  # of onnxruntime: older ones abort at the loop of the voice detector
+
+_LEFT: list = []  # sessions of the process that was forked
+
 
 class OnnxModel(Recognizer):
-    """The same windows and answers as those of `ser_gpu.load_model`; `threads` are onnxruntime's, None its own choice.
+    """The same windows and answers as those of `ser_gpu.load_model`; `threads` of onnxruntime, None: one a core.
 
     A file that was exported with `--speaker` enrols speakers, and takes voices that the torch model enrolled too.
     Raises MissingExtraError without onnxruntime; ValueError for a file that `ser-gpu export` did not write.
@@ -27,15 +30,16 @@ class OnnxModel(Recognizer):
     _sharpness = np.float32(1.0)
 
     def __init__(self, path: str | os.PathLike, threads: int | None = None):
-        ort = extra("onnxruntime", "onnx")
+        version = extra("onnxruntime", "onnx").__version__
+        if [*map(int, version.split(".")[:2])] < [*map(int, LEAST_RUNTIME.split("."))]:
+            raise InputError(
+                f"onnxruntime {version} is too old for exported files, which need {LEAST_RUNTIME} or newer"
+            )
         if not Path(path).is_file():
             raise InputError(f"{os.fspath(path)}: no such file")
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        self._options = ort.RunOptions()
-        self._options.only_execute_path_to_fetches = True  # compute nothing that the outputs do not need
+        self._content, self._threads = Path(path).read_bytes(), threads or cores()
         try:
-            self.session = ort.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+            self._open()
             self.metadata = dict(self.session.get_modelmeta().custom_metadata_map)
             self.labels = tuple(json.loads(self.metadata["labels"]))
             self.sample_rate = int(self.metadata["sample_rate"])
@@ -50,6 +54,23 @@ class OnnxModel(Recognizer):
         except Exception as error:  # onnxruntime raises many kinds
             reason = " ".join(str(error).split())[:120]
             raise InputError(f"{os.fspath(path)}: is no file of ser-gpu export ({reason})") from None
+
+    def _open(self) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        self._options = onnxruntime.RunOptions()
+        self._options.only_execute_path_to_fetches = True  # compute nothing that the outputs do not need
+        self.session = onnxruntime.InferenceSession(self._content, options, providers=["CPUExecutionProvider"])
+        self._process = os.getpid()
+
+    def __getstate__(self) -> dict:
+        return {**vars(self), "session": None, "_options": None}  # which cannot be pickled
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        self._open()
 
     def probabilities(self, waveform: np.ndarray, voice: Voice | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities, and whether somebody speaks. Shape: [B, T] float32 -> [B, C] float32, [B] bool.
@@ -71,8 +92,8 @@ class OnnxModel(Recognizer):
         if voice is None:
             return self
         self.require(voice)
-        found = copy.copy(self)
-        found._voice = {**self._voice, "mean": voice.mean, "variance": voice.variance}
+        found = object.__new__(OnnxModel)  # with the same session, which a copy has not
+        vars(found).update(vars(self), _voice={**self._voice, "mean": voice.mean, "variance": voice.variance})
         if voice.head is not None:
             found._voice["head"] = voice.head
         found._sharpness = np.float32(voice.sharpness)
@@ -95,6 +116,9 @@ class OnnxModel(Recognizer):
         return Measured(*found, logs), np.concatenate([self.answer(part).argmax(axis=1) for part in parts])
 
     def _run(self, outputs: list[str], waveform: np.ndarray, weight: np.ndarray | None = None) -> list[np.ndarray]:
+        if self._process != os.getpid():  # the threads of a session end at a fork
+            _LEFT.append(self.session)  # to free it would wait for them
+            self._open()
         given = {"waveform": waveform, **self._voice}
         if self._voice:
             given["weight"] = np.zeros(len(waveform), np.float32) if weight is None else weight

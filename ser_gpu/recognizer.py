@@ -34,6 +34,11 @@ _CUTS = TimelineSettings()
 _LEAD_SECONDS = 0.25  # heard before the first window: the detector is late where speech begins at once
 
 
+def cores() -> int:
+    """The cores that this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Recognizer(ABC):
     """What every backend can do: `ser_gpu.model.SpeechEmotionModel`, and `ser_gpu.onnx.OnnxModel` without torch."""
 
@@ -273,7 +278,7 @@ class _Pipeline:
 
     def __init__(self, model: Recognizer, workers: int):
         self._size, self._model_of = model.windows_at_once, lru_cache(_COPIES)(model.with_voice)
-        self._readers, self._answerers = ThreadPoolExecutor(os.cpu_count()), ThreadPoolExecutor(workers)
+        self._readers, self._answerers = ThreadPoolExecutor(cores()), ThreadPoolExecutor(workers)
         self._lock = threading.Lock()
         self._asked: list[_Asked] = []
         self._answering = 0  # batches

@@ -1,7 +1,6 @@
 """ser-gpu score SOURCE... --out DIR: name the emotion of very many recordings, on this machine or a Ray cluster."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -31,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
         read = [place for source in args.sources for place in storage.expand(source)]
         options.require_free({"--out": [Path(out, "part.parquet"), *Path(out).glob("*.parquet")]}, read)
     from ser_gpu.checkpoint import load_model  # here: a mistyped source need not wait for torch and Ray
+    from ser_gpu.recognizer import cores
     from ser_gpu.scale import pipeline, results
 
     model = load_model(args.weights, "cpu")
@@ -49,8 +49,7 @@ def run(args: argparse.Namespace) -> int:
             console.err.print(f"{len(before):,} of {len(names):,} recordings are in {out} already")
         count, failed = 0, len(failed_before)
         if len(before) < len(names):
-            cores = max(os.cpu_count() or 1, args.workers or 0)
-            with pipeline.connected(args.address, cores, out), options.quiet_decoders():
+            with pipeline.connected(args.address, max(cores(), args.workers or 0), out), options.quiet_decoders():
                 for part in pipeline.run(model, found.without(before), out, settings, args.workers, args.gpus):
                     count, failed = count + part["recordings"], failed + part["failed"]
     if args.json:

@@ -20,7 +20,7 @@ from ser_gpu.checkpoint import Provenance
 from ser_gpu.errors import InputError, extra
 from ser_gpu.files import replacing
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.onnx import OnnxModel
+from ser_gpu.onnx import LEAST_RUNTIME, OnnxModel
 from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.mel import FftMelPower
 from ser_gpu.stages.silero import SpeechDetector
@@ -30,7 +30,6 @@ from ser_gpu.voices.voice import numbers
 OPSET = 18
 TOLERANCE = 1e-4  # of a probability: runtimes add float32 numbers in different orders
 HALF_TOLERANCE = 2e-3  # the same where weights are rounded to 11 bits
-LEAST_RUNTIME = "1.19"  # of onnxruntime: older ones abort at the loop of the voice detector
 _LARGE = 1_024  # values of a tensor that is worth it
 _BATCH = torch.export.Dim("batch", min=1, max=65_536)
 _CHECKED = ((1, 800), (3, 30_000), (2, 100_003))  # clips, samples

@@ -1,8 +1,11 @@
 """The exported files answer as the model does: any batch, any length, with and without torch."""
 
+import copy
 import dataclasses
 import hashlib
 import json
+import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -26,6 +29,7 @@ from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.errors import AudioError, MissingExtraError, NoSpeechError
 from ser_gpu.exports import hub, onnx
 from ser_gpu.onnx import OnnxModel
+from ser_gpu.recognizer import Answers
 from ser_gpu.stages import cnn, prepared, speaker_norm
 from ser_gpu.stages.silero import SpeechDetector
 from ser_gpu.voices.voice import Voice, VoiceError
@@ -287,6 +291,50 @@ def test_a_speaker_file_answers_any_batch_and_length(adaptable, speaker_model, c
         probabilities, _ = speaker_model.probabilities(waveform.numpy(), known)
         wanted = torch.from_numpy(adaptable.with_voice(known).answer(waveform.numpy()))
         np.testing.assert_allclose(probabilities, wanted, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+@pytest.mark.parametrize("backend", ["adaptable", "speaker_model"])
+def test_a_copy_answers_as_the_model(backend, copied, request):
+    model, clip = request.getfixturevalue(backend), speakers_clips(3)[0]
+    voice = model.enrol(speakers_clips(1), EMOTIONS[:4])
+    assert copied(model).predict(clip, voice=copied(voice)) == model.predict(clip, voice=voice)
+    assert copied(model.with_voice(voice)).predict(clip) == model.with_voice(voice).predict(clip)
+    assert (
+        copied(Answers(model, voice)).of_stretch(clip[1]).tolist() == Answers(model, voice).of_stretch(clip[1]).tolist()
+    )
+
+
+def test_a_child_that_is_forked_after_an_answer_answers_too(speaker_file):
+    script = f"""
+import multiprocessing, sys, torch
+import ser_gpu
+from ser_gpu.onnx import OnnxModel
+torch.set_num_threads(2)
+models = ser_gpu.load_model(device="cpu"), OnnxModel({str(speaker_file)!r}, threads=2)
+def answers():
+    return [each.emotion for model in models for each in model.predict_many([{str(SAMPLE)!r}] * 3)]
+before = answers()
+ours, theirs = multiprocessing.Pipe()
+child = multiprocessing.get_context("fork").Process(target=lambda: theirs.send(answers()), daemon=True)
+child.start()
+sys.exit(0 if ours.poll(120) and ours.recv() == before else "the child does not answer")
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, stderr=subprocess.PIPE, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_onnxruntime_gets_the_threads_of_this_process_and_is_new_enough(exported, monkeypatch):
+    import onnxruntime
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
+    assert OnnxModel(exported)._threads == 1
+    monkeypatch.setattr(onnxruntime, "__version__", "1.18.1")
+    with pytest.raises(ValueError, match=r"onnxruntime 1.18.1 is too old for exported files, which need 1.19 or newer"):
+        OnnxModel(exported)
 
 
 def test_onnx_has_the_timeline_of_torch(adaptable, speaker_model):
