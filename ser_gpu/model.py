@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ser_gpu.audio.clip_bank import INT16_SCALE, ClipBank, as_int16
+from ser_gpu.audio.clip_bank import ClipBank, as_int16
 from ser_gpu.audio.silero import LSTM, SpeechProbability, State, load_weights
 from ser_gpu.config import ModelConfig
 from ser_gpu.corpora.clip import EMOTIONS
@@ -55,7 +55,7 @@ class SpeechEmotionModel(nn.Module, Recognizer):
     in `train()` only, test-time augmentation in `eval()` only. `labels` are in the order of the logits; `mel_kernels`
     are window and mel basis of an earlier model, which nnAudio makes where they are left out.
 
-    Shape: [B, T] floating point, lengths [B] integers or None where every clip fills its row -> [B, C] logits.
+    Shape: [B, T] floating point or int16, lengths [B] integers or None where every clip fills its row -> [B, C] logits.
     Raises ValueError for another shape or kind, and, on the CPU, for lengths beyond the waveform.
 
     >>> SpeechEmotionModel().eval()(torch.zeros(4, 48_000)).shape
@@ -111,15 +111,18 @@ class SpeechEmotionModel(nn.Module, Recognizer):
 
     def window(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Each clip at the same peak, trimmed, and padded or cropped. Shape: [B, T], [B] -> [B, L] float32."""
-        if waveform.ndim != 2 or waveform.numel() == 0 or not waveform.is_floating_point():
-            raise InputError(f"waveform must be [B, T] floating point, got {list(waveform.shape)} of {waveform.dtype}")
+        kind, is_int16 = waveform.dtype, waveform.dtype == torch.int16
+        if waveform.ndim != 2 or waveform.numel() == 0 or not (kind.is_floating_point or is_int16):
+            raise InputError(f"waveform must be [B, T] floating point or int16, got {list(waveform.shape)} of {kind}")
+        waveform = waveform if is_int16 else waveform.float()
         if lengths is not None:
             lengths = _checked_lengths(lengths, waveform)
-        waveform = waveform.float()
-        if lengths is not None:
             beyond = torch.arange(waveform.shape[1], device=waveform.device) >= lengths[:, None]
-            waveform = waveform.masked_fill(beyond, 0.0)
-        peak = waveform.abs().amax(dim=1, keepdim=True).clamp(min=_SMALLEST_PEAK)
+            waveform = waveform.masked_fill(beyond, 0)
+        highest, lowest = (each.float() for each in (waveform.amax(dim=1), waveform.amin(dim=1)))
+        peak = torch.maximum(highest, -lowest).clamp(min=_SMALLEST_PEAK)[:, None]
+        if is_int16:  # half of the memory to move until the window is cut
+            return self.trim(waveform, lengths) / peak
         return self.trim(waveform / peak, lengths)
 
     def decibels(self, window: Tensor) -> Tensor:
@@ -282,7 +285,7 @@ def bank_windows(model: SpeechEmotionModel, bank: ClipBank, rows: Tensor) -> lis
 @torch.inference_mode()
 def windows_logits(model: SpeechEmotionModel, windows: Sequence[Tensor], tta: bool = True) -> Tensor:
     """As `clip_logits`, by a model in evaluation mode. Shape: N times [V, L] int16, N > 0 -> [N, C] float32."""
-    parts = (torch.cat(list(windows)) / INT16_SCALE).split(model.windows_at_once if tta else _CLIPS_AT_ONCE)
+    parts = torch.cat(list(windows)).split(model.windows_at_once if tta else _CLIPS_AT_ONCE)
     answers = torch.cat([model.probabilities(model(part.to(model.device), tta=tta)) for part in parts])
     mean = torch.stack([each.mean(dim=0) for each in answers.split([len(each) for each in windows])])
     return mean.clamp(min=torch.finfo(mean.dtype).tiny).log() * model.temperature

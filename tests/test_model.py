@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 
+from ser_gpu.audio.clip_bank import INT16_SCALE, as_int16
 from ser_gpu.config import ModelConfig
 from ser_gpu.model import SpeechEmotionModel
 
@@ -51,7 +52,7 @@ def test_autocast_touches_the_cnn_alone(model, voices):
     assert torch.equal(spectrogram, model.spectrogram(voices))
 
 
-@pytest.mark.parametrize("waveform", [torch.zeros(48_000), torch.zeros(2, 0), torch.zeros(2, 8_000, dtype=torch.int16)])
+@pytest.mark.parametrize("waveform", [torch.zeros(48_000), torch.zeros(2, 0), torch.zeros(2, 8_000, dtype=torch.int32)])
 def test_forward_refuses_what_is_no_batch_of_waveforms(model, waveform):
     with pytest.raises(ValueError, match="waveform must be"):
         model(waveform)
@@ -59,6 +60,13 @@ def test_forward_refuses_what_is_no_batch_of_waveforms(model, waveform):
 
 def test_silence_gives_finite_logits(model):
     assert model(torch.zeros(1, 48_000)).isfinite().all()
+
+
+def test_int16_is_heard_as_the_same_sound(model, voices):
+    samples, lengths = as_int16(voices), torch.linspace(9_000, voices.shape[1], len(voices)).long()
+    assert torch.equal(model.window(samples, lengths), model.window(samples / INT16_SCALE, lengths))
+    lowest = torch.full((1, 48_000), -32_768, dtype=torch.int16)
+    assert torch.equal(model.window(lowest), torch.full((1, 48_000), -1.0))
 
 
 @pytest.mark.parametrize("decibels", [-20, -60, -80, -400, 60])

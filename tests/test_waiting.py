@@ -73,7 +73,7 @@ def operations_of_a_step(batch, config, kernels, chain, groups=1):
     bank = ClipBank(samples, offsets, torch.full((batch,), 200_000), 16_000, longest=200_000)
     labels = torch.zeros(batch, dtype=torch.long)
     with Count() as count:
-        clips = bank.batch(torch.arange(batch), most=96_000, random=True)
+        clips = bank.rows(torch.arange(batch), most=96_000, random=True)
         spectrogram, targets = mixup(model.spectrogram(*clips), labels, groups)
         speaker_norm.set_groups(model.cnn, groups)
         logits = model.cnn(spectrogram)

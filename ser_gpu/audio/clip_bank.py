@@ -83,9 +83,15 @@ class ClipBank:
         return self.samples[start : start + int(self.lengths[index])] / INT16_SCALE
 
     def batch(self, index: Tensor, most: int | None = None, random: bool = False) -> tuple[Tensor, Tensor]:
-        """Waveforms, zeros behind each, and lengths; a clip of more than `most` samples gives its centre, or a random
-        stretch. `index` is on the bank's device; nothing waits for that device.
-        Shape: [B] int64 -> [B, T] float32, [B] int64, T = `most` or the samples of the longest clip, if fewer."""
+        """As `rows`, between -1 and 1, with zeros behind each clip. Shape: [B] -> [B, T] float32, [B] int64."""
+        rows, lengths = self.rows(index, most, random)
+        inside = torch.arange(rows.shape[1], device=rows.device) < lengths[:, None]
+        return torch.where(inside, rows / INT16_SCALE, 0.0), lengths
+
+    def rows(self, index: Tensor, most: int | None = None, random: bool = False) -> tuple[Tensor, Tensor]:
+        """Samples as they are stored, with those of other clips behind them, and lengths; a clip of more than `most`
+        samples gives its centre, or a random stretch. `index` is on the bank's device; nothing waits for that device.
+        Shape: [B] int64 -> [B, T] int16, [B] int64, T = `most` or the samples of the longest clip, if fewer."""
         size = self.longest if most is None else min(most, self.longest)
         lengths = self.lengths[index]
         spare = (lengths - size).clamp(min=0)
@@ -94,9 +100,7 @@ class ClipBank:
             skipped = (torch.rand(len(index), dtype=torch.float64, device=spare.device) * (spare + 1)).long()
         # every stretch of the buffer, as a view; the rows of a batch are copied out of it
         rows = self.samples.unfold(0, size, 1)[self.offsets[index] + skipped]
-        lengths = lengths.clamp(max=size)
-        inside = torch.arange(size, device=rows.device) < lengths[:, None]
-        return torch.where(inside, rows / INT16_SCALE, 0.0), lengths
+        return rows, lengths.clamp(max=size)
 
 
 def as_int16(waveform: Tensor) -> Tensor:

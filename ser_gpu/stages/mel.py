@@ -72,7 +72,8 @@ def normalised(decibels: Tensor) -> Tensor:
 
 
 class FftMelPower(nn.Module):
-    """Mel power spectrogram by FFT; its kernels are part of its state. Shape: [B, L] -> [B, M, F]."""
+    """Mel power spectrogram by FFT; its kernels are part of its state. Shape: [B, L] -> [B, M, F].
+    On a GPU no frame is in memory: FFTs read an overlapping view, and the window is applied to the spectrum."""
 
     def __init__(self, config: MelConfig, sample_rate: int, window: Tensor, mel_basis: Tensor):
         super().__init__()
@@ -85,6 +86,23 @@ class FftMelPower(nn.Module):
             self.register_buffer(name, kernel.clone())
 
     def forward(self, waveform: Tensor) -> Tensor:
+        return self.of_view(waveform) if waveform.is_cuda else self.of_frames(waveform)
+
+    def of_view(self, waveform: Tensor) -> Tensor:
+        """As on a GPU."""
+        n_fft, hop = self.config.n_fft, self.config.hop
+        batch, samples = waveform.shape
+        rows = (samples + n_fft // 2 + hop - 1) // hop  # hops from one clip to the next, zeros between them included
+        clips = F.pad(waveform, (n_fft // 2, rows * hop - samples - n_fft // 2)).flatten()
+        frames = F.pad(clips, (0, n_fft)).as_strided((batch, rows, n_fft), (rows * hop, hop, 1))  # one stride for all
+        spectrum = torch.view_as_real(torch.fft.rfft(frames))[:, : samples // hop + 1, : self.bins + 1]
+        # Hann's window: X[k] / 2 - X[k - 1] / 4 - X[k + 1] / 4, here times 4; no band has the first bin or the last one
+        windowed = 2 * spectrum[:, :, 1:-1] - spectrum[:, :, :-2] - spectrum[:, :, 2:]  # [B, F, bins, 2]
+        power = windowed.square().sum(dim=3).transpose(1, 2)
+        return torch.matmul(self.mel_basis[:, 1 : 1 + power.shape[1]] / 16, power)
+
+    def of_frames(self, waveform: Tensor) -> Tensor:
+        """As on a processor."""
         n_fft, hop = self.config.n_fft, self.config.hop
         stft = torch.stft(waveform, n_fft, hop, window=self.window, pad_mode="constant", return_complex=True)
         stft = stft[:, : self.bins]  # the bands end at f_max

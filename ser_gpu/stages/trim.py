@@ -13,7 +13,8 @@ _SMALLEST_POWER = 1e-10
 class TrimSilence(nn.Module):
     """Batched `librosa.effects.trim`, then centred padding or cropping to a window, without a loop over clips.
     A frame is silent if its RMS is `top_db` or more below the clip's loudest frame; a clip without sound stays whole.
-    Shape: [B, T] float32, lengths [B] int64 (None: every clip fills its row) -> [B, L = clip_samples] float32.
+    Shape: [B, T] float32 or int16, with zeros behind each clip, lengths [B] int64 (None: every clip fills its row) ->
+    [B, L = clip_samples] of the same kind.
     Source: `librosa.effects.trim` (librosa 0.11), reference level `np.max`."""
 
     def __init__(self, config: TrimConfig, clip_samples: int):
@@ -30,32 +31,29 @@ class TrimSilence(nn.Module):
         start = start + ((end - start - self.clip_samples) // 2).clamp(min=0)
         kept = (end - start).clamp(max=self.clip_samples)
         margin = (self.clip_samples - kept) // 2
-        if waveform.device.type == "cpu" and not (self.training or torch.compiler.is_compiling()):
-            window = waveform.new_zeros(len(waveform), self.clip_samples)
-            places = zip(start.tolist(), kept.tolist(), margin.tolist(), strict=True)
-            for row, (begin, count, before) in enumerate(places):  # faster than an index per sample
-                window[row, before : before + count] = waveform[row, begin : begin + count]
-            return window
-        # no value is read back to the host, which would have to wait for the GPU
-        time = torch.arange(self.clip_samples, device=waveform.device) - margin[:, None]
-        inside = (time >= 0) & (time < kept[:, None])
-        source = (time + start[:, None]).clamp(0, waveform.shape[-1] - 1)
-        return waveform.gather(1, source).masked_fill(~inside, 0.0)
+        time, before = torch.arange(self.clip_samples, device=waveform.device), (start - margin)[:, None]
+        if torch.compiler.is_exporting():  # a graph would write all stretches out
+            window = waveform.gather(1, (time + before).clamp(0, waveform.shape[1] - 1))
+        else:  # every stretch, as a view; one of each clip is copied out of it
+            half = self.clip_samples // 2
+            stretches = F.pad(waveform, (half, self.clip_samples - half)).unfold(1, self.clip_samples, 1)
+            window = stretches[torch.arange(len(waveform), device=waveform.device), before[:, 0] + half]
+        return window.where((time >= margin[:, None]) & (time < (margin + kept)[:, None]), 0)
 
     def bounds(self, waveform: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """First sample kept and first sample after the last one kept. Shape: [B, T], [B] -> two of [B] int64."""
         hop, frame_length = self.config.hop, self.config.frame_length
         (batch, samples), device = waveform.shape, waveform.device
         lengths = torch.full((batch,), samples, device=device) if lengths is None else lengths.clamp(max=samples)
-        beyond = torch.arange(samples, device=device) >= lengths[:, None]
-        padded = F.pad(waveform.masked_fill(beyond, 0.0), (frame_length // 2, frame_length // 2))
+        padded = F.pad(waveform, (frame_length // 2, frame_length // 2))
         frames, blocks_per_frame = samples // hop + 1, frame_length // hop
         count = frames + blocks_per_frame - 1
         if torch.compiler.is_exporting():  # a slice would fix the number of samples in the graph
             blocks = padded[:, torch.arange(count, device=device)[:, None] * hop + torch.arange(hop, device=device)]
         else:
-            blocks = padded[:, : count * hop].unflatten(1, (-1, hop))  # [B, count, hop]
-        power = blocks.square().sum(dim=2).unfold(1, blocks_per_frame, 1).sum(dim=2) / frame_length  # [B, frames]
+            blocks = padded[:, : count * hop].unflatten(1, (-1, hop))
+        blocks = blocks.float().square().sum(dim=2)  # [B, count]
+        power = blocks.unfold(1, blocks_per_frame, 1).sum(dim=2) / frame_length  # [B, frames]
         loudness = 10.0 * power.clamp(min=_SMALLEST_POWER).log10()
         is_frame = torch.arange(frames, device=device) <= (lengths // hop)[:, None]  # as librosa counts them
         peak = loudness.masked_fill(~is_frame, -torch.inf).amax(dim=1, keepdim=True)

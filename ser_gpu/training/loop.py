@@ -117,7 +117,7 @@ class Trainer:
         """Train on one batch by operations on the device alone, which a CUDA graph can hold; only the schedules, which
         fill the learning rates, are the host's. Shape: [B] int64, in equal groups -> [], the loss on this rank."""
         bank, most = self.dataset.bank, 2 * self.model.config.audio.clip_samples
-        spectrogram = self.model.spectrogram(*bank.batch(rows, most=most, random=bank.longest > most))
+        spectrogram = self.model.spectrogram(*bank.rows(rows, most=most, random=bank.longest > most))
         spectrogram, targets = self.mixup(spectrogram, self.dataset.targets[rows], groups)
         speaker_norm.set_groups(self.model.cnn, groups)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):

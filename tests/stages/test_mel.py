@@ -18,31 +18,56 @@ def librosa_decibels(waveform, config):
     return librosa.power_to_db(mel, ref=np.max, top_db=config.top_db)
 
 
-def check_decibels(waveforms, config):
-    for ours, waveform in zip(LogMel(config, 16_000).decibels(waveforms), waveforms, strict=True):
-        np.testing.assert_allclose(ours[0], librosa_decibels(waveform, config), atol=DECIBELS, rtol=0)
+WAYS = ("conv", "fft", "view")  # the last one is what "fft" does on a GPU
 
 
-@pytest.mark.parametrize("backend", ["conv", "fft"])
+def log_mel(way, **settings):
+    mel = LogMel(MelConfig(backend="conv" if way == "conv" else "fft", **settings), 16_000)
+    if way == "view":
+        mel.mel_power.forward = mel.mel_power.of_view
+    return mel
+
+
+def check_decibels(waveforms, way, **settings):
+    mel = log_mel(way, **settings)
+    for ours, waveform in zip(mel.decibels(waveforms), waveforms, strict=True):
+        np.testing.assert_allclose(ours[0], librosa_decibels(waveform, mel.config), atol=DECIBELS, rtol=0)
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("n_fft", [512, 1024, 2048])
-def test_decibels_are_librosas(backend, n_fft, voices):
-    check_decibels(voices, MelConfig(n_fft=n_fft, backend=backend))
+def test_decibels_are_librosas(way, n_fft, voices):
+    check_decibels(torch.cat([voices, torch.zeros(1, voices.shape[1])]), way, n_fft=n_fft)
 
 
+@pytest.mark.parametrize("way", ["fft", "view"])
+@pytest.mark.parametrize(("n_fft", "hop"), [(400, 160), (256, 250), (8_192, 77)])
+def test_frames_have_any_size_and_distance(way, n_fft, hop, voices):
+    tone = torch.sin(0.1 * torch.arange(voices.shape[1]))[None]  # between two bins, beside quieter clips
+    check_decibels(torch.cat([0.01 * voices, tone, 0.01 * voices]), way, n_fft=n_fft, hop=hop, n_mels=20)
+
+
+@pytest.mark.parametrize("way", ["fft", "view"])
 @pytest.mark.parametrize("f_max", [440.0, 1_500.0, 7_999.0])
-def test_bands_may_end_anywhere(f_max, voices):
-    check_decibels(voices, MelConfig(n_fft=2048, n_mels=20, f_max=f_max, backend="fft"))
+def test_bands_may_end_anywhere(f_max, way, voices):
+    check_decibels(voices, way, n_fft=2048, n_mels=20, f_max=f_max)
 
 
 @pytest.mark.ravdess
-@pytest.mark.parametrize("backend", ["conv", "fft"])
-def test_decibels_are_librosas_on_real_speech(backend, ravdess_paths):
-    check_decibels(ClipBank.read(ravdess_paths[::60], 16_000).batch(torch.arange(24))[0], MelConfig(backend=backend))
+@pytest.mark.parametrize("way", WAYS)
+def test_decibels_are_librosas_on_real_speech(way, ravdess_paths):
+    check_decibels(ClipBank.read(ravdess_paths[::60], 16_000).batch(torch.arange(24))[0], way)
 
 
-@pytest.fixture(params=["conv", "fft"])
+def test_the_way_of_a_gpu_is_one_graph(voices):
+    mel = log_mel("view")
+    compiled = torch.compile(mel, backend="aot_eager", fullgraph=True)
+    assert torch.equal(compiled(voices), mel(voices))
+
+
+@pytest.fixture(params=WAYS)
 def mel(request):
-    return LogMel(MelConfig(backend=request.param), 16_000)
+    return log_mel(request.param)
 
 
 def test_a_clip_alone_equals_the_clip_in_a_batch(mel, voices):

@@ -42,9 +42,7 @@ def test_bounds_are_librosas_on_every_real_clip(trim, real_clips):
 
 
 def test_the_padding_of_a_batch_changes_nothing(trim, voices):
-    padded = voices.clone()
-    for row, length in zip(padded, LENGTHS, strict=True):
-        row[length:] = torch.randn(len(row) - length)  # what stands behind a clip is not its own
+    padded = voices.masked_fill(torch.arange(voices.shape[1]) >= LENGTHS[:, None], 0.0)
     together = trim(padded, LENGTHS)
     for i, length in enumerate(LENGTHS):
         assert torch.equal(together[i], trim(voices[i : i + 1, :length])[0])
@@ -65,14 +63,20 @@ def test_short_speech_is_centred_and_long_speech_loses_both_ends():
     assert trim(long)[0, -1] == trim(long)[0, 0] + 999
 
 
-@torch.no_grad()
-def test_in_evaluation_a_window_is_the_same(trim, voices):
-    """There it is sliced on a CPU, and in training each sample has its index, as on a GPU."""
-    noise = torch.randn(6, 60_000)
+@pytest.mark.parametrize("exported", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int16])
+def test_a_window_has_the_samples_between_its_bounds(exported, dtype, monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: exported)
+    noise = (1_000 * torch.randn(6, 60_000)).to(dtype)
     start = torch.tensor([0, 59_999, 100, 3, 11_999, 30_000])
     end = torch.tensor([60_000, 60_000, 48_101, 48_003, 60_000, 30_001])
-    assert torch.equal(trim.train().window(noise, start, end), trim.eval().window(noise, start, end))
-    assert torch.equal(trim.train()(voices, LENGTHS), trim.eval()(voices, LENGTHS))
+    windows = TrimSilence(TrimConfig(), WINDOW).window(noise, start, end)
+    assert windows.dtype == dtype
+    for row, window, first, last in zip(noise, windows, start.tolist(), end.tolist(), strict=True):
+        kept = row[first + max(0, last - first - WINDOW) // 2 :][: min(WINDOW, last - first)]
+        before = (WINDOW - len(kept)) // 2
+        expected = torch.nn.functional.pad(kept, (before, WINDOW - len(kept) - before))
+        assert torch.equal(window, expected)
 
 
 def test_the_input_is_not_changed(trim, voices):

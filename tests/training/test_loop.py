@@ -155,8 +155,8 @@ def test_a_step_that_is_recorded_once_trains_as_the_loop_does(dataset, optimizer
 def test_short_clips_draw_no_stretch(dataset, monkeypatch):
     """So a corpus of short clips trains as if there were no long ones anywhere: the same draws."""
     drawn = []
-    batch = dataset.bank.batch
-    monkeypatch.setattr(dataset.bank, "batch", lambda *rows, random=False, **most: drawn.append(random) or batch(*rows))
+    rows = dataset.bank.rows
+    monkeypatch.setattr(dataset.bank, "rows", lambda *index, random=False, **most: drawn.append(random) or rows(*index))
     make_trainer(dataset).train_steps(nothing)
     assert set(drawn) == {False}
 
