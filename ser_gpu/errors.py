@@ -38,9 +38,11 @@ class MissingExtraError(ModuleNotFoundError, InputError):
 
 
 def extra(module: str, name: str) -> ModuleType:
-    """Import a module of the extra `name`; raises MissingExtraError where it is not installed."""
+    """Import a module of the extra `name`; raises MissingExtraError where it is not installed, or InputError."""
     try:
         return import_module(module)
+    except OSError as error:  # a library of the system is missing
+        raise InputError(f"{module} cannot be loaded ({reason(error)})") from None
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):  # not this module or its package
             raise

@@ -1,23 +1,31 @@
-"""ser-gpu live: the emotion of the last seconds, twice a second, from a microphone or raw samples on standard input."""
+"""ser-gpu live: the emotion of the last seconds, twice a second, from a microphone or standard input."""
 
 import argparse
 import queue
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
 
 import numpy as np
 
+from ser_gpu.audio import wav
+from ser_gpu.audio.formats import is_file
+from ser_gpu.audio.samples import MOST_CHANNELS, natural_blocks, regroup, resampled
 from ser_gpu.cli import console, options
-from ser_gpu.errors import AudioError, InputError, extra
+from ser_gpu.errors import AudioError, extra, reason
 from ser_gpu.prediction import Prediction
 from ser_gpu.recognizer import Answers
 from ser_gpu.timeline.stream import Stream
 
 STEP_SECONDS = 0.5
 FORMATS = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4", "u8": "u1"}
-DEFAULT_FORMAT = "s16le"
+DEFAULT_FORMAT, DEFAULT_RATE = "s16le", 16_000
 _HELD_SECONDS = 10.0
+_SILENT_SECONDS = 5.0
+_USUAL_RATES = (48_000, 44_100, 16_000)  # Hz, where a microphone does not tell its own, or refuses it
+_HEAD_BYTES = 4_096  # two frames of an MP3 file
 _NOTHING = {"emotion": None, "confidence": None, "probabilities": {}}
 
 
@@ -25,31 +33,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and listen."""
     parser = argparse.ArgumentParser(
         prog="ser-gpu live",
-        description="Print the emotion of the last three seconds, twice a second: of a microphone, or of raw samples "
-        "on standard input. Ctrl-C ends it.",
+        description="Print the emotion of the last three seconds, twice a second: of a microphone, or of standard "
+        "input: raw samples, or an audio file (WAV, FLAC, MP3, ...). Ctrl-C ends it.",
     )
     add = parser.add_argument
-    add("source", nargs="?", choices=("-",), help="standard input (default: the microphone)")
-    add("--format", choices=FORMATS, help=f"of the raw samples on standard input (default: {DEFAULT_FORMAT})")
-    add("--rate", type=options.positive_int, default=16_000, help="Hz of standard input (default: %(default)s)")
-    add("--channels", type=int, choices=range(1, 9), default=1, help="of standard input (default: %(default)s)")
+    add_source = parser.add_mutually_exclusive_group().add_argument
+    add_source("source", nargs="?", choices=("-",), help="standard input (default: the microphone)")
+    add_source("--input", metavar="NAME", help="a microphone: part of its name, or its number (default: the system's)")
+    add("--list-inputs", action="store_true", help="show the microphones, and end")
+    add("--format", choices=FORMATS, help=f"of raw samples on standard input (default: {DEFAULT_FORMAT})")
+    add("--rate", type=options.positive_int, help="Hz of raw samples (default: 16000), or the microphone (its own)")
+    add("--channels", type=int, choices=range(1, MOST_CHANNELS + 1), help="of raw samples (default: 1), or microphone")
     add("--json", action="store_true", help="an object a line on a terminal too")
     add("--voice", metavar="FILE", help="the speaker's voice, as ser-gpu enrol wrote it with the same checkpoint")
     add("--weights", help="checkpoint, or .onnx file of ser-gpu export (default: the shipped one)")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     args = parser.parse_args(arguments)
-    return options.run(lambda: _run(args))
+    return options.run(lambda: _list_inputs() if args.list_inputs else _run(args))
+
+
+def _list_inputs() -> int:
+    for number, each in enumerate(extra("sounddevice", "live").query_devices()):
+        if channels := each["max_input_channels"]:
+            print(f"{number:3}  {each['name']} ({channels} channels, {each['default_samplerate']:.0f} Hz)")
+    return options.DONE
 
 
 def _run(args: argparse.Namespace) -> int:
-    listener = _Microphone() if args.source is None and args.format is None else _StandardInput(args)
+    is_piped = args.source is not None or (args.format is not None and args.input is None)
+    listener = _StandardInput(args) if is_piped else _Microphone(args)
     model = options.model(args.weights, args.device)
     voice = options.voice(args.voice, model) if args.voice else None
     stream = Stream(Answers(model, voice), listener.rate, listener.name)
     in_place = sys.stdout.isatty() and not args.json
     times: list[tuple[float, float, float]] = []  # seconds of sound, and of its answer by the clock, by the processor
     try:
-        for chunk in listener.chunks():
+        for chunk in listener.chunks:
             begin = time.perf_counter(), time.process_time()
             stream.push(chunk)
             _show(stream.seconds, stream.now(), in_place)
@@ -60,14 +79,14 @@ def _run(args: argparse.Namespace) -> int:
     finally:
         if in_place:
             print(flush=True)
-        if times:
-            _, late, busy = 1_000 * np.quantile(times, 0.95, axis=0)
-            heard, clock, _ = np.sum(times, axis=0)
-            console.err.print(
-                f"{heard:.1f} s heard, real-time ratio {clock / heard:.3f}, "
-                f"95 % of the answers within {late:.0f} ms ({busy:.0f} ms of processor time), "
-                f"dropped {listener.dropped_seconds:.1f} s"
-            )
+    if times:
+        _, late, busy = 1_000 * np.quantile(times, 0.95, axis=0)
+        heard, clock, _ = np.sum(times, axis=0)
+        console.err.print(
+            f"{heard:.1f} s heard, real-time ratio {clock / heard:.3f}, "
+            f"95 % of the answers within {late:.0f} ms ({busy:.0f} ms of processor time), "
+            f"dropped {listener.dropped_seconds:.1f} s"
+        )
     return options.DONE
 
 
@@ -81,50 +100,79 @@ def _show(seconds: float, answer: Prediction | None, in_place: bool) -> None:
 
 
 class _StandardInput:
-    # nothing is dropped: a writer that is too fast waits
+    # chunks [T, channels] or [T] of half a second; nothing is dropped: a writer that is too fast waits
     name, dropped_seconds = "standard input", 0.0
 
     def __init__(self, args: argparse.Namespace):
-        self.rate, self.channels, self.type = args.rate, args.channels, np.dtype(FORMATS[args.format or DEFAULT_FORMAT])
+        self._head = sys.stdin.buffer.read(_HEAD_BYTES) if sys.stdin else b""
+        if not self._head:
+            raise AudioError.of(self.name, "is empty")
+        coding = 0, args.rate or DEFAULT_RATE, args.channels or 1, FORMATS[args.format or DEFAULT_FORMAT], None
+        if is_file(self._head):
+            coding = wav.coding(self._head)
+        if coding is None:  # a format that is decoded when it is there as a whole
+            self.rate = DEFAULT_RATE
+            sound = resampled(natural_blocks(self, None, self.rate)[1], self.rate)
+            self.chunks = regroup(sound, STEP_SECONDS * self.rate)
+        else:
+            start, self.rate, channels, type, size = coding
+            self.read(start)
+            self.chunks = self._raw(np.dtype(type), channels, size)
 
-    def chunks(self) -> Iterator[np.ndarray]:  # [T, channels], half a second, the last one shorter
-        if sys.stdin is None:
-            raise AudioError.of(self.name, "is closed")
-        frame_bytes = self.channels * self.type.itemsize
-        while content := sys.stdin.buffer.read(round(STEP_SECONDS * self.rate) * frame_bytes):
-            frames, left = divmod(len(content), frame_bytes)
-            yield np.frombuffer(content, self.type, frames * self.channels).reshape(frames, self.channels)
-            if left:
-                raise AudioError.of(self.name, f"ends inside a sample: {left} bytes of {frame_bytes} are left")
+    def read(self, size: int) -> bytes:
+        """The next bytes: those that were looked at come again."""
+        head, self._head = self._head[:size], self._head[size:]
+        return head + sys.stdin.buffer.read(size - len(head))
+
+    def _raw(self, type: np.dtype, channels: int, left: int | None) -> Iterator[np.ndarray]:
+        frame_bytes = channels * type.itemsize
+        size = round(STEP_SECONDS * self.rate) * frame_bytes
+        while content := self.read(size if left is None else min(size, left)):
+            left = left and left - len(content)
+            frames, rest = divmod(len(content), frame_bytes)
+            if frames:
+                yield np.frombuffer(content, type, frames * channels).reshape(frames, channels)
+            if rest:
+                raise AudioError.of(self.name, f"ends inside a sample: {rest} bytes of {frame_bytes} are left")
 
 
 class _Microphone:
-    # sound that waits for more than ten seconds is dropped and counted
-    name, rate, dropped_seconds = "microphone", 16_000, 0.0
+    # chunks [T, channels] of half a second; sound that waits for more than ten seconds is dropped and counted
+    name, dropped_seconds = "microphone", 0.0
 
-    def __init__(self):
-        try:
-            self._sounddevice = extra("sounddevice", "live")
-        except OSError:  # sounddevice is installed, PortAudio is not
-            raise InputError("a microphone needs PortAudio (apt install libportaudio2)") from None
-        self._held: queue.Queue[np.ndarray] = queue.Queue(round(_HELD_SECONDS / STEP_SECONDS))
+    def __init__(self, args: argparse.Namespace):
+        sounddevice = extra("sounddevice", "live")
+        self._held: queue.SimpleQueue[np.ndarray | None] = queue.SimpleQueue()  # None is the end
+        self._open, errors = ExitStack(), []
+        device = int(args.input) if args.input and args.input.isdecimal() else args.input
+        own = {"default_samplerate": _USUAL_RATES[0], "max_input_channels": 1}
+        with suppress(Exception):  # opening it says what is wrong
+            own |= sounddevice.query_devices(device, "input")
+        settings = {"device": device, "dtype": "float32", "callback": self._heard}
+        settings["finished_callback"] = partial(self._held.put, None)
+        settings["channels"] = args.channels or min(own["max_input_channels"], MOST_CHANNELS)
+        for self.rate in [args.rate] if args.rate else [round(own["default_samplerate"]), *_USUAL_RATES]:
+            settings |= {"samplerate": self.rate, "blocksize": round(STEP_SECONDS * self.rate)}
+            try:
+                self._open.enter_context(sounddevice.InputStream(**settings))
+                return
+            except (ValueError, sounddevice.PortAudioError) as error:
+                errors.append(error)
+        raise AudioError.of(self.name, f"cannot be opened ({reason(errors[0])}); --list-inputs shows what there is")
 
-    def chunks(self) -> Iterator[np.ndarray]:  # [T, 1], half a second each
-        size = round(STEP_SECONDS * self.rate)
-        try:
-            with self._sounddevice.InputStream(self.rate, size, channels=1, dtype="float32", callback=self._heard):
-                while True:
-                    yield self._held.get()
-        except self._sounddevice.PortAudioError as error:
-            raise AudioError.of(self.name, f"cannot be opened ({error})") from None
+    @property
+    def chunks(self) -> Iterator[np.ndarray]:
+        with self._open, suppress(queue.Empty):
+            while (samples := self._held.get(timeout=_SILENT_SECONDS)) is not None:
+                yield samples
+        raise AudioError.of(self.name, f"ended, or gave nothing for {_SILENT_SECONDS:.0f} s")
 
     def _heard(self, samples: np.ndarray, frames: int, _time: object, status: object) -> None:
-        try:
-            self._held.put_nowait(samples.copy())
-        except queue.Full:
-            self.dropped_seconds += frames / self.rate
-        if getattr(status, "input_overflow", False):  # the system dropped sound, it does not say how much
-            self.dropped_seconds += frames / self.rate
+        is_full = self._held.qsize() >= _HELD_SECONDS / STEP_SECONDS
+        if not is_full:
+            self._held.put(samples.copy())
+        overflowed = getattr(status, "input_overflow", False)  # the system dropped sound, it does not say how much
+        self.dropped_seconds += (is_full + overflowed) * frames / self.rate
 
 
 if __name__ == "__main__":

@@ -90,16 +90,13 @@ def _answers(
         for is_stream, group in groupby(paths, lambda path: path == STANDARD_INPUT):
             files = list(group)
             if are_apart:
-                named, asked = tee(channel for path in files for channel in _channels(path))
+                whole = (sys.stdin.buffer if path == STANDARD_INPUT and sys.stdin else path for path in files)
+                named, asked = tee(channel for each in whole for channel in apart(each))
                 yield from zip(named, model.predict_many(asked, voice=voice, **workers), strict=True)
             elif is_stream:  # read only after all files before it are answered
                 yield from ((path, _of_standard_input(model, voice)) for path in files)
             else:
                 yield from zip(files, model.predict_many(files, voice=voice, **workers), strict=True)
-
-
-def _channels(path: Path) -> list[Channel]:
-    return apart(sys.stdin.buffer if path == STANDARD_INPUT and sys.stdin else path)
 
 
 @contextmanager

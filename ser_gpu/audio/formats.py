@@ -66,6 +66,9 @@ _KINDS = [
     for start, _, name in (each.strip().partition(" ") for each in starts.split("|"))
 ]
 
+# the beginnings of three frames of MP3 (layer III) or AAC
+_FRAMES = re.compile(rb"(\xff[\xe2\xe3\xf0-\xf3\xf8-\xfb])[\x10-\xef](?:.{21,1438}?\1[\x10-\xef]){2}", re.DOTALL)
+
 
 def kind_of(head: bytes) -> Kind | None:
     """The kind of a file with these first bytes; None where it is unknown.
@@ -80,6 +83,18 @@ def kind_of(head: bytes) -> Kind | None:
     return next((kind for start, kind in _KINDS if start.match(head)), None) or _text(head)
 
 
+def is_file(head: bytes) -> bool:
+    """Whether these begin a file of any kind, and not raw samples, which may begin with a few bytes like those of one.
+
+    >>> is_file(b"fLaC"), is_file(b"\\xff\\xfb\\x90\\x64")
+    (True, False)
+    """
+    kind = kind_of(head)
+    if kind is None or not any(head) or head[0] == 0xFF:
+        return _FRAMES.match(head) is not None
+    return kind.name not in ("AC-3", "gzip-compressed")
+
+
 def _text(head: bytes) -> Kind | None:
     if not any(head):
         return Kind("nothing but zeros") if head else None
@@ -91,5 +106,4 @@ def _text(head: bytes) -> Kind | None:
         text = head[: error.start].decode()
     if not all(letter.isprintable() or letter.isspace() for letter in text):
         return None
-    is_page = text.lstrip().lower().startswith(("<!doctype html", "<html"))
-    return Kind("a web page (HTML)" if is_page else "text")
+    return Kind("a web page (HTML)" if text.lstrip().lower().startswith(("<!doctype html", "<html")) else "text")

@@ -19,7 +19,6 @@ from ser_gpu.errors import AudioError, reason
 if TYPE_CHECKING:
     from soundfile import SoundFile
 
-LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000
 STREAM_LIMIT_BYTES = 2**31
 _BLOCK_VALUES = 2**20
 _COPIED_BYTES = 2**18
@@ -61,9 +60,6 @@ def open_audio(source: Source, name: str | None = None) -> Iterator[tuple[int, I
             else:
                 held.enter_context(sound)
                 rate, blocks = sound.samplerate, _blocks(sound, name)
-            if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-                problem = f"the sample rate must be between {LOWEST_RATE:,} and {HIGHEST_RATE:,} Hz, it is {rate:,}"
-                raise AudioError.of(name, problem)
             yield rate, blocks
     except OSError as error:
         raise AudioError.of(name, (error.strerror or str(error)).lower()) from None
@@ -77,18 +73,19 @@ def _seekable(source: Source, name: str, held: ExitStack) -> BinaryIO:
     if isinstance(source, bytes | bytearray | memoryview):
         return io.BytesIO(bytes(source))
     if isinstance(source, str | os.PathLike):
-        if "\0" in name or not name:
+        path = os.fsdecode(source)
+        if "\0" in path or not path:
             raise AudioError.of(name or "''", "is no name of a file")
-        if Path(name).is_dir():
+        if Path(path).is_dir():
             raise AudioError.of(name, "is a folder, not an audio file")
         try:
-            source = held.enter_context(_File(io.FileIO(name)))
+            source = held.enter_context(_File(io.FileIO(path)))
         except FileNotFoundError:
-            problem = "is an address, not a file: download it first" if "://" in name else "no such file"
+            problem = "is an address, not a file: download it first" if "://" in path else "no such file"
             raise AudioError.of(name, problem) from None
         except UnicodeEncodeError:  # half of a surrogate pair
             raise AudioError.of(name, "is no name of a file") from None
-        if Path(name).is_file():
+        if Path(path).is_file():
             return source
     copy = held.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
     try:

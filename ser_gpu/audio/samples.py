@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_gpu.audio.reader import HIGHEST_RATE, LOWEST_RATE, Source, name_of, open_audio
+from ser_gpu.audio.reader import Source, name_of, open_audio
 from ser_gpu.errors import AudioError, reason, shortened
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000
 MOST_CHANNELS = 8
 PIECE_SECONDS = 60.0
 SHORTEST_SECONDS = 0.05  # a shorter clip holds no syllable
+Opened = AbstractContextManager[tuple[int, Iterator[np.ndarray]]]  # the rate in Hz, and blocks [C, T]
 _BLOCK_VALUES = 2**20
 _LARGEST_SAMPLE = 1e30
 _REMEMBERED = 0.92  # share of a power that still counts a quarter of a second later
@@ -54,16 +56,15 @@ def recording(
 
 def natural_blocks(audio: object, sample_rate: object, model_rate: int) -> tuple[str, Iterator[tuple[int, np.ndarray]]]:
     """As `recording`, but samples as they come: pairs of the rate in Hz and a mono block [T] at its natural scale."""
+    name, taken = None, slice(None)
     if isinstance(audio, Channel):
-        taken = slice(audio.number, audio.number + 1)
-        name, opened = str(audio), _opened(audio.audio, sample_rate, model_rate, audio.name)[1]
-    else:
-        taken = slice(None)
-        name, opened = _opened(audio, sample_rate, model_rate)
+        name, audio, taken = audio.name, audio.audio, slice(audio.number, audio.number + 1)
+    name, opened = _opened(audio, sample_rate, model_rate, name)
 
     def mono() -> Iterator[tuple[int, np.ndarray]]:
         mixer = None
         with opened as (rate, found):
+            rate = checked_rate(rate, name)
             for block in found:
                 mixer = mixer or Mixer(rate, name)
                 yield rate, mixer(block[taken])
@@ -74,15 +75,12 @@ def natural_blocks(audio: object, sample_rate: object, model_rate: int) -> tuple
     return name, mono()
 
 
-def _opened(
-    audio: object, sample_rate: object, model_rate: int, name: str | None = None
-) -> tuple[str, AbstractContextManager[tuple[int, Iterator[np.ndarray]]]]:
+def _opened(audio: object, sample_rate: object, model_rate: int, name: str | None = None) -> tuple[str, Opened]:
     given_rate = model_rate if sample_rate is None else checked_rate(sample_rate, "audio")
     if isinstance(audio, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(audio, "read"):
-        name = name or name_of(audio)
-        return name, open_audio(audio, name)
-    name, values, rate = _in_memory(audio, given_rate)
-    return name, nullcontext((rate, blocks(channels_of(values, name))))
+        return name or name_of(audio), open_audio(audio, name)
+    own_name, values, rate = _in_memory(audio, given_rate)
+    return name or own_name, nullcontext((rate, blocks(channels_of(values, own_name))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +89,10 @@ class Channel:
 
     audio: object  # that can be read several times
     number: int  # from 0
-    name: str  # of the whole recording
+    name: str
 
     def __str__(self) -> str:
-        return f"{self.name} channel {self.number + 1}"
+        return self.name
 
 
 def apart(audio: object) -> list[Channel]:
@@ -103,15 +101,14 @@ def apart(audio: object) -> list[Channel]:
     >>> list(map(str, apart((16_000, np.ones((16_000, 2))))))
     ['audio channel 1', 'audio channel 2']
     """
-    name, channels = "audio", 1
+    name, numbers = None, ()
+    if hasattr(audio, "read"):  # once
+        name, audio = name_of(audio), audio.read()
     with suppress(AudioError):
-        name, opened = _opened(audio, None, LOWEST_RATE)
-        if hasattr(audio, "read"):  # once
-            audio = audio.read()
-            opened = open_audio(audio, name)
+        name, opened = _opened(audio, None, LOWEST_RATE, name)
         with opened as (_, found):
-            channels = max(1, len(next(found, ())))
-    return [Channel(audio, number, name) for number in range(channels)]
+            numbers = range(len(next(found, ())))
+    return [Channel(audio, number, f"{name} channel {number + 1}") for number in numbers] or [Channel(audio, 0, name)]
 
 
 def _in_memory(audio: object, rate: int) -> tuple[str, object, int]:
@@ -124,10 +121,8 @@ def _in_memory(audio: object, rate: int) -> tuple[str, object, int]:
     try:  # a dictionary, or another object with these two fields
         values, own_rate = audio["array"], audio["sampling_rate"]
     except Exception:
-        problem = "is no recording: give a path, bytes, a stream, an array, (rate, samples) or a dictionary with"
-        problem = f"{type(audio).__name__} {problem} 'array' and 'sampling_rate'"
-        if isinstance(audio, list | tuple):
-            problem = "a list is no recording: several are for predict_many, numbers belong in an array"
+        kinds = "a path, bytes, a stream, an array, (rate, samples) or {'array': ..., 'sampling_rate': ...}"
+        problem = f"{type(audio).__name__} is no recording: give {kinds}; predict_many takes several"
         raise AudioError.of("audio", problem) from None
     path = audio.get("path") if isinstance(audio, Mapping) else None
     name = path if isinstance(path, str) and path else "audio"
@@ -136,13 +131,11 @@ def _in_memory(audio: object, rate: int) -> tuple[str, object, int]:
 
 def checked_rate(value: object, name: str) -> int:
     """A sample rate in Hz from a number of any type, such as `np.int64(48000)`; raises AudioError for anything else."""
-    rule = "a whole number of Hz"
     with suppress(Exception):  # what a foreign object raises
         array = np.asarray(value)
-        if array.ndim == 0 and array.dtype.kind in "iufO" and int(array.item()) == array.item():
-            if LOWEST_RATE <= array.item() <= HIGHEST_RATE:
-                return int(array.item())
-            rule = f"between {LOWEST_RATE:,} and {HIGHEST_RATE:,} Hz"
+        if array.ndim == 0 and array.dtype.kind in "iufO" and LOWEST_RATE <= int(array) == array <= HIGHEST_RATE:
+            return int(array)
+    rule = f"a whole number of Hz between {LOWEST_RATE:,} and {HIGHEST_RATE:,}"
     raise AudioError.of(name, f"the sample rate must be {rule}, got {shortened(repr(value), 40)}")
 
 

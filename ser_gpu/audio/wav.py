@@ -1,6 +1,7 @@
 """WAV files in whose header libsndfile finds too few samples: they get a new header.
 Crashed recorders, and programs that write into a pipe, leave wrong sizes; others do not pad an odd chunk."""
 
+import io
 import os
 import shutil
 import struct
@@ -12,14 +13,14 @@ from typing import BinaryIO
 _MOST_CHUNKS = 1_000
 _SEARCHED_BYTES = 2**16
 _UNKNOWN = 0xFFFF_FFFF
+_UNKNOWN_FROM = 0x7FFF_0000  # what programs write that cannot know the size, some of them less
+_TYPES = {(1, 8): "u1", (1, 16): "<i2", (1, 32): "<i4", (3, 32): "<f4", (3, 64): "<f8"}  # (tag, bits) -> NumPy's
 
 
 @contextmanager
 def mended(file: BinaryIO, head: bytes) -> Iterator[BinaryIO]:
     """The file itself, with first bytes `head`; where its header hides samples, a temporary copy that shows them."""
-    is_wav = head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE"
-    header = _Header(file) if is_wav else None
-    if header is None or not header.hides_samples():
+    if not _is_wav(head) or not (header := _Header(file)).hides_samples():
         yield file
         return
     with tempfile.TemporaryFile() as copy:
@@ -31,16 +32,33 @@ def mended(file: BinaryIO, head: bytes) -> Iterator[BinaryIO]:
         yield copy
 
 
+def coding(head: bytes) -> tuple[int, int, int, str, int | None] | None:
+    """How to decode a WAV file of which more is to come, by its first bytes: where samples begin, their rate in Hz,
+    channels, NumPy type, and how many bytes (None: up to the end). None where it is no WAV file, is compressed, or
+    its samples begin later."""
+    header = _Header(io.BytesIO(head)) if _is_wav(head) else None
+    if header is None or header.was_repaired or len(header.format) < 16 or not head[header.data_start or len(head) :]:
+        return None
+    tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", header.format[:16])
+    tag = int.from_bytes(header.format[24:26], "little") if tag == 0xFFFE else tag  # extensible
+    size = header.data_size if 0 < header.data_size < _UNKNOWN_FROM else None
+    return (header.data_start, rate, channels, _TYPES[tag, bits], size) if channels and (tag, bits) in _TYPES else None
+
+
+def _is_wav(head: bytes) -> bool:
+    return head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE"
+
+
 class _Header:
     def __init__(self, file: BinaryIO):
         self._file, self._file_size = file, file.seek(0, os.SEEK_END)
-        self.data_start, self.format, self._was_repaired = None, b"", False
-        self._riff_size, self._data_size = self._number(4), 0
+        self.data_start, self.format, self.was_repaired = None, b"", False
+        self._riff_size, self.data_size = self._number(4), 0
         at, inside, long_size = 12, 12, _UNKNOWN
         for _ in range(_MOST_CHUNKS):
             if not self._is_chunk(at):
                 # a wrong place or length: look for the format or the samples
-                self._was_repaired = True
+                self.was_repaired = True
                 near = self._read(inside, _SEARCHED_BYTES)
                 places = (near.find(name) for name in ([b"data"] if self.format else [b"data", b"fmt "]))
                 at = min((inside + place for place in places if place >= 0), default=None)
@@ -48,7 +66,7 @@ class _Header:
                     return
             name, size, inside = self._read(at, 4), self._number(at + 4), at + 8
             if name == b"data":
-                self.data_start, self._data_size = inside, long_size if size == _UNKNOWN else size
+                self.data_start, self.data_size = inside, long_size if size == _UNKNOWN else size
                 return
             if name == b"ds64":  # RF64 has its sizes here
                 self._riff_size, long_size = self._number(inside, 8), self._number(inside + 8, 8)
@@ -60,13 +78,13 @@ class _Header:
         """libsndfile gives too little if the header has less than one sample, or wrong sizes and no next chunk."""
         if self.data_start is None or len(self.format) < 16:
             return False
-        if self._was_repaired:
+        if self.was_repaired:
             return True
-        end = self.data_start + self._data_size
+        end = self.data_start + self.data_size
         block = int.from_bytes(self.format[12:14], "little")  # bytes of one frame, a sample of each channel
         if self._file_size - end < max(block, 8) or self._is_chunk(end) or self._is_chunk(end + 1):
             return False
-        return self._data_size < block or self._riff_size + 8 not in (end, end + 1)
+        return self.data_size < block or self._riff_size + 8 not in (end, end + 1)
 
     def _is_chunk(self, at: int) -> bool:
         name = self._read(at, 4)

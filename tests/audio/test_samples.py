@@ -15,8 +15,18 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, floating_dtypes, integer_dtypes, unsigned_integer_dtypes
 
 from ser_gpu.audio import reader, samples
-from ser_gpu.audio.reader import HIGHEST_RATE, LOWEST_RATE
-from ser_gpu.audio.samples import MOST_CHANNELS, blocks, channels_of, checked_rate, level, load, recording, resample
+from ser_gpu.audio.samples import (
+    HIGHEST_RATE,
+    LOWEST_RATE,
+    MOST_CHANNELS,
+    blocks,
+    channels_of,
+    checked_rate,
+    level,
+    load,
+    recording,
+    resample,
+)
 from tests.audio.conftest import or_one_line, refused, same
 from tests.conftest import SAMPLE_RATE
 
@@ -46,7 +56,7 @@ NO_RATES = (
 
 @pytest.mark.parametrize("rate", NO_RATES, ids=lambda rate: type(rate).__name__)
 def test_another_rate_is_one_line(rate):
-    with refused(r"audio: the sample rate must be (a whole number of|between)"):
+    with refused(r"audio: the sample rate must be a whole number of Hz between"):
         checked_rate(rate, "audio")
 
 
