@@ -19,6 +19,7 @@ from ser_gpu.cli import console, options
 from ser_gpu.corpora import splits
 from ser_gpu.errors import InputError, require
 from ser_gpu.evaluation import predictions
+from ser_gpu.evaluation.report import notes
 from ser_gpu.files import read_json, write_csv, write_json
 from ser_gpu.recognizer import cores
 from ser_gpu.settings import first_difference
@@ -92,15 +93,18 @@ def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
         for fold in folds
     ]
     path = Path(args.table or folder / "table.json")
-    written = [path, Path(f"{path}".removesuffix(".json") + ".predictions.csv.gz")]
-    asked = train.parser().parse_args(train_arguments)
+    if path.suffix != ".json":
+        raise InputError(f"--table {path}: must end in .json")
+    written = [path, path.with_suffix(".predictions.csv.gz")]
     results = [Path(each) for run in runs for each in (run.out, *run.arguments[1:])]
-    read = [each / name for each in results for name in ("result.json", "predictions.csv")]
-    options.require_free({"--table": written, "--runs": folder / "arguments.json"}, [asked.data, asked.init, *read])
+    read = [each / name for each in results for name in (train.RESULT_FILE, "predictions.csv")]
+    asked = train.parser().parse_args(train_arguments)
+    logs = [*(run.out / "log.txt" for run in runs), folder / "arguments.json"]
+    options.require_free({"--table": written, "--runs": logs}, [asked.data, asked.init, *read])
     ranks = Ranks.of_torchrun()
-    if not ranks.is_first:
-        console.be_quiet()
-    with ranks.joined("gloo", patience=timedelta(days=30)):  # of a rank whose trainings are done
+    with ranks.joined("gloo", console.say, patience=timedelta(days=30)):  # of a rank whose trainings are done
+        if not ranks.is_first:
+            console.be_quiet()
         ranks.agree(lambda: hold_to_one_setting(runs, train_arguments))
         ranks.agree(lambda: train_all(runs[ranks.rank :: ranks.count], train_arguments, args.jobs))
     if not ranks.is_first:
@@ -114,16 +118,21 @@ def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
     found = table(name, protocol, [run.result() for run in done], len(runs))
     if found["summary"]:
         each = [(run, row) for run in done for row in predictions.read_rows(run.out / "predictions.csv")]
-        write_csv(written[-1], [{"fold": run.fold, "seed": run.seed, **row} for run, row in each])
-        answers = predictions.read(written[-1], part=next(reversed(found["summary"])))
+        rows = [{"fold": run.fold, "seed": run.seed, **row} for run, row in each]
+        answers = predictions.answers(rows, next(reversed(found["summary"])))
         found["pooled"] = {"all answers": answers.report(by_speaker=True)}
         if len(args.seeds) > 1:  # the trainings of a fold as one model
             found["pooled"]["seeds together"] = predictions.together(answers).report(by_speaker=True)
-    write_json(path, found)
-    if args.json:
+    if args.json:  # before anything is written, which may fail
         console.print_json(found)
     else:
         console.show_crossvalidation(found)
+    for note in notes(found["pooled"]["all answers"]) if found["summary"] else ():
+        console.err.print(f"note: {note}")
+    if found["summary"]:
+        write_csv(written[1], rows)
+    write_json(path, found)
+    if not args.json:
         console.err.print(f"written: {', '.join(map(str, written if found['summary'] else written[:1]))}")
     return options.SOME_FAILED if len(done) < len(runs) else options.DONE
 
@@ -194,6 +203,11 @@ def hold_to_one_setting(runs: Sequence[Run], train_arguments: Sequence[str]) -> 
         here, stored = train.new_plan(args, torch.device("cpu")), Plan.read(run.out)
         if stored and args.amp in (None, "auto"):  # on any device
             here = replace(here, bfloat16=stored.bfloat16)
+        if stored and stored.free is None:  # of an older version
+            here = replace(here, free=None, init_licence=None)
+        elif stored:  # what followed the number of clips
+            fitted = {name: getattr(stored.training, name) for name in stored.free}
+            here = replace(here, training=replace(here.training, **fitted))
         if stored and (difference := first_difference(asdict(stored), asdict(here))):
             raise InputError(f"{run.out}: a training with other settings ({difference}); use another --name")
 

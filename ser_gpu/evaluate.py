@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -10,12 +11,14 @@ import torch
 from ser_gpu import checkpoint
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli import console, options
+from ser_gpu.corpora import names
 from ser_gpu.corpora.clip import OWN, PARTS, Clip
 from ser_gpu.corpora.splits import Protocol, Split
 from ser_gpu.errors import InputError, require
 from ser_gpu.evaluation import figures
-from ser_gpu.evaluation.report import answers, environment
+from ser_gpu.evaluation.report import answers, environment, notes
 from ser_gpu.files import write_json
+from ser_gpu.training.config import Plan
 
 ALL = "all"
 
@@ -54,13 +57,16 @@ def _run(args: argparse.Namespace) -> int:
     scores = answers(model, bank, torch.arange(len(bank), device=device), clips).report(by_speaker)
     result = about | {"temperature": float(model.temperature), "environment": environment(device), **scores}
     where = title(about)
-    write_json(written[0], result)
-    figures.save(figures.confusion(scores["confusion"], model.labels, f"Confusion: {where}"), written[1])
-    figures.save(figures.reliability(**scores["reliability"], title=f"Reliability: {where}"), written[2])
-    if args.json:
+    if args.json:  # before anything is written, which may fail
         console.print_json(result)
     else:
         console.show_report(where, scores, model.labels)
+    for note in notes(scores):
+        console.err.print(f"note: {note}")
+    write_json(written[0], result)
+    figures.save(figures.confusion(scores["confusion"], model.labels, f"Confusion: {where}"), written[1])
+    figures.save(figures.reliability(**scores["reliability"], title=f"Reliability: {where}"), written[2])
+    if not args.json:
         console.err.print(f"written: {', '.join(written)}")
     return options.DONE
 
@@ -74,9 +80,15 @@ def asked(args: argparse.Namespace, labels: Sequence[str], provenance: Provenanc
     """The clips to score, what a result says about them, and whether their speakers are new to the model. InputError
     where there are none, or where some are of its training, unless that is allowed."""
     path = args.checkpoint
-    found = options.find_clips(args.data, args.corpus, options.corpora_of(args.corpora))
     own = protocol = Protocol.from_dict(provenance.protocol)
     trained_on = {*(own.corpus or OWN).split(", ")}
+    if not (args.data or args.corpus or args.corpora) and names()[0] not in trained_on:
+        plan = None
+        with suppress(InputError):  # another config.json
+            plan = Plan.read(Path(path).parent)
+        where = plan.data if plan and plan.data else ", ".join(sorted(trained_on))
+        raise InputError(f"{path}: was trained on {where}: name recordings with --data or --corpora")
+    found = options.find_clips(args.data, args.corpus, options.corpora_of(args.corpora))
     is_new = OWN not in trained_on and trained_on.isdisjoint(clip.corpus for clip in found)
     if args.test_speakers:
         protocol = Protocol("test-speakers", 0, tuple(args.test_speakers))
@@ -91,8 +103,8 @@ def asked(args: argparse.Namespace, labels: Sequence[str], provenance: Provenanc
         raise InputError(f"{path}: {protocol.name} has no clip in its {part} part; --part names another")
     known = [clip for clip in clips if clip.emotion in labels]
     if others := sorted({clip.emotion for clip in clips}.difference(labels)):
-        names = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
-        console.err.print(f"left out: {len(clips) - len(known):,} clips of emotions unknown to the model ({names})")
+        shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
+        console.err.print(f"left out: {len(clips) - len(known):,} clips of emotions unknown to the model ({shown})")
     if not known:
         raise InputError(f"no clip to score in the {part} part: the model knows {', '.join(labels)}")
     about = {

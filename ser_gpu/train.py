@@ -14,16 +14,16 @@ from ser_gpu import checkpoint
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli import console, options
 from ser_gpu.config import CnnConfig, ModelConfig
-from ser_gpu.corpora import registered_name
+from ser_gpu.corpora import licence_of, registered_name
 from ser_gpu.corpora.splits import ALIASES
 from ser_gpu.errors import InputError, require
 from ser_gpu.evaluation import figures, predictions
-from ser_gpu.evaluation.report import environment
+from ser_gpu.evaluation.report import environment, notes
 from ser_gpu.files import only_one, read_json, write_csv, write_json
 from ser_gpu.settings import add_flags, first_difference, flat, given, parsed
 from ser_gpu.stages.prepared import trains_in_bfloat16
 from ser_gpu.training import initial
-from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, PLAN_FILE, Plan, TrainConfig, with_settings
+from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, FEW_STEPS, PLAN_FILE, Plan, TrainConfig, with_settings
 from ser_gpu.training.distributed import Ranks
 from ser_gpu.training.loop import Dataset, Trainer
 
@@ -68,14 +68,14 @@ def run(args: Namespace) -> int:
     """Train from the start, or from where the training in --out stopped; then score it and write all files."""
     require("train", "nnAudio", "torch_audiomentations", "scipy", "sklearn", "matplotlib")
     ranks = Ranks.of_torchrun()
-    if not ranks.is_first:
-        console.be_quiet()
     device = options.device(args.device)
     if device.type == "mps":
         raise InputError("--device mps: augmentation computes in float64, which no Apple GPU has; --device cpu")
     if ranks.count > 1 and device.type == "cuda" and device.index is None:
         device = options.device(f"cuda:{ranks.local}")  # each rank of a machine has a GPU of its own
-    with ranks.joined("nccl" if device.type == "cuda" else "gloo"), ExitStack() as held:
+    with ranks.joined("nccl" if device.type == "cuda" else "gloo", console.say), ExitStack() as held:
+        if not ranks.is_first:
+            console.be_quiet()
         trainer, plan, out = ranks.agree(lambda: _prepared(args, device, ranks, held))
         if args.compile:
             trainer.model.cnn.compile()
@@ -109,6 +109,8 @@ def _prepared(args: Namespace, device: torch.device, ranks: Ranks, held: ExitSta
     if plan.refit and read_json(Path(plan.refit, RESULT_FILE))["manifest_hash"] != split.manifest_hash:
         raise InputError(f"{plan.refit}: a training on other clips or another split; a refit goes on with the same")
     dataset = Dataset(*options.read_clips(clips, plan.model.audio.sample_rate, device), split)
+    if not (stored or plan.refit):
+        plan = plan.fitted(sum(len(dataset.rows[part]) for part in plan.training.parts))
     init = None if resume_file.exists() else plan.init  # a training that goes on has weights of its own
     if init and initial.sha256(init) != plan.init_sha256:
         raise InputError(f"{init}: has changed since the training was planned")
@@ -118,6 +120,8 @@ def _prepared(args: Namespace, device: torch.device, ranks: Ranks, held: ExitSta
             said = f"{init} was trained on {', '.join(known)} by another split, so it may know clips or speakers"
             console.err.print(f"note: {said} of the test part")
     trainer = Trainer(plan.training, plan.model, dataset, plan.bfloat16, init, ranks)
+    if (steps := plan.training.epochs * trainer.steps) < FEW_STEPS:
+        console.err.print(f"note: {steps} optimizer steps are few; --epochs or a smaller --batch-size gives more")
     if resume_file.exists():
         trainer.restore(checkpoint.read(resume_file))
     if ranks.is_first:
@@ -153,7 +157,7 @@ def new_plan(args: Namespace, device: torch.device) -> Plan:
     """The plan of a training that begins: that of the flags, or that of the training which it repeats."""
     asked = _asked(args)
     bfloat16 = {"bfloat16": asked.get("bfloat16", trains_in_bfloat16(device))}
-    begin = {"init": _absolute(args.init), "init_corpora": initial.corpora(args.init)} if args.init else {}
+    begin = {"init": _absolute(args.init), **initial.origin(args.init)} if args.init else {}
     if args.refit:
         first, path = Plan.read(Path(args.refit)), Path(args.refit, RESULT_FILE)
         if first is None or not path.exists():
@@ -167,7 +171,8 @@ def new_plan(args: Namespace, device: torch.device) -> Plan:
     settings, own = ({name: asked[name] for name in asked if ("." in name) is dotted} for dotted in (True, False))
     training, model = with_settings(TrainConfig(), ModelConfig(), settings)
     where = {"data": _absolute(args.data), "corpora": options.corpora_of(args.corpora)}
-    plan = Plan(training, model, **bfloat16 | where | begin | own)
+    free = tuple(name for name in ("epochs", "batch_size") if f"training.{name}" not in asked)
+    plan = Plan(training, model, free=free, **bfloat16 | where | begin | own)
     if "training.epochs" not in asked and plan.protocol.speaker_independent:
         return replace(plan, training=replace(training, epochs=EPOCHS_SPEAKER_INDEPENDENT))
     return plan
@@ -238,16 +243,23 @@ def _finish(trainer: Trainer, plan: Plan, out: Path) -> None:
     model = trainer.finish(plan.temperature)
     answers = {part: trainer.answers(part) for part in held_out if plan.test or part != "test"}
     scores = {part: found.report(by_speaker=protocol.speaker_independent) for part, found in answers.items()}
+    title = f"{protocol.name}, fold {protocol.fold}, seed {config.seed}"
+    for part in list(scores)[-1:]:  # before anything is written, which may fail
+        console.show_report(f"{title}, {part} part", scores[part], model.labels)
+    for part, found in scores.items():
+        for note in notes(found):
+            console.err.print(f"note: {part} part: {note}")
     trained_on = sorted({*plan.init_corpora, *(clip.corpus for clip in dataset.clips)})
+    licence = licence_of(trained_on, plan.init_licence)
     provenance = Provenance(
         protocol={**protocol.as_dict(), "corpus": ", ".join(trained_on)},
         manifest_hash=dataset.split.manifest_hash,
         seed=config.seed,
         metrics={part: {name: scores[part][name] for name in _IN_CHECKPOINT} for part in scores},
         training=asdict(config) | {"init_sha256": plan.init_sha256},
+        licence=licence,
     )
     checkpoint.save(out / "last.pth", model, provenance)
-    title = f"{protocol.name}, fold {protocol.fold}, seed {config.seed}"
     figures.save(figures.training_curves(trainer.history, f"Training: {title}"), out / "curves.png")
     result = {
         "protocol": protocol.name,
@@ -269,9 +281,9 @@ def _finish(trainer: Trainer, plan: Plan, out: Path) -> None:
         rows = [row for part, found in answers.items() for row in predictions.rows(found, part)]
         write_csv(out / "predictions.csv", rows)
     write_json(out / RESULT_FILE, result)
-    for part in list(scores)[-1:]:
-        console.show_report(f"{title}, {part} part", scores[part], model.labels)
     console.err.print(f"written: {out}/{', '.join(name for name in _FILES if (out / name).exists())}")
+    if licence:
+        console.err.print(f"note: licence of what these weights learnt from: {licence}")
 
 
 if __name__ == "__main__":

@@ -92,6 +92,27 @@ def test_emotions_that_the_model_does_not_know_are_left_out_and_counted(run, tmp
     assert "no clip to score in the all part: the model knows bored, amused" in err
 
 
+@pytest.mark.parametrize(("corpus", "named"), [("own", "own"), ("tess, savee", "savee, tess")])
+def test_the_own_recordings_of_a_model_are_asked_for_and_nothing_is_downloaded(corpus, named, tmp_path, capsys):
+    path = save(tmp_path / "model.pth", corpus)
+    (tmp_path / "config.json").write_text("[]")  # of something else
+    assert evaluate.main([str(path)]) == 2
+    said = capsys.readouterr().err
+    assert said == f"error: {path}: was trained on {named}: name recordings with --data or --corpora\n"
+
+
+def test_scores_are_shown_though_they_cannot_be_written(trained, run, monkeypatch):
+    """A place that cannot be written is refused before the work; the disk may be full after it."""
+    (trained.parent / "file").touch()
+    code, out, err = run(trained, "--out", str(trained.parent / "file" / "scores"))
+    assert (code, out) == (2, "")
+    assert err.startswith("error: --out ")
+    monkeypatch.setattr(evaluate, "write_json", lambda path, _: (_ for _ in ()).throw(OSError(f"{path}: disk full")))
+    code, out, err = run(trained)
+    assert (code, "macro F1" in out) == (2, True)
+    assert "model.evaluation.json: disk full" in err
+
+
 @pytest.mark.parametrize("content", [b"", b"words", None])
 def test_an_unreadable_checkpoint_is_one_line(content, run, tmp_path):
     path = tmp_path / "bad.pth"

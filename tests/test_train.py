@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,11 @@ def command(data, out, *more):
     small = ["--set", "cnn.width=4", "cnn.depth=2", "cnn.members=1", "audio.clip_seconds=1"]
     options = ["--epochs", "3", "--device", "cpu", "--batch-size", "64", *small]
     return ["--data", str(data), "--out", str(out), *options, *more]
+
+
+def without_batch_size(arguments):
+    at = arguments.index("--batch-size")
+    return [*arguments[:at], *arguments[at + 2 :]]
 
 
 def new_plan(*arguments):
@@ -121,9 +126,15 @@ def test_own_recordings_become_a_model_that_the_other_commands_use(tiny_ravdess,
     said = capsys.readouterr().err
     assert "a folder per emotion: 48 clips, 2 emotions (bored, cheerful), speakers unknown" in said
     assert "note: the speaker of 48 of 48 clips is unknown: this split cannot be speaker-independent" in said
+    assert "note: 3 optimizer steps are few; --epochs or a smaller --batch-size gives more" in said
+    assert "note: validation part: " in said
+    assert "note: test part: 5 clips give rough scores" in said
+    assert "licence" not in said
     assert [*result["test"]["per_emotion"]] == ["bored", "cheerful"]
     assert result["test"]["by"] == {}
     model = str(out / "last.pth")
+    assert evaluate.main([model]) == 2
+    assert f"last.pth: was trained on {data.resolve()}: name recordings with --data" in capsys.readouterr().err
     assert evaluate.main([model, "--data", str(data), "--device", "cpu", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] == result["test"]["accuracy"]
     assert predict.main([str(data / "bored"), "--weights", model, "--json", "--device", "cpu"]) == 0
@@ -356,6 +367,36 @@ def test_a_training_for_new_speakers_is_shorter():
     assert new_plan("--protocol", "actors5", "--set", "training.epochs=8").training.epochs == 8
 
 
+@pytest.mark.parametrize(
+    ("arguments", "clips", "epochs", "batch_size"),
+    [
+        ("", 1_152, 120, 32),
+        ("--protocol speakers", 1_000, 60, 32),
+        ("--protocol speakers", 256, 60, 32),
+        ("", 38, 120, 8),
+        ("--protocol speakers", 16, 120, 8),
+        ("--protocol speakers", 4, 240, 8),
+        ("--protocol speakers --epochs 30", 38, 30, 8),
+        ("--batch-size 32", 38, 240, 32),
+        ("--set training.batch_size=4 training.epochs=9", 38, 9, 4),
+    ],
+)
+def test_few_clips_have_smaller_batches_and_more_epochs_unless_these_are_set(arguments, clips, epochs, batch_size):
+    training = new_plan(*arguments.split()).fitted(clips).training
+    assert (training.epochs, training.batch_size) == (epochs, batch_size)
+
+
+def test_the_settings_of_few_clips_are_kept_by_all_that_goes_on(tiny_ravdess, tmp_path):
+    data, out = folders(tiny_ravdess, tmp_path / "own", cheerful="03", bored="04"), tmp_path / "run"
+    arguments = without_batch_size(command(data, out))
+    assert train.main(arguments) == 0
+    result = result_of(out)
+    assert (result["config"]["training"]["batch_size"], result["config"]["training"]["epochs"]) == (8, 3)
+    again = tmp_path / "again"
+    assert train.main(["--refit", str(out), "--out", str(again), "--device", "cpu"]) == 0
+    assert result_of(again)["config"]["training"]["batch_size"] == 8
+
+
 @pytest.mark.parametrize(("units", "fast"), [({}, False), ({"amx_bf16": True}, True), ({"avx512_bf16": True}, True)])
 def test_bfloat16_is_left_to_processors_that_multiply_in_it(units, fast, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units)
@@ -432,6 +473,7 @@ def test_a_training_on_several_corpora_and_one_that_begins_with_its_weights(tiny
     _, provenance = checkpoint.load(finetuned / "last.pth")
     assert provenance.training["init_sha256"] == hashed
     assert provenance.protocol["corpus"] == "one, ravdess, two"
+    assert provenance.licence == "CC BY-NC-SA 4.0"
     assert result_of(finetuned)["init_sha256"] == hashed
     again = command(tiny_ravdess, tmp_path / "wide", "--init", out / "last.pth", "--set", "cnn.width=8")
     assert "cnn.width is 4 there and 8 here" in refused(capsys, *again)
@@ -441,6 +483,17 @@ def test_a_training_on_several_corpora_and_one_that_begins_with_its_weights(tiny
     assert "init_sha256 is" in refused(capsys, *again, tmp_path / "c", "--init", finetuned / "last.pth")
     (out / "last.pth").write_bytes((finetuned / "last.pth").read_bytes())
     assert "last.pth: has changed since the training was planned" in refused(capsys, *again, tmp_path / "d")
+
+
+def test_what_learnt_from_non_commercial_weights_is_so_in_every_generation(tiny_ravdess, tmp_path, capsys):
+    parent, data = tmp_path / "parent.pth", folders(tiny_ravdess, tmp_path / "own", cheerful="03", bored="04")
+    model, provenance = checkpoint.load(OLDER / "last.pth", "cpu")
+    checkpoint.save(parent, model, replace(provenance, protocol={"name": "stratified"}, licence="CC BY-NC 4.0"))
+    for child in ("child", "grandchild"):
+        trained(data, tmp_path / child, *LIKE_OLDER, "--init", str(parent))
+        parent = tmp_path / child / "last.pth"
+        assert "CC BY-NC 4.0" in checkpoint.load(parent, "cpu")[1].licence
+        assert "note: licence of what these weights learnt from: CC BY-NC 4.0" in capsys.readouterr().err
 
 
 OLDER = Path(__file__).parent / "training" / "of_7ee649e"
@@ -459,7 +512,8 @@ def test_what_the_code_of_7ee649e_wrote_is_read(tiny_ravdess, tmp_path, capsys):
     assert evaluate.main([str(last), "--data", str(tiny_ravdess), "--device", "cpu", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] == result["test"]["accuracy"]
     begun = trained(tiny_ravdess, tmp_path / "init", *LIKE_OLDER, "--init", str(last))
-    assert initial.corpora(last) == initial.corpora(checkpoint.default_weights()) == ("ravdess",)
+    of_ravdess = {"init_corpora": ("ravdess",), "init_licence": "CC BY-NC-SA 4.0"}
+    assert initial.origin(last) == initial.origin(checkpoint.default_weights()) == of_ravdess
     assert begun["init_sha256"] == hashlib.sha256(last.read_bytes()).hexdigest()
     again = trained(tiny_ravdess, tmp_path / "refit", *LIKE_OLDER, "--refit", str(older))
     assert again["temperature"] == pytest.approx(result["temperature"])

@@ -95,6 +95,9 @@ def show_report(title: str, report: dict, emotions: Sequence[str]) -> None:
     interval = {name: f"{low:.3f} to {high:.3f}" for name, (low, high) in report["interval95"].items()}
     others = (("ece", "ECE"), ("ece_before_temperature", "  before temperature"), ("log_loss", "log loss"))
     rows = [(label, f"{report[name]:.3f}", interval.get(name, "")) for name, label in _SCORES + others]
+    most = report["most_frequent"]
+    rows.append(("chance: accuracy, UAR", f"{report['chance']:.3f}", ""))
+    rows.append((f"most frequent emotion ({most['emotion']}): accuracy", f"{most['accuracy']:.3f}", ""))
     out.print(table(f"{title}, {report['clips']} clips", ("", "value", "95 % interval"), rows))
 
     intensities = report["by"].get("intensity", {})
@@ -137,6 +140,11 @@ def show_crossvalidation(crossvalidation: dict) -> None:
     shown.add_section()
     for label, key in (("mean", "mean"), ("sd over seeds", "sd_seeds"), ("sd over folds", "sd_folds")):
         shown.add_row(label, "", "", *("" if each[key] is None else f"{each[key]:.3f}" for each in summary.values()))
+    every = crossvalidation["pooled"]["all answers"]
+    chance, most = f"{every['chance']:.3f}", f"{every['most_frequent']['accuracy']:.3f}"
+    shown.add_section()
+    shown.add_row("chance", "", "", chance, chance)
+    shown.add_row("most frequent emotion", "", "", most, chance)
     out.print(shown)
     for label, report in crossvalidation["pooled"].items():
         low, high = report["interval95"]["uar"]

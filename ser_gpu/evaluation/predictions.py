@@ -3,6 +3,7 @@
 import csv
 import gzip
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,12 @@ def read_rows(path: str | Path) -> list[dict[str, str]]:
 
 def read(path: str | Path, part: str = "test") -> Answers:
     """The answers to one part; raises InputError where the table holds none, or is no table of predictions."""
-    found = [row for row in read_rows(path) if row["part"] == part]
+    return answers(read_rows(path), part, path)
+
+
+def answers(rows: Sequence[dict], part: str, path: str | Path = "predictions") -> Answers:
+    """The answers to one part in the rows of a table, which errors call `path`; they are those of `read`."""
+    found = [row for row in rows if row["part"] == part]
     if not found:
         raise InputError(f"{path}: no answers to the {part} part")
     labels = tuple(column for column in found[0] if column not in FIELDS)

@@ -19,6 +19,7 @@ from ser_gpu.model import SpeechEmotionModel, clip_logits
 
 _FACETS = ("gender", "intensity", "corpus")
 _ORDER = ("male", "female", "normal", "low", "medium", "high", "strong")
+FEW_CLIPS = 30
 _PACKAGES = ("torchaudio", "nnAudio", "torch-audiomentations", "soundfile", "soxr", "numpy", "scikit-learn")
 
 
@@ -64,7 +65,7 @@ class Answers:
             groups = [clip.id for clip in self.clips]
         rows_of = {facet: self._rows_of(facet) for facet in _FACETS}  # facet -> value -> [N] bool
         each = metrics.per_emotion(confusion)
-        emotions = {}
+        emotions, most = {}, each["clips"].argmax()
         for i, emotion in enumerate(self.labels):
             spoken = {value: rows & (truth == i) for value, rows in rows_of["intensity"].items()}
             recall = {value: float((predicted[rows] == i).mean()) for value, rows in spoken.items() if rows.any()}
@@ -73,6 +74,8 @@ class Answers:
         scores = {
             "clips": len(truth),
             **self.headline(),
+            "chance": float(1 / np.count_nonzero(each["clips"])),  # of a guess among the emotions that occur
+            "most_frequent": {"emotion": self.labels[most], "accuracy": float(each["clips"][most] / len(truth))},
             "interval95": metrics.bootstrap_intervals(truth, predicted, groups),
             "log_loss": metrics.log_loss(truth, self.logits.astype(np.float64) / self.temperature),
             "ece": metrics.calibration_error(after),
@@ -101,6 +104,16 @@ class Answers:
         values = np.array([field(clip, name) for clip in self.clips])
         known = sorted({*values.tolist()} - {""}, key=lambda value: (*(value != each for each in _ORDER), value))
         return {value: values == value for value in known}
+
+
+def notes(report: dict) -> list[str]:
+    """What a reader of the scores must know: that a guess may have them, or that they are of few clips."""
+    said, chance, (low, high) = [], report["chance"], report["interval95"]["uar"]
+    if low <= chance:
+        said.append(f"a UAR of {report['uar']:.3f} ({low:.3f} to {high:.3f}) cannot be told from chance, {chance:.3f}")
+    if report["clips"] < FEW_CLIPS:
+        said.append(f"{report['clips']} clips give rough scores, and intervals that are too narrow")
+    return said
 
 
 def field(clip: Clip, name: str) -> str:

@@ -1,6 +1,7 @@
 """The settings of a training, and its plan: everything that decides what comes out of it."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -12,8 +13,9 @@ from ser_gpu.settings import NOT_NEGATIVE, POSITIVE, PROBABILITY, Settings, at_l
 
 OPTIMIZERS = ("adamw", "muon")
 EPOCHS, EPOCHS_SPEAKER_INDEPENDENT = 120, 60  # for a test part of known speakers; new ones need fewer
+FEW_STEPS, FEW_STEPS_AN_EPOCH, SMALL_BATCH = 240, 8, 8  # see `Plan.fitted`
 PLAN_FILE = "config.json"
-_EPOCHS = f"(default: {EPOCHS}, or {EPOCHS_SPEAKER_INDEPENDENT} where its speakers are in no other part)"
+_EPOCHS = f"(default: {EPOCHS}, or {EPOCHS_SPEAKER_INDEPENDENT} where its speakers are in no other part"
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class TrainConfig(Settings):
     seed: int = setting(
         0, NOT_NEGATIVE, (lambda seed: seed < 2**32, "below 2^32"), help="seed of weights, order and augmentation"
     )
-    epochs: int = setting(EPOCHS, POSITIVE, help=f"passes over the training part {_EPOCHS}")
-    batch_size: int = setting(32, POSITIVE, help="clips a step")
+    epochs: int = setting(EPOCHS, POSITIVE, help=f"passes over the training part {_EPOCHS}; more for few clips)")
+    batch_size: int = setting(32, POSITIVE, help="clips a step (default: 32, or fewer for few clips)")
     optimizer: str = setting("muon", choices=OPTIMIZERS)  # "muon" for convolution kernels, AdamW for the rest
     lr: float = setting(2e-3, POSITIVE, help="peak learning rate of the one-cycle schedule")
     kernel_lr: float = setting(0.02, POSITIVE)  # Muon's
@@ -72,11 +74,23 @@ class Plan:
     init_corpora: tuple[str, ...] = ()  # on which those weights were trained
     test_corpora: tuple[str, ...] = ()  # for the protocol `test-corpora`
     temperature: float | None = None  # of the probabilities; None where it is fitted on the validation part
+    free: tuple[str, ...] | None = None  # settings of the training that `fitted` may change; None in an older file
+    init_licence: str | None = None  # of those weights
 
     @property
     def protocol(self) -> Protocol:
         """Who is in which part."""
         return Protocol(self.training.protocol, self.training.fold, self.test_speakers, test_corpora=self.test_corpora)
+
+    def fitted(self, clips: int) -> "Plan":
+        """For a training part of so many clips: below 256 batches are smaller, and epochs as many as give 240 steps.
+        With fewer steps, neither weights nor the statistics of batch normalisation come to something."""
+        epochs, batch = self.training.epochs, self.training.batch_size
+        if "batch_size" in self.free:
+            batch = min(batch, max(1, clips // FEW_STEPS_AN_EPOCH // SMALL_BATCH) * SMALL_BATCH)
+        if "epochs" in self.free:
+            epochs = max(epochs, math.ceil(FEW_STEPS / (clips // min(batch, clips))))
+        return replace(self, training=replace(self.training, epochs=epochs, batch_size=batch))
 
     @classmethod
     def read(cls, folder: Path) -> "Plan | None":

@@ -3,6 +3,8 @@ part; gradients are averaged, so only augmentation, dropout and mixup partners d
 
 import os
 import random
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ from ser_gpu.stages.speaker_norm import SpeakerNorm2d
 from ser_gpu.training.sampler import Batch
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_BELIEVED = ("MASTER_ADDR", "RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")
+_NOTICE_SECONDS, _MEETING_SECONDS = 5, 90
 _T = TypeVar("_T")
 
 
@@ -35,9 +39,17 @@ class Ranks:
 
     @classmethod
     def of_torchrun(cls) -> "Ranks":
-        """Read from the variables that torchrun sets; one process without them."""
-        variables = (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
-        return cls(*(int(os.environ.get(name, default)) for name, default in variables))
+        """Read from the variables that torchrun sets; one process without them. InputError where some are stale: they
+        are set without the others, or no such rank can be."""
+        given = {name: os.environ.get(name, "") for name in _BELIEVED}
+        if (given["WORLD_SIZE"] or "1", given["RANK"] or "0") == ("1", "0"):
+            return cls()
+        numbers = [int(given[name]) if given[name].isdecimal() else -1 for name in _BELIEVED[1:]]
+        rank, count, local, port = numbers
+        if not (0 <= rank < count and 0 <= local < count and 0 < port < 2**16 and given["MASTER_ADDR"]):
+            shown = " ".join(f"{name}={value}" for name, value in given.items())
+            raise InputError(f"not as torchrun sets them: {shown}; unset them, or start by torchrun")
+        return cls(rank, count, local)
 
     @property
     def is_first(self) -> bool:
@@ -48,18 +60,45 @@ class Ranks:
         return "ser-gpu train" if self.count == 1 else f"torchrun --nproc-per-node={self.count} -m ser_gpu.train"
 
     @contextmanager
-    def joined(self, backend: str, patience: timedelta = timedelta(minutes=30)) -> Iterator[None]:
-        """Connect the processes, by "gloo" on CPUs or "nccl" on GPUs; `patience` is the longest wait for another."""
+    def joined(
+        self, backend: str, say: Callable[[str], None], patience: timedelta = timedelta(minutes=30)
+    ) -> Iterator[None]:
+        """Connect the processes, by "gloo" on CPUs or "nccl" on GPUs. `say` is told for whom this one waits at first;
+        InputError where they do not come. `patience` is the longest wait for another rank later."""
         if self.count == 1:
             yield
             return
         if backend == "nccl":
             torch.cuda.set_device(self.local)
-        dist.init_process_group(backend, timeout=patience)
+        store = self._met(say)
+        dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.count, timeout=patience)
         try:
             yield
         finally:
             dist.destroy_process_group()
+
+    def _met(self, say: Callable[[str], None]) -> dist.Store:
+        host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        others = "the others" if self.is_first else "rank 0"
+        waits = f"RANK={self.rank} WORLD_SIZE={self.count} is set, so this process waits for {others} at {host}:{port}"
+        keys, ends = [f"rank {rank}" for rank in range(self.count)], time.monotonic() + _MEETING_SECONDS
+        holds_store = self.is_first and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"  # else torchrun does
+        notice = threading.Timer(_NOTICE_SECONDS, say, [f"note: {waits}"])
+        notice.start()
+        try:
+            limit = timedelta(seconds=_MEETING_SECONDS)
+            held = dist.TCPStore(host, port, is_master=holds_store, timeout=limit, wait_for_workers=False)
+            store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", held)
+            store.set(keys[self.rank], "here")
+            while missing := [key for key in keys if not store.check([key])]:
+                if time.monotonic() > ends:
+                    raise InputError(f"{waits}: {', '.join(missing)} did not come within {_MEETING_SECONDS} s")
+                time.sleep(0.05)
+        except RuntimeError as error:  # of the connection
+            raise InputError(f"{waits}: {reason(error)}") from None
+        finally:
+            notice.cancel()
+        return store
 
     def agree(self, prepare: Callable[[], _T]) -> _T:
         """The result of `prepare`, if no rank failed; else InputError on the first rank, SystemExit on the others."""

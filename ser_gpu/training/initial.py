@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from ser_gpu import checkpoint
+from ser_gpu.corpora import licence_of
 from ser_gpu.corpora.clip import OWN
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.errors import InputError
@@ -23,10 +24,11 @@ def sha256(path: str | Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def corpora(path: str | Path) -> tuple[str, ...]:
-    """The corpora on which the weights of a checkpoint were trained."""
+def origin(path: str | Path) -> dict:
+    """What a plan keeps of the weights of a checkpoint: the corpora that they were trained on, and their licence."""
     _, provenance = checkpoint.load(path, "cpu")
-    return tuple((Protocol.from_dict(provenance.protocol).corpus or OWN).split(", "))  # older files name it otherwise
+    names = (Protocol.from_dict(provenance.protocol).corpus or OWN).split(", ")  # older files name it otherwise
+    return {"init_corpora": tuple(names), "init_licence": licence_of(names, provenance.licence)}
 
 
 @torch.no_grad()

@@ -14,6 +14,8 @@ def report(**by):
     return {
         "clips": 4,
         **SCORES,
+        "chance": 0.5,
+        "most_frequent": {"emotion": "calm", "accuracy": 0.625},
         "interval95": {name: [0.25, 0.75] for name in SCORES},
         "ece": 0.1,
         "ece_before_temperature": 0.2,
@@ -46,6 +48,9 @@ def shown(monkeypatch):
 def test_a_report_shows_what_is_known(shown):
     printed = shown(lambda: console.show_report("title", report(), ["calm", "[red]"]))
     assert "[red]" in printed, "no markup"
+    rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in printed.splitlines() if "│" in line]
+    assert ["chance: accuracy, UAR", "0.500"] in rows
+    assert ["most frequent emotion (calm): accuracy", "0.625"] in rows
     assert "intensity" not in printed
     two = {"a": {"clips": 1, **SCORES}, "b": {"clips": 3, **SCORES}}
     printed = shown(

@@ -107,5 +107,12 @@ def test_the_temperature_is_the_likeliest_and_undoes_a_scale_of_the_logits(answe
     best = metrics.fit_temperature(logits, truth)
     loss = {factor: metrics.log_loss(truth, logits / best / factor) for factor in (0.95, 1.0, 1.05)}
     assert loss[1.0] == min(loss.values())
-    for scale in (0.25, 1.0, 6.0):
+    for scale in (0.5, 1.0, 1.5):
         assert metrics.fit_temperature(logits * scale, truth) == pytest.approx(best * scale, rel=1e-3)
+
+
+@pytest.mark.parametrize(("scale", "bound"), [(1e-3, 0.25), (1e3, 4.0)])
+def test_the_temperature_stays_within_bounds(scale, bound, answers):
+    """A model that learnt nothing, or few clips that are all right, would take it anywhere."""
+    logits, truth = answers
+    assert metrics.fit_temperature(logits * scale, truth) == pytest.approx(bound, rel=1e-3)

@@ -5,7 +5,7 @@ import pytest
 
 from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.evaluation import metrics
-from ser_gpu.evaluation.report import Answers
+from ser_gpu.evaluation.report import Answers, notes
 
 
 @pytest.fixture
@@ -81,4 +81,23 @@ def test_any_label_set_will_do(clips):
     logits = np.tile([[1.0, 0.0]], (10, 1))
     report = Answers(two, ("happy", "bored"), logits).report(by_speaker=False)
     assert report["confusion"] == [[5, 0], [5, 0]]
-    assert report["uar"] == 0.5
+    assert report["uar"] == report["chance"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("right", "clips", "said"),
+    [
+        (1.0, 40, []),
+        (0.5, 40, ["cannot be told from chance, 0.500"]),
+        (1.0, 20, ["20 clips give rough scores"]),
+        (0.5, 20, ["cannot be told from chance", "20 clips give rough scores"]),
+    ],
+)
+def test_scores_of_a_guess_and_of_few_clips_are_named(right, clips, said, answers):
+    """A model that always says the same has an interval of no width."""
+    some = tuple(replace(clip, emotion="happy" if row % 2 else "sad") for row, clip in enumerate(answers.clips[:clips]))
+    logits = np.array([[1.0, 0.0] if clip.emotion == "sad" or right < 1 else [0.0, 1.0] for clip in some])
+    found = Answers(some, ("sad", "happy"), logits).report(by_speaker=False)
+    assert found["most_frequent"] == {"emotion": "sad", "accuracy": 0.5}
+    assert len(notes(found)) == len(said)
+    assert all(part in note for part, note in zip(said, notes(found), strict=True))

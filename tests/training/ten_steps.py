@@ -23,7 +23,7 @@ def ten_steps(data: str | Path) -> dict:
     clips = corpora.load(data).clips
     dataset = Dataset(clips, ClipBank.read([clip.path for clip in clips], 16_000), Protocol("actors5").split(clips))
     ranks = Ranks.of_torchrun()
-    with ranks.joined("gloo"):
+    with ranks.joined("gloo", print):
         (first, losses, moved), (second, *_) = _train(dataset, ranks), _train(dataset, ranks)
     again = all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     return {"losses": losses, "moved": moved, "same_again": again, "rank": ranks.rank}

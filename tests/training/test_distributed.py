@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 import torch
 
 from ser_gpu import train
+from ser_gpu.errors import InputError
+from ser_gpu.training import distributed
 from ser_gpu.training.distributed import Ranks
 from ser_gpu.training.loop import Trainer
 from ser_gpu.training.sampler import Batch
@@ -53,6 +56,59 @@ def test_the_first_rank_evaluates_and_writes(tiny_ravdess, tmp_path):
     assert printed.count("192 clips") == printed.count("written: ") == 1
     assert "uar" in json.loads((out / "result.json").read_text())["test"]
     assert not (out / "resume.pth").exists()
+
+
+TORCHRUN = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29555"}
+
+
+def of_torchrun(monkeypatch, variables):
+    for name in TORCHRUN:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return Ranks.of_torchrun()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"RANK": "2"},
+        {"RANK": "-1"},
+        {"RANK": "one"},
+        {"WORLD_SIZE": "0"},
+        {"LOCAL_RANK": "2"},
+        {"MASTER_PORT": "70000"},
+        *({name: ""} for name in TORCHRUN if name not in ("RANK", "WORLD_SIZE")),
+    ],
+)
+def test_variables_are_believed_together_and_in_range(wrong, monkeypatch):
+    assert of_torchrun(monkeypatch, TORCHRUN) == Ranks(0, 2, 0)
+    with pytest.raises(InputError, match="not as torchrun sets them"):
+        of_torchrun(monkeypatch, TORCHRUN | wrong)
+
+
+def test_variables_of_one_process_are_no_ranks(monkeypatch):
+    for alone in ({}, {"WORLD_SIZE": "1"}, {"RANK": "0", "LOCAL_RANK": "3"}, {"MASTER_ADDR": "a", "MASTER_PORT": "b"}):
+        assert of_torchrun(monkeypatch, alone) == Ranks()
+    with pytest.raises(InputError, match="RANK=3"):
+        of_torchrun(monkeypatch, {"RANK": "3"})
+
+
+@pytest.mark.parametrize(("rank", "missing"), [("0", "rank 1 did not come within 1 s"), ("1", "waits for rank 0")])
+def test_who_waits_says_for_whom_and_ends(rank, missing, tiny_ravdess, tmp_path, monkeypatch, capsys):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    of_torchrun(monkeypatch, TORCHRUN | {"RANK": rank, "LOCAL_RANK": rank, "MASTER_PORT": port})
+    monkeypatch.setattr(distributed, "_NOTICE_SECONDS", 0.1)
+    monkeypatch.setattr(distributed, "_MEETING_SECONDS", 1)
+    assert train.main(["--data", str(tiny_ravdess), *SMALL, "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    waits = f"RANK={rank} WORLD_SIZE=2 is set, so this process waits for "
+    assert f"note: {waits}" in said
+    (error,) = errors(said)
+    assert error.startswith(f"error: {waits}")
+    assert missing in error
 
 
 def test_a_batch_is_dealt_in_whole_groups():
