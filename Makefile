@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := torch==2.11.0  # what the figures of the pages were measured with
 
-.PHONY: help predict test app test-app test-scale lint train evaluate notebook audit lock
+.PHONY: help predict test app test-app test-scale lint docs train evaluate notebook audit dist lock
 
 help:  ## show this list
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -36,6 +36,9 @@ lint: $(READY)  ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+docs: $(READY)  ## the documentation site, to build/docs
+	$(BIN)/sphinx-build -W --keep-going -q -b html -c docs -d build/doctrees . build/docs
+
 train: $(READY)  ## train by the default protocol, to runs/
 	$(BIN)/ser-gpu train
 
@@ -56,6 +59,12 @@ audit:  ## look up known vulnerabilities of what requirements.lock pins
 	$(PYTHON) -m venv build/audit
 	build/audit/bin/python $(PIP_INSTALL) pip-audit
 	build/audit/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip
+
+dist:  ## build the wheel and the source archive, to dist/, and check their metadata
+	$(PYTHON) -m venv build/dist
+	build/dist/bin/python $(PIP_INSTALL) build twine
+	build/dist/bin/python -m build --outdir dist .
+	build/dist/bin/python -m twine check --strict dist/*
 
 lock:  ## pin what pyproject.toml resolves to today
 	$(PYTHON) -m venv --clear build/lock

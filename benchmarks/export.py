@@ -44,13 +44,11 @@ _TORCH = "import ser_gpu; print(ser_gpu.load_model(device='cpu').predict({sample
 def run(device: torch.device, quick: bool, processes: int) -> dict[str, list[dict]]:
     """Rows of each table; all of it on the processor, whatever the device."""
     model = ser_gpu.load_model(device="cpu")
-    with tempfile.TemporaryDirectory() as folder, export.quiet_exporter():
-        paths = {"onnxruntime": Path(folder) / "stft.onnx", "torch.export": Path(folder) / "model.pt2"}
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {"onnxruntime": Path(folder) / "model.onnx", "torch.export": Path(folder) / "model.pt2"}
         export.to_onnx(model, paths["onnxruntime"])
         export.to_pt2(model, paths["torch.export"])
         if not quick:
-            paths["onnxruntime, convolution"] = Path(folder) / "conv.onnx"
-            export.to_onnx(model, paths["onnxruntime, convolution"], dft="conv")
             paths["onnxruntime, with voices"] = Path(folder) / "speaker.onnx"
             export.to_onnx(model, paths["onnxruntime, with voices"], speaker=True)
         paths["torch"] = checkpoint.default_weights()

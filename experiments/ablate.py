@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 import numpy as np
+from scipy.special import softmax
 
 from ser_gpu import crossvalidate
 from ser_gpu.cli import console, options
@@ -18,7 +19,7 @@ from ser_gpu.files import write_json
 
 SCORES = {
     "validation": crossvalidate.METRICS,
-    "test": ("uar", "log_loss", "confidence_above_accuracy", "by_corpus"),
+    "test": ("uar", "log_loss", "confidence_above_accuracy", "temperature", "by_corpus"),
 }
 _SHOWN = {
     "validation": {"ece": "ECE"},
@@ -43,8 +44,6 @@ def _ablate(args: argparse.Namespace, train_arguments: list[str]) -> int:
     if args.score == "test" and protocol != "test-corpora":
         raise InputError("--score test goes with --test-corpora alone: no other test part may be chosen on")
     own = {name: _own(variants[name], args.score) for name in chosen}
-    for name in chosen:
-        hold_to_one_setting(folder / _slug(name), [protocol, *train_arguments, *own[name]])
     runs = {
         name: [
             Run(protocol, fold, seed, folder / _slug(name) / f"fold{fold}-seed{seed}", own[name])
@@ -53,7 +52,9 @@ def _ablate(args: argparse.Namespace, train_arguments: list[str]) -> int:
         ]
         for name in chosen
     }
-    failed = train_all([run for each in runs.values() for run in each], train_arguments, args.jobs)
+    every = [run for each in runs.values() for run in each]
+    hold_to_one_setting(every, train_arguments)
+    train_all(every, train_arguments, args.jobs)
     results = {name: [_result(run, args.score) for run in each if run.finished] for name, each in runs.items()}
     table = compare(protocol, {name: variants[name] for name in chosen}, results, args.score)
     path = Path(args.table or folder / "table.json")
@@ -63,7 +64,7 @@ def _ablate(args: argparse.Namespace, train_arguments: list[str]) -> int:
     else:
         show(table, args.score)
         console.err.print(f"written: {path}")
-    return options.SOME_FAILED if failed else options.DONE
+    return options.SOME_FAILED if not all(run.finished for run in every) else options.DONE
 
 
 def read_variants(path: Path) -> dict[str, list[str]]:
@@ -82,20 +83,33 @@ def read_variants(path: Path) -> dict[str, list[str]]:
 
 
 def _result(run: Run, score: str) -> dict:
-    """What a training says of itself; for `test`, with the scores of its answers to each corpus that was held out."""
+    """What a training says of itself; for `test`, with the scores of its answers to each corpus that was held out.
+
+    Answers are among the emotions that the corpus has. Their temperature is fitted on the other corpora that were held
+    out: a corpus of which nothing is known has no clips to fit it on, and that of a known one is far too low.
+    """
     if score == "validation":
         return run.result()
     answers = predictions.read(run.out / "predictions.csv")
     corpus_of = np.array([clip.corpus for clip in answers.clips])
+    corpora = np.unique(corpus_of).tolist()
+    logits = answers.logits.copy()  # [N, C]
+    for corpus in corpora:
+        rows = np.flatnonzero(corpus_of == corpus)
+        absent = np.setdiff1d(np.arange(logits.shape[1]), answers.truth[rows])
+        logits[np.ix_(rows, absent)] = -np.inf
     by_corpus = {}
-    for corpus in np.unique(corpus_of).tolist():
-        rows = corpus_of == corpus
-        truth, probabilities = answers.truth[rows], answers.probabilities[rows]
-        right = answers.predicted[rows] == truth
+    for corpus in corpora:
+        rows, others = corpus_of == corpus, corpus_of != corpus
+        temperature = metrics.fit_temperature(logits[others], answers.truth[others]) if others.any() else 1.0
+        truth, own = answers.truth[rows], logits[rows] / temperature
+        probabilities = softmax(own, axis=1)
+        predicted = probabilities.argmax(axis=1)
         by_corpus[corpus] = {
-            "uar": metrics.headline(truth, metrics.likeliest(probabilities, np.unique(truth)))["uar"],
-            "log_loss": metrics.log_loss(truth, answers.logits[rows]),
-            "confidence_above_accuracy": float(probabilities.max(axis=1).mean() - right.mean()),
+            "uar": metrics.headline(truth, predicted)["uar"],
+            "log_loss": metrics.log_loss(truth, own),
+            "confidence_above_accuracy": float(probabilities.max(axis=1).mean() - (predicted == truth).mean()),
+            "temperature": temperature,
         }
     return run.result() | {"test": {**_mean(list(by_corpus.values())), "by_corpus": by_corpus}}
 

@@ -54,7 +54,7 @@ def of_folds(folder: Path) -> dict[str, list[dict]]:
 
 
 def scores(recipes: Sequence[Mapping[str, list[dict]]], gender_of: Mapping[str | None, str | None]) -> dict:
-    """Of the mean of all trainings of each fold: the table of enrolment, and men's UAR less women's.
+    """Of the mean of all trainings of each fold: the table of enrolment, and men's UAR minus women's.
 
     Raises:
         ValueError: recipes with other folds.

@@ -29,10 +29,12 @@ PAGES = tuple(
         "tests/README.md",
         "docs/timeline.md",
         "docs/scale.md",
+        "docs/settings.md",
     )
 )
 TABLES: dict[str, Callable[[], str]] = {
     "results": page_tables.results,
+    "settings": page_tables.settings,
     "cross-validations": page_tables.cross_validations,
     "actors5-folds": page_tables.actors5_folds,
     "risk-and-coverage": page_tables.risk_and_coverage,

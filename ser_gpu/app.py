@@ -19,12 +19,8 @@ from ser_gpu.exports import page
 class Handler(SimpleHTTPRequestHandler):
     """Serve a folder, compressed; log no request."""
 
-    extensions_map = SimpleHTTPRequestHandler.extensions_map | {
-        ".js": "text/javascript",
-        ".mjs": "text/javascript",
-        ".wasm": "application/wasm",
-        ".onnx": "application/octet-stream",
-    }
+    # whatever the system's own table says
+    extensions_map = dict.fromkeys((".js", ".mjs"), "text/javascript") | {".wasm": "application/wasm"}
 
     def send_head(self) -> BinaryIO | None:
         path = Path(self.translate_path(self.path))

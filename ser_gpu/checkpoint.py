@@ -76,10 +76,9 @@ def rebuilt(config: dict, labels: list[str], weights: dict[str, Tensor]) -> Spee
     """The model, on the CPU, of a configuration, names and tensors that nobody has checked.
     Raises ValueError, KeyError, TypeError, AttributeError or RuntimeError where they do not fit."""
     config = ModelConfig.from_dict(config)
-    if not isinstance(labels, list) or not all(isinstance(label, str) and label for label in labels):
-        raise InputError("the labels must be a list of names")
-    if len(labels) < 2 or len(set(labels)) < len(labels):
-        raise InputError("the labels must be two names or more, each once")
+    are_names = isinstance(labels, list) and all(isinstance(label, str) and label for label in labels)
+    if not are_names or not 2 <= len(set(labels)) == len(labels):
+        raise InputError("the labels must be a list of two names or more, each once")
     for name, value in weights.items():
         if not isinstance(value, Tensor) or value.untyped_storage().nbytes() < value.numel() * value.element_size():
             raise InputError(f"{name} is no plain tensor")
@@ -146,9 +145,9 @@ def _check_archive(path: Path) -> None:
     """Refuse a damaged file, and a zip bomb: compressed, or with more in it than its size."""
     try:
         with zipfile.ZipFile(path) as archive:
-            entries, size = archive.infolist(), path.stat().st_size
-            is_stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
-            if not is_stored or sum(entry.file_size for entry in entries) > size:
+            entries = archive.infolist()
+            is_compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+            if is_compressed or sum(entry.file_size for entry in entries) > path.stat().st_size:
                 problem = "refused, not an archive as torch.save writes it"
             elif damaged := archive.testzip():
                 problem = f"damaged, the checksum of {damaged} is wrong"

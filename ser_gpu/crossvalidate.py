@@ -19,13 +19,14 @@ from ser_gpu.cli import console, options
 from ser_gpu.corpora import splits
 from ser_gpu.errors import InputError, require
 from ser_gpu.evaluation import predictions
-from ser_gpu.files import read_json, write_json
+from ser_gpu.files import read_json, write_csv, write_json
 from ser_gpu.settings import first_difference
-from ser_gpu.training.config import TrainConfig
+from ser_gpu.training.config import Plan
 from ser_gpu.training.distributed import VARIABLES, Ranks
 
 METRICS = ("accuracy", "uar", "macro_f1", "ece")
 PARTS = ("validation", "test")
+RANDOM_FOLDS = 5  # of a random protocol
 _KEPT = ("fold", "seed", "manifest_hash", "parameters", "bfloat16", "temperature", "seconds", "config", "environment")
 
 
@@ -38,6 +39,9 @@ class Run:
     seed: int
     out: Path  # the folder that it writes
     arguments: tuple[str, ...] = ()  # further ones of `ser-gpu train`
+
+    def __str__(self):
+        return f"fold {self.fold}, seed {self.seed}"
 
     @property
     def finished(self) -> bool:
@@ -90,15 +94,13 @@ def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
     if not ranks.is_first:
         console.be_quiet()
     with ranks.joined("gloo", patience=timedelta(days=30)):  # of a rank whose trainings are done
-        settings = [protocol, *train_arguments, *(["--refit"] if args.refit else [])]
-        ranks.agree(lambda: hold_to_one_setting(folder, settings))
-        own = runs[ranks.rank :: ranks.count]
-        failed = ranks.total(train_all(own, train_arguments, args.jobs))
+        ranks.agree(lambda: hold_to_one_setting(runs, train_arguments))
+        ranks.agree(lambda: train_all(runs[ranks.rank :: ranks.count], train_arguments, args.jobs))
     if not ranks.is_first:
         return options.DONE
     for run in runs:
-        if run not in own and not run.finished:
-            _tell_failure(run)
+        if not run.finished:
+            console.err.print(f"error: {run}: {_last_line(run).removeprefix('error: ')} ({run.out}/log.txt)")
     done = [run for run in runs if run.finished]
     if not done:
         raise InputError(f"{folder}: no training of {len(runs)} came to its end")
@@ -107,7 +109,7 @@ def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
     if found["summary"]:
         written.append(path.with_suffix(".predictions.csv.gz"))
         each = [(run, row) for run in done for row in predictions.read_rows(run.out / "predictions.csv")]
-        predictions.write(written[-1], [{"fold": run.fold, "seed": run.seed, **row} for run, row in each])
+        write_csv(written[-1], [{"fold": run.fold, "seed": run.seed, **row} for run, row in each])
         answers = predictions.read(written[-1], part=next(reversed(found["summary"])))
         found["pooled"] = {"all answers": answers.report(by_speaker=True)}
         if len(args.seeds) > 1:  # the trainings of a fold as one model
@@ -118,7 +120,7 @@ def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
     else:
         console.show_crossvalidation(found)
         console.err.print(f"written: {', '.join(map(str, written))}")
-    return options.SOME_FAILED if failed else options.DONE
+    return options.SOME_FAILED if len(done) < len(runs) else options.DONE
 
 
 def _refit(first: str | None, fold: int, seed: int) -> tuple[str, ...]:
@@ -130,10 +132,7 @@ def _refit(first: str | None, fold: int, seed: int) -> tuple[str, ...]:
 
 
 def table(name: str, protocol: str, results: Sequence[dict], planned: int) -> dict:
-    """Rows and summary of finished trainings, out of `planned`; InputError if more than fold and seed differ."""
-    first, *others = map(_recipe, results)
-    if difference := next(filter(None, (first_difference(first, other) for other in others)), None):
-        raise InputError(f"{name}: not trainings of one recipe, {difference}; use another --name")
+    """Rows and summary of finished trainings, out of `planned`."""
     rows = [row(result) for result in results]
     return {
         "name": name,
@@ -147,32 +146,23 @@ def table(name: str, protocol: str, results: Sequence[dict], planned: int) -> di
 
 def row(result: dict, parts: Sequence[str] = PARTS) -> dict:
     """What a table keeps of a training: fold, seed, settings, and the scores of these parts."""
-    scores = {
-        part: {name: result[part][name] for name in ("clips", *METRICS, "log_loss", "by")}
-        for part in parts
-        if part in result
-    }
+    kept = ("clips", *METRICS, "log_loss", "by")
+    scores = {part: {name: result[part][name] for name in kept} for part in parts if part in result}
     return {name: result[name] for name in _KEPT} | {"init_sha256": result.get("init_sha256")} | scores
 
 
 def summary(rows: Sequence[dict], part: str) -> dict[str, dict]:
     """Each metric: mean over all runs, standard deviation of the means of seeds and of folds (None where one alone)."""
-    found = {}
-    for metric in METRICS:
-        found[metric] = {"mean": fmean(row[part][metric] for row in rows)}
-        for axis in ("seed", "fold"):
-            groups: dict[int, list[float]] = {}
-            for row in rows:
-                groups.setdefault(row[axis], []).append(row[part][metric])
-            means = [fmean(values) for values in groups.values()]
-            found[metric][f"sd_{axis}s"] = stdev(means) if len(means) > 1 else None
-    return found
 
+    def spread(metric: str, axis: str) -> float | None:
+        of = {place: [row[part][metric] for row in rows if row[axis] == place] for place in {row[axis] for row in rows}}
+        return stdev(map(fmean, of.values())) if len(of) > 1 else None
 
-def _recipe(result: dict) -> dict[str, object]:
-    training = asdict(replace(TrainConfig.from_dict(result["config"]["training"]), fold=0, seed=0))
-    begun = result.get("init_sha256") is not None  # with other weights, which may be others for each training
-    return {"training": training, **result["config"]["model"], "a network to begin with": begun}
+    means = {metric: fmean(row[part][metric] for row in rows) for metric in METRICS}
+    return {
+        metric: {"mean": mean, **{f"sd_{axis}s": spread(metric, axis) for axis in ("seed", "fold")}}
+        for metric, mean in means.items()
+    }
 
 
 def protocol_and_folds(args: argparse.Namespace, train_arguments: Sequence[str]) -> tuple[str, Sequence[int]]:
@@ -186,78 +176,60 @@ def protocol_and_folds(args: argparse.Namespace, train_arguments: Sequence[str])
         protocol = next(iter(corpora.get(corpora.names()[0]).folds or {}), protocol)
     if args.folds is not None:
         return protocol, args.folds
-    if protocol in splits.RANDOM_PROTOCOLS:
-        return protocol, range(5)
-    if protocol not in ("speakers", "loso", "loco"):
-        return protocol, range(splits.folds(protocol))
-    found = corpora.load_many(several) if several else corpora.load(own.data, own.corpus)
-    return protocol, range(splits.folds(protocol, found.clips))
+    clips = None
+    if protocol in ("speakers", "loso", "loco"):
+        clips = (corpora.load_many(several) if several else corpora.load(own.data, own.corpus)).clips
+    return protocol, range(RANDOM_FOLDS if protocol in splits.RANDOM_PROTOCOLS else splits.folds(protocol, clips))
 
 
-def hold_to_one_setting(folder: Path, arguments: Sequence[str]) -> None:
-    """InputError if a folder has trainings of other settings: protocol, train arguments, `--refit` without folder."""
-    path, here = folder / "arguments.json", _settings(arguments)
-    if path.exists() and (difference := first_difference(_settings(read_json(path)), here)):
-        raise InputError(f"{folder}: holds trainings with other settings ({difference}); give these another --name")
-    write_json(path, list(arguments))
+def hold_to_one_setting(runs: Sequence[Run], train_arguments: Sequence[str]) -> None:
+    """InputError where settings are wrong, or the folder of a run holds a training of others."""
+    for run in runs:
+        args = train.parser().parse_args(_arguments(run, train_arguments))
+        here, stored = train.new_plan(args, torch.device("cpu")), Plan.read(run.out)
+        if stored and args.amp in (None, "auto"):  # on any device
+            here = replace(here, bfloat16=stored.bfloat16)
+        if stored and (difference := first_difference(asdict(stored), asdict(here))):
+            raise InputError(f"{run.out}: a training with other settings ({difference}); use another --name")
 
 
-def _settings(arguments: Sequence[str]) -> dict:
-    protocol, *own = (each for each in arguments if each != "--refit")
-    args, unknown = train.parser().parse_known_args(own)
-    args.protocol = protocol
-    init, args.init = args.init, None  # which may be another file for each training
-    plan = asdict(train.new_plan(args, torch.device("cpu"))) | {"bfloat16": args.amp or "auto"}  # on any device
-    return plan | {"init": init and str(Path(init).resolve()), "refit": "--refit" in arguments, "unknown": unknown}
-
-
-def train_all(runs: Sequence[Run], train_arguments: Sequence[str], jobs: int) -> int:
-    """Run the unfinished trainings of this rank, `jobs` processes at a time that share the cores; how many failed."""
-    runs = [run for run in runs if not run.finished]
-    if not runs:
-        return 0
-    failed = 0
+def train_all(runs: Sequence[Run], train_arguments: Sequence[str], jobs: int) -> None:
+    """Run the unfinished trainings of this rank, `jobs` processes at a time that share the cores."""
     threads = max(1, (os.cpu_count() or 1) // (jobs * int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
-    with console.progress("status") as progress, ThreadPoolExecutor(jobs) as pool:
-        task = progress.add_task("Trainings", total=len(runs), status="")
-        codes = pool.map(lambda run: _train_one(run, train_arguments, threads), runs)
-        for run, code in zip(runs, codes, strict=True):
-            if code:
-                failed += 1
-                _tell_failure(run)
-            progress.update(task, advance=1, status=_last_line(run))
-    return failed
+    runs = [run for run in runs if not run.finished]
+    with console.progress() as progress, ThreadPoolExecutor(jobs) as pool:
+        task = progress.add_task("Trainings", total=len(runs))
+        for run, _ in zip(runs, pool.map(lambda run: _train_one(run, train_arguments, threads), runs), strict=True):
+            progress.advance(task)
+            console.err.print(f"{run}: {_last_line(run)}")
 
 
-def _train_one(run: Run, train_arguments: Sequence[str], threads: int) -> int:
-    run.out.mkdir(parents=True, exist_ok=True)
+def _arguments(run: Run, train_arguments: Sequence[str]) -> list[str]:
     filled = [re.sub(r"\{(fold|seed)\}", lambda m: str(getattr(run, m[1])), each) for each in train_arguments]
     own = ["--fold", str(run.fold), "--seed", str(run.seed), *run.arguments]
     if run.protocol not in ("test-speakers", "test-corpora"):  # which are arguments of their own
         own += ["--protocol", run.protocol]
-    command = [sys.executable, "-m", "ser_gpu.train", *filled, *own, "--out", str(run.out), "--resume"]
+    return [*filled, *own, "--out", str(run.out), "--resume"]
+
+
+def _train_one(run: Run, train_arguments: Sequence[str], threads: int) -> None:
+    run.out.mkdir(parents=True, exist_ok=True)
+    ranks, gpus = Ranks.of_torchrun(), torch.cuda.device_count()
+    device = ["--device", f"cuda:{ranks.local % gpus}"] if ranks.count > 1 and gpus > 1 else []
+    command = [sys.executable, "-m", "ser_gpu.train", *device, *_arguments(run, train_arguments)]
     # a training is one process, whoever started this one
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     environment |= {"OMP_NUM_THREADS": str(threads), "PYTHONIOENCODING": "utf-8"}
-    ranks, gpus = Ranks.of_torchrun(), torch.cuda.device_count()
-    if ranks.count > 1 and gpus > 1:  # this rank has a GPU of its own
-        known = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
-        environment["CUDA_VISIBLE_DEVICES"] = known.split(",")[ranks.local % gpus]
     with (run.out / "log.txt").open("a", encoding="utf-8") as log:
         code = subprocess.run(command, env=environment, stdout=log, stderr=log).returncode
         if code < 0:
             log.write(f"error: the training was ended by signal {-code}\n")
-    return code
 
 
 def _last_line(run: Run) -> str:
-    lines = (run.out / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+    log = run.out / "log.txt"
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
     return next((line for line in reversed(lines) if line.strip()), "no output")
-
-
-def _tell_failure(run: Run) -> None:
-    why = _last_line(run).removeprefix("error: ")
-    console.err.print(f"error: fold {run.fold}, seed {run.seed}: {why} ({run.out}/log.txt)")
 
 
 if __name__ == "__main__":

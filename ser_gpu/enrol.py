@@ -5,7 +5,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ser_gpu.audio.folder import audio_files
 from ser_gpu.cli import console, options
 from ser_gpu.errors import InputError
 from ser_gpu.voices.plan import HELPFUL_WINDOWS
@@ -25,12 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--out", required=True, metavar="NAME.voice", help="file to write")
     named = parser.add_mutually_exclusive_group()
     named.add_argument("--emotion", help="all of them have this emotion, such as neutral")
-    named.add_argument("--emotions", metavar="CSV", help="a list with columns file and emotion")
+    named.add_argument("--emotions", metavar="CSV", help="instead of FILE, a list with columns file and emotion")
     add("--weights", help="checkpoint, or .onnx file of ser-gpu export --speaker (default: the shipped one)")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     add("--json", action="store_true", help="print what was enrolled as JSON")
     args = parser.parse_args(arguments)
-    if not args.files and not args.emotions:
+    if bool(args.files) == bool(args.emotions):
         parser.error("name the speaker's recordings, or a CSV of them with --emotions")
     return options.run(lambda: run(args))
 
@@ -40,15 +39,11 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     if out.suffix != SUFFIX:
         raise InputError(f"--out {args.out}: the name must end in {SUFFIX}")
-    paths: list[Path] = []
-    for path in map(Path, args.files):
-        found = audio_files(path).paths if path.is_dir() else [path]
-        if not found:
-            raise InputError(f"{path}: no audio file in this folder")
-        paths += found
-    emotions: list[str] | None = [args.emotion] * len(paths) if args.emotion else None
+    paths, emotions = options.recordings(args.files).paths, args.emotion
     if args.emotions:
-        paths, emotions = _listed(args.emotions, paths)
+        from ser_gpu.corpora.manifest import read
+
+        paths, emotions = zip(*((clip.path, clip.emotion) for clip in read(args.emotions)), strict=True)
     model = options.model(args.weights, args.device)
     with options.quiet_decoders(), console.err.status("Enrolling"):
         voice = model.enrol(paths, emotions)
@@ -62,17 +57,6 @@ def run(args: argparse.Namespace) -> int:
         recordings = "recording" if voice.recordings == 1 else "recordings"
         console.err.print(f"written: {out} ({voice.recordings} {recordings}, {voice.seconds:.0f} s of speech)")
     return options.DONE
-
-
-def _listed(manifest: str, paths: list[Path]) -> tuple[list[Path], list[str]]:
-    from ser_gpu.corpora.manifest import read
-
-    clips = read(manifest)
-    emotion_of = {clip.path.resolve(): clip.emotion for clip in clips}
-    chosen = paths or [clip.path for clip in clips]
-    if missing := [path for path in chosen if path.resolve() not in emotion_of]:
-        raise InputError(f"{manifest}: names no emotion for {missing[0]}")
-    return chosen, [emotion_of[path.resolve()] for path in chosen]
 
 
 if __name__ == "__main__":

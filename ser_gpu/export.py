@@ -30,13 +30,14 @@ def run(args: argparse.Namespace) -> int:
     suffix = None if args.hub else Path(out).suffix.lower()
     if suffix not in (None, ".onnx", ".pt2"):
         raise InputError(f"{out}: the name must end in .onnx or .pt2")
-    if args.speaker and suffix != ".onnx":
-        raise InputError("--speaker is for an .onnx file")
+    for option in ("speaker", "half"):
+        if getattr(args, option) and suffix != ".onnx":
+            raise InputError(f"--{option} is for an .onnx file")
     model, provenance = checkpoint.load(weights, "cpu")
     licence = args.licence or onnx.licence_of(weights, provenance)
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
     checked = ""
-    with console.err.status(f"Exporting {weights.name}"), onnx.quiet_exporter():
+    with console.err.status(f"Exporting {weights.name}"):
         if args.hub:
             from ser_gpu.exports import hub  # here: huggingface_hub comes with the extra `export`
 
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         elif suffix == ".pt2":
             onnx.to_pt2(model, out, args.tta)
         else:
-            difference = onnx.to_onnx(model, out, args.tta, args.dft, licence, sha256, args.speaker)
+            difference = onnx.to_onnx(model, out, args.tta, licence, sha256, args.speaker, args.half)
             checked = f", opset {onnx.OPSET}, largest difference from torch {difference:.1e}"
     size = "" if args.hub else f", {Path(out).stat().st_size / 1e6:.1f} MB"
     console.err.print(f"written: {args.hub or out}{size}{checked}")
@@ -59,8 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     add("files", nargs="*", metavar="FILE", help="[checkpoint] file.onnx, or file.pt2 (default: the shipped weights)")
     help = "test-time augmentation, a mean of several answers; without it an answer takes a fraction of the time"
     add("--tta", action=argparse.BooleanOptionalAction, default=True, help=help)
-    help = "the spectrogram by ONNX's STFT, or by a convolution, which browsers compute faster (default: stft)"
-    add("--dft", choices=tuple(onnx.DFTS), default="stft", help=help)
+    add("--half", action="store_true", help="weights in 16 bits: half the size, probabilities within 2e-3")
     add("--speaker", action="store_true", help="a file that enrols speakers, and answers with their voices")
     add("--licence", help="of the weights, for the metadata (default: that of their corpus, where it is known)")
     help = "write a folder for the Hugging Face Hub: model.safetensors, config.json, README.md"

@@ -1,6 +1,8 @@
 """Files appear whole or not at all (renamed from a temporary name beside them); a folder has one writer at a time."""
 
 import csv
+import gzip
+import io
 import json
 import secrets
 from collections.abc import Iterator, Sequence
@@ -60,8 +62,12 @@ def read_json(path: str | Path) -> object:
 
 
 def write_csv(path: str | Path, rows: Sequence[dict]) -> None:
-    """Write rows that all have the keys of the first one."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    """Write rows that all have the keys of the first one, compressed where the name ends in `.gz`; the same rows give
+    the same bytes."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    content = text.getvalue().encode()
+    with replacing(path) as temporary:
+        temporary.write_bytes(gzip.compress(content, mtime=0) if Path(path).suffix == ".gz" else content)

@@ -18,9 +18,11 @@ STEP_SECONDS = 0.5
 FORMATS = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4", "u8": "u1"}
 DEFAULT_FORMAT = "s16le"
 _HELD_SECONDS = 10.0
+_NOTHING = {"emotion": None, "confidence": None, "probabilities": {}}
 
 
-def _parser() -> argparse.ArgumentParser:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and listen."""
     parser = argparse.ArgumentParser(
         prog="ser-gpu live",
         description="Print the emotion of the last three seconds, twice a second: of a microphone, or of raw samples "
@@ -35,12 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--voice", metavar="FILE", help="the speaker's voice, as ser-gpu enrol wrote it with the same checkpoint")
     add("--weights", help="checkpoint, or .onnx file of ser-gpu export (default: the shipped one)")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
-    return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and listen."""
-    args = _parser().parse_args(arguments)
+    args = parser.parse_args(arguments)
     return options.run(lambda: _run(args))
 
 
@@ -50,25 +47,24 @@ def _run(args: argparse.Namespace) -> int:
     voice = options.voice(args.voice, model) if args.voice else None
     stream = Stream(Answers(model, voice), listener.rate, listener.name)
     in_place = sys.stdout.isatty() and not args.json
-    heard_seconds = 0.0
-    times: list[tuple[float, float]] = []  # seconds of each answer: by the clock, by the processor
+    times: list[tuple[float, float, float]] = []  # seconds of sound, and of its answer by the clock, by the processor
     try:
         for chunk in listener.chunks():
             begin = time.perf_counter(), time.process_time()
             stream.push(chunk)
             _show(stream.seconds, stream.now(), in_place)
-            heard_seconds += len(chunk) / listener.rate
-            times.append((time.perf_counter() - begin[0], time.process_time() - begin[1]))
+            taken = time.perf_counter() - begin[0], time.process_time() - begin[1]
+            times.append((len(chunk) / listener.rate, *taken))
     except KeyboardInterrupt:  # the usual end
         pass
     finally:
         if in_place:
             print(flush=True)
         if times:
-            late, busy = 1_000 * np.quantile(times, 0.95, axis=0)
-            ratio = sum(clock for clock, _ in times) / max(heard_seconds, 1e-9)
+            _, late, busy = 1_000 * np.quantile(times, 0.95, axis=0)
+            heard, clock, _ = np.sum(times, axis=0)
             console.err.print(
-                f"{heard_seconds:.1f} s heard, real-time ratio {ratio:.3f}, "
+                f"{heard:.1f} s heard, real-time ratio {clock / heard:.3f}, "
                 f"95 % of the answers within {late:.0f} ms ({busy:.0f} ms of processor time), "
                 f"dropped {listener.dropped_seconds:.1f} s"
             )
@@ -80,9 +76,7 @@ def _show(seconds: float, answer: Prediction | None, in_place: bool) -> None:
         said = f"{answer.emotion} {answer.confidence:.0%}" if answer else "nobody speaks"
         print(f"\r{seconds:8.1f} s  {said:24}", end="", flush=True)
         return
-    said = {"emotion": None, "confidence": None, "probabilities": {}}
-    if answer:
-        said = {name: getattr(answer, name) for name in said}
+    said = {name: getattr(answer, name, none) for name, none in _NOTHING.items()}
     console.print_json({"time": round(seconds, 3), "speech": answer is not None, **said}, indent=None)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ser_gpu.audio.clip_bank import INT16_SCALE, ClipBank, as_int16
 from ser_gpu.audio.silero import LSTM, SpeechProbability, State, load_weights
-from ser_gpu.config import ModelConfig, TrimConfig
+from ser_gpu.config import ModelConfig
 from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.errors import InputError
 from ser_gpu.recognizer import Recognizer
@@ -73,6 +73,7 @@ class SpeechEmotionModel(nn.Module, Recognizer):
         config = config or ModelConfig()
         rate = config.audio.sample_rate
         self.config, self.labels = config, tuple(labels)
+        self.sample_rate, self.window_samples, self.trim_config = rate, config.audio.clip_samples, config.trim
         self.trim = TrimSilence(config.trim, config.audio.clip_samples)
         self.augment = WaveformAugment(config.augment, rate)
         self.mel = LogMel(config.mel, rate, mel_kernels)
@@ -82,18 +83,6 @@ class SpeechEmotionModel(nn.Module, Recognizer):
         self.mask = SpectrogramMask(config.augment)
         self.cnn = EmotionCnn(config.cnn, config.mel.n_mels, config.frames, len(self.labels))
         self.register_buffer("temperature", torch.ones((), dtype=torch.float32))
-
-    @property
-    def sample_rate(self) -> int:
-        return self.config.audio.sample_rate
-
-    @property
-    def window_samples(self) -> int:
-        return self.trim.clip_samples
-
-    @property
-    def trim_config(self) -> TrimConfig:
-        return self.trim.config
 
     @property
     def windows_at_once(self) -> int:
@@ -123,13 +112,12 @@ class SpeechEmotionModel(nn.Module, Recognizer):
             raise InputError(f"waveform must be [B, T] floating point, got {list(waveform.shape)} of {waveform.dtype}")
         if lengths is not None:
             lengths = _checked_lengths(lengths, waveform)
-        with torch.autocast(waveform.device.type, enabled=False):
-            waveform = waveform.float()
-            if lengths is not None:
-                beyond = torch.arange(waveform.shape[1], device=waveform.device) >= lengths[:, None]
-                waveform = waveform.masked_fill(beyond, 0.0)
-            peak = waveform.abs().amax(dim=1, keepdim=True).clamp(min=_SMALLEST_PEAK)
-            return self.trim(waveform / peak, lengths)
+        waveform = waveform.float()
+        if lengths is not None:
+            beyond = torch.arange(waveform.shape[1], device=waveform.device) >= lengths[:, None]
+            waveform = waveform.masked_fill(beyond, 0.0)
+        peak = waveform.abs().amax(dim=1, keepdim=True).clamp(min=_SMALLEST_PEAK)
+        return self.trim(waveform / peak, lengths)
 
     def decibels(self, window: Tensor) -> Tensor:
         """Log-mel before it is normalised and masked; in training, augmented. Shape: [B, L] -> [B, 1, M, F] float32."""
@@ -140,9 +128,8 @@ class SpeechEmotionModel(nn.Module, Recognizer):
 
     def spectrogram_of_window(self, window: Tensor, tta: bool = True) -> Tensor:
         """The same of windows, which are trimmed already. Shape: [B, L] -> [V B, 1, M, F] float32."""
-        with torch.autocast(window.device.type, enabled=False):
-            decibels = self.decibels(window)
-            return self.mask(normalised(self.tta(decibels) if tta else decibels))
+        decibels = self.decibels(window)
+        return self.mask(normalised(self.tta(decibels) if tta else decibels))
 
     def classify(self, spectrogram: Tensor, clips: int) -> Tensor:
         """The mean logits over the CNN's members and the copies of each clip. Shape: [V B, 1, M, F] -> [B, C]."""
@@ -196,7 +183,7 @@ class SpeechEmotionModel(nn.Module, Recognizer):
     def _prepared(self, voice: Voice | None) -> "SpeechEmotionModel":
         found, statistics = copy.copy(self), None
         if voice is not None:
-            arrays = (voice.mean, voice.variance) if voice.head is None else (voice.mean, voice.variance, voice.head)
+            arrays = (each for each in (voice.mean, voice.variance, voice.head) if each is not None)
             statistics = Statistics(*(torch.from_numpy(each).to(self.device) for each in arrays))
             found._buffers = {**self._buffers, "temperature": self.temperature / voice.sharpness}
         found._modules = {**self._modules, "cnn": prepared(self.cnn, statistics)}
@@ -204,10 +191,8 @@ class SpeechEmotionModel(nn.Module, Recognizer):
         return found
 
     def _known(self) -> "_Known":
-        modules = [self, *self.cnn.modules()]
-        tensors = (each for m in modules for each in (*m._parameters.values(), *m._buffers.values()))
-        found = (each for each in tensors if each is not None)
-        state = [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in found]
+        tensors = [self.temperature, *self.cnn.parameters(), *self.cnn.buffers()]
+        state = [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in tensors]
         state += map(id, self._modules.values())
         with _COPYING:
             if self not in _KNOWN or _KNOWN[self].state != state:
@@ -294,8 +279,7 @@ def windows_logits(model: SpeechEmotionModel, windows: Sequence[Tensor], tta: bo
 
 def _checked_lengths(lengths: Tensor, waveform: Tensor) -> Tensor:
     clips, samples = waveform.shape
-    if not isinstance(lengths, Tensor):
-        lengths = torch.as_tensor(lengths)
+    lengths = torch.as_tensor(lengths)
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise InputError(f"lengths must be integers, got {lengths.dtype}")
     if lengths.shape != (clips,):

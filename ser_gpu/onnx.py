@@ -3,14 +3,13 @@
 import copy
 import json
 import os
-from collections.abc import Iterable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 
 from ser_gpu.audio import silero
 from ser_gpu.audio.samples import resample
+from ser_gpu.config import TrimConfig
 from ser_gpu.errors import InputError, extra
 from ser_gpu.recognizer import Recognizer
 from ser_gpu.voices.plan import Measured, Plan
@@ -41,12 +40,11 @@ class OnnxModel(Recognizer):
             self.labels = tuple(json.loads(self.metadata["labels"]))
             self.sample_rate = int(self.metadata["sample_rate"])
             self.window_samples = int(self.metadata["window_samples"])
-            self.trim_config = SimpleNamespace(**json.loads(self.metadata["trim"]))
+            self.trim_config = TrimConfig(**json.loads(self.metadata["trim"]))
             of_all = json.loads(self.metadata.get("population", "{}"))
             self._voice = {name: np.array(values, np.float32) for name, values in of_all.items()}
-            self._voice |= {
-                each.name: np.zeros(each.shape, np.float32) for each in self.session.get_inputs() if each.name == "head"
-            }
+            shapes = {each.name: each.shape for each in self.session.get_inputs()}
+            self._voice |= {"head": np.zeros(shapes["head"], np.float32)} if of_all else {}
             self.network_hash = self.metadata["network"] if of_all else None
             self.temperature = float(self.metadata.get("temperature", 1.0))
         except Exception as error:  # onnxruntime raises many kinds
@@ -80,13 +78,6 @@ class OnnxModel(Recognizer):
         found._sharpness = np.float32(voice.sharpness)
         return found
 
-    def enrol(
-        self, recordings: Iterable, emotions: Iterable[str] | None = None, sample_rate: int | None = None
-    ) -> Voice:
-        if self.network_hash is None:
-            raise VoiceError("the .onnx file cannot enrol: write one that can by ser-gpu export --speaker")
-        return super().enrol(recordings, emotions, sample_rate)
-
     def answer(self, windows: np.ndarray) -> np.ndarray:
         (probabilities,) = self._run(["probabilities"], windows)
         if self._sharpness == 1.0:
@@ -95,6 +86,8 @@ class OnnxModel(Recognizer):
         return powers / powers.sum(axis=1, keepdims=True)
 
     def measure(self, windows: np.ndarray, plan: Plan) -> tuple[Measured, np.ndarray]:
+        if self.network_hash is None:
+            raise VoiceError("the .onnx file cannot enrol: write one that can by ser-gpu export --speaker")
         asked = ["speaker_mean", "speaker_variance", "features", "probabilities"]
         *found, adapted = self._run(asked, windows, plan.weight * np.float32(plan.share))
         logs = np.log(np.maximum(adapted, np.finfo(np.float32).tiny))

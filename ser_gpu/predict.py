@@ -1,7 +1,6 @@
 """ser-gpu predict FILES...: name the emotion of recordings. Folders are searched for audio files."""
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,10 +8,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_gpu.audio.folder import audio_files
 from ser_gpu.cli import console, options
 from ser_gpu.corpora import clip
-from ser_gpu.errors import AudioError, InputError, UnexpectedError, reason
+from ser_gpu.errors import AudioError, InputError
 from ser_gpu.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -48,10 +46,12 @@ def run(args: argparse.Namespace) -> int:
     model = options.model(args.weights, args.device)
     emotions = _chosen(args.emotions, model.labels)
     voice = options.voice(args.voice, model) if args.voice else None
-    paths = list(_files(args.files, args.json))
+    found = options.recordings(args.files)
+    for skipped, why in found.skipped if args.json else ():
+        console.print_json({"file": str(skipped), "skipped": why}, indent=None)
     failed = False
     with options.quiet_decoders():
-        for path, answer in _answers(model, paths, voice):
+        for path, answer in _answers(model, found.paths, voice):
             if isinstance(answer, AudioError):
                 failed = True
                 print(f"error: {answer}", file=sys.stderr, flush=True)
@@ -77,22 +77,6 @@ def _chosen(names: str | None, known: Sequence[str]) -> tuple[str, ...]:
     if len(chosen) < 2:
         raise InputError(f"--emotions {names}: name two or more of {', '.join(known)}")
     return chosen
-
-
-def _files(names: Sequence[str], json: bool) -> Iterator[Path]:
-    for path in map(Path, names):
-        if path == STANDARD_INPUT or not os.path.isdir(path):  # noqa: PTH112 - Path's raises where a name is too long
-            yield path
-            continue
-        inside = audio_files(path)
-        reasons = ", ".join(f"{count:,} ({reason})" for reason, count in inside.skipped_counts.items())
-        if not inside.paths:
-            raise InputError(f"{path}: no audio file in this folder{f'; skipped: {reasons}' if reasons else ''}")
-        if reasons:
-            console.say(f"note: {path}: skipped {reasons}")
-        for skipped, why in inside.skipped if json else ():
-            console.print_json({"file": str(skipped), "skipped": why}, indent=None)
-        yield from inside.paths
 
 
 def _answers(
@@ -130,8 +114,6 @@ def _of_standard_input(model: "Recognizer", voice: "Voice | None") -> Prediction
         return model.predict(sys.stdin.buffer, voice=voice)
     except AudioError as error:
         return error
-    except Exception as error:
-        return UnexpectedError.of("standard input", f"unexpected error, please report it ({reason(error)})")
 
 
 def _among(answer: Prediction, emotions: Sequence[str], least: float) -> Prediction:

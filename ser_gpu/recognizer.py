@@ -15,6 +15,7 @@ import numpy as np
 
 from ser_gpu.audio import samples, silero
 from ser_gpu.audio.silero import SpeechProbability, State
+from ser_gpu.config import TrimConfig
 from ser_gpu.errors import AudioError, InputError, NoSpeechError, UnexpectedError
 from ser_gpu.prediction import Prediction
 from ser_gpu.timeline import Timeline, timeline
@@ -24,7 +25,7 @@ from ser_gpu.timeline.stream import Stream
 from ser_gpu.voices import enrol
 from ser_gpu.voices.plan import Measured, Plan
 from ser_gpu.voices.voice import Voice, VoiceError
-from ser_gpu.windows import SHORTEST_SECONDS, Trim, Windows, covered, cut, padded
+from ser_gpu.windows import Windows, covered, cut, padded
 
 AHEAD = 16  # recordings in work at a time, more where a batch is larger
 _UNTAKEN = 1_024  # finished answers that wait for an earlier recording
@@ -39,7 +40,7 @@ class Recognizer(ABC):
     labels: tuple[str, ...]  # the emotions, in the order of the probabilities
     sample_rate: int  # Hz of its windows
     window_samples: int  # L, samples of a window
-    trim_config: Trim
+    trim_config: TrimConfig
     network_hash: str | None  # SHA-256 in hexadecimal, which a voice must match; None where it takes no voice
     windows_at_once: int  # size of the fastest batch
 
@@ -161,10 +162,9 @@ class Recognizer(ABC):
         sample_rate: int | None = None,
         voice: Voice | Mapping[str, Voice] | None = None,
         speakers: Speakers | None = None,
-        step_seconds: float = 0.5,
     ) -> Timeline:
         """The emotions of one recording over time; with `speakers`, of `read_rttm`, `voice` may map names to voices."""
-        return timeline(Answers(self, voice), recording, sample_rate, speakers, step_seconds)
+        return timeline(Answers(self, voice), recording, sample_rate, speakers)
 
     def stream(self, sample_rate: int | None = None, voice: Voice | None = None) -> Stream:
         """Answer speech while it is spoken: `ser_gpu.timeline.stream.Stream`."""
@@ -178,12 +178,12 @@ class Recognizer(ABC):
     def _speech_of_pieces(self, name: str, pieces: Iterator[np.ndarray]) -> Iterator[Windows]:
         rate, size, trim = self.sample_rate, self.window_samples, self.trim_config
         for number, piece in enumerate(pieces):
-            if len(piece) >= SHORTEST_SECONDS * rate:
+            if len(piece) >= samples.SHORTEST_SECONDS * rate:
                 starts, cuts = cut(piece, size, trim)
                 speech = self._spoken(piece, starts, cuts)
                 yield Windows(padded(cuts[speech], size, trim.hop), covered(starts[speech], cuts.shape[1]) / rate)
             elif number == 0:
-                milliseconds, least = 1000 * len(piece) / rate, 1000 * SHORTEST_SECONDS
+                milliseconds, least = 1000 * len(piece) / rate, 1000 * samples.SHORTEST_SECONDS
                 raise AudioError.of(name, f"{milliseconds:.0f} ms is too short, {least:.0f} ms is the least")
 
     def clip_windows(self, waveform: np.ndarray) -> np.ndarray:

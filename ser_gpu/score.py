@@ -45,9 +45,8 @@ def run(args: argparse.Namespace) -> int:
         count, failed = 0, len(failed_before)
         if len(before) < len(names):
             cores = max(os.cpu_count() or 1, args.workers or 0)
-            shape = args.workers, args.gpus, args.batch_size
             with pipeline.connected(args.address, cores, out), options.quiet_decoders():
-                for part in pipeline.run(model, found.without(before), out, settings, *shape):
+                for part in pipeline.run(model, found.without(before), out, settings, args.workers, args.gpus):
                     count, failed = count + part["recordings"], failed + part["failed"]
     if args.json:
         console.print_json({"recordings": count, "failed": failed, "done_before": len(before), "out": out})
@@ -79,8 +78,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--workers", type=options.positive_int, help="that hold a model (default: Ray starts as many as there is room)")
     help = "of each worker, such as 0.5 (default: 1 where the cluster has any, else 0)"
     add("--gpus", type=options.number(0.0), help=help)
-    help = "recordings that a worker takes at a time (default: %(default)s)"
-    add("--batch-size", type=options.positive_int, default=64, help=help)
     add("--json", action="store_true", help="print the counts as JSON")
     return parser
 

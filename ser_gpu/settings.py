@@ -57,10 +57,9 @@ def add_flags(parser: ArgumentParser, kind: type[Settings]) -> None:
         parser.add_argument(flag, type=each.type, choices=each.metadata["choices"], help=help)
 
 
-def given(args: Namespace, part: str, kind: type[Settings]) -> list[tuple[str, str, object]]:
-    """For each of these flags that is set: the flag as written, the full name of the setting, and its value."""
-    values = [(flag, each.name, getattr(args, each.name)) for flag, each in _flags(kind).items()]
-    return [(f"{flag} {value}", f"{part}.{name}", value) for flag, name, value in values if value is not None]
+def given(args: Namespace, part: str, kind: type[Settings]) -> dict[str, object]:
+    """The values of these flags, by the full name of the setting; None where a flag is left out."""
+    return {f"{part}.{each.name}": getattr(args, each.name) for each in _flags(kind).values()}
 
 
 def parsed(text: str, parts: Mapping[str, object]) -> tuple[str, bool | int | float | str]:

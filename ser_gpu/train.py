@@ -25,9 +25,9 @@ from ser_gpu.stages.prepared import trains_in_bfloat16
 from ser_gpu.training import initial
 from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, PLAN_FILE, Plan, TrainConfig, with_settings
 from ser_gpu.training.distributed import Ranks
-from ser_gpu.training.loop import Dataset, DivergedError, Trainer
+from ser_gpu.training.loop import Dataset, Trainer
 
-RESUME_FILE = "resume.pth"
+RESUME_FILE, RESULT_FILE = "resume.pth", "result.json"
 _IN_CHECKPOINT = ("clips", "accuracy", "uar", "macro_f1", "ece")
 
 
@@ -73,21 +73,19 @@ def run(args: Namespace) -> int:
     if ranks.count > 1 and device.type == "cuda" and device.index is None:
         device = options.device(f"cuda:{ranks.local}")  # each rank of a machine has a GPU of its own
     with ranks.joined("nccl" if device.type == "cuda" else "gloo"), ExitStack() as held:
-        trainer, plan, out, temperature = ranks.agree(lambda: _prepared(args, device, ranks, held))
+        trainer, plan, out = ranks.agree(lambda: _prepared(args, device, ranks, held))
         if args.compile:
             trainer.model.cnn.compile()
         _fit(trainer, out)
         if ranks.is_first:
-            _finish(trainer, plan, out, temperature)
+            _finish(trainer, plan, out)
             (out / RESUME_FILE).unlink(missing_ok=True)
     return options.DONE
 
 
-def _prepared(
-    args: Namespace, device: torch.device, ranks: Ranks, held: ExitStack
-) -> tuple[Trainer, Plan, Path, float | None]:
+def _prepared(args: Namespace, device: torch.device, ranks: Ranks, held: ExitStack) -> tuple[Trainer, Plan, Path]:
     out = Path(args.out or default_out(args))
-    if (out / "result.json").exists():
+    if (out / RESULT_FILE).exists():
         raise InputError(f"{out}: holds a finished training; name another folder with --out")
     resume_file = out / RESUME_FILE
     if resume_file.exists() and not args.resume:
@@ -95,23 +93,24 @@ def _prepared(
     stored = Plan.read(out) if args.resume else None
     if args.resume and stored is None:
         console.err.print(f"note: {out}: there is no training to go on with, so one begins")
-    plan = _resumed_plan(args, stored, out) if stored else new_plan(args, device)
+    plan = _kept(args, stored, out) if stored else new_plan(args, device)
     if ranks.is_first:
         held.enter_context(only_one(out))
-    first = _first_training(Path(plan.refit), plan) if plan.refit else None
     clips = options.find_clips(plan.data, plan.corpus, plan.corpora)
     split = plan.protocol.split(clips)
     if notice := plan.protocol.notice(clips):
         console.err.print(f"note: {notice}")
     if plan.training.protocol != "listed" and any(clip.part for clip in clips):
         console.err.print("note: the list names parts, which --protocol listed uses")
-    if first and first["manifest_hash"] != split.manifest_hash:
+    if plan.refit and read_json(Path(plan.refit, RESULT_FILE))["manifest_hash"] != split.manifest_hash:
         raise InputError(f"{plan.refit}: a training on other clips or another split; a refit goes on with the same")
     dataset = Dataset(clips, options.read_clips(clips, plan.model.audio.sample_rate, device), split)
     init = None if resume_file.exists() else plan.init  # a training that goes on has weights of its own
+    if init and initial.sha256(init) != plan.init_sha256:
+        raise InputError(f"{init}: has changed since the training was planned")
     if init and checkpoint.load(init, "cpu")[1].manifest_hash != split.manifest_hash:
         tested = {clip.corpus for clip in clips if split.part_of.get(clip.id) == "test"}
-        if known := sorted(tested.intersection(plan.init_corpora or initial.corpora(init))):
+        if known := sorted(tested.intersection(plan.init_corpora)):
             said = f"{init} was trained on {', '.join(known)} by another split, so it may know clips or speakers"
             console.err.print(f"note: {said} of the test part")
     trainer = Trainer(plan.training, plan.model, dataset, plan.bfloat16, init, ranks)
@@ -119,65 +118,65 @@ def _prepared(
         trainer.restore(checkpoint.read(resume_file))
     if ranks.is_first:
         write_json(out / PLAN_FILE, asdict(plan))
-    return trainer, plan, out, first["temperature"] if first else plan.temperature
+    return trainer, plan, out
 
 
-def _asked(args: Namespace) -> list[tuple[str, str, object]]:
-    # (flag as written, setting or field of the plan, value); not --data: the folder may have moved before --resume
+def _asked(args: Namespace) -> dict[str, object]:
+    # settings, and fields of the plan, that flags name; not the data: a folder may have moved before --resume
     parts = {"training": TrainConfig(), **vars(ModelConfig())}
-    asked = [
-        (f"--protocol {args.protocol}", "training.protocol", ALIASES.get(args.protocol, args.protocol)),
-        ("--test-speakers", "training.protocol", args.test_speakers and "test-speakers"),
-        ("--test-corpora", "training.protocol", args.test_corpora and "test-corpora"),
-        (f"--fold {args.fold}", "training.fold", args.fold),
-        *given(args, "training", TrainConfig),
-        *given(args, "cnn", CnnConfig),
-        ("--no-augment", "augment.enabled", False if args.no_augment else None),
-        *((f"--set {each}", *parsed(each, parts)) for each in args.set),
-        ("--test-speakers", "test_speakers", tuple(args.test_speakers or ())),
-        ("--test-corpora", "test_corpora", tuple(registered_name(name) or name for name in args.test_corpora or ())),
-        (f"--temperature {args.temperature}", "temperature", args.temperature),
-        (f"--amp {args.amp}", "bfloat16", {"on": True, "off": False}.get(args.amp)),
-        (f"--corpus {args.corpus}", "corpus", args.corpus),
-        (f"--refit {args.refit}", "refit", _absolute(args.refit)),
-        (f"--refit {args.refit}", "training.refit", True if args.refit else None),
-        ("--no-test", "test", False if args.no_test else None),
-        (f"--init {args.init}", "init_sha256", args.init and initial.sha256(args.init)),
-    ]
-    return [each for each in asked if each[2] not in (None, ())]
+    by_flag = "test-speakers" if args.test_speakers else "test-corpora" if args.test_corpora else None
+    asked = {
+        "training.protocol": by_flag or ALIASES.get(args.protocol, args.protocol),
+        "training.fold": args.fold,
+        "training.refit": True if args.refit else None,
+        "augment.enabled": False if args.no_augment else None,
+        **given(args, "training", TrainConfig),
+        **given(args, "cnn", CnnConfig),
+        **dict(parsed(each, parts) for each in args.set),
+        "test_speakers": tuple(args.test_speakers or ()),
+        "test_corpora": tuple(registered_name(name) or name for name in args.test_corpora or ()),
+        "temperature": args.temperature,
+        "bfloat16": {"on": True, "off": False}.get(args.amp),
+        "corpus": args.corpus,
+        "refit": _absolute(args.refit),
+        "test": False if args.no_test else None,
+        "init_sha256": args.init and initial.sha256(args.init),
+    }
+    return {name: value for name, value in asked.items() if value not in (None, ())}
 
 
 def new_plan(args: Namespace, device: torch.device) -> Plan:
-    """The plan of a training that begins."""
-    if args.refit and args.temperature is not None:
-        raise InputError("--temperature and --refit: a refit has the temperature of the training that it repeats")
-    asked = {name: value for _, name, value in _asked(args)}
+    """The plan of a training that begins: that of the flags, or that of the training which it repeats."""
+    asked = _asked(args)
+    bfloat16 = {"bfloat16": asked.get("bfloat16", trains_in_bfloat16(device))}
+    begin = {"init": _absolute(args.init), "init_corpora": initial.corpora(args.init)} if args.init else {}
+    if args.refit:
+        first, path = Plan.read(Path(args.refit)), Path(args.refit, RESULT_FILE)
+        if first is None or not path.exists():
+            raise InputError(f"{args.refit}: holds no finished training to repeat")
+        own = {"refit": asked["refit"], "test": not args.no_test, "temperature": read_json(path)["temperature"]}
+        seed = asked.get("training.seed", first.training.seed)
+        if seed != first.training.seed and begin:  # another seed may begin with other weights, too
+            own |= begin | {"init_sha256": asked["init_sha256"]}
+        training = replace(first.training, refit=True, seed=seed)
+        return _kept(args, replace(first, training=training, **bfloat16 | own), Path(args.refit))
     settings, own = ({name: asked[name] for name in asked if ("." in name) is dotted} for dotted in (True, False))
     training, model = with_settings(TrainConfig(), ModelConfig(), settings)
-    plan = Plan(
-        training,
-        model,
-        data=_absolute(args.data),
-        corpora=options.corpora_of(args.corpora),
-        init=_absolute(args.init),
-        init_corpora=initial.corpora(args.init) if args.init else (),
-        **{"bfloat16": trains_in_bfloat16(device)} | own,
-    )
+    where = {"data": _absolute(args.data), "corpora": options.corpora_of(args.corpora)}
+    plan = Plan(training, model, **bfloat16 | where | begin | own)
     if "training.epochs" not in asked and plan.protocol.speaker_independent:
         return replace(plan, training=replace(training, epochs=EPOCHS_SPEAKER_INDEPENDENT))
     return plan
 
 
-def _resumed_plan(args: Namespace, stored: Plan, out: Path) -> Plan:
-    corpora = options.corpora_of(args.corpora)
+def _kept(args: Namespace, stored: Plan, folder: Path) -> Plan:
+    # a stored plan, which no flag may contradict
+    corpora, asked = options.corpora_of(args.corpora), _asked(args)
     there = flat({"training": asdict(stored.training)} | stored.model.as_dict()) | vars(stored)
-    there["corpora"] = sorted(stored.corpora or ())
-    for flag, name, value in [*_asked(args), *([("--corpora", "corpora", sorted(corpora))] if corpora else [])]:
-        if value != (own := there[name]):
-            if isinstance(own, bool):
-                own = "on" if own else "off"
-            own = "none" if own in (None, ()) else own
-            raise InputError(f"{flag} contradicts the run in {out} ({own}); leave it out, or name another --out")
+    if corpora:
+        asked["corpora"], there["corpora"] = sorted(corpora), sorted(stored.corpora or ())
+    if difference := first_difference({name: there[name] for name in asked}, asked):
+        raise InputError(f"{folder}: a training with other settings: {difference}; leave the flag out")
     return replace(stored, data=_absolute(args.data) or stored.data, corpora=corpora or stored.corpora)
 
 
@@ -190,53 +189,31 @@ def _absolute(path: str | None) -> str | None:
     return path and str(Path(path).resolve())
 
 
-def _first_training(folder: Path, plan: Plan) -> dict:
-    path = folder / "result.json"
-    try:
-        result = read_json(path)
-    except OSError:
-        raise InputError(f"{folder}: holds no finished training to repeat") from None
-    if not isinstance(result, dict) or not {"config", "manifest_hash", "temperature"} <= result.keys():
-        raise InputError(f"{path}: is not the result of a training")
-    stored = {"training": asdict(TrainConfig.from_dict(result["config"]["training"])), **result["config"]["model"]}
-    own = {"training": asdict(plan.training), **plan.model.as_dict(), "init_sha256": plan.init_sha256}
-    stored["init_sha256"], own["training"]["refit"] = result.get("init_sha256"), False
-    if stored["training"]["seed"] != plan.training.seed:  # another seed may begin with other weights, too
-        own["training"]["seed"], own["init_sha256"] = stored["training"]["seed"], stored["init_sha256"]
-    if difference := first_difference(stored, own):
-        raise InputError(f"{folder}: a training with other settings: {difference}")
-    return result
-
-
 def _fit(trainer: Trainer, out: Path) -> None:
-    ranks, resume_file = trainer.ranks, out / RESUME_FILE
+    ranks = trainer.ranks
 
     def after_epoch(row: dict) -> None:
-        checkpoint.write(resume_file, trainer.state())
+        checkpoint.write(out / RESUME_FILE, trainer.state())
         write_csv(out / "metrics.csv", trainer.history)
         status = f"epoch {row['epoch']}/{trainer.config.epochs}  loss {row['train_loss']:.3f}  "
         if "validation_uar" in row:
             status += f"validation accuracy {row['validation_accuracy']:.3f}  UAR {row['validation_uar']:.3f}  "
-        status += f"{row['clips_per_second']:.0f} clips/s"
-        progress.update(task, status=status)
-        if not console.err.is_terminal:
-            console.err.print(status)
+        console.err.print(f"{status}{row['clips_per_second']:.0f} clips/s")
 
     def where() -> str:
         how = f"{ranks.command} --resume --out {shlex.quote(str(out))}"
         return f"after epoch {len(trainer.history)}; {how} goes on"
 
-    with console.progress("status") as progress:
+    with console.progress() as progress:
         total, done = (epochs * trainer.steps for epochs in (trainer.config.epochs, len(trainer.history)))
-        task = progress.add_task("Training", total=total, completed=done, status="")
+        task = progress.add_task("Training", total=total, completed=done)
         try:
             try:
                 trainer.fit(after_epoch, on_step=lambda: progress.advance(task))
-            except DivergedError as error:
+            except InputError:
                 if not ranks.is_first:  # the first rank reports for all
                     raise SystemExit(options.WRONG_USE) from None
-                kept = f"{resume_file} holds epoch {len(trainer.history)}, " if resume_file.exists() else ""
-                raise InputError(f"{error}; {kept}a smaller --lr with another --out may do better") from None
+                raise
             except RuntimeError as error:
                 if not ranks.lost(error):
                     raise
@@ -249,12 +226,12 @@ def _fit(trainer: Trainer, out: Path) -> None:
             raise
 
 
-def _finish(trainer: Trainer, plan: Plan, out: Path, temperature: float | None) -> None:
+def _finish(trainer: Trainer, plan: Plan, out: Path) -> None:
     config, dataset, protocol = trainer.config, trainer.dataset, plan.protocol
     held_out = [part for part in ("validation", "test") if part not in config.parts and len(dataset.rows[part])]
-    if temperature is None and not trainer.is_validated:
+    if plan.temperature is None and not trainer.is_validated:
         console.err.print("note: nothing is validated, so the temperature stays 1; --temperature sets it")
-    model = trainer.finish(temperature)
+    model = trainer.finish(plan.temperature)
     answers = {part: trainer.answers(part) for part in held_out if plan.test or part != "test"}
     scores = {part: found.report(by_speaker=protocol.speaker_independent) for part, found in answers.items()}
     trained_on = sorted({*plan.init_corpora, *(clip.corpus for clip in dataset.clips)})
@@ -286,11 +263,11 @@ def _finish(trainer: Trainer, plan: Plan, out: Path, temperature: float | None) 
     }
     if answers:
         rows = [row for part, found in answers.items() for row in predictions.rows(found, part)]
-        predictions.write(out / "predictions.csv", rows)
-    write_json(out / "result.json", result)
+        write_csv(out / "predictions.csv", rows)
+    write_json(out / RESULT_FILE, result)
     for part in list(scores)[-1:]:
         console.show_report(f"{title}, {part} part", scores[part], model.labels)
-    names = ("last.pth", "result.json", "predictions.csv", "metrics.csv", "config.json", "curves.png")
+    names = ("last.pth", RESULT_FILE, "predictions.csv", "metrics.csv", "config.json", "curves.png")
     console.err.print(f"written: {out}/{', '.join(name for name in names if (out / name).exists())}")
 
 

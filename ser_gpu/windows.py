@@ -1,31 +1,22 @@
 """The sound of a recording in windows that overlap by half, with its silence cut."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple
 
 import numpy as np
 
-SHORTEST_SECONDS = 0.05
+from ser_gpu.config import TrimConfig
+
 _SMALLEST_POWER = 1e-10
 
 
-class Trim(Protocol):
-    """What is silent."""
-
-    frame_length: int  # samples
-    hop: int  # samples from one frame to the next
-    top_db: float  # dB below the loudest frame
-
-
-@dataclass(frozen=True, eq=False)
-class Windows:
+class Windows(NamedTuple):
     """Where somebody speaks in a piece of a recording."""
 
     samples: np.ndarray  # [V, L'] float32, L' at most the window's length
     seconds: float  # that the windows cover together, an overlap counted once
 
 
-def cut(waveform: np.ndarray, size: int, trim: Trim) -> tuple[np.ndarray, np.ndarray]:
+def cut(waveform: np.ndarray, size: int, trim: TrimConfig) -> tuple[np.ndarray, np.ndarray]:
     """First samples and windows of at most `size`, without silent ones. Shape: [T] -> [V] int64, [V, L'] float32."""
     first, end = bounds(waveform, trim)
     length = min(size, end - first)
@@ -36,7 +27,7 @@ def cut(waveform: np.ndarray, size: int, trim: Trim) -> tuple[np.ndarray, np.nda
     return starts[sounds], windows[sounds]
 
 
-def bounds(waveform: np.ndarray, trim: Trim) -> tuple[int, int]:
+def bounds(waveform: np.ndarray, trim: TrimConfig) -> tuple[int, int]:
     """First sample of the sound and first after it, as in `ser_gpu.stages.trim.TrimSilence`. Shape: [T] -> [], []."""
     frames, blocks_per_frame = len(waveform) // trim.hop + 1, trim.frame_length // trim.hop
     padded = np.pad(waveform, trim.frame_length // 2)[: (frames + blocks_per_frame - 1) * trim.hop]

@@ -198,8 +198,14 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, monkeypatch):
         (lambda path: rewritten(path, format_version=torch.zeros(3)), "checkpoint format tensor"),
         (lambda path: rewritten(path, labels=None), "it has no 'labels'"),
         (lambda path: rewritten(path, labels=["happy", "sad"]), r"weight must be \[2, (\d+)\], it is \[8, \1\]"),
-        (lambda path: rewritten(path, labels=["happy"] * 8), "the labels must be two names or more, each once"),
-        (lambda path: rewritten(path, labels=list(range(8))), "the labels must be a list of names"),
+        (
+            lambda path: rewritten(path, labels=["happy"] * 8),
+            "the labels must be a list of two names or more, each once",
+        ),
+        (
+            lambda path: rewritten(path, labels=list(range(8))),
+            "the labels must be a list of two names or more, each once",
+        ),
         (lambda path: with_temperature(path, 0.0), "the temperature must be a positive number"),
         (lambda path: with_temperature(path, float("nan")), "temperature is not finite"),
         (lambda path: rewritten(path, provenance="stratified"), "does not fit"),

@@ -1,14 +1,17 @@
 import json
 import subprocess
 from argparse import Namespace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from ser_gpu import crossvalidate, train
 from ser_gpu.corpora.splits import ALIASES
 from ser_gpu.errors import InputError
 from ser_gpu.evaluation import predictions
+from ser_gpu.files import write_json
 from tests import ranks
 
 SMALL = ("cnn.width=4", "cnn.depth=2", "cnn.members=1", "audio.clip_seconds=1", "augment.enabled=false")
@@ -86,9 +89,10 @@ def test_started_again_it_trains_nothing_that_is_done_and_other_settings_need_an
     code, out, _ = run(finished)
     assert (code, log.read_text()) == (0, before)
     assert "stratified, test part, 2 of 2 trainings" in out
-    code, _, said = run(finished, "--lr", "1")
-    assert code == 2
-    assert "other settings (training.lr is 0.002 there and 1.0 here); give these another --name" in said
+    for others, said in ((["--lr", "1"], "training.lr is 0.002 there and 1.0 here"), (["--no-test"], "test is True")):
+        code, _, err = run(finished, *others)
+        assert code == 2
+        assert f"fold0-seed0: a training with other settings ({said}" in err
 
 
 @pytest.mark.parametrize(
@@ -100,11 +104,13 @@ def test_started_again_it_trains_nothing_that_is_done_and_other_settings_need_an
     ],
 )
 def test_the_same_settings_may_be_written_otherwise(again, tmp_path):
-    for same in (("--data", "here", "--lr", "1e-3"), again):
-        crossvalidate.hold_to_one_setting(tmp_path, ["actors5", *same])
-    for other in (["actors6", *again], ["actors5", *again, "--refit"], ["actors5", *again, "--no-test"]):
+    run = crossvalidate.Run("actors5", 1, 0, tmp_path)
+    args = train.parser().parse_args(["--protocol", "actors5", "--fold", "1", "--data", "here", "--lr", "1e-3"])
+    write_json(tmp_path / "config.json", asdict(train.new_plan(args, torch.device("cpu"))))
+    crossvalidate.hold_to_one_setting([run], again)
+    for other, more in ((replace(run, protocol="actors6"), ()), (run, ["--no-test"]), (run, ["--data", "there"])):
         with pytest.raises(InputError, match="other settings"):
-            crossvalidate.hold_to_one_setting(tmp_path, other)
+            crossvalidate.hold_to_one_setting([other], [*again, *more])
 
 
 def test_wrong_settings_are_said_once(run, tmp_path, capsys):
@@ -115,13 +121,17 @@ def test_wrong_settings_are_said_once(run, tmp_path, capsys):
 
 
 def test_a_training_that_fails_is_named_with_its_reason(run, tmp_path, monkeypatch):
-    one = tmp_path, "--init", "missing{seed}.pth", "--folds", "0"
-    code, _, said = run(*one)
+    code, _, said = run(tmp_path, "--init", "missing{seed}.pth")
+    assert (code, said) == (2, "error: missing0.pth: no such checkpoint\n"), "before any training"
+    spoilt = tmp_path / "spoilt.csv"
+    spoilt.write_text(f"file,emotion\n{spoilt},sad\n")
+    code, _, said = run(tmp_path, "--data", str(spoilt), "--folds", "0")
     assert code == 2
-    assert "error: fold 0, seed 0: missing0.pth: no such checkpoint" in said
+    assert "error: fold 0, seed 0: " in said
+    assert f"({tmp_path}/stratified/fold0-seed0/log.txt)" in said
     assert "no training of 1 came to its end" in said
     monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, -9))
-    assert "error: fold 0, seed 0: the training was ended by signal 9" in run(*one)[2]
+    assert "error: fold 1, seed 0: the training was ended by signal 9" in run(tmp_path, "--folds", "1")[2]
 
 
 def test_the_folds_of_speakers_are_counted_in_the_data(tiny_ravdess, tmp_path):
@@ -158,7 +168,7 @@ def test_test_corpora_are_a_protocol_of_their_own_with_one_fold(monkeypatch, tmp
 def asked(monkeypatch):
     """The trainings that a command asks for, none of which is run."""
     runs = []
-    monkeypatch.setattr(crossvalidate, "train_all", lambda asked, *_: runs.extend(asked) or len(runs))
+    monkeypatch.setattr(crossvalidate, "train_all", lambda asked, *_: runs.extend(asked))
     return runs
 
 
@@ -183,8 +193,9 @@ def test_data_of_ones_own_is_dealt_by_speakers_and_the_default_corpus_by_its_pub
 def test_a_refit_repeats_the_seed_or_another_one_of_the_fold(asked, tmp_path):
     first = tmp_path / "first"
     for place in ("fold0-seed0", "fold0-seed1", "fold1-seed1"):
-        (first / place).mkdir(parents=True)
-        (first / place / "result.json").touch()
+        args = train.parser().parse_args(["--protocol", "actors5", "--fold", place[4], "--seed", place[-1]])
+        write_json(first / place / "config.json", asdict(train.new_plan(args, torch.device("cpu"))))
+        write_json(first / place / "result.json", {"temperature": 1.0})
     more = ["--folds", "0", "1", "--seeds", "1", "2", "--refit", str(first)]
     assert crossvalidate.main(["--runs", str(tmp_path), *more]) == 2
     repeated = [f"fold{run.fold}-seed{run.seed} of {Path(run.arguments[1]).name}" for run in asked]
@@ -224,13 +235,6 @@ def test_a_table_has_the_parts_that_all_trainings_have():
     assert table["rows"][0]["test"]["log_loss"] == 1.0
 
 
-def test_trainings_of_two_recipes_make_no_table():
-    with pytest.raises(ValueError, match=r"both: not trainings of one recipe, cnn\.width is 4 there and 8 here"):
-        crossvalidate.table("both", "stratified", [result_of(0), result_of(1, width=8)], 2)
-
-
 def test_each_training_may_begin_with_other_weights_or_none_does():
     begun = [result_of(0) | {"init_sha256": "a"}, result_of(1) | {"init_sha256": "b"}]
     assert [row["init_sha256"] for row in crossvalidate.table("x", "loso", begun, 2)["rows"]] == ["a", "b"]
-    with pytest.raises(ValueError, match="a network to begin with is True there and False here"):
-        crossvalidate.table("x", "loso", [*begun, result_of(2)], 3)

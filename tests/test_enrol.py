@@ -63,7 +63,7 @@ def test_a_folder_is_enrolled_and_said_as_json(weights, tiny_ravdess, tmp_path, 
     assert (said["recordings"], said["emotions"]) == (32, ["neutral"])
 
 
-def test_emotions_come_from_a_list(weights, recordings, tmp_path, capsys):
+def test_emotions_come_from_a_list(weights, recordings, tmp_path):
     manifest = tmp_path / "list.csv"
     for path in recordings[:3]:
         shutil.copy(path, tmp_path)
@@ -71,17 +71,12 @@ def test_emotions_come_from_a_list(weights, recordings, tmp_path, capsys):
     manifest.write_text("file,emotion\n" + "".join(f"{name},{emotion}\n" for name, emotion in rows))
     assert run(weights, tmp_path / "a.voice", "--emotions", manifest) == 0
     assert Voice.load(tmp_path / "a.voice").emotions == ("angry", "sad")
-    assert run(weights, tmp_path / "a.voice", tmp_path / recordings[0].name, "--emotions", manifest) == 0
-    assert Voice.load(tmp_path / "a.voice").emotions == ("angry",)
-    capsys.readouterr()
-    assert run(weights, tmp_path / "b.voice", recordings[5], "--emotions", manifest) == 2
-    assert "names no emotion for" in one_line(capsys.readouterr().err)
 
 
 def test_wrong_use_is_one_line(weights, recordings, tmp_path, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        enrol.main(["--out", "a.voice"])
-    assert stopped.value.code == 2
+    for files in ([], ["a.wav", "--emotions", "list.csv"]):
+        with pytest.raises(SystemExit, match="2"):
+            enrol.main(["--out", "a.voice", *files])
     capsys.readouterr()
     for arguments, said in (
         ((tmp_path / "a.pth", recordings[0]), "the name must end in .voice"),

@@ -8,10 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ser_gpu.audio.samples import load
+from ser_gpu.audio.samples import SHORTEST_SECONDS, load
 
 INT16_SCALE = 32_768.0
-SHORTEST_SECONDS = 0.05  # a shorter clip holds no syllable
 
 
 @dataclass(eq=False)

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from ser_gpu.audio.formats import FFMPEG_SUFFIXES, SUFFIXES, UNREADABLE_SUFFIXES
 
+HIDDEN = "a hidden file"
+
 
 class AudioFolder(NamedTuple):
     """The audio files of a folder."""
@@ -30,25 +32,30 @@ def unread_suffixes() -> dict[str, str]:
 
 
 def audio_files(folder: str | Path) -> AudioFolder:
-    """Search a folder and its subfolders, by suffix, for what can be read here; links to folders are not followed."""
+    """Search a folder and its subfolders, links followed, by suffix, for what can be read here."""
     reasons: dict[Path, str] = {}
     unread = unread_suffixes()
 
     def forbidden(error: OSError) -> None:
         reasons[Path(error.filename or folder)] = "a folder that cannot be read"
 
-    paths = []
-    for parent, _, names in os.walk(folder, onerror=forbidden):
+    paths, seen = [], set()
+    for parent, folders, names in os.walk(folder, onerror=forbidden, followlinks=True):
+        if (real := os.path.realpath(parent)) in seen:  # a link to a folder that was seen
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
         for path in (Path(parent, name) for name in names):
             suffix = path.suffix.lower()
             if suffix not in SUFFIXES and suffix not in unread:
                 continue
             if path.name.startswith("."):
-                reasons[path] = "a hidden file"
+                reasons[path] = HIDDEN
             elif suffix in unread:
                 reasons[path] = unread[suffix]
-            elif path.exists() and not path.is_file():  # a broken link is taken: reading it will say so
-                reasons[path] = "neither a file nor a folder"
+            elif not path.is_file():
+                reasons[path] = "a special file" if path.exists() else "a broken link"
             else:
                 paths.append(path)
     return AudioFolder(tuple(sorted(paths)), tuple(sorted(reasons.items())))

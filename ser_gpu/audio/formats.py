@@ -6,23 +6,18 @@ from typing import Literal, NamedTuple
 HEAD_BYTES = 512
 
 
-def _suffixes(names: str) -> tuple[str, ...]:
-    return tuple(f".{name}" for name in names.split())
+def _suffixes(names: str) -> frozenset[str]:
+    return frozenset(f".{name}" for name in names.split())
 
 
-# Formats as in `soundfile.available_formats`, and suffixes (none where no header has the rate, or for any Matlab file)
-_LIBSNDFILE = """
-AIFF aif aifc aiff | AU au snd | AVR avr | CAF caf | FLAC flac | HTK htk | IRCAM ircam sf | MAT4 | MAT5
-| MP3 mp1 mp2 mp3 | MPC2K mpc | NIST nist sph | OGG oga ogg opus | PAF fap paf | PVF pvf | RAW | RF64 rf64 | SD2 sd2
-| SDS sds | SVX 8svx iff svx | VOC voc | W64 w64 | WAV wav wave | WAVEX bwf | WVE wve | XI xi
-"""
-LIBSNDFILE_SUFFIXES = {
-    format: _suffixes(names) for format, _, names in (each.strip().partition(" ") for each in _LIBSNDFILE.split("|"))
-}
 _PHONES = "aac ac3 amr ape awb dsf dts eac3 m4a m4b m4r mka ra spx tta weba wma wv"  # and browsers
 _CAMERAS = "3g2 3gp 3gpp asf avi flv m4v mkv mov mp4 mpeg mpg ogv rm webm wmv"
-FFMPEG_SUFFIXES = frozenset(_suffixes(f"{_PHONES} {_CAMERAS}"))
-SUFFIXES = FFMPEG_SUFFIXES.union(*LIBSNDFILE_SUFFIXES.values())
+# of the formats of `soundfile.available_formats` whose header has the rate
+_LIBSNDFILE = "8svx aif aifc aiff au avr bwf caf fap flac htk iff ircam mpc nist paf pvf rf64 sd2 sds sf snd sph svx"
+VIDEO_SUFFIXES = _suffixes(_CAMERAS)
+LOSSY_SUFFIXES = VIDEO_SUFFIXES | _suffixes(f"{_PHONES} mp1 mp2 mp3 oga ogg opus")
+FFMPEG_SUFFIXES = VIDEO_SUFFIXES | _suffixes(_PHONES)
+SUFFIXES = LOSSY_SUFFIXES | _suffixes(f"{_LIBSNDFILE} voc w64 wav wave wve xi")
 # what neither program can read, and why
 UNREADABLE_SUFFIXES = {
     **dict.fromkeys(_suffixes("g722 gsm pcm raw sln vox"), "no header tells its rate"),

@@ -2,7 +2,7 @@
 
 import io
 import os
-import stat
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -34,11 +34,8 @@ def name_of(source: Source) -> str:
         return os.fsdecode(source)
     if isinstance(source, bytes | bytearray | memoryview):
         return "bytes"
-    try:
-        name = getattr(source, "name", None)
-    except ValueError:  # a detached stream
-        name = None
-    if source is sys.stdin or source is getattr(sys.stdin, "buffer", None) or (type(name) is int and name == 0):
+    name = getattr(source, "name", None)
+    if source is getattr(sys.stdin, "buffer", sys.stdin) or (type(name) is int and name == 0):
         return "standard input"
     return os.fsdecode(name) if isinstance(name, str | bytes) and name else "stream"
 
@@ -46,21 +43,21 @@ def name_of(source: Source) -> str:
 @contextmanager
 def open_audio(source: Source) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
     """Open a path, the bytes of a file, or a binary stream: the rate in Hz, and the samples in blocks of about 4 MB.
-    The blocks end where the samples do, whatever the header says. What is no plain file is copied into a temporary
-    one, since decoders must seek. ffmpeg reads what libsndfile cannot.
+    The blocks end where the samples do, whatever the header says. A pipe or stream is copied into a temporary file,
+    since decoders must seek. ffmpeg reads what libsndfile cannot.
     Shape: -> [channels, frames] float32 each. Raises AudioError where there is no audio that can be read."""
     name = name_of(source)
     try:
         with ExitStack() as held:
-            file = _plain_file(source, name, held)
-            os.lseek(file.fileno(), 0, os.SEEK_SET)
-            head = os.read(file.fileno(), HEAD_BYTES)
+            file = _seekable(source, name, held)
+            head = file.read(HEAD_BYTES)
             if not head:
                 raise AudioError.of(name, "is empty")
-            file, kind = held.enter_context(wav.mended(file, head)), kind_of(head)
-            sound = None if kind is not None and kind.reader == "ffmpeg" else _libsndfile(file, name, kind)
+            kind = kind_of(head)
+            mended = held.enter_context(wav.mended(file, head))
+            sound = None if kind is not None and kind.reader == "ffmpeg" else _libsndfile(mended, name, kind)
             if sound is None:
-                rate, blocks = held.enter_context(ffmpeg.decoding(file, name, kind.name))
+                rate, blocks = held.enter_context(ffmpeg.decoding(_path_of(file, held), name, kind.name))
             else:
                 held.enter_context(sound)
                 rate, blocks = sound.samplerate, _blocks(sound, name)
@@ -72,59 +69,50 @@ def open_audio(source: Source) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
         raise AudioError.of(name, (error.strerror or str(error)).lower()) from None
 
 
-def _plain_file(source: Source, name: str, held: ExitStack) -> BinaryIO:
+class _File(io.BufferedReader):
+    name = None  # soundfile takes ".raw" in a name for a format without a header
+
+
+def _seekable(source: Source, name: str, held: ExitStack) -> BinaryIO:
+    if isinstance(source, bytes | bytearray | memoryview):
+        return io.BytesIO(bytes(source))
     if isinstance(source, str | os.PathLike):
         if "\0" in name or not name:
             raise AudioError.of(name or "''", "is no name of a file")
         if Path(name).is_dir():
             raise AudioError.of(name, "is a folder, not an audio file")
         try:
-            source = held.enter_context(Path(name).open("rb"))  # noqa: SIM115
+            source = held.enter_context(_File(io.FileIO(name)))
         except FileNotFoundError:
             problem = "is an address, not a file: download it first" if "://" in name else "no such file"
             raise AudioError.of(name, problem) from None
-    elif isinstance(source, bytes | bytearray | memoryview):
-        source = io.BytesIO(bytes(source))
-    if _is_plain(source):
-        kind = os.fstat(source.fileno()).st_mode
-        if stat.S_ISREG(kind):
-            source.flush()
+        if Path(name).is_file():
             return source
-        if not stat.S_ISFIFO(kind) and not stat.S_ISSOCK(kind):
-            raise AudioError.of(name, "is neither a file nor a pipe")
     copy = held.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-    copy.writelines(_chunks(source, name))
-    copy.flush()
+    try:
+        if isinstance(source, io.TextIOBase):
+            raise TypeError("it is open as text, open it as binary (mode 'rb', or its .buffer)")
+        if getattr(source, "seekable", bool)():
+            source.seek(0)
+        while copy.tell() <= STREAM_LIMIT_BYTES and (chunk := source.read(_COPIED_BYTES)):
+            copy.write(chunk)
+    except Exception as error:  # a stream may be anybody's code
+        raise AudioError.of(name, f"cannot be read ({type(error).__name__}: {reason(error)})") from None
+    if copy.tell() > STREAM_LIMIT_BYTES:
+        raise AudioError.of(name, f"more than {STREAM_LIMIT_BYTES // 2**30} GiB in a stream, save it as a file")
+    copy.seek(0)
     return copy
 
 
-def _is_plain(stream: BinaryIO) -> bool:
-    """Whether it comes from `open`: the descriptor of another stream, such as gzip's, may hold other bytes."""
-    try:
-        is_buffered = type(stream) in (io.BufferedReader, io.BufferedRandom)
-        return is_buffered and type(stream.raw) is io.FileIO and not stream.closed
-    except ValueError:  # its raw stream is detached
-        return False
-
-
-def _chunks(stream: BinaryIO, name: str) -> Iterator[bytes]:
-    left = STREAM_LIMIT_BYTES
-    try:
-        if isinstance(stream, io.TextIOBase):
-            raise TypeError("it is open as text, open it as binary (mode 'rb', or its .buffer)")
-        if getattr(stream, "seekable", bool)():
-            stream.seek(0)
-        while chunk := stream.read(_COPIED_BYTES):
-            if not isinstance(chunk, bytes | bytearray | memoryview):
-                raise TypeError(f"it gives {type(chunk).__name__}, not bytes")
-            left -= len(chunk)
-            if left < 0:
-                raise AudioError.of(name, f"more than {STREAM_LIMIT_BYTES // 2**30} GiB in a stream, save it as a file")
-            yield chunk
-    except AudioError:
-        raise
-    except Exception as error:  # a stream may be anybody's code
-        raise AudioError.of(name, f"cannot be read ({type(error).__name__}: {reason(error)})") from None
+def _path_of(file: BinaryIO, held: ExitStack) -> Path:
+    """A file that another program can open, on any system."""
+    if isinstance(file, _File):
+        return Path(file.raw.name)
+    path = Path(held.enter_context(tempfile.TemporaryDirectory()), "sound")
+    file.seek(0)
+    with path.open("wb") as copy:
+        shutil.copyfileobj(file, copy)
+    return path
 
 
 def _libsndfile(file: BinaryIO, name: str, kind: Kind | None) -> "SoundFile | None":
@@ -132,10 +120,10 @@ def _libsndfile(file: BinaryIO, name: str, kind: Kind | None) -> "SoundFile | No
     import soundfile  # here, since importing this package reads nothing and should cost nothing
 
     has_ffmpeg = kind is not None and kind.reader is not None and ffmpeg.program() is not None
-    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    file.seek(0)
     try:
-        sound = soundfile.SoundFile(file.fileno(), closefd=False)
-    except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError) as error:
+        sound = soundfile.SoundFile(file)
+    except soundfile.SoundFileError as error:
         if has_ffmpeg:
             return None
         if kind is None:
@@ -155,5 +143,5 @@ def _blocks(sound: "SoundFile", name: str) -> Iterator[np.ndarray]:
     try:
         while len(block := sound.read(frames, dtype="float32", always_2d=True)):
             yield block.T
-    except (soundfile.SoundFileError, RuntimeError) as error:
+    except soundfile.SoundFileError as error:
         raise AudioError.of(name, f"damaged ({reason(error)})") from None

@@ -3,8 +3,8 @@
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MOST_CHANNELS = 8
 PIECE_SECONDS = 60.0
+SHORTEST_SECONDS = 0.05  # a shorter clip holds no syllable
 _BLOCK_VALUES = 2**20
 _LARGEST_SAMPLE = 1e30
 _CANCELLED = 0.1  # least share of the channels' mean power in a mix (-10 dB): one voice in eight channels keeps 1/8
@@ -45,31 +46,27 @@ def recording(
     Raises AudioError at once for a wrong type, shape or rate, or while reading: no audio, no samples, not finite.
     """
     name, found = natural_blocks(audio, sample_rate, model_rate)
-    return name, _pieces(found, model_rate, seconds, name)
+    return name, (level(piece) for piece in regroup(resampled(found, model_rate), seconds * model_rate))
 
 
 def natural_blocks(audio: object, sample_rate: object, model_rate: int) -> tuple[str, Iterator[tuple[int, np.ndarray]]]:
     """As `recording`, but samples as they come: pairs of the rate in Hz and a mono block [T] at its natural scale."""
     given_rate = model_rate if sample_rate is None else checked_rate(sample_rate, "audio")
     if isinstance(audio, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(audio, "read"):
-        name = name_of(audio)
-        return name, _blocks_of_file(audio, name)
-    name, values, rate = _in_memory(audio, given_rate)
-    channels = channels_of(values, name)
-    return name, ((rate, mix(block, name)) for block in blocks(channels))
+        name, opened = name_of(audio), open_audio(audio)
+    else:
+        name, values, rate = _in_memory(audio, given_rate)
+        opened = nullcontext((rate, blocks(channels_of(values, name))))
 
+    def mono() -> Iterator[tuple[int, np.ndarray]]:
+        block = None
+        with opened as (rate, found):
+            for block in found:
+                yield rate, mix(block, name)
+        if block is None:
+            raise AudioError.of(name, "holds no samples")
 
-def _blocks_of_file(source: Source, name: str) -> Iterator[tuple[int, np.ndarray]]:
-    with open_audio(source) as (rate, found):
-        yield from ((rate, mix(block, name)) for block in found)
-
-
-def _pieces(found: Iterator[tuple[int, np.ndarray]], to_rate: int, seconds: float, name: str) -> Iterator[np.ndarray]:
-    first = next(found, None)
-    if first is None:
-        raise AudioError.of(name, "holds no samples")
-    mono = (block for _, block in chain([first], found))
-    yield from map(level, regroup(resampled(mono, first[0], to_rate), seconds * to_rate))
+    return name, mono()
 
 
 def _in_memory(audio: object, rate: int) -> tuple[str, object, int]:
@@ -77,42 +74,31 @@ def _in_memory(audio: object, rate: int) -> tuple[str, object, int]:
         is_reversed = getattr(audio[0], "ndim", 0) > 0 or isinstance(audio[0], list)
         own_rate, values = reversed(audio) if is_reversed else audio
         return "audio", values, checked_rate(own_rate, "audio")
-    kind = type(audio).__name__
-    if isinstance(audio, list | tuple):
-        problem = f"a {kind} is no recording: several are for predict_many, numbers belong in an array"
-        raise AudioError.of("audio", problem)
     if hasattr(audio, "__array__"):
         return "audio", audio, rate
-    is_mapping = isinstance(audio, Mapping)
     try:  # a dictionary, or another object with these two fields
         values, own_rate = audio["array"], audio["sampling_rate"]
     except Exception:
-        problem = f"{kind} is no recording: give a path, bytes, a binary stream, an array or (rate, samples)"
-        if is_mapping:
-            problem = "a dictionary must have 'array' and 'sampling_rate'"
+        problem = "is no recording: give a path, bytes, a stream, an array, (rate, samples) or a dictionary with"
+        problem = f"{type(audio).__name__} {problem} 'array' and 'sampling_rate'"
+        if isinstance(audio, list | tuple):
+            problem = "a list is no recording: several are for predict_many, numbers belong in an array"
         raise AudioError.of("audio", problem) from None
-    path = audio.get("path") if is_mapping else None
+    path = audio.get("path") if isinstance(audio, Mapping) else None
     name = path if isinstance(path, str) and path else "audio"
     return name, values, checked_rate(own_rate, name)
 
 
 def checked_rate(value: object, name: str) -> int:
     """A sample rate in Hz from a number of any type, such as `np.int64(48000)`; raises AudioError for anything else."""
-    try:
-        shown = shortened(repr(value), 40)
-    except Exception:  # such as a whole number of five thousand digits
-        shown = type(value).__name__
-    number = value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
-    try:
-        rate = int(number)
-        if isinstance(number, str | bytes | bool) or rate != number:
-            raise ValueError
-    except (TypeError, ValueError, ArithmeticError):
-        raise AudioError.of(name, f"the sample rate must be a whole number of Hz, got {shown}") from None
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        problem = f"the sample rate must be between {LOWEST_RATE:,} and {HIGHEST_RATE:,} Hz, got {shown}"
-        raise AudioError.of(name, problem)
-    return rate
+    rule = "a whole number of Hz"
+    with suppress(Exception):  # what a foreign object raises
+        array = np.asarray(value)
+        if array.ndim == 0 and array.dtype.kind in "iufO" and int(array.item()) == array.item():
+            if LOWEST_RATE <= array.item() <= HIGHEST_RATE:
+                return int(array.item())
+            rule = f"between {LOWEST_RATE:,} and {HIGHEST_RATE:,} Hz"
+    raise AudioError.of(name, f"the sample rate must be {rule}, got {shortened(repr(value), 40)}")
 
 
 def channels_of(audio: object, name: str) -> np.ndarray:
@@ -120,16 +106,14 @@ def channels_of(audio: object, name: str) -> np.ndarray:
     Shape: [T], [T, C] or [C, T] -> [C, T] of the same type. Raises AudioError for any other."""
     array = array_of(audio, name)
     problem = None
-    if array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
+    if array.dtype.kind not in "iuf":
         problem = f"samples must be integers or floating point, got {array.dtype}"
     elif array.ndim not in (1, 2):
-        shape = list(array.shape)
-        problem = f"expected samples as [T], [T, channels] or [channels, T], got {shape}; a batch is for predict_many"
+        problem = f"expected [T], [T, channels] or [channels, T], got {list(array.shape)}; a batch is for predict_many"
     elif array.size == 0:
         problem = "holds no samples"
     elif array.ndim == 2 and min(array.shape) > MOST_CHANNELS:
-        many = f"{list(array.shape)} would be more than {MOST_CHANNELS} channels"
-        problem = f"{many}: several clips are for predict_many, one by one"
+        problem = f"{list(array.shape)} are more than {MOST_CHANNELS} channels: several clips are for predict_many"
     if problem:
         raise AudioError.of(name, problem)
     rows = np.atleast_2d(array)
@@ -141,10 +125,7 @@ def array_of(audio: object, name: str) -> np.ndarray:
     torch = sys.modules.get("torch")  # loaded where there is a tensor, and not needed elsewhere
     try:
         if torch is not None and isinstance(audio, torch.Tensor):
-            tensor = audio.dequantize() if audio.is_quantized else audio.to_dense()
-            if tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64):
-                tensor = tensor.float()  # numpy has neither bfloat16 nor 8 bits
-            return tensor.numpy(force=True)
+            return (audio.float() if audio.dtype == torch.bfloat16 else audio).numpy(force=True)  # NumPy has no such
         array = np.asarray(audio)
     except Exception as error:  # from any `__array__`, or lists of unequal length
         raise AudioError.of(name, f"{type(audio).__name__} cannot be made an array ({reason(error)})") from None
@@ -195,39 +176,36 @@ def level(waveform: np.ndarray) -> np.ndarray:
 def resample(waveform: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     """Band-limited resampling between any two rates, by libsoxr in very high quality.
     Shape: [T] -> [T'] float32, T' = T * to_rate / from_rate, rounded up."""
-    return np.concatenate(list(resampled(iter([waveform.astype(np.float32)]), from_rate, to_rate)))
+    return np.concatenate(list(resampled([(from_rate, waveform.astype(np.float32))], to_rate)))
 
 
-def resampled(blocks: Iterator[np.ndarray], from_rate: int, to_rate: int) -> Iterator[np.ndarray]:
-    """Mono blocks at another rate: the samples that `resample` gives for the whole, wherever the blocks are cut."""
-    if from_rate == to_rate:
-        yield from blocks
-        return
+def resampled(blocks: Iterable[tuple[int, np.ndarray]], to_rate: int) -> Iterator[np.ndarray]:
+    """Pairs of the rate in Hz and a mono block -> blocks at another rate; wherever they are cut, the same samples."""
     import soxr  # here, since importing this package should cost nothing
 
-    stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality="VHQ")
-    taken = given = 0
-    for block in blocks:
-        part = stream.resample_chunk(np.ascontiguousarray(block))
-        taken, given = taken + len(block), given + len(part)
-        yield part
-    # soxr rounds the number of samples up or down (very few become none): silence at the end makes up for it
-    silence = np.zeros(-(-from_rate // to_rate) + 1, np.float32)
-    left = -(-taken * to_rate // from_rate) - given
-    yield stream.resample_chunk(silence, last=True)[:left]
+    stream, taken, given = None, 0, 0
+    for from_rate, block in blocks:
+        if from_rate != to_rate:
+            stream = stream or soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality="VHQ")
+            taken += len(block)
+            block = stream.resample_chunk(np.ascontiguousarray(block))
+            given += len(block)
+        yield block
+    if stream is not None:
+        # soxr rounds the number of samples up or down (very few become none): silence at the end makes up for it
+        silence = np.zeros(-(-from_rate // to_rate) + 1, np.float32)
+        left = -(-taken * to_rate // from_rate) - given
+        yield stream.resample_chunk(silence, last=True)[:left]
 
 
 def regroup(blocks: Iterator[np.ndarray], size: float) -> Iterator[np.ndarray]:
     """The same samples in pieces of `size` samples, the last one shorter."""
     pending: list[np.ndarray] = []
-    count = 0
     for block in blocks:
-        while count + len(block) >= size:
-            cut = int(size) - count
+        while sum(map(len, pending)) + len(block) >= size:
+            cut = int(size) - sum(map(len, pending))
             yield np.concatenate([*pending, block[:cut]])
-            block, pending, count = block[cut:], [], 0
-        if len(block):
-            pending.append(block)
-            count += len(block)
-    if count:
+            block, pending = block[cut:], []
+        pending.append(block)
+    if any(map(len, pending)):
         yield np.concatenate(pending)

@@ -132,10 +132,7 @@ def _whole_frames(clips: np.ndarray) -> np.ndarray:
     return np.pad(clips, ((0, 0), (0, samples - clips.shape[1])))
 
 
-@cache
-def detector() -> SpeechProbability:
-    """The detector that all share; it keeps no state."""
-    return SpeechProbability()
+detector = cache(SpeechProbability)  # all share one, since it keeps no state
 
 
 def data_folder() -> Path:

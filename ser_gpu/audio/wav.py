@@ -18,7 +18,7 @@ _UNKNOWN = 0xFFFF_FFFF
 def mended(file: BinaryIO, head: bytes) -> Iterator[BinaryIO]:
     """The file itself, with first bytes `head`; where its header hides samples, a temporary copy that shows them."""
     is_wav = head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE"
-    header = _Header(file.fileno()) if is_wav else None
+    header = _Header(file) if is_wav else None
     if header is None or not header.hides_samples():
         yield file
         return
@@ -26,17 +26,14 @@ def mended(file: BinaryIO, head: bytes) -> Iterator[BinaryIO]:
         # the largest size means unknown: samples go on to the end
         parts = b"WAVE", b"fmt ", struct.pack("<I", len(header.format)), header.format, b"data\xff\xff\xff\xff"
         copy.write(b"RIFF\xff\xff\xff\xff" + b"".join(parts))
-        os.lseek(file.fileno(), header.data_start, os.SEEK_SET)
-        with open(file.fileno(), "rb", buffering=0, closefd=False) as samples:
-            shutil.copyfileobj(samples, copy)
-        copy.flush()
+        file.seek(header.data_start)
+        shutil.copyfileobj(file, copy)
         yield copy
 
 
 class _Header:
-    def __init__(self, descriptor: int):
-        self._descriptor = descriptor
-        self._file_size = os.fstat(descriptor).st_size
+    def __init__(self, file: BinaryIO):
+        self._file, self._file_size = file, file.seek(0, os.SEEK_END)
         self.data_start, self.format, self._was_repaired = None, b"", False
         self._riff_size, self._data_size = self._number(4), 0
         at, inside, long_size = 12, 12, _UNKNOWN
@@ -81,5 +78,5 @@ class _Header:
         return int.from_bytes(self._read(at, size), "little")
 
     def _read(self, at: int, size: int) -> bytes:
-        os.lseek(self._descriptor, at, os.SEEK_SET)
-        return os.read(self._descriptor, size)
+        self._file.seek(at)
+        return self._file.read(size)

@@ -32,8 +32,7 @@ class DownloadBar:
     total = 0
 
     def __init__(self, description: str):
-        columns = bars.BarColumn(), bars.TaskProgressColumn(), bars.DownloadColumn(), bars.TransferSpeedColumn()
-        self._progress = bars.Progress("{task.description}", *columns, bars.TimeRemainingColumn(), console=err)
+        self._progress = bars.Progress(*bars.Progress.get_default_columns(), bars.DownloadColumn(), console=err)
         self._task = self._progress.add_task(description, total=None)
         self.close = self._progress.stop
 

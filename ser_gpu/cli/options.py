@@ -1,19 +1,20 @@
 """What the commands share: data, device, model; one clear line and an exit code for an error."""
 
 import atexit
-import gc
 import os
 import signal
 import sys
-import threading
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
+from ser_gpu.audio.folder import AudioFolder, audio_files
 from ser_gpu.cli import console
-from ser_gpu.errors import InputError, printable
+from ser_gpu.errors import InputError, printable, reason
 
 if TYPE_CHECKING:
     import torch
@@ -55,9 +56,7 @@ def model(weights: str | None, device_name: str | None) -> "Recognizer":
         return OnnxModel(weights)
     from ser_gpu.checkpoint import load_model
 
-    loaded = load_model(weights, device(device_name))
-    gc.freeze()  # torch's many objects stay, and a last garbage collection of them would delay the exit
-    return loaded
+    return load_model(weights, device(device_name))
 
 
 def voice(path: str, model: "Recognizer") -> "Voice":
@@ -72,24 +71,79 @@ def voice(path: str, model: "Recognizer") -> "Voice":
     return loaded
 
 
-def positive_int(text: str) -> int:
-    """An argparse type: a whole number above zero."""
-    if not text.isdecimal() or int(text) == 0:
-        raise ArgumentTypeError(f"must be a whole number above zero, got {text!r}")
-    return int(text)
-
-
-def number(low: float, high: float = float("inf")) -> Callable[[str], float]:
+def number(low: float, high: float = float("inf"), kind: type[float] | type[int] = float) -> Callable[[str], float]:
     """An argparse type: a finite number from `low` to `high`, both included."""
     rule = f"{low:g} or more" if high == float("inf") else f"between {low:g} and {high:g}"
+    whole = "a whole number, " if kind is int else ""
 
     def parse(text: str) -> float:
         with suppress(ValueError):
-            if low <= (value := float(text)) <= high and value != float("inf"):
+            if low <= (value := kind(text)) <= high and value != float("inf"):
                 return value
-        raise ArgumentTypeError(f"must be {rule}, got {text!r}")
+        raise ArgumentTypeError(f"must be {whole}{rule}, got {text!r}")
 
     return parse
+
+
+positive_int = number(1, kind=int)
+
+
+def recordings(names: Sequence[str]) -> AudioFolder:
+    """The files that are named and those in the folders that are named; stderr says what is skipped there."""
+    paths: list[Path] = []
+    skipped: list[tuple[Path, str]] = []
+    for path in map(Path, names):
+        if not os.path.isdir(path):  # noqa: PTH112 - Path's raises where a name is too long
+            paths.append(path)
+            continue
+        inside = audio_files(path)
+        reasons = ", ".join(f"{count:,} ({reason})" for reason, count in inside.skipped_counts.items())
+        if not inside.paths:
+            raise InputError(f"{path}: no audio file in this folder{f'; skipped: {reasons}' if reasons else ''}")
+        if reasons:
+            console.say(f"note: {path}: skipped {reasons}")
+        paths += inside.paths
+        skipped += inside.skipped
+    return AudioFolder(tuple(paths), tuple(skipped))
+
+
+def require_free(outputs: Mapping[str, Path | Iterable[Path] | None], inputs: Iterable[str | Path | None]) -> None:
+    """Raise InputError, before any work, for a file that could not be written or is not to be written over.
+
+    Args:
+        outputs: option -> the file or files that it writes. Folders that are not there yet are made later; of a folder
+            to write, give the files in it.
+        inputs: all that the command reads, by any name or link; "-" is the file behind standard input.
+    """
+    read = {_identity(path) for path in inputs if path is not None}
+    written: dict[object, str] = {}
+    tried: set[Path] = set()
+    for option, paths in outputs.items():
+        for path in [paths] if isinstance(paths, Path) else paths or ():
+            same = _identity(path)
+            if same in read:
+                raise InputError(f"{option} {path}: is read by this command, and would be written over")
+            if same in written:
+                raise InputError(f"{option} {path}: would be written over by {written[same]}")
+            written[same] = option
+            try:
+                with suppress(FileNotFoundError):
+                    if not S_ISREG(path.stat().st_mode):  # a device would be replaced by a file
+                        raise InputError(f"{option} {path}: is {'a folder' if path.is_dir() else 'no regular file'}")
+                folder = next(each for each in path.absolute().parents if each.exists())
+                if folder not in tried:
+                    TemporaryFile(dir=folder).close()
+                    tried.add(folder)
+            except OSError as error:
+                raise InputError(f"{option} {path}: cannot be written: {reason(error).lower()}") from None
+
+
+def _identity(path: str | Path) -> object:
+    try:
+        status = os.fstat(0) if str(path) == "-" else Path(path).stat()
+    except OSError:
+        return os.path.realpath(path)
+    return status.st_dev, status.st_ino
 
 
 def run(command: Callable[[], int]) -> int:
@@ -127,7 +181,7 @@ def run(command: Callable[[], int]) -> int:
 
 def ignore_ctrl_c() -> None:
     """Ignore a second Ctrl-C, of a user or of torchrun, while a command prints its last line."""
-    if threading.current_thread() is threading.main_thread():  # only this one can set a handler
+    with suppress(ValueError):  # only the main thread can set a handler
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -214,7 +268,8 @@ def find_clips(
 
 def read_clips(clips: "Sequence[Clip]", sample_rate: int, device: "torch.device") -> "ClipBank":
     """Decode clips with a progress bar, move them to the device, and say how many cannot be used."""
-    from ser_gpu.audio.clip_bank import SHORTEST_SECONDS, ClipBank
+    from ser_gpu.audio.clip_bank import ClipBank
+    from ser_gpu.audio.samples import SHORTEST_SECONDS
 
     with console.progress() as progress, quiet_decoders():
         task = progress.add_task("Reading clips", total=len(clips))

@@ -6,15 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ser_gpu.audio.folder import unread_suffixes
-from ser_gpu.audio.formats import FFMPEG_SUFFIXES, LIBSNDFILE_SUFFIXES, SUFFIXES, UNREADABLE_SUFFIXES
+from ser_gpu.audio.folder import HIDDEN, AudioFolder, audio_files
+from ser_gpu.audio.formats import LOSSY_SUFFIXES
 from ser_gpu.corpora import manifest
 from ser_gpu.corpora.clip import OWN, PARTS, Clip, by_id, canonical, ordered
-from ser_gpu.corpora.known import CORPORA, Corpus, LeftOutError, get, names, registered_name
-from ser_gpu.errors import InputError
-
-VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".wmv")
-LOSSY_SUFFIXES = FFMPEG_SUFFIXES.union(LIBSNDFILE_SUFFIXES["MP3"], LIBSNDFILE_SUFFIXES["OGG"])
+from ser_gpu.corpora.known import CORPORA, Corpus, get, names, registered_name
+from ser_gpu.errors import InputError, require
 
 
 @dataclass(frozen=True)
@@ -26,11 +23,6 @@ class Loaded:
     left_out: dict[str, int]  # reason -> number of other files
     notice: str | None = None  # one line where clips are missing
 
-    @property
-    def emotions(self) -> tuple[str, ...]:
-        """The emotions of the clips, in the order of `clip.ordered`."""
-        return ordered(clip.emotion for clip in self.clips)
-
 
 def load(data: str | Path | None = None, corpus: str | None = None, progress: object = False) -> Loaded:
     """Find clips in a list (CSV or TSV), a folder per emotion, or the folder of a registered corpus.
@@ -40,11 +32,11 @@ def load(data: str | Path | None = None, corpus: str | None = None, progress: ob
     progress: the progress bar of a download, as pooch takes it.
     Raises InputError where no clip is found, OSError for files and downloads.
     """
-    if data in (None, ""):
+    if not data:
         if corpus == OWN:
             raise InputError("own recordings need a folder or a CSV")
-        known = get(corpus or names()[0])
-        return scan(locate(known, progress), known)
+        corpus = corpus or names()[0]
+        data = locate(get(corpus), progress)
     data = Path(data)
     known = get(corpus) if corpus not in (None, OWN) else None
     if data.is_file():
@@ -55,7 +47,8 @@ def load(data: str | Path | None = None, corpus: str | None = None, progress: ob
     if not data.is_dir():
         raise InputError(f"{data}: no such folder or CSV file")
     if known is None and corpus != OWN:
-        paths = media_files(data)
+        found = audio_files(data)
+        paths = [*found.paths, *(path for path, why in found.skipped if why != HIDDEN)]
         known = next((each for each in CORPORA.values() if 2 * sum(map(each.owns, paths)) > len(paths)), None)
     return folder_per_emotion(data) if known is None else scan(data, known)
 
@@ -94,13 +87,8 @@ def load_many(folders: Mapping[str, str | Path | None]) -> Loaded:
 
 def scan(folder: str | Path, corpus: Corpus) -> Loaded:
     """The clips of a corpus under `folder`, in any nesting, videos left out. Raises InputError where there is none."""
-
-    def read(path: Path) -> Clip | str:
-        return corpus.parse(path) if corpus.owns(path) else "foreign"
-
-    unread = unread_suffixes() | dict.fromkeys(VIDEO_SUFFIXES, "video")
-    nothing = f"no {corpus.title} clip found (names like {corpus.example})"
-    clips, left_out = _gather(media_files(folder), read, unread, f"{folder}: {nothing}")
+    nothing = f"{folder}: no {corpus.title} clip found (names like {corpus.example})"
+    clips, left_out = _gather(audio_files(folder), corpus.parse, nothing)
     notice = None
     if corpus.clips not in (None, len(clips)):
         found = f"{len(clips):,} of the {corpus.clips:,} {corpus.title} clips found"
@@ -111,8 +99,8 @@ def scan(folder: str | Path, corpus: Corpus) -> Loaded:
 def folder_per_emotion(folder: str | Path) -> Loaded:
     """Every recording in `folder/EMOTION/`, or in `folder/train/EMOTION/` and so on. Raises InputError without any."""
     folder = Path(folder)
-    paths = media_files(folder)
-    tops = {path.relative_to(folder).parts[0].lower() for path in paths if path.parent != folder}
+    found = audio_files(folder)
+    tops = {path.relative_to(folder).parts[0].lower() for path in found.paths if path.parent != folder}
     with_parts = bool(tops) and tops <= manifest.PART_ALIASES.keys()
 
     def read(path: Path) -> Clip | str:
@@ -124,19 +112,16 @@ def folder_per_emotion(folder: str | Path) -> Loaded:
         return Clip(relative.as_posix(), path, canonical(folders[0]), speaker=None, corpus=OWN, part=part)
 
     nothing = "neither a folder per emotion (such as happy/a.wav) nor official names of a corpus"
-    clips, left_out = _gather(paths, read, unread_suffixes(), f"{folder}: {nothing}")
+    clips, left_out = _gather(found, read, f"{folder}: {nothing}")
     return Loaded(clips, _described("a folder per emotion", clips, own=True), left_out)
 
 
-def _gather(paths: list[Path], read: Callable[[Path], Clip | str], unread: Mapping[str, str], nothing: str):
+def _gather(folder: AudioFolder, read: Callable[[Path], Clip | str], nothing: str):
     # the clips, and reason -> number of other paths; `nothing` is the error where there is no clip
     found: dict[str, Clip] = {}
-    left_out: Counter[str] = Counter()
-    for path in paths:
-        try:
-            clip = manifest.unusable(path, unread) or read(path)
-        except LeftOutError as reason:
-            clip = str(reason)
+    left_out = Counter(reason for _, reason in folder.skipped)
+    for path in folder.paths:
+        clip = read(path)
         if isinstance(clip, str):
             left_out[clip] += 1
             continue
@@ -150,26 +135,6 @@ def _gather(paths: list[Path], read: Callable[[Path], Clip | str], unread: Mappi
     return tuple(sorted(found.values(), key=by_id)), dict(left_out)
 
 
-def media_files(folder: str | Path) -> list[Path]:
-    """All audio and video under `folder`, links followed, sorted. Raises OSError where a folder cannot be read."""
-    if not Path(folder).is_dir():
-        raise InputError(f"{folder}: no such folder")
-
-    def fail(error: OSError):
-        raise error
-
-    media = SUFFIXES.union(UNREADABLE_SUFFIXES)
-    paths, seen = [], set()
-    for inside, folders, files in os.walk(folder, onerror=fail, followlinks=True):
-        if (real := os.path.realpath(inside)) in seen:  # a link to a folder that was seen
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort()
-        paths += [Path(inside, name) for name in files if os.path.splitext(name)[1].lower() in media]  # noqa: PTH122
-    return sorted(paths)
-
-
 def locate(corpus: Corpus, progress: object = False) -> Path:
     """The folder of a corpus: of its variable, under `SER_CORPORA_DIR`, or downloaded. Raises InputError, OSError."""
     if named := os.environ.get(corpus.variable or ""):
@@ -181,12 +146,10 @@ def locate(corpus: Corpus, progress: object = False) -> Path:
         return folder
     if corpus.download is None:
         raise InputError(f"{corpus.title} cannot be downloaded from here: name its folder")
-    try:
-        import pooch
-        from filelock import FileLock
-    except ImportError as error:
-        libraries = f"pooch, requests and filelock ({error.name} is missing)"
-        raise InputError(f"to download {corpus.title}, install {libraries}; or name a folder") from None
+    require("train", "filelock", "pooch", "requests")
+    import pooch  # here: only a download needs them
+    from filelock import FileLock
+
     folder = Path(pooch.os_cache("ser_gpu")) / corpus.name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f"{corpus.name}.lock")):  # parallel trainings wait for one download

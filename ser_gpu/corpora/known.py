@@ -5,13 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ser_gpu.audio.formats import VIDEO_SUFFIXES
 from ser_gpu.corpora import ravdess
 from ser_gpu.corpora.clip import EMOTIONS, OWN, Clip, canonical, gender
 from ser_gpu.errors import InputError
 
-
-class LeftOutError(InputError):
-    """A file of the corpus that is no clip; its text is the reason: "song" or "video"."""
+FOREIGN = "foreign"
 
 
 @dataclass(frozen=True)
@@ -41,15 +40,19 @@ class Corpus:
 
     def owns(self, path: str | Path) -> bool:
         """True for a name of this corpus, of a clip or not."""
-        return self._groups(Path(path)) is not None
+        return self.parse(path) != FOREIGN
 
-    def parse(self, path: str | Path) -> Clip:
-        """Read an official path. Raises LeftOutError for a video or a song, another InputError for a foreign name."""
+    def parse(self, path: str | Path) -> Clip | str:
+        """The clip of an official path, or why it is none: "video", "song", or `FOREIGN` for any other name."""
         path = Path(path)
-        if (found := self._groups(path)) is None:
-            raise InputError(f"{path}: not a name of {self.title}, such as {self.example}")
+        match = re.fullmatch(self.pattern, path.stem)
+        found = match and self.read(match.groupdict() | {"folder": path.parent.name})
+        if not found:
+            return FOREIGN
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            return "video"
         if reason := next(filter(found.get, ("video", "song")), None):
-            raise LeftOutError(reason)
+            return reason
         speaker = found["speaker"]
         if self.women is not None:
             man = self.men is None or speaker in self.men.split()
@@ -67,10 +70,6 @@ class Corpus:
             extra=tuple((key, value) for key, value in extra.items() if value),
         )
 
-    def _groups(self, path: Path) -> dict[str, str] | None:
-        match = re.fullmatch(self.pattern, path.stem)
-        return match and self.read(match.groupdict() | {"folder": path.parent.name})
-
 
 def _savee(found: dict[str, str]) -> dict[str, str] | None:
     speaker = found["speaker"] or found["folder"]
@@ -84,9 +83,7 @@ def _ased(found: dict[str, str]) -> dict[str, str]:
     return found | {"sentence": own + found["sentence"], "repetition": str(int(found["repetition"]))}
 
 
-def _kes(found: dict[str, str]) -> dict[str, str] | None:
-    if found["number"] == "00000":
-        return None
+def _kes(found: dict[str, str]) -> dict[str, str]:
     emotion, sentence = divmod(int(found["number"]) - 1, 100)
     alike = found["speaker"].startswith("em")  # all four emotions have the same sentences
     text = f"p{sentence + 1}" if alike else found["number"]
@@ -215,7 +212,7 @@ _ENTRIES = (  # the first is the default
         title="KES",
         licence="CC BY-NC-SA 4.0, research only",
         example="nea00001.wav",
-        pattern=r"(?P<speaker>(ne|em)[a-z])(?P<number>00[0-3]\d\d|00400)",
+        pattern=r"(?P<speaker>(ne|em)[a-z])(?P<number>00(?!000)[0-3]\d\d|00400)",
         women="ema emb nea neb nec ned nee",
         men="emf emg emh nek nel nem nen neo",
         read=_kes,

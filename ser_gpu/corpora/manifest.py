@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from ser_gpu.audio.folder import unread_suffixes
-from ser_gpu.audio.formats import SUFFIXES
 from ser_gpu.corpora.clip import OWN, Clip, by_id, canonical, gender
 from ser_gpu.corpora.known import registered_name
 from ser_gpu.errors import InputError
@@ -20,16 +19,6 @@ PART_ALIASES = {
     **dict.fromkeys(("validation", "valid", "val", "dev", "development"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-
-
-def unusable(path: Path, unread: Mapping[str, str]) -> str | None:
-    """Why a file cannot be a clip, or None; `unread` is suffix -> reason of formats that are left out."""
-    suffix = path.suffix.lower()
-    if path.name.startswith("."):
-        return "hidden"
-    if suffix not in SUFFIXES and suffix not in unread:
-        return f"{suffix} (a format that is not read)"
-    return unread.get(suffix) or (None if path.is_file() else "broken link")
 
 
 def read(path: str | Path) -> tuple[Clip, ...]:
@@ -105,7 +94,7 @@ def _clip(row: dict[str, str], folder: Path, unread: Mapping[str, str]) -> Clip:
     path = folder / name
     if not path.is_file():
         raise InputError(f"no such file: {file}")
-    if reason := unusable(path, unread):
+    if reason := unread.get(path.suffix.lower()):
         raise InputError(f"{file}: {reason}")
     return Clip(
         id=Path(name).as_posix(),

@@ -1,12 +1,9 @@
 """RAVDESS speech: official names, download, and published folds."""
 
-import re
 import shutil
-import zipfile
 from collections.abc import Iterable
-from contextlib import ExitStack
 from itertools import chain
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 ACTORS = tuple(f"{actor:02}" for actor in range(1, 25))
 PATTERN = (  # modality-channel-emotion-intensity-statement-repetition-actor
@@ -16,7 +13,6 @@ PATTERN = (  # modality-channel-emotion-intensity-statement-repetition-actor
 
 ARCHIVE_URL = "https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip"
 ARCHIVE_MD5 = "bc696df654c87fed845eb13823edef8a"
-UNPACKED_BYTES_LIMIT = 1_000_000_000
 
 # Luna-Jimenez et al., Sensors 21(22), 7665, 2021
 ACTORS5_TEST = ((2, 5, 14, 15, 16), (3, 6, 7, 13, 18), (10, 11, 12, 19, 20), (8, 17, 21, 23, 24), (1, 4, 9, 22))
@@ -44,31 +40,16 @@ def download(folder: str | Path, *, url: str = ARCHIVE_URL, md5: str = ARCHIVE_M
     import requests
 
     folder = Path(folder)
-    archive = folder.with_name(folder.name + ".zip")
+    place = folder.with_name(folder.name + ".part")
     fetch = pooch.HTTPDownloader(progressbar=progress, timeout=60)
-    with ExitStack() as at_end:
-        at_end.callback(archive.unlink, missing_ok=True)
-        try:
-            pooch.retrieve(url, known_hash=f"md5:{md5}", fname=archive.name, path=archive.parent, downloader=fetch)
-        except (requests.RequestException, ValueError, OSError) as error:
-            first_line = (str(error).splitlines() or [type(error).__name__])[0]
-            raise OSError(f"{url}: download failed, nothing was kept: {first_line}") from None
-        _unpack(archive, folder)
-    return folder
-
-
-def _unpack(archive: Path, folder: Path) -> None:
-    # unpacked elsewhere and renamed, so that `folder` is never half-filled
-    unpacking = folder.with_name(folder.name + ".unpacking")
-    shutil.rmtree(unpacking, ignore_errors=True)
+    shutil.rmtree(place, ignore_errors=True)  # of a download that was killed
     try:
-        with zipfile.ZipFile(archive) as members:
-            infos = [m for m in members.infolist() if re.fullmatch(PATTERN, PurePosixPath(m.filename).stem)]
-            if sum(m.file_size for m in infos) > UNPACKED_BYTES_LIMIT:
-                raise OSError(f"{archive.name}: unpacks to more than {UNPACKED_BYTES_LIMIT:,} bytes")
-            members.extractall(unpacking, infos)
-        unpacking.rename(folder)
-    except zipfile.BadZipFile as error:
-        raise OSError(f"{archive.name}: not a whole zip archive: {error}") from None
+        archive = pooch.retrieve(url, known_hash=f"md5:{md5}", fname="archive.zip", path=place, downloader=fetch)
+        shutil.unpack_archive(archive, place / folder.name)
+        (place / folder.name).rename(folder)
+    except (requests.RequestException, ValueError, OSError) as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise OSError(f"{url}: download failed, nothing was kept: {first_line}") from None
     finally:
-        shutil.rmtree(unpacking, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
+    return folder

@@ -13,10 +13,8 @@ from ser_gpu.errors import InputError
 
 RANDOM_PROTOCOLS = ("stratified", "grouped")
 ALIASES = {"twin-safe": "grouped", "actors": "test-speakers"}
-SPEAKER_FOLDS = 5
 _BY_CORPUS = ("loco", "test-corpora")
-Parts = dict[str, str]  # id of a clip -> its part
-Voices = dict[str, str | None]  # speakers, sorted -> gender
+_FOLDS = {"speakers": 5, "test-speakers": 1, "test-corpora": 1, "listed": 1, "all": 1}  # `speakers`: at most
 
 
 def protocol_names() -> tuple[str, ...]:
@@ -32,16 +30,13 @@ def published(name: str) -> Corpus | None:
 def folds(protocol: str, clips: Sequence[Clip] | None = None) -> int:
     """The number of folds of a protocol. Raises InputError where it is random, or depends on clips and has none."""
     name = ALIASES.get(protocol, protocol)
+    if clips is not None and name in ("speakers", "loso", "loco"):
+        return len(_choices(name, clips))
     if corpus := published(name):
         return len(corpus.folds[name])
-    if name in ("test-speakers", "test-corpora", "listed", "all"):
-        return 1
-    by_clips = name in ("speakers", "loso", "loco")
-    if by_clips and clips is not None:
-        return len(_choices(name, clips))
-    if name == "speakers":
-        return SPEAKER_FOLDS
-    raise InputError(f"the number of folds of {protocol} is not known{' without clips' if by_clips else ''}")
+    if name not in _FOLDS:
+        raise InputError(f"the number of folds of {protocol} is not known")
+    return _FOLDS[name]
 
 
 @dataclass(frozen=True)
@@ -85,9 +80,7 @@ class Protocol:
         object.__setattr__(self, "name", name)
         if of_corpus and self.corpus is None:
             object.__setattr__(self, "corpus", of_corpus.name)
-        if isinstance(self.fold, bool) or not isinstance(self.fold, int):
-            raise InputError(f"fold must be a whole number, got {self.fold!r}")
-        most = 2**32 if name in ("loso", "loco", *RANDOM_PROTOCOLS) else folds(name)
+        most = folds(name) if of_corpus or name in _FOLDS else 2**32
         if not 0 <= self.fold < most:
             raise InputError(f"fold of {name} must be 0 to {most - 1}, got {self.fold}")
         for what in ("speakers", "corpora"):
@@ -145,21 +138,18 @@ def _choices(name: str, clips: Sequence[Clip]) -> list[list[str]]:
         return [[speaker] for speaker in voices]
     # in turn, sorted by gender, so that each fold has its share of both
     in_turn = sorted(voices, key=lambda speaker: (voices[speaker] or "", speaker))
-    count = min(SPEAKER_FOLDS, len(in_turn))
+    count = min(_FOLDS["speakers"], len(in_turn))
     return [in_turn[k::count] for k in range(count)]
 
 
 def _tested(protocol: Protocol, clips: Sequence[Clip], there: list[str]) -> tuple[Collection[str], Collection[str]]:
     # test speakers or corpora, and published validation speakers
     name, fold = protocol.name, protocol.fold
-    if name == "test-corpora":
-        if missing := sorted(set(protocol.test_corpora).difference(there)):
-            raise InputError(f"no such corpus: {_shown(missing)}; there are {_shown(there)}")
-        return protocol.test_corpora, ()
-    if name == "test-speakers":
-        found = _present(protocol.test_speakers, there)
-        if missing := [speaker for speaker in protocol.test_speakers if speaker not in found]:
-            raise InputError(f"no such speaker: {_shown(missing)}; there are {_shown(there)}")
+    if wanted := protocol.test_corpora or protocol.test_speakers:
+        found = _present(wanted, there)
+        if missing := [each for each in wanted if each not in found]:
+            what = "corpus" if name in _BY_CORPUS else "speaker"
+            raise InputError(f"no such {what}: {_shown(missing)}; there are {_shown(there)}")
         return found.values(), ()
     if corpus := published(name):
         test, validation = corpus.folds[name][fold]
@@ -173,7 +163,7 @@ def _tested(protocol: Protocol, clips: Sequence[Clip], there: list[str]) -> tupl
     return choices[fold], ()
 
 
-def _held_out(protocol: Protocol, every: Sequence[Clip]) -> Parts:
+def _held_out(protocol: Protocol, every: Sequence[Clip]) -> dict[str, str]:
     name, by_corpus, corpus = protocol.name, protocol.name in _BY_CORPUS, published(protocol.name)
     clips = [clip for clip in every if corpus is None or clip.corpus == corpus.name]
     if not clips:
@@ -194,16 +184,14 @@ def _held_out(protocol: Protocol, every: Sequence[Clip]) -> Parts:
     return dict.fromkeys(map(by_id, every), "train") | dict.fromkeys(map(by_id, clips), "test") | where
 
 
-def _listed(protocol: Protocol, clips: Sequence[Clip]) -> Parts:
-    without = [clip.id for clip in clips if clip.part is None]
-    if len(without) == len(clips):
-        raise InputError("no clip has a part: 'listed' needs a CSV with a column part")
-    if without:
-        raise InputError(f"{len(without):,} clips have no part, the first is {without[0]}")
+def _listed(protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
+    if without := [clip.id for clip in clips if clip.part is None]:
+        why = "listed needs a part for each clip, from a column of a list or folders train, validation and test"
+        raise InputError(f"{why}. {len(without):,} of {len(clips):,} clips have none, the first is {without[0]}")
     return {clip.id: clip.part for clip in clips}
 
 
-def _deal(key: Callable[[Clip], Hashable], protocol: Protocol, clips: Sequence[Clip]) -> Parts:
+def _deal(key: Callable[[Clip], Hashable], protocol: Protocol, clips: Sequence[Clip]) -> dict[str, str]:
     # 80/10/10 by emotion; clips that share a key go to one part, and count as their most frequent emotion
     votes: dict[Hashable, Counter[str]] = {}
     for clip in clips:
@@ -253,7 +241,8 @@ def _dealt_one_by_one(emotion_of: Mapping[Hashable, int], seed: int) -> dict[Has
     return part_of
 
 
-def _voices(clips: Sequence[Clip], protocol: str) -> Voices:
+def _voices(clips: Sequence[Clip], protocol: str) -> dict[str, str | None]:
+    # speakers, sorted -> gender
     if without := [clip.id for clip in clips if clip.speaker is None]:
         why = f"{protocol} needs the speakers: without them no split is speaker-independent"
         raise InputError(f"{why}. {len(without):,} of {len(clips):,} clips have none, the first is {without[0]}")
@@ -280,7 +269,7 @@ def _present(wanted: Collection[str], voices: Collection[str]) -> dict[str, str]
     return found
 
 
-def _validation_speakers(voices: Voices, turn: int) -> set[str]:
+def _validation_speakers(voices: Mapping[str, str | None], turn: int) -> set[str]:
     # of each gender one speaker in ten, at least one; each `turn` takes others; someone is always left for training
     chosen = set()
     for gender in set(voices.values()):

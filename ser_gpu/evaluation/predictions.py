@@ -2,9 +2,7 @@
 
 import csv
 import gzip
-import io
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,6 @@ import numpy as np
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.errors import InputError
 from ser_gpu.evaluation.report import Answers, field
-from ser_gpu.files import replacing
 
 # all columns but those of the probabilities, one an emotion
 FIELDS = ("fold", "seed", "part", "clip", "corpus", "speaker", "gender", "intensity", "emotion", "predicted")
@@ -31,17 +28,6 @@ def rows(answers: Answers, part: str) -> list[dict]:
         }
         for clip, best, probabilities in zip(answers.clips, answers.predicted, answers.probabilities, strict=True)
     ]
-
-
-def write(path: str | Path, rows: Sequence[dict]) -> None:
-    """Write rows as CSV, compressed where the name ends in `.gz`; the same rows give the same bytes."""
-    text = io.StringIO(newline="")
-    table = csv.DictWriter(text, fieldnames=list(rows[0]))
-    table.writeheader()
-    table.writerows(rows)
-    content = text.getvalue().encode()
-    with replacing(path) as temporary:
-        temporary.write_bytes(gzip.compress(content, mtime=0) if Path(path).suffix == ".gz" else content)
 
 
 def read_rows(path: str | Path) -> list[dict[str, str]]:
@@ -69,19 +55,14 @@ def read(path: str | Path, part: str = "test") -> Answers:
         raise InputError(f"{path}: damaged, or not a table of predictions") from None
     if not np.allclose(probabilities.sum(axis=1), 1.0, atol=1e-3):
         raise InputError(f"{path}: not a table of predictions, {', '.join(labels)} are no probabilities")
-    clips = tuple(
-        Clip(
-            row["clip"],
-            Path(row["clip"]),  # which need not exist
-            row["emotion"],
-            speaker=row.get("speaker") or None,
-            corpus=row.get("corpus") or "",
-            gender=row.get("gender") or None,
-            extra=(("intensity", row["intensity"]),) if row.get("intensity") else (),
-        )
-        for row in found
-    )
-    return Answers(clips, labels, _logits(probabilities), folds=folds)
+    return Answers(tuple(map(_clip, found)), labels, _logits(probabilities), folds=folds)
+
+
+def _clip(row: dict[str, str]) -> Clip:
+    speaker, gender, intensity = (row.get(name) or None for name in ("speaker", "gender", "intensity"))
+    path = Path(row["clip"])  # which need not exist
+    extra = (("intensity", intensity),) if intensity else ()
+    return Clip(row["clip"], path, row["emotion"], speaker, row.get("corpus") or "", gender, extra=extra)
 
 
 def together(answers: Answers) -> Answers:

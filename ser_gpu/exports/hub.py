@@ -1,6 +1,5 @@
 """A folder in the format of the Hugging Face Hub, written and read offline; the user uploads it."""
 
-import json
 from pathlib import Path
 
 from ser_gpu import __version__, checkpoint
@@ -72,21 +71,19 @@ def card(model: SpeechEmotionModel, provenance: Provenance, licence: str | None 
     """The model card: metadata in YAML, then a description, the use, and the limits."""
     name = LICENCES.get(licence or "", "other")
     corpus = provenance.protocol.get("corpus")
-    metadata = {
-        "library_name": "ser_gpu",
-        "pipeline_tag": "audio-classification",
-        "license": name,
-        "license_name": (licence or "not stated") if name == "other" else None,
-        "tags": ["speech-emotion-recognition", "audio", "pytorch"],
-        "datasets": [corpus] if corpus else None,
-        "metrics": ["accuracy", "recall", "f1"],
-    }
-    known = {key: json.dumps(value) for key, value in metadata.items() if value is not None}  # JSON is valid YAML
-    front_matter = "\n".join(f"{key}: {value}" for key, value in known.items())
+    metadata = huggingface_hub.ModelCardData(
+        library_name="ser_gpu",
+        pipeline_tag="audio-classification",
+        license=name,
+        license_name=(licence or "not stated") if name == "other" else None,
+        tags=["speech-emotion-recognition", "audio", "pytorch"],
+        datasets=[corpus] if corpus else None,
+        metrics=["accuracy", "recall", "f1"],
+    )
     labels, copies = ", ".join(model.labels), model.tta.copies
     uses = f"Test-time augmentation averages {copies} answers a clip." if model.config.tta.enabled else ""
     return f"""---
-{front_matter}
+{metadata.to_yaml()}
 ---
 
 # Speech emotion recognition with ser_gpu

@@ -4,14 +4,15 @@ import copy
 import io
 import json
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ser_gpu import __version__, checkpoint, corpora
@@ -19,6 +20,7 @@ from ser_gpu.checkpoint import Provenance
 from ser_gpu.errors import InputError, extra
 from ser_gpu.files import replacing
 from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.onnx import OnnxModel
 from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.mel import FftMelPower
 from ser_gpu.stages.silero import SpeechDetector
@@ -27,67 +29,36 @@ from ser_gpu.voices.voice import numbers
 
 OPSET = 18
 TOLERANCE = 1e-4  # of a probability: runtimes add float32 numbers in different orders
+HALF_TOLERANCE = 2e-3  # the same where weights are rounded to 11 bits
+LEAST_RUNTIME = "1.19"  # of onnxruntime: older ones abort at the loop of the voice detector
+_LARGE = 1_024  # values of a tensor that is worth it
 _BATCH = torch.export.Dim("batch", min=1, max=65_536)
 _CHECKED = ((1, 800), (3, 30_000), (2, 100_003))  # clips, samples
 
 
-class StftMelPower(nn.Module):
+class StftMelPower(FftMelPower):
     """`FftMelPower` on real numbers, since a graph cannot slice complex ones: [B, L] -> [B, M, F]."""
 
-    def __init__(self, fft: FftMelPower):
-        super().__init__()
-        self.config = fft.config
-        self.bins = fft.bins
-        self.register_buffer("window", fft.window.clone())
-        self.register_buffer("mel_basis", fft.mel_basis[:, : fft.bins].clone())
-
     def forward(self, waveform: Tensor) -> Tensor:
-        settings = {"center": True, "pad_mode": "constant", "return_complex": True}
-        stft = torch.stft(waveform, self.config.n_fft, self.config.hop, window=self.window, **settings)
-        return torch.matmul(self.mel_basis, torch.view_as_real(stft)[:, : self.bins].square().sum(dim=3))
-
-
-class ConvolutionMelPower(nn.Module):
-    """`FftMelPower` by a convolution, for runtimes without an STFT or with a slow one: [B, L] -> [B, M, F]."""
-
-    def __init__(self, fft: FftMelPower):
-        super().__init__()
-        self.config = fft.config
-        self.bins = fft.bins
-        self.register_buffer("kernels", _fourier_kernels(fft.window, range(fft.bins), fft.config.n_fft))
-        self.register_buffer("mel_basis", fft.mel_basis[:, : fft.bins].clone())
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        padding = self.config.n_fft // 2
-        parts = F.conv1d(waveform[:, None], self.kernels, stride=self.config.hop, padding=padding).square()
-        return torch.matmul(self.mel_basis, parts[:, : self.bins] + parts[:, self.bins :])
-
-
-def _fourier_kernels(window: Tensor, bins: range, size: int) -> Tensor:
-    # windowed cosines, then sines: [N] -> [2 bins, 1, N] float32
-    time = torch.arange(len(window), dtype=torch.float64)
-    angle = 2 * torch.pi * torch.tensor(list(bins), dtype=torch.float64)[:, None] * time / size
-    return (torch.cat([angle.cos(), angle.sin()]) * window.double()).float()[:, None]
-
-
-DFTS = {"stft": StftMelPower, "conv": ConvolutionMelPower}
+        settings = {"window": self.window, "pad_mode": "constant", "return_complex": True}
+        stft = torch.view_as_real(torch.stft(waveform, self.config.n_fft, self.config.hop, **settings))[:, : self.bins]
+        return torch.matmul(self.mel_basis[:, : self.bins], stft.square().sum(dim=3))
 
 
 class ExportedModel(nn.Module):
-    """What an exported file computes; `dft="conv"` is for runtimes that have no fast STFT.
+    """What an exported file computes.
 
     Shape: waveform [B, T] float32 at model rate, T >= `trim.hop` -> probabilities [B, C] float32, speech [B] bool.
-    Raises InputError where the kernels of the spectrogram were trained, or `dft` is not known.
+    Raises InputError where the kernels of the spectrogram were trained.
     """
 
-    def __init__(self, model: SpeechEmotionModel, tta: bool = True, dft: str = "stft"):
+    def __init__(self, model: SpeechEmotionModel, tta: bool = True):
         super().__init__()
-        if dft not in DFTS:
-            raise InputError(f"dft must be one of {', '.join(DFTS)}, got {dft!r}")
         if not isinstance(model.mel.mel_power, FftMelPower):
             raise InputError("a model with mel.backend=conv cannot be exported; mel.backend=fft computes the same")
         self.model = copy.deepcopy(model).cpu().float().eval()
-        self.model.mel.mel_power = DFTS[dft](self.model.mel.mel_power)
+        fft = self.model.mel.mel_power
+        self.model.mel.mel_power = StftMelPower(fft.config, model.sample_rate, fft.window, fft.mel_basis)
         self.model.vad = SpeechDetector(model.sample_rate)
         self.tta = tta
 
@@ -105,8 +76,8 @@ class ExportedSpeakerModel(ExportedModel):
     Raises InputError as `ExportedModel` does, and where the network has no batch normalisation.
     """
 
-    def __init__(self, model: SpeechEmotionModel, tta: bool = True, dft: str = "stft"):
-        super().__init__(model, tta, dft)
+    def __init__(self, model: SpeechEmotionModel, tta: bool = True):
+        super().__init__(model, tta)
         if not speaker_norm.layers(model.cnn):
             raise InputError(f"the network {model.config.cnn.network!r} has no batch normalisation that takes a voice")
 
@@ -127,13 +98,23 @@ class ExportedSpeakerModel(ExportedModel):
         return *answers, statistics.mean, statistics.variance, of_clips
 
 
-def program(
-    model: SpeechEmotionModel, tta: bool = True, dft: str = "stft", speaker: bool = False
-) -> torch.export.ExportedProgram:
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Silence the exporter's warnings, which are for developers of torch."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(before)
+
+
+def program(model: SpeechEmotionModel, tta: bool = True, speaker: bool = False) -> torch.export.ExportedProgram:
     """An `ExportedModel` or `ExportedSpeakerModel` as one graph, for any batch and any number of samples."""
     samples = torch.export.Dim("samples", min=model.config.trim.hop, max=2**31 - 1)
     examples, shapes = [torch.linspace(-1.0, 1.0, 2 * 30_000).reshape(2, 30_000)], [{0: _BATCH, 1: samples}]
-    exported = (ExportedSpeakerModel if speaker else ExportedModel)(model, tta, dft)
+    exported = (ExportedSpeakerModel if speaker else ExportedModel)(model, tta)
     if speaker:
         of_all = speaker_norm.population(exported.model.cnn)
         examples += [of_all.mean, of_all.variance, torch.full((2,), 0.25), no_head(exported.model)]
@@ -142,6 +123,7 @@ def program(
         return torch.export.export(exported, tuple(examples), dynamic_shapes=tuple(shapes))
 
 
+@_quiet_exporter()
 def to_pt2(model: SpeechEmotionModel, path: str | Path, tta: bool = True) -> None:
     """Write a program for `torch.export.load`; it needs torch, and nothing of ser_gpu."""
     traced = program(model, tta)
@@ -154,42 +136,46 @@ def to_pt2(model: SpeechEmotionModel, path: str | Path, tta: bool = True) -> Non
         temporary.write_bytes(content)
 
 
+@_quiet_exporter()
 def to_onnx(
     model: SpeechEmotionModel,
     path: str | Path,
     tta: bool = True,
-    dft: str = "stft",
     licence: str | None = None,
     sha256: str | None = None,
     speaker: bool = False,
+    half: bool = False,
 ) -> float:
     """Write and check an ONNX file; returns the largest difference of a probability from torch.
 
-    `licence` (of the weights) and `sha256` (of their checkpoint) are metadata; the rest is as in `program`.
+    `licence` (of the weights) and `sha256` (of their checkpoint) are metadata; `half` stores weights in 16 bits, which
+    are computed with in 32; the rest is as in `program`.
     Raises InputError as `program` does, or where the file answers differently from the model; MissingExtraError.
     """
     onnx = extra("onnx", "export")
-    extra("onnxscript", "export")
-    traced = program(model, tta, dft, speaker)
+    passes = extra("onnxscript.ir.passes.common", "export")
     names = {"input_names": ["waveform"], "output_names": ["probabilities", "speech"]}
-    about = {"tta": tta, "dft": dft, "licence": licence, "sha256": sha256}
+    names["dynamic_shapes"] = [{0: "batch", 1: "samples"}]
+    about = {"tta": tta, "half": half, "licence": licence, "sha256": sha256}
     if speaker:
+        names["dynamic_shapes"] += [None, None, {0: "batch"}, None]
         names["input_names"] += ["mean", "variance", "weight", "head"]
         names["output_names"] += ["speaker_mean", "speaker_variance", "features"]
         about |= {"network": model.network_hash, "population": json.dumps(population(model))}
         about |= {"temperature": float(model.temperature)}
+    traced = program(model, tta, speaker)
     with torch.no_grad():
-        proto = torch.onnx.export(traced, dynamo=True, opset_version=OPSET, verbose=False, **names).model_proto
-    _tidy(proto.graph)
+        exported = torch.onnx.export(traced, dynamo=True, opset_version=OPSET, verbose=False, **names)
+    passes.ClearMetadataAndDocStringPass()(exported.model)  # the exporter's notes hold paths of this machine
+    proto = exported.model_proto
+    _compact(proto.graph, onnx, half)
     proto.producer_name, proto.producer_version = "ser_gpu", __version__
     proto.doc_string = "Speech emotion recognition: waveform in, probabilities of emotions and presence of speech out."
     onnx.helper.set_model_props(proto, metadata(model, **about))
     onnx.checker.check_model(proto, full_check=True)
-    content = proto.SerializeToString(deterministic=True)
-    difference = _difference(content, model, tta, speaker)
     with replacing(path) as temporary:
-        temporary.write_bytes(content)
-    return difference
+        temporary.write_bytes(proto.SerializeToString(deterministic=True))
+        return _difference(OnnxModel(temporary), model, tta, HALF_TOLERANCE if half else TOLERANCE)
 
 
 def metadata(model: SpeechEmotionModel, **more: object) -> dict[str, str]:
@@ -201,6 +187,7 @@ def metadata(model: SpeechEmotionModel, **more: object) -> dict[str, str]:
         "trim": json.dumps(vars(model.config.trim)),
         "ser_gpu": __version__,
         "opset": OPSET,
+        "onnxruntime": LEAST_RUNTIME,
         **more,
     }
     return {name: str(value) for name, value in known.items() if value is not None}
@@ -229,54 +216,33 @@ def licence_of(path: Path, provenance: Provenance) -> str | None:
     return known[0].licence if len(known) == 1 else "; ".join(f"{each.title}: {each.licence}" for each in known)
 
 
-def _tidy(graph: object) -> None:
-    # name the free dimensions batch and samples everywhere
-    clips, samples = (dimension.dim_param for dimension in graph.input[0].type.tensor_type.shape.dim)
-    names = {clips: "batch", samples: "samples"}
-    values = [*graph.input, *graph.output, *graph.value_info]
-    for dimension in (dimension for value in values for dimension in value.type.tensor_type.shape.dim):
-        if dimension.dim_param in names:
-            dimension.dim_param = names[dimension.dim_param]
-    _forget_sources(graph)
-
-
-def _forget_sources(graph: object) -> None:
-    # the exporter's notes hold paths of this machine
-    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
-    for attribute in (each for node in graph.node for each in node.attribute if each.HasField("g")):
-        _forget_sources(attribute.g)  # the body of a loop
+def _compact(graph: object, onnx: ModuleType, half: bool) -> None:
+    # tables of 0, 1, 2, ... become a node that counts; weights in 16 bits get one that makes float32 of them
+    make, array, nodes = onnx.helper.make_node, onnx.numpy_helper.from_array, []
+    for each in [each for each in graph.initializer if math.prod(each.dims) >= _LARGE]:
+        values, name = onnx.numpy_helper.to_array(each), each.name
+        if half and values.dtype == np.float32:
+            each.CopyFrom(array(values.astype(np.float16), f"{name}.half"))
+            nodes.append(make("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
+        elif values.dtype == np.int64 and np.array_equal(values, np.arange(len(values))):
+            graph.initializer.remove(each)
+            ends = {f"{name}.{at}": np.int64(number) for at, number in enumerate((0, len(values), 1))}
+            graph.initializer.extend(array(np.array(number), end) for end, number in ends.items())
+            nodes.append(make("Range", list(ends), [name]))
+    nodes += graph.node
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 @torch.inference_mode()
-def _difference(content: bytes, model: SpeechEmotionModel, tta: bool, speaker: bool) -> float:
-    ort = extra("onnxruntime", "onnx")
-    session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+def _difference(exported: OnnxModel, model: SpeechEmotionModel, tta: bool, allowed: float) -> float:
     model = copy.deepcopy(model).cpu().eval()
     generator = torch.Generator().manual_seed(0)
     largest = 0.0
     for clips, samples in _CHECKED:
         waveform = torch.randn(clips, samples, generator=generator) * torch.linspace(0, 1, samples)
-        given = {"waveform": waveform.numpy()}
-        if speaker:
-            of_all = {name: np.array(values, np.float32) for name, values in population(model).items()}
-            given |= of_all | {"weight": np.zeros(clips, np.float32), "head": no_head(model).numpy()}
-        answer = torch.from_numpy(session.run(["probabilities"], given)[0])
-        expected = model.probabilities(model(waveform, tta=tta))
-        largest = max(largest, float((answer - expected).abs().max()))
-    if not largest < TOLERANCE:
-        raise InputError(f"the exported file answers {largest:.1e} away from the model, {TOLERANCE:.0e} is allowed")
+        answer = torch.from_numpy(exported.answer(waveform.numpy()))
+        largest = max(largest, float((answer - model.probabilities(model(waveform, tta=tta))).abs().max()))
+    if not largest < allowed:
+        raise InputError(f"the exported file answers {largest:.1e} away from the model, {allowed:.0e} is allowed")
     return largest
-
-
-@contextmanager
-def quiet_exporter() -> Iterator[None]:
-    """Silence the exporter's warnings, which are for developers of torch."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        logging.disable(before)

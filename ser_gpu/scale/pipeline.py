@@ -1,36 +1,30 @@
-"""Scoring on Ray Data: batches of rows are unpacked, decoded, answered and written."""
+"""Scoring on Ray Data: batches of rows are unpacked, answered and written."""
 
+import io
 import logging
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import reduce
-from itertools import chain
 
-import numpy as np
 import pyarrow as pa
 import ray
 from pyarrow.parquet import ParquetFile
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.exceptions import RayError, RayTaskError
 
-from ser_gpu.audio.reader import Source
-from ser_gpu.audio.samples import natural_blocks, resampled
+from ser_gpu.audio.reader import Source, name_of
 from ser_gpu.errors import AudioError, InputError, UnexpectedError, reason
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.scale import results, storage
 from ser_gpu.scale.sources import Sources
+from ser_gpu.timeline import Timeline
 
-LONGEST_DECODED_SECONDS = 300.0
 ROWS_AT_ONCE = 64
-FILES_A_TASK = 64
 RECORDINGS_A_FILE = 1_000
 BLOCK_BYTES = 16 * 2**20
 OBJECT_STORE_BYTES = 2**29
-_STARTS = 3
-# Cores of a task. On the CPU the network takes nine tenths of the work; a GPU is fed by whole cores.
-_ANSWER_CORES, _OTHER_CORES, _FEEDING_CORES = 0.9, 0.1, 1.0
+_ANSWER_CORES, _OTHER_CORES = 0.9, 0.1  # of a task
 
 
 def unpack(batch: pa.Table) -> Iterator[pa.Table]:
@@ -48,63 +42,8 @@ def unpack(batch: pa.Table) -> Iterator[pa.Table]:
                 yield pa.table({"path": pa.array(paths, pa.string()), "bytes": pa.array(content, pa.large_binary())})
 
 
-def decode(batch: pa.Table, sample_rate: int) -> Iterator[pa.Table]:
-    """Rows of path and, where it is no file, bytes -> path, samples, error; mono float32 at `sample_rate` Hz.
-
-    Above `LONGEST_DECODED_SECONDS` there are no samples: the worker reads the recording in pieces, so no row is large.
-    """
-    binary, text = pa.large_binary(), pa.string()
-    schema = pa.schema([("path", text), ("bytes", binary), ("samples", binary), ("error", text)])
-    for row in batch.to_pylist():
-        path, content = row["path"], row.get("bytes")
-        found = {"path": path}
-        try:
-            with _opened(path, content) as source:
-                samples = _samples(source, path, sample_rate)
-            found |= {"bytes": content} if samples is None else {"samples": samples.tobytes()}
-        except AudioError as error:
-            found["error"] = str(error)
-        yield pa.Table.from_pylist([found], schema)
-
-
-@contextmanager
-def _opened(path: str, content: object) -> Iterator[object]:
-    # content, path, or a stream from an address; any error inside becomes an AudioError with the path
-    try:
-        if content is not None or not storage.is_address(path):
-            yield path if content is None else content
-        else:
-            with storage.open_file(path) as stream:
-                yield stream
-    except AudioError as error:
-        text = str(error)
-        problem = re.sub("^(bytes|stream|audio): ", "", text)
-        raise (error if problem == text else type(error).of(path, problem)) from None
-    except FileNotFoundError:
-        raise AudioError.of(path, "no such file") from None
-    except OSError as error:
-        raise AudioError.of(path, f"cannot be read ({reason(error)})") from None
-    except Exception as error:  # a bug at one recording must not stop the others
-        problem = f"unexpected error, please report it ({type(error).__name__}: {reason(error)})"
-        raise UnexpectedError.of(path, problem) from None
-
-
-def _samples(source: Source, path: str, sample_rate: int) -> np.ndarray | None:
-    # [T] float32; None where the recording is too long for a row
-    _, blocks = natural_blocks(source, None, sample_rate)
-    rate, first = next(blocks, (sample_rate, None))
-    if first is None:
-        raise AudioError.of(path, "holds no samples")
-    parts: list[np.ndarray] = []
-    for part in resampled(chain([first], (block for _, block in blocks)), rate, sample_rate):
-        parts.append(part)
-        if sum(map(len, parts)) > LONGEST_DECODED_SECONDS * sample_rate:
-            return None
-    return np.concatenate(parts)
-
-
 class Answer:
-    """Rows of `decode` -> rows of the result; the model comes on the CPU, once a worker, and works on `device`."""
+    """Rows of path and, where it is no file, bytes -> rows of the result; the model works on `device`."""
 
     def __init__(self, model: SpeechEmotionModel, device: str, timeline: bool):
         self.model = model.to(device)
@@ -113,23 +52,27 @@ class Answer:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         rows = batch.to_pylist()
-        for row in rows:
-            if row["samples"] is not None:
-                samples = np.frombuffer(row["samples"], np.float32)
-                row["sound"] = {"array": samples, "sampling_rate": self.model.sample_rate, "path": row["path"]}
-        together = [] if self.timeline else [row for row in rows if "sound" in row]
-        for row, answer in zip(together, self.model.predict_many([row["sound"] for row in together]), strict=True):
-            row["answer"] = answer
-        one = self.model.timeline if self.timeline else self.model.predict
-        for row in (row for row in rows if "answer" not in row and not row["error"]):
-            try:
-                with _opened(row["path"], row.get("sound", row["bytes"])) as sound:
-                    row["answer"] = one(sound)
-            except AudioError as error:
-                row["answer"] = error
-        # a recording that was not decoded has its error already
-        found = [row | (results.columns(row["answer"]) if "answer" in row else {}) for row in rows]
+        recordings = (_recording(row["path"], row.get("bytes")) for row in rows)
+        answers = map(self._timeline, recordings) if self.timeline else self.model.predict_many(recordings)
+        found = [{"path": row["path"]} | results.columns(answer) for row, answer in zip(rows, answers, strict=True)]
         return pa.Table.from_pylist(found, self.schema)
+
+    def _timeline(self, recording: Source) -> Timeline | AudioError:
+        try:
+            return self.model.timeline(recording)
+        except AudioError as error:
+            return error
+        except Exception as error:  # a bug at one recording must not stop the others
+            problem = f"unexpected error, please report it ({type(error).__name__}: {reason(error)})"
+            return UnexpectedError.of(name_of(recording), problem)
+
+
+def _recording(path: str, content: bytes | None) -> Source:
+    if content is None:
+        return storage.Remote(path) if storage.is_address(path) else path
+    stream = io.BytesIO(content)
+    stream.name = path  # which errors name
+    return stream
 
 
 def run(
@@ -139,7 +82,6 @@ def run(
     settings: dict,
     workers: int | None = None,
     gpus: float | None = None,
-    batch_size: int = 64,
 ) -> Iterator[dict]:
     """Score recordings on the Ray of this process; yields the counts of each result file when it is written.
 
@@ -154,27 +96,25 @@ def run(
 
     if gpus is None:
         gpus = float(ray.cluster_resources().get("GPU", 0) > 0)
-    other = {"batch_format": "pyarrow", "num_cpus": _FEEDING_CORES if gpus else _OTHER_CORES}
+    other = {"batch_format": "pyarrow", "num_cpus": _OTHER_CORES}
     parts = []
     if left.files:
         table = pa.table({"path": pa.array(left.files, pa.string())})
-        parts.append(ray.data.from_arrow([table.slice(at, FILES_A_TASK) for at in range(0, len(table), FILES_A_TASK)]))
+        parts.append(ray.data.from_arrow([table.slice(at, ROWS_AT_ONCE) for at in range(0, len(table), ROWS_AT_ONCE)]))
     if left.groups:
         groups = ray.data.from_arrow([pa.Table.from_pylist([vars(group)]) for group in left.groups])
         parts.append(groups.map_batches(unpack, batch_size=1, **other))
-    rows = reduce(Dataset.union, parts)
-    rows = rows.map_batches(decode, batch_size=FILES_A_TASK, fn_kwargs={"sample_rate": model.sample_rate}, **other)
-    rows = rows.map_batches(
+    rows = reduce(Dataset.union, parts).map_batches(
         Answer,
         fn_constructor_args=(model, "cuda" if gpus else "cpu", settings["timeline"]),
-        batch_size=batch_size,
+        batch_size=ROWS_AT_ONCE,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(size=workers) if workers else ActorPoolStrategy(min_size=1),
         num_cpus=_ANSWER_CORES,
         num_gpus=gpus,
     )
-    written = {"fn_kwargs": {"out": out, "settings": settings}, "batch_format": "pyarrow", "num_cpus": _OTHER_CORES}
-    yield from rows.map_batches(results.write, batch_size=RECORDINGS_A_FILE, **written).iter_rows()
+    stored = {"out": out, "settings": settings}
+    yield from rows.map_batches(results.write, batch_size=RECORDINGS_A_FILE, fn_kwargs=stored, **other).iter_rows()
 
 
 @contextmanager
@@ -204,16 +144,10 @@ def connected(address: str | None, cores: int, what: str) -> Iterator[None]:
 
 def _start(address: str | None, cores: int) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage report
-    own = {"include_dashboard": False, "num_cpus": cores, "object_store_memory": OBJECT_STORE_BYTES}
-    # Ray's processes must start within 15 s, which fails on a busy machine
-    for left in reversed(range(1 if address else _STARTS)):
-        try:
-            where = {"address": address} if address else {"address": "local", **own}
-            ray.init(**where, log_to_driver=False, logging_level=logging.CRITICAL)
-            return
-        except Exception as error:
-            ray.shutdown()
-            if left == 0:
-                no_cluster = f"--address {address}: no Ray cluster there"
-                problem = no_cluster if address else "Ray does not start on this machine"
-                raise InputError(f"{problem} ({reason(error)})") from None
+    where = {"include_dashboard": False, "num_cpus": cores, "object_store_memory": OBJECT_STORE_BYTES}
+    try:
+        ray.init(address or "local", log_to_driver=False, logging_level=logging.CRITICAL, **({} if address else where))
+    except Exception as error:
+        ray.shutdown()
+        problem = f"--address {address}: no Ray cluster there" if address else "Ray does not start on this machine"
+        raise InputError(f"{problem} ({reason(error)})") from None

@@ -10,7 +10,7 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.arrow import ArrowFSWrapper
 from pyarrow.fs import FileSystem
 
-from ser_gpu.errors import InputError, reason
+from ser_gpu.errors import AudioError, InputError, reason
 
 
 def is_address(place: str) -> bool:
@@ -64,3 +64,19 @@ def open_file(place: str) -> BinaryIO:
     """Open the file at a place for reading; it can seek."""
     files, name = system(place)
     return files.open(name, "rb")
+
+
+class Remote:
+    """The file at an address as a stream, opened where it is read."""
+
+    def __init__(self, place: str):
+        self.name = place
+        self._file: BinaryIO | None = None
+
+    def read(self, size: int) -> bytes:
+        """The next bytes; raises AudioError where there is no such file, OSError where it cannot be read."""
+        try:
+            self._file = self._file or open_file(self.name)
+            return self._file.read(size)
+        except FileNotFoundError:
+            raise AudioError.of(self.name, "no such file") from None

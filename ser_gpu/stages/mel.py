@@ -45,9 +45,7 @@ class LogMel(Float32Module):
     def __init__(self, config: MelConfig, sample_rate: int, kernels: tuple[Tensor, Tensor] | None = None):
         super().__init__()
         self.config = config
-        self.backend = config.backend
-        if self.backend == "auto":
-            self.backend = "conv" if config.trainable else "fft"
+        self.backend = "conv" if config.trainable or config.backend == "conv" else "fft"
         if self.backend == "conv":
             self.mel_power = ConvMelPower(config, sample_rate)
         else:
@@ -107,9 +105,7 @@ class ConvMelPower(nn.Module):
                 module.register_buffer(name, kernel, persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        cudnn = torch.backends.cudnn
-        settings = cudnn.enabled, cudnn.benchmark, cudnn.benchmark_limit, cudnn.deterministic
-        with cudnn.flags(*settings, allow_tf32=False):  # TF32 is wrong by about 1 dB
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # TF32 is wrong by about 1 dB
             parts = self.layer.stft(waveform, output_format="Complex")
         # without nnAudio's own square root, whose gradient at zero is NaN
         return torch.matmul(self.layer.mel_basis, parts.square().sum(dim=-1))

@@ -3,22 +3,13 @@
 import copy
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ser_gpu.errors import InputError
 from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.cnn import EmotionCnn, ResidualCnn
 from ser_gpu.stages.speaker_norm import Statistics
-
-
-class _To(nn.Module):
-    def __init__(self, dtype: torch.dtype):
-        super().__init__()
-        self.dtype = dtype
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.to(self.dtype)
 
 
 @torch.no_grad()
@@ -37,8 +28,8 @@ def prepared(cnn: EmotionCnn, voice: Statistics | None = None) -> EmotionCnn:
             _fold(member)
             if multiplies_bfloat16():
                 member.blocks.bfloat16()
-                member.blocks[0].pool = nn.Sequential(member.blocks[0].pool, _To(torch.bfloat16))
-                member.pool = nn.Sequential(_To(torch.float32), member.pool)
+                member.blocks[0].pool.register_forward_hook(lambda _, __, pooled: pooled.bfloat16())
+                member.pool.register_forward_pre_hook(lambda _, features: features[0].float())
     return cnn
 
 
@@ -55,15 +46,9 @@ def trains_in_bfloat16(device: torch.device) -> bool:
 
 def sharing(module: nn.Module) -> nn.Module:
     """A copy of the modules with the same tensors."""
-    copied = copy.copy(module)
-    copied._parameters = {
-        name: None if value is None else nn.Parameter(value.detach(), requires_grad=False)
-        for name, value in module._parameters.items()
-    }
-    copied._buffers = dict(module._buffers)
-    copied._forward_hooks = copy.copy(module._forward_hooks)
-    copied._modules = {name: None if child is None else sharing(child) for name, child in module._modules.items()}
-    return copied
+    shared = {id(each): each for each in module.buffers()}
+    shared |= {id(each): nn.Parameter(each.detach(), requires_grad=False) for each in module.parameters()}
+    return copy.deepcopy(module, shared)
 
 
 def _become(cnn: EmotionCnn, voice: Statistics) -> None:

@@ -117,9 +117,8 @@ def measuring(
             torch.lerp(before.float(), own, share) for before, own in zip(given[layer], (mean, variance), strict=True)
         )
         found[layer] = mean, variance
-        scale = layer.weight.float() * (variance + layer.eps).rsqrt()
-        shift = layer.bias.float() - mean * scale
-        return (values * scale[:, None, None] + shift[:, None, None]).to(inputs[0].dtype)
+        own_scale = layer.weight.float(), layer.bias.float()
+        return F.batch_norm(values, mean, variance, *own_scale, eps=layer.eps).to(inputs[0].dtype)
 
     def classify(layer: SpeakerLinear, inputs: tuple[Tensor], logits: Tensor) -> Tensor:
         features[layer] = inputs[0].float()

@@ -56,7 +56,7 @@ class Warp(BatchedTransform):
 
 
 def change_pitch_and_tempo(
-    waveform: Tensor, pitch: Tensor, tempo: Tensor, longest: float, shift: Tensor | None = None
+    waveform: Tensor, pitch: Tensor, tempo: Tensor, longest: float, shift: Tensor | float = 0.0
 ) -> Tensor:
     """Multiply pitch and tempo by a ratio each, around the clip's centre, and move it by `shift` samples.
     `longest`, an upper bound of `pitch / tempo` known on the host, sizes the vocoder's output.
@@ -74,7 +74,7 @@ def change_pitch_and_tempo(
     return _resample(map_chunks(vocoded, waveform, rate), rate, pitch, tempo, shift, waveform.shape[-1])
 
 
-def change_speed(waveform: Tensor, speed: Tensor, shift: Tensor | None = None) -> Tensor:
+def change_speed(waveform: Tensor, speed: Tensor, shift: Tensor | float = 0.0) -> Tensor:
     """As `change_pitch_and_tempo`, both by the same ratio. Shape: [B, L], [B], [B] -> [B, L]."""
     if len(waveform) == 0:
         return waveform
@@ -125,7 +125,7 @@ def _overlap_add(spectrogram: Tensor, window: Tensor) -> Tensor:
 
 
 def _resample(
-    waveform: Tensor, rate: Tensor, pitch: Tensor, tempo: Tensor, shift: Tensor | None, length: int
+    waveform: Tensor, rate: Tensor, pitch: Tensor, tempo: Tensor, shift: Tensor | float, length: int
 ) -> Tensor:
     """Read [B, T] where the output comes from, zero outside: [B, length]. Source: Newton's interpolation formula."""
     samples = waveform.shape[-1]
@@ -153,6 +153,5 @@ def _resample(
         return cubic.masked_fill((position < 0) | (position > samples - 1), 0.0)
 
     centre = length / 2
-    late = 0.0 if shift is None else shift.double()
     step = tempo.double() / rate.double()  # the vocoder has changed the tempo by `rate` already
-    return map_chunks(interpolated, dense, centre / rate.double() - (late + centre) * step, step)
+    return map_chunks(interpolated, dense, centre / rate.double() - centre * step - shift * step, step)

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ser_gpu.audio.samples import natural_blocks
-from ser_gpu.errors import AudioError
 from ser_gpu.timeline.segment import Segment, Timeline, merged
 from ser_gpu.timeline.speakers import Speakers
 from ser_gpu.timeline.stream import Stream
@@ -16,20 +15,12 @@ __all__ = ["Segment", "Timeline", "merged", "stretches", "timeline"]
 
 
 def timeline(
-    answers: "Answers",
-    recording: object,
-    sample_rate: int | None = None,
-    speakers: Speakers | None = None,
-    step_seconds: float = 0.5,
+    answers: "Answers", recording: object, sample_rate: int | None = None, speakers: Speakers | None = None
 ) -> Timeline:
-    """The emotions of one recording over time; memory grows with the answers alone.
-
-    Raises AudioError for a recording that cannot be used, InputError for a step that is not positive.
-    """
-    empty = Timeline("", 0.0, answers.labels, (), step_seconds)  # a wrong step is refused before the work
+    """The emotions of one recording over time; memory grows with the answers alone. Raises AudioError."""
     name, parts = stretches(answers, recording, sample_rate, speakers)
     found = [segment for _, segments in parts for segment in segments]
-    return Timeline(name, found[-1].end if found else 0.0, answers.labels, tuple(found), empty.step_seconds)
+    return Timeline(name, found[-1].end if found else 0.0, answers.labels, tuple(found))
 
 
 def stretches(
@@ -44,8 +35,6 @@ def stretches(
             stream = stream or Stream(answers, rate, name, speakers=speakers)
             for at in range(0, len(block), rate):
                 yield stream.seconds, stream.push(block[at : at + rate])
-        if stream is None:
-            raise AudioError.of(name, "holds no samples")
         last = stream.close()
         yield stream.seconds, last
 

@@ -9,7 +9,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import soundfile
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
 from ser_gpu.cli import console, options
 from ser_gpu.errors import AudioError, InputError, require
@@ -35,15 +36,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--format", type=_formats, default=(), metavar="A,B,...", help=f"of {', '.join(formats.FORMATS)}")
     add("--out", metavar="FILE", help="where to; of several recordings a folder (default: standard output)")
     add("--plot", metavar="PNG", help="also draw it; of several recordings into this folder")
-    step = options.number(0.01, 3_600)
-    add("--step", type=step, default=0.5, metavar="SECONDS", help="of the picture's grid (default: %(default)s)")
     add_voice = parser.add_mutually_exclusive_group().add_argument
     help = "who speaks, as ser-gpu enrol wrote it with the same checkpoint; of --speakers, once for each NAME"
     add_voice("--voice", metavar="[NAME=]FILE", action="append", default=[], help=help)
-    help = (
-        "enrol the recording's own speech first, with --speakers that of each. Only where one speaker talks, or "
-        "--speakers says who does; and only varied speech: who is angry all the time is made neutral"
-    )
+    help = "enrol the recording's own speech first, that of each of --speakers, else of one; it must be varied"
     add_voice("--own-voice", action="store_true", help=help)
     add("--speakers", metavar="RTTM", help="who speaks when, from any diarization tool; each speaker is answered apart")
     add("--weights", help="checkpoint, or .onnx file of ser-gpu export (default: the shipped one)")
@@ -75,12 +71,11 @@ def _run(args: argparse.Namespace) -> int:
     streams = args.format == ("jsonl",) and args.out is None
     code = options.DONE
     for name in args.files:
-        speakers, voice = speakers_of[name], voices.get(None, voices)
+        speakers = speakers_of[name]
         try:
             with options.quiet_decoders():
-                if args.own_voice:
-                    voice = _own_voice(model, name, speakers)
-                timeline, whole = _listen(Answers(model, voice), name, args.step, streams, speakers)
+                voice = _own_voice(model, name, speakers) if args.own_voice else voices.get("", voices)
+                timeline, whole = _listen(Answers(model, voice), name, streams, speakers)
         except AudioError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
             code = options.SOME_FAILED
@@ -118,27 +113,22 @@ def _outputs(args: argparse.Namespace) -> dict[str, list[tuple[str, Path | None]
     return {name: [(format, Path(f"{stem}{suffix}")) for format, suffix in chosen] for name, stem in stems.items()}
 
 
-def _voice_files(args: argparse.Namespace, speakers: Iterable[Speakers | None]) -> dict[str | None, str]:
-    # speaker -> file; the key is None where --voice names one file and no speaker
+def _voice_files(args: argparse.Namespace, speakers: Iterable[Speakers | None]) -> dict[str, str]:
+    # speaker -> file; "" is everybody
     if args.own_voice and STANDARD_INPUT in args.files:
         raise InputError("--own-voice: standard input cannot be read twice, save it as a file")
-    if args.own_voice and Path(args.weights or "").suffix.lower() == ".onnx":
-        raise InputError("--own-voice: an .onnx file enrols nobody here, name a .pth checkpoint")
-    if len(args.voice) == 1 and "=" not in args.voice[0]:
-        return {None: args.voice[0]}
-    if args.voice and not args.speakers:
-        raise InputError("--voice NAME=FILE says who is who in --speakers, and there is none; name one FILE")
-    files = dict(text.partition("=")[::2] for text in args.voice)
-    if not all(name and path for name, path in files.items()) or len(files) < len(args.voice):
+    files = dict(text.rpartition("=")[::2] for text in args.voice)
+    if not all(files.values()) or len(files) < len(args.voice) or ("" in files and len(files) > 1):
         raise InputError("--voice: of several speakers, name each once, as NAME=FILE")
-    known = dict.fromkeys(name for each in speakers if each for name in each.names)
-    if unknown := [name for name in files if name not in known]:
-        raise InputError(f"--voice {unknown[0]}: {args.speakers} has only {', '.join(known)}")
+    known = {name for each in speakers if each for name in each.names}
+    for name in files.keys() - known - {""}:
+        there = f"{args.speakers} has only {', '.join(sorted(known))}" if args.speakers else "there is no --speakers"
+        raise InputError(f"--voice {name}: {there}")
     return files
 
 
 def _own_voice(model: Recognizer, name: str, speakers: Speakers | None) -> Voice | dict[str, Voice]:
-    with console.err.status(f"Enrolling {_short(name)}"):
+    with console.err.status(f"Enrolling {Path(name).name}"):
         voice = own_voice(model, name, speakers=speakers)
     for speaker, each in voice.items() if speakers else [(name, voice)]:
         for note in each.notes:
@@ -146,25 +136,21 @@ def _own_voice(model: Recognizer, name: str, speakers: Speakers | None) -> Voice
     return voice
 
 
-def _listen(
-    answers: Answers, name: str, step: float, streams: bool, speakers: Speakers | None
-) -> tuple[Timeline, bool]:
+def _listen(answers: Answers, name: str, streams: bool, speakers: Speakers | None) -> tuple[Timeline, bool]:
     # the timeline, and whether it is whole: Ctrl-C keeps what was heard
-    is_file = name != STANDARD_INPUT
-    shown_name, parts = stretches(answers, name if is_file else sys.stdin.buffer, speakers=speakers)
+    shown_name, parts = stretches(answers, sys.stdin.buffer if name == STANDARD_INPUT else name, speakers=speakers)
     total = None
     with suppress(RuntimeError, TypeError, ValueError, OSError):  # the length is not known
-        total = soundfile.info(name).duration if is_file else None
+        total = soundfile.info(name).duration
     found: list[Segment] = []
     whole = True
 
     def heard() -> Iterator[Segment]:
         nonlocal whole
-        done = TextColumn("{task.fields[done]}", markup=False)
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), done, TimeRemainingColumn())
+        columns = "{task.description}", BarColumn(), "{task.fields[done]}", TimeRemainingColumn()
         try:
             with Progress(*columns, console=console.err, transient=True) as progress, closing(parts):
-                task = progress.add_task(_short(shown_name), total=total, done="")
+                task = progress.add_task(escape(Path(shown_name).name), total=total, done="")
                 for seconds, segments in parts:
                     progress.update(task, completed=seconds, done=clock(seconds))
                     found.extend(segments)
@@ -175,11 +161,7 @@ def _listen(
     for segment in merged(heard()):
         if streams:
             print(formats.json_line(shown_name, segment), end="", flush=True)
-    return Timeline(shown_name, found[-1].end if found else 0.0, answers.labels, tuple(found), step), whole
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 30 else f"...{name[-27:]}"
+    return Timeline(shown_name, found[-1].end if found else 0.0, answers.labels, tuple(found)), whole
 
 
 def _show(timeline: Timeline) -> None:

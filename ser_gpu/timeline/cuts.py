@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,19 +22,13 @@ class TimelineSettings(Settings):
     on: float = setting(0.5, PROBABILITY)  # speech probability from which speech starts
     off: float = setting(0.2, PROBABILITY)  # below it, speech may end
     pause_frames: int = setting(4, POSITIVE)  # frames of 32 ms below `off` that end speech
-    margin_frames: int = 3  # added on each side of a stretch
+    margin_frames: int = 3  # added on each side of a stretch, at most `pause_frames`
     least_frames: int = setting(3, POSITIVE)  # with `on` or more that a stretch needs
     stay: float = setting(0.3, PROBABILITY)  # probability that an emotion lasts another second
     full_seconds: float = setting(1.0, POSITIVE)  # seconds below which a stretch counts less, in proportion
 
-    def __post_init__(self):
-        super().__post_init__()
-        self.require(0 <= self.margin_frames <= self.pause_frames, "margin_frames", "between 0 and `pause_frames`")
-        self.require(self.off <= self.on, "off", "at most `on`")
 
-
-@dataclass(frozen=True)
-class Stretch:
+class Stretch(NamedTuple):
     """Speech without a pause."""
 
     start: int  # sample of the recording

@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ser_gpu.errors import InputError
 from ser_gpu.files import replacing
 from ser_gpu.timeline.formats import FORMATS, of_suffix
@@ -77,11 +79,8 @@ def _joined(parts: Sequence[Segment]) -> Iterator[Segment]:
 def _mean(parts: Sequence[Segment], weights: Sequence[float]) -> dict[str, float]:
     if len(parts) == 1:
         return parts[0].probabilities
-    total = sum(weights)
-    return {
-        label: sum(part.probabilities[label] * weight for part, weight in zip(parts, weights, strict=True)) / total
-        for label in parts[0].probabilities
-    }
+    mean = np.average([list(part.probabilities.values()) for part in parts], axis=0, weights=weights)
+    return dict(zip(parts[0].probabilities, mean.tolist(), strict=True))
 
 
 @dataclass(frozen=True)

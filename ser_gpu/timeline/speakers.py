@@ -2,11 +2,12 @@
 
 import math
 from bisect import bisect_right
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
-from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from ser_gpu.errors import InputError, printable, reason
 
@@ -34,36 +35,31 @@ class Speakers:
     """
 
     def __init__(self, turns: Iterable[Turn]):
-        parts: list[tuple[float, str | None]] = [(-math.inf, None)]  # start of each part of the time axis, its speaker
+        parts: list[Turn] = []  # one after another
         end = -math.inf
-        for turn in sorted(turns, key=lambda each: (each.start, each.end)):
-            start = max(turn.start, end)
-            if turn.end <= start:
-                continue
-            if start - end > 2 * NEAR_SECONDS:
-                parts += [(end + NEAR_SECONDS, None), (start - NEAR_SECONDS, turn.speaker)]
-            else:
-                parts.append((end + (start - end) / 2, turn.speaker))
-            end = turn.end
-        parts.append((end + NEAR_SECONDS, None))
-        firsts = [next(group) for _, group in groupby(parts, key=lambda part: part[1])]
-        self._starts, self._speakers = [*(start for start, _ in firsts), math.inf], [speaker for _, speaker in firsts]
-        self.names = tuple(dict.fromkeys(name for name in self._speakers if name is not None))
+        for turn in sorted(turns):
+            if parts and turn.speaker == parts[-1].speaker and turn.start - end <= 2 * NEAR_SECONDS:
+                parts[-1] = parts[-1]._replace(end=max(end, turn.end))
+            elif turn.end > max(turn.start, end):
+                parts.append(turn._replace(start=max(turn.start, end)))
+            end = parts[-1].end if parts else end
+        self.names = tuple(dict.fromkeys(part.speaker for part in parts))
+        self._who = np.array([self.names.index(part.speaker) for part in parts], int)
+        starts, ends = np.array([part[:2] for part in parts]).reshape(-1, 2).T
+        near = np.minimum(NEAR_SECONDS, np.concatenate([[math.inf], starts[1:] - ends[:-1], [math.inf]]) / 2)
+        self._starts, self._ends = (starts - near[:-1], ends + near[1:]) if parts else (starts, ends)
+        self._bounds = np.union1d(self._starts, self._ends).tolist()
 
     def of(self, start: float, end: float) -> str | None:
         """Who speaks most from `start` to `end` (seconds); None where nobody speaks."""
-        seconds: Counter[str] = Counter()
-        at = bisect_right(self._starts, start) - 1
-        while self._starts[at] < end:
-            if self._speakers[at] is not None:
-                seconds[self._speakers[at]] += min(end, self._starts[at + 1]) - max(start, self._starts[at])
-            at += 1
-        return seconds.most_common(1)[0][0] if seconds else None
+        overlaps = np.minimum(self._ends, end) - np.maximum(self._starts, start)
+        seconds = np.bincount(self._who, np.maximum(overlaps, 0), minlength=1)  # of each speaker
+        return self.names[seconds.argmax()] if seconds.any() else None
 
     def changes(self, start: float, end: float) -> list[float]:
         """Where the speaker changes from `start` to `end` (seconds); no part is under a quarter second."""
         found, last = [], start
-        for at in self._starts[bisect_right(self._starts, start) : bisect_right(self._starts, end)]:
+        for at in self._bounds[bisect_right(self._bounds, start) : bisect_right(self._bounds, end)]:
             if at - last >= LEAST_SECONDS and end - at >= LEAST_SECONDS:
                 last = at
                 found.append(at)

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -47,15 +47,15 @@ class Stream:
         settings, self.rate = settings or TimelineSettings(), SpeechProbability.sample_rate
         rate = answers.sample_rate if sample_rate is None else checked_rate(sample_rate, name)
         self._pushed: list[np.ndarray] = []
-        self._resampled = resampled(_taken(self._pushed), rate, self.rate)
+        self._resampled = resampled(_taken(self._pushed, rate), self.rate)
         self._cuts = SpeechCuts(answers.hear, answers.window_seconds, settings)
         self._smoothers = defaultdict(partial(EmotionSmoother, settings.stay, settings.full_seconds))  # by speaker
         self._pending = np.zeros(0, np.float32)  # less than a block
         self._short: list[np.ndarray] | None = [] if speakers is None else None  # blocks, while it may be short
         self._early: list[Stretch] = []  # its stretches so far
         self._recent = np.zeros(0, np.float32)  # the last window of samples
-        self._waiting: _Answered | None = None  # waits for the next stretch
-        self._given = 0  # segments were given up to this sample
+        self._waiting: Segment | None = None  # waits for the next stretch
+        self._given = 0.0  # segments were given up to this second
         self._is_closed = False
 
     @property
@@ -78,9 +78,13 @@ class Stream:
         segments = list(self._heard(next(self._resampled, np.zeros(0, np.float32))))  # what the resampler held back
         if len(self._pending):
             segments += self._block(self._pending)
-        last = self._cuts.close()
-        segments += self._answered(last) if self._short is None else self._as_one(self._early + last)
-        return [*segments, *self._finished(), *self._gap(self._cuts.samples_seen)]
+        last = self._early + self._cuts.close()
+        if self._short is None:
+            segments += self._answered(last)
+        elif last:
+            start, end = last[0].start / self.rate, last[-1].end / self.rate
+            self._waiting = self._spoken(start, end, self.answers.of_recording(np.concatenate(self._short)))
+        return [*segments, *self._finished(), *self._gap(self.seconds)]
 
     def now(self) -> Prediction | None:
         """The emotion of the last three seconds, unsmoothed; None where nobody speaks in them."""
@@ -105,8 +109,7 @@ class Stream:
                 return
             stretches, self._early, self._short = self._early, [], None
         yield from self._answered(stretches)
-        is_quiet = self._waiting and not self._cuts.in_speech
-        if is_quiet and self._cuts.samples_seen - self._waiting.end > LAG_SECONDS * self.rate:
+        if self._waiting and not self._cuts.in_speech and self.seconds - self._waiting.end > LAG_SECONDS:
             yield from self._finished()
 
     def _answered(self, stretches: list[Stretch]) -> Iterator[Segment]:
@@ -118,49 +121,37 @@ class Stream:
                 speaker = self._speakers.of(*times)
                 answer = self.answers.of_stretch(stretch.samples[start - stretch.start : end - stretch.start], speaker)
                 before, so_far = self._smoothers[speaker].take(answer, *times)
-                if self._waiting is not None and self._waiting.speaker == speaker:
-                    self._waiting = self._waiting._replace(probabilities=before)
+                if self._waiting and self._waiting.speaker == speaker:
+                    self._waiting = self._spoken(self._waiting.start, self._waiting.end, before, speaker)
                 yield from self._finished()
-                self._waiting = _Answered(start, end, so_far, speaker)
+                self._waiting = self._spoken(*times, so_far, speaker)
 
-    def _as_one(self, stretches: list[Stretch]) -> list[Segment]:
-        if stretches:
-            probabilities = self.answers.of_recording(np.concatenate(self._short))
-            self._waiting = _Answered(stretches[0].start, stretches[-1].end, probabilities, None)
-        return []
+    def _spoken(self, start: float, end: float, probabilities: np.ndarray, speaker: str | None = None) -> Segment:
+        return spoken(start, end, dict(zip(self.answers.labels, probabilities.tolist(), strict=True)), speaker)
 
     def _finished(self) -> Iterator[Segment]:
-        if self._waiting is not None:
-            (start, end, probabilities, speaker), self._waiting = self._waiting, None
-            yield from self._gap(start)
-            self._given = end
-            named = dict(zip(self.answers.labels, probabilities.tolist(), strict=True))
-            yield spoken(start / self.rate, end / self.rate, named, speaker)
+        if self._waiting:
+            segment, self._waiting = self._waiting, None
+            yield from self._gap(segment.start)
+            self._given = segment.end
+            yield segment
 
-    def _gap(self, end: int) -> Iterator[Segment]:
+    def _gap(self, end: float) -> Iterator[Segment]:
         if end > self._given:
-            yield silent(self._given / self.rate, end / self.rate)
+            yield silent(self._given, end)
 
 
-class _Answered(NamedTuple):
-    start: int  # sample of the recording
-    end: int
-    probabilities: np.ndarray  # [C]
-    speaker: str | None  # where it is known
-
-
-def _taken(pushed: list[np.ndarray]) -> Iterator[np.ndarray]:
+def _taken(pushed: list[np.ndarray], rate: int) -> Iterator[tuple[int, np.ndarray]]:
     # no method of Stream: a reference cycle would keep the resampler alive
     while pushed:
-        yield pushed.pop()
+        yield rate, pushed.pop()
 
 
 def _mono(samples: object, name: str) -> np.ndarray:
     # [T] or [T, channels] -> [T] float32
     array = array_of(samples, name)
     columns = array[:, None] if array.ndim == 1 else array
-    if columns.ndim != 2 or not 1 <= columns.shape[1] <= MOST_CHANNELS:
-        raise AudioError.of(name, f"push takes samples as [T] or [T, channels], got {list(array.shape)}")
-    if array.dtype.kind not in "iuf":
-        raise AudioError.of(name, f"samples must be integers or floating point, got {array.dtype}")
+    if columns.ndim != 2 or not 1 <= columns.shape[1] <= MOST_CHANNELS or array.dtype.kind not in "iuf":
+        shape = list(array.shape)
+        raise AudioError.of(name, f"push takes numbers as [T] or [T, channels], got {array.dtype} {shape}")
     return np.concatenate([np.zeros(0, np.float32), *(mix(block, name) for block in blocks(columns.T))])

@@ -102,13 +102,6 @@ class Ranks:
         torch.manual_seed(random.getrandbits(63))
         return (Batch(batch.rows.chunk(self.count)[self.rank], max(1, batch.groups // self.count)) for batch in drawn)
 
-    def total(self, count: int) -> int:
-        """The sum over the ranks; each waits here for all."""
-        counts = torch.tensor(count)
-        if self.count > 1:
-            dist.all_reduce(counts)
-        return int(counts)
-
     @torch.no_grad()
     def average(self, values: Sequence[Tensor]) -> None:
         """Replace each tensor by its mean over the ranks; all go in one message."""

@@ -29,12 +29,8 @@ from ser_gpu.training.dataset import Dataset
 from ser_gpu.training.distributed import ONE, Ranks
 from ser_gpu.training.optimizers import MovingAverage, build_optimizers
 
-# a guess costs ln C nats; at ten times that the weights can no longer be trained
-DIVERGED_GUESSES = 10.0
-
-
-class DivergedError(InputError):
-    """A training whose loss is not a number, or far above that of a guess."""
+DIVERGED_GUESSES = 10.0  # a guess costs ln C nats; at ten times that the weights can no longer be trained
+_ADVICE = "a smaller --lr with another --out may do better"
 
 
 class Trainer:
@@ -83,7 +79,7 @@ class Trainer:
         ranks.synchronise(self.model.cnn)
 
     def fit(self, after_epoch: Callable[[dict], None], on_step: Callable[[], None] = lambda: None) -> None:
-        """Train the epochs left; the first rank gives each row of history to `after_epoch`. May raise DivergedError."""
+        """Train the epochs left; the first rank gives `after_epoch` each row of history. InputError if it diverges."""
         while len(self.history) < self.config.epochs:
             epoch, start = len(self.history) + 1, time.perf_counter()
             losses = self.train_steps(on_step).tolist()  # all that is read back from the device
@@ -184,27 +180,22 @@ class Trainer:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedules": [schedule.state_dict() for schedule in self.schedules],
             "history": self.history,
-            **({"ranks": self.ranks.count} if self.ranks.count > 1 else {}),
+            "ranks": self.ranks.count,
         }
 
     def restore(self, state: dict) -> None:
-        """Go on from a saved state; InputError with the first difference of its settings or clips."""
+        """Go on from a saved state; InputError with the first difference of its settings, ranks or clips."""
         own = self.state()
-        if (ranks := state.get("ranks", 1)) != self.ranks.count:
-            raise InputError(
-                f"the resume file is of a training on {ranks} ranks, not {self.ranks.count}: what is random differs"
-            )
         if missing := [name for name in own if name not in state]:
             raise InputError(f"the resume file has no {missing[0]}: another version wrote it, name another --out")
         there, here = (
             {"training": asdict(TrainConfig.from_dict(each["config"])), "bfloat16": each["bfloat16"]}
             | each["model_config"]
+            | {"ranks": each["ranks"], "the part of clip": each["split"]}
             for each in (state, own)
         )
         if difference := first_difference(there, here):
             raise InputError(f"the resume file is of another training: {difference}")
-        if difference := _split_difference(state["split"], own["split"]):
-            raise InputError(f"the resume file is of a training on other clips: {difference}")
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         stored = (*state["optimizers"], *state["schedules"])
@@ -215,27 +206,13 @@ class Trainer:
     def _check(self, epoch: int, losses: Sequence[float]) -> None:
         for step, loss in enumerate(losses, start=1):
             if not math.isfinite(loss):
-                raise DivergedError(f"the loss of epoch {epoch}, step {step} is {loss}")
+                raise InputError(f"the loss of epoch {epoch}, step {step} is {loss}; {_ADVICE}")
         found = self._answers_again("first batch", self.rows[: self.batch_size])  # no loss tells of the last step
         means = {"mean loss of": fmean(losses), "loss after": metrics.log_loss(found.truth, found.logits)}
         guess = math.log(len(self.dataset.labels))
         for which, loss in means.items():
             if not loss <= DIVERGED_GUESSES * guess:  # written so that NaN is caught too
-                raise DivergedError(f"the {which} epoch {epoch} is {loss:.3g}, where a guess has {guess:.3g}")
-
-
-def _split_difference(there: dict[str, str], here: dict[str, str]) -> str:
-    moved = sorted(clip for clip in there.keys() & here.keys() if there[clip] != here[clip])
-    groups = {
-        "missing": sorted(there.keys() - here.keys()),
-        "new": sorted(here.keys() - there.keys()),
-        "in another part": [f"{clip}: {there[clip]} there, {here[clip]} here" for clip in moved],
-    }
-    said = []
-    for what, names in groups.items():
-        if names:
-            said.append(f"{len(names):,} {what} ({', '.join(names[:2])}{', ...' if len(names) > 2 else ''})")
-    return "; ".join(said)
+                raise InputError(f"the {which} epoch {epoch} is {loss:.3g}, where a guess has {guess:.3g}; {_ADVICE}")
 
 
 def members_loss(logits: Tensor, targets: Tensor, label_smoothing: float, known: Tensor | None = None) -> Tensor:

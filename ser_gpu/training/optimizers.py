@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from ser_gpu.errors import InputError
 from ser_gpu.training.config import TrainConfig
 
 _A, _B, _C = 3.4445, -4.7750, 2.0315  # of Muon's quintic
@@ -53,14 +52,11 @@ class MovingAverage(AveragedModel):
 class Muon(Optimizer):
     """Nesterov momentum with an orthogonal step and decoupled weight decay; `torch.optim.Muon` takes matrices only.
     A kernel is a matrix: output channels by all the rest. `lr` is the spectral norm of the step, times
-    sqrt(rows / columns) where rows are more. InputError at a parameter of one axis.
+    sqrt(rows / columns) where rows are more.
     Source: Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024."""
 
     def __init__(self, kernels: Iterable[Tensor], lr: float, momentum: float = 0.9, weight_decay: float = 0.05):
         super().__init__(kernels, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-        for kernel in (each for group in self.param_groups for each in group["params"]):
-            if kernel.ndim < 2:
-                raise InputError(f"Muon's parameters must have two axes or more, got {list(kernel.shape)}")
 
     @torch.no_grad()
     def step(self) -> None:

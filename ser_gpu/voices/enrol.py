@@ -60,10 +60,8 @@ def own_voice(
         pass
     if not listener.heard:
         raise NoSpeechError.of(name, "too little speech to enrol, nobody speaks for a second without a pause")
-    voices = {
-        speaker: of_windows(model, [np.stack(heard.kept)], None, heard.seconds)
-        for speaker, heard in listener.heard.items()
-    }
+    kept = listener.heard.items()
+    voices = {speaker: of_windows(model, [np.stack(each.kept)], seconds=each.seconds) for speaker, each in kept}
     return voices[None] if speakers is None else {name: each for name, each in voices.items() if name is not None}
 
 
@@ -100,9 +98,7 @@ class _Thinned:
 
     def __init__(self):
         self.kept: list[np.ndarray] = []
-        self.seconds = 0.0
-        self._every = 1
-        self._count = 0
+        self.seconds, self._count, self._every = 0.0, 0, 1
 
     def take(self, window: np.ndarray, seconds: float) -> None:
         self.seconds += seconds

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ser_gpu.errors import InputError, printable
+from ser_gpu.errors import InputError, printable, reason
 from ser_gpu.files import replacing
 from ser_gpu.voices import plan
 
@@ -15,7 +15,6 @@ LARGEST_BYTES = 2**24
 _ABOUT = ("model", "recordings", "windows", "seconds", "emotions", "notes")
 _KEYS = ("format_version", "kind", *_ABOUT, "mean", "variance", "head")
 _KIND = "ser_gpu voice"
-_ARCHIVE = b"PK"
 
 
 class VoiceError(InputError):
@@ -58,19 +57,16 @@ class Voice:
                 raise VoiceError(f"{path}: no such voice")
             if path.stat().st_size > LARGEST_BYTES:
                 raise VoiceError(f"{path}: too large for a voice file")
-            content = path.read_bytes()
+            return cls._of(json.loads(path.read_bytes()))
+        except VoiceError:
+            raise
         except OSError as error:
-            raise VoiceError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
-        try:
-            return cls._of(content)
+            raise VoiceError(f"{path}: cannot be read: {reason(error).lower()}") from None
         except (ValueError, RecursionError) as error:  # of JSON too
-            raise VoiceError(f"{path}: not a voice file: {printable(' '.join(str(error).split())[:120])}") from None
+            raise VoiceError(f"{path}: not a voice file: {reason(error)}") from None
 
     @classmethod
-    def _of(cls, file: bytes) -> "Voice":
-        if file.startswith(_ARCHIVE):
-            raise InputError("an older version of ser_gpu may have written it; enrol the recordings again")
-        content = json.loads(file)
+    def _of(cls, content: object) -> "Voice":
         if not isinstance(content, dict) or content.get("kind") != _KIND:
             raise InputError("it does not say that it is one")
         if content.get("format_version") == 2:  # which had no head
@@ -79,20 +75,18 @@ class Voice:
             raise InputError(f"its format is not {FORMAT_VERSION}, which this version of ser_gpu reads")
         if content.keys() != set(_KEYS):
             raise InputError("other keys than a voice has")
-        mean, variance = (_vector(name, content[name]) for name in ("mean", "variance"))
+        mean, variance = (_array(name, content[name], 1) for name in ("mean", "variance"))
         if mean.shape != variance.shape or (variance < 0).any():
             raise InputError("the variance is not that of the mean")
-        head = None if content["head"] is None else _matrix("head", content["head"])
+        head = None if content["head"] is None else _array("head", content["head"], 2)
         model, *counts, seconds, emotions, notes = (content[name] for name in _ABOUT)
-        if not all(type(count) is int and 0 < count < 2**53 for count in counts):
+        if not all(type(count) is int and count > 0 for count in counts):
             raise InputError("the counts are no whole numbers")
-        if type(seconds) not in (int, float) or not 0.0 < seconds < 1e9:
+        if type(seconds) not in (int, float) or not 0.0 < seconds < float("inf"):
             raise InputError("the seconds are no positive number")
-        if not isinstance(model, str):
-            raise InputError("the hash of the model is no text")
-        for name, texts in (("emotions", emotions), ("notes", notes)):
+        for texts in ([model], emotions, notes):
             if not isinstance(texts, list) or not all(isinstance(each, str) for each in texts):
-                raise InputError(f"the {name} are no texts")
+                raise InputError("the model, the emotions or the notes are no texts")
         texts = (tuple(map(printable, each)) for each in (emotions, notes))
         return cls(mean, variance, model, *counts, float(seconds), *texts, head)
 
@@ -102,19 +96,13 @@ def numbers(values: np.ndarray) -> list[float]:
     return [float(str(value)) for value in values]
 
 
-def _vector(name: str, numbers: object) -> np.ndarray:
-    if not isinstance(numbers, list) or not all(type(number) in (int, float) for number in numbers):
-        raise InputError(f"{name} is no list of numbers")
-    largest = float(np.finfo(np.float32).max)
-    if not numbers or not all(-largest <= number <= largest for number in numbers):  # NaN is refused too
-        raise InputError(f"{name} is empty or not finite")
-    return np.array(numbers, np.float32)
-
-
-def _matrix(name: str, rows: object) -> np.ndarray:
-    if not isinstance(rows, list) or not rows:
-        raise InputError(f"{name} is no list of rows")
-    found = [_vector(name, row) for row in rows]
-    if len({len(row) for row in found}) > 1:
-        raise InputError(f"the rows of {name} have other lengths")
-    return np.stack(found)
+def _array(name: str, numbers: object, dimensions: int) -> np.ndarray:
+    try:
+        found = np.array(numbers)
+    except ValueError:  # rows of other lengths
+        found = np.array(None)
+    # NaN is refused too
+    is_good = found.dtype.kind in "if" and found.size and (np.abs(found) <= np.finfo(np.float32).max).all()
+    if not is_good or found.ndim != dimensions:
+        raise InputError(f"{name} is no {'list' if dimensions == 1 else 'table'} of finite numbers")
+    return found.astype(np.float32)

@@ -95,7 +95,7 @@ def test_a_file_cannot_make_ffmpeg_open_another(encode, tmp_path, script):
     other = encode(".aac", "aac")
     (tmp_path / "script").write_text(script.format(other))
     refusal = refused("script: cannot be read as audio")
-    with (tmp_path / "script").open("rb") as file, refusal, ffmpeg.decoding(file, "script", "text"):
+    with refusal, ffmpeg.decoding(tmp_path / "script", "script", "text"):
         pass
 
 
@@ -123,13 +123,11 @@ COMPLAINTS = "yes 'a complaint' | head -n 100000 >&2; exit 3"
     [
         *((before + "exec sleep 60", r".*ffmpeg gave nothing for 0 s") for before in ("", HEADER, HEADER + SAMPLE)),
         (HEADER + SAMPLE + COMPLAINTS, r"damaged \(ffmpeg: a complaint\)"),
-        (HEADER + "exec cat /dev/zero", r"is longer than 0\.1 hours"),
     ],
 )
-def test_what_stalls_or_breaks_or_never_ends_is_one_line(program, monkeypatch, script, message):
+def test_what_stalls_or_breaks_is_one_line(program, monkeypatch, script, message):
     program(script)
     monkeypatch.setattr(ffmpeg, "STALL_SECONDS", 0.2 if "sleep" in script else 60.0)
-    monkeypatch.setattr(ffmpeg, "LONGEST_HOURS", 0.1)
     with refused(f"bytes: {message}"):
         deque(recording(AAC, None, SAMPLE_RATE)[1], maxlen=0)
 

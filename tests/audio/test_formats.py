@@ -9,14 +9,10 @@ import soundfile
 from hypothesis import given
 from hypothesis.strategies import binary
 
-from ser_gpu.audio.formats import HEAD_BYTES, LIBSNDFILE_SUFFIXES, kind_of
+from ser_gpu.audio.formats import HEAD_BYTES, kind_of
 from ser_gpu.audio.samples import load
 from tests.audio.conftest import refused
 from tests.conftest import SAMPLE_RATE
-
-
-def test_the_suffixes_are_those_of_all_formats_that_libsndfile_reads():
-    assert set(LIBSNDFILE_SUFFIXES) == set(soundfile.available_formats())
 
 
 @given(head=binary(max_size=HEAD_BYTES))
@@ -25,7 +21,7 @@ def test_any_bytes_have_a_kind_or_none(head):
     assert kind is None or kind.reader in ("libsndfile", "ffmpeg", None)
 
 
-@pytest.mark.parametrize("container", sorted(set(LIBSNDFILE_SUFFIXES) & {"WAV", "RF64", "W64", "AIFF", "AU", "CAF"}))
+@pytest.mark.parametrize("container", ["WAV", "RF64", "W64", "AIFF", "AU", "CAF"])
 def test_what_libsndfile_writes_is_known(container):
     file = io.BytesIO()
     soundfile.write(file, np.zeros(100), SAMPLE_RATE, format=container)

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -6,6 +7,7 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
@@ -31,7 +33,7 @@ def test_a_device_is_found_or_named(monkeypatch):
 @pytest.mark.parametrize(
     ("number", "text", "rule"),
     [
-        *((options.positive_int, text, "a whole number above zero") for text in ("0", "-1", "1.5", "many", "")),
+        *((options.positive_int, text, "a whole number, 1 or more") for text in ("0", "-1", "1.5", "many", "")),
         (options.number(0.0, 1.0), "1.5", "between 0 and 1, got '1.5'"),
         (options.number(0.0, 1.0), "much", "between 0 and 1, got 'much'"),
         (options.number(0.0), "-1", "0 or more, got '-1'"),
@@ -152,3 +154,54 @@ def test_test_speakers_have_an_old_name():
     parser = ArgumentParser()
     options.add_protocol_options(parser, "")
     assert parser.parse_args(["--test-actors", "3", "Ann"]).test_speakers == ["3", "Ann"]
+
+
+@pytest.mark.parametrize("link", [None, "symlink_to", "hardlink_to"])
+def test_what_is_read_is_not_written_over_by_any_name(link, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recording, out = tmp_path / "a.wav", tmp_path / "b.wav"
+    recording.touch()
+    if link:
+        getattr(out, link)(recording)
+    else:
+        out = Path("./../", tmp_path.name, "a.wav")
+    with pytest.raises(InputError, match=r"^--out .*[ab]\.wav: is read by this command"):
+        options.require_free({"--plot": None, "--out": out}, ["c.wav", None, "a.wav"])
+    options.require_free({"--out": out}, ["c.wav", None])
+    recording.unlink()  # not there, or a broken link
+    if link != "hardlink_to":
+        with pytest.raises(InputError, match="is read by this command"):
+            options.require_free({"--out": [Path("c.json"), out]}, ["a.wav"])
+
+
+def test_what_is_standard_input_is_not_written_over(tmp_path):
+    (tmp_path / "a.wav").touch()
+    script = "import sys; from pathlib import Path; from ser_gpu.cli.options import require_free; "
+    script += "require_free({'--out': Path(sys.argv[1])}, ['-'])"
+    with (tmp_path / "a.wav").open() as stdin:
+        command = [sys.executable, "-c", script, str(tmp_path / "a.wav")]
+        done = subprocess.run(command, stdin=stdin, capture_output=True, text=True)
+    assert "--out" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "said"),
+    [
+        ({"--out": "new/x", "--plot": "./new/x"}, "--plot new/x: would be written over by --out"),
+        ({"--out": "folder"}, "--out folder: is a folder"),
+        ({"--out": "pipe"}, "--out pipe: is no regular file"),
+        ({"--out": "file/x"}, "--out file/x: cannot be written: not a directory"),
+        ({"--out": "/proc/x.json"}, "--out /proc/x.json: cannot be written: "),  # also for root
+        ({"--out": "x" * 300}, f"--out {'x' * 300}: cannot be written: file name too long"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_any_work(outputs, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("file").touch()
+    os.mkfifo("pipe")
+    with pytest.raises(InputError) as caught:
+        options.require_free({option: Path(path) for option, path in outputs.items()}, [])
+    assert str(caught.value).startswith(said)
+    options.require_free({"--out": [Path("file"), Path("new/folder/x")], "--plot": Path("folder/x")}, [])
+    assert sorted(map(str, Path().iterdir())) == ["file", "folder", "pipe"], "nothing is left behind"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ser_gpu import corpora
-from ser_gpu.corpora.known import CORPORA, Corpus
+from ser_gpu.corpora.known import CORPORA, FOREIGN, Corpus
 from ser_gpu.corpora.splits import Protocol, protocol_names
 from tests.corpora.conftest import touch
 
@@ -79,8 +79,7 @@ def test_the_example_parses_and_foreign_names_do_not(name):
     parent = Path("DC") if name == "savee" else Path()
     assert corpus.parse(parent / corpus.example).corpus == corpus.name == name
     for foreign in ("hello.wav", "a01.wav", "angry_1.wav", "n1-01-01-01.wav", "1001_IEO_QQQ_HI.wav", "kes00000.wav"):
-        with pytest.raises(ValueError, match="not a"):
-            corpus.parse(foreign)
+        assert corpus.parse(foreign) == FOREIGN
     assert corpus.title
     assert corpus.licence
 
@@ -151,7 +150,6 @@ def test_a_new_corpus_is_one_entry_and_its_published_folds_are_protocols(ours):
 
     found = corpora.load(ours)
     assert found.description == "Ours: 24 clips, 4 speakers, 2 emotions"
-    assert found.emotions == ("happy", "angry")
     assert "ours2" in protocol_names()
     assert (speakers("speakers", 3), speakers("ours2", 1)) == ({"x4"}, {"x3", "x4"})
     assert (speakers("ours2", 0), speakers("ours2", 0, "validation")) == ({"x1"}, {"x2"})
@@ -186,7 +184,6 @@ def test_real_files_agree_with_the_list_beside_them(name, corpora_dir):
     assert (len(found.clips), found.left_out, found.notice) == (SIZES[name], {}, None)
     said = {clip.path.stem: (clip.emotion, clip.speaker.partition("_")[2], clip.gender) for clip in listed.clips}
     assert {clip.path.stem: (clip.emotion, clip.speaker, clip.gender) for clip in found.clips} == said
-    assert listed.emotions == found.emotions
     assert {clip.corpus for clip in listed.clips} == {name}
 
 

@@ -9,6 +9,7 @@ from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.errors import InputError
 from ser_gpu.evaluation import predictions
 from ser_gpu.evaluation.report import Answers
+from ser_gpu.files import write_csv
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def table(request, answers, tmp_path):
         for number, row in enumerate(predictions.rows(answers, "test"))
     ]
     path = tmp_path / f"table.predictions{request.param}"
-    predictions.write(path, rows)
+    write_csv(path, rows)
     return path
 
 
@@ -78,7 +79,7 @@ def test_trainings_answer_together_by_the_mean_of_their_probabilities(table):
 def test_the_same_rows_give_the_same_bytes(answers, tmp_path):
     rows = predictions.rows(answers, "test")
     for name in ("a.csv.gz", "b.csv.gz"):
-        predictions.write(tmp_path / name, rows)
+        write_csv(tmp_path / name, rows)
     assert (tmp_path / "a.csv.gz").read_bytes() == (tmp_path / "b.csv.gz").read_bytes()
     with gzip.open(tmp_path / "a.csv.gz", "rt", newline="") as file:
         assert len(list(csv.DictReader(file))) == len(rows)

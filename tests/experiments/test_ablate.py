@@ -3,9 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from experiments import ablate
 from ser_gpu.config import ModelConfig
+from ser_gpu.evaluation import metrics
 from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, TrainConfig, with_settings
 
 
@@ -74,6 +76,7 @@ def test_variants_are_compared_on_corpora_that_were_held_out(tmp_path, capsys):
             out = tmp_path / "ablation" / slug / f"fold0-seed{seed}"
             out.mkdir(parents=True)
             answers = [("validation", "a", "sad", 0, 0, 1), ("test", "b", "happy", 0.1, 0.1, 0.8)]
+            answers += [("test", "b", "happy", 0.1, 0.5, 0.4), ("test", "b", "angry", 0.1, 0.7, 0.2)]
             answers += [("test", "c", "sad", sad, 0.4 - sad, 0.6), ("test", "c", "angry", 0.1, 0.9, 0.0)]
             (out / "predictions.csv").write_text(predictions_of(answers))
             (out / "result.json").write_text(
@@ -85,11 +88,16 @@ def test_variants_are_compared_on_corpora_that_were_held_out(tmp_path, capsys):
     one, two = json.loads((tmp_path / "ablation" / "table.json").read_text())["variants"]
     assert (one["name"], one["difference"], two["difference"]) == ("one.5", 0.0, -0.25)
     assert [*one["test"]["by_corpus"]] == ["b", "c"]
-    assert (one["test"]["uar"], two["test"]["uar"]) == (1.0, 0.75), "of c among sad and angry"
     of_b, of_c = two["test"]["by_corpus"].values()
-    above = [each["confidence_above_accuracy"] for each in (of_b, of_c)]
-    assert above == pytest.approx([-0.2, (0.6 + 0.9) / 2 - 0.5], abs=1e-5)  # a probability of 0 is stored as 1e-6
-    assert of_c["log_loss"] == pytest.approx(-np.log([0.1, 0.9]).mean(), abs=1e-5)
+    assert (one["test"]["by_corpus"]["c"]["uar"], of_c["uar"]) == (1.0, 0.5), "of c among sad and angry"
+    assert of_b["uar"] == 0.75
+    # the temperature for c is the best one for b, whose clips are happy or angry
+    temperature = of_c["temperature"]
+    logits = np.log([[0.8, 0.1], [0.4, 0.5], [0.2, 0.7]])
+    assert temperature == pytest.approx(metrics.fit_temperature(logits, np.array([0, 0, 1])), rel=1e-3)
+    shares = softmax(np.log([[0.1, 0.3], [1e-1, 9e-1]]) / temperature, axis=1)  # sad, angry
+    assert of_c["log_loss"] == pytest.approx(-np.log([shares[0, 0], shares[1, 1]]).mean(), rel=1e-3)
+    assert of_c["confidence_above_accuracy"] == pytest.approx(shares.max(axis=1).mean() - 0.5, rel=1e-3)
     assert two["test"]["log_loss"] == pytest.approx((of_b["log_loss"] + of_c["log_loss"]) / 2)
     assert two["rows"][1]["test"] == two["test"], "both seeds say the same"
     shown = capsys.readouterr().out

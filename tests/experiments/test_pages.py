@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import pytest
@@ -25,24 +26,31 @@ def tables(tmp_path, monkeypatch):
         path = page_tables.weights_file(f"crossvalidation/{name}.json")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(table))
+        answers = "fold,seed,part,clip,speaker,emotion,predicted,sad,angry\n0,0,test,a,01,sad,angry,0.1,0.9\n"
+        answers += "0,0,test,b,04,sad,sad,0.9,0.1\n0,0,test,c,07,angry,sad,0.9,0.1\n"
+        path.with_suffix(".predictions.csv.gz").write_bytes(gzip.compress(answers.encode()))
 
 
 def cells(label):
     lines = page_tables.cross_validations().splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith(f"| `{label}` |"))
-    return [[cell.strip() for cell in line.split("|")[3:-1]] for line in lines[at : at + 2]]
+    return [[cell.strip() for cell in line.split("|")[3:-1]] for line in lines[at : at + 3]]
 
 
 def test_a_row_says_how_many_trainings_stand_behind_it(tables):
-    measured, together = cells("actors5")
+    measured, together, unchosen = cells("actors5")
     assert measured == [
         "4 (2 x 2)", "0.750 ± 0.020", "0.740 ± 0.030", "0.730", "0.700 to 0.900", "0.050", "0.040", "2"
     ]  # fmt: skip
     assert together == ["", "0.800", "0.790", "0.780", "0.700 to 0.900", "", "0.040", ""]
+    # of the speakers 01, 04 and 07 settings were chosen by 01; of the two others one is right, with 0.9 for each
+    assert unchosen == ["", "0.500", "0.500", "0.333", "0.000 to 1.000", "", "0.400", ""]
 
 
-def test_the_readme_has_four_columns(tables):
-    assert page_tables.results().splitlines()[0] == "| protocol | tested on | accuracy | UAR |"
+def test_the_readme_has_a_row_a_protocol_and_the_speakers_by_whom_nothing_was_chosen(tables):
+    title, _, *rows = page_tables.results().splitlines()
+    assert title == "| protocol | tested on | accuracy | UAR | macro F1 |"
+    assert rows[-1] == "|  | of these, the 2 speakers by whom nothing was chosen | 0.500 | 0.500 | 0.333 |"
 
 
 def test_only_what_stands_between_markers_is_replaced(tables, tmp_path):

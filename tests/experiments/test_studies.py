@@ -12,7 +12,6 @@ from ser_gpu import checkpoint, corpora
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.corpora.splits import Protocol
-from ser_gpu.evaluation import predictions
 from ser_gpu.files import write_csv
 from ser_gpu.model import SpeechEmotionModel
 from tests.conftest import SAMPLE_RATE, harmonic_voice
@@ -126,7 +125,7 @@ def test_the_command_reads_predictions_and_says_what_is_missing(clips, tmp_path,
         | {"predicted": "sad", **probabilities}
         for clip in clips
     ]
-    predictions.write(tmp_path / "predictions.csv.gz", rows)
+    write_csv(tmp_path / "predictions.csv.gz", rows)
     pitches = [{"clip": clip.id, "median_hz": 100 + number % 90} for number, clip in enumerate(clips)]
     write_csv(tmp_path / "pitch.csv", pitches)
     where = ["--pitch", str(tmp_path / "pitch.csv"), "--out", str(tmp_path / "found")]
@@ -137,6 +136,6 @@ def test_the_command_reads_predictions_and_says_what_is_missing(clips, tmp_path,
     assert "absent.csv" in capsys.readouterr().err
     assert pitch_bias.main([str(tmp_path / "predictions.csv.gz"), "--pitch", str(tmp_path / "no.csv")]) == 2
     assert "python -m experiments.pitch writes it" in capsys.readouterr().err
-    predictions.write(tmp_path / "unknown.csv", [row | {"gender": ""} for row in rows])
+    write_csv(tmp_path / "unknown.csv", [row | {"gender": ""} for row in rows])
     assert pitch_bias.main([str(tmp_path / "unknown.csv"), *where]) == 2
     assert "gender of every speaker" in capsys.readouterr().err

@@ -16,14 +16,7 @@ from tests.conftest import synthetic_voice
 def local_ray():
     """Two cores and 200 MB of objects; `ser-gpu score` takes the Ray that its process has."""
     ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'ser_gpu[ray]'")
-    for attempt in range(3):
-        try:
-            ray.init("local", num_cpus=2, object_store_memory=200 * 10**6, include_dashboard=False, log_to_driver=False)
-            break
-        except Exception:  # it has 15 s to start, which is little on a busy machine
-            ray.shutdown()
-            if attempt == 2:
-                raise
+    ray.init("local", num_cpus=2, object_store_memory=200 * 10**6, include_dashboard=False, log_to_driver=False)
     yield ray
     ray.shutdown()
 

@@ -3,7 +3,6 @@
 import json
 import os
 
-import numpy as np
 import pytest
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'ser_gpu[ray]'")
@@ -18,13 +17,9 @@ from tests.scale.conftest import assert_answers  # noqa: E402
 SETTINGS = {"model": "one", "timeline": False}
 
 
-def decoded(paths, model):
-    return pa.concat_tables(pipeline.decode(pa.table({"path": [*map(str, paths)]}), model.sample_rate))
-
-
 def answered(paths, model, timeline=False):
     """What a worker makes of some files."""
-    return pipeline.Answer(model, "cpu", timeline)(decoded(paths, model))
+    return pipeline.Answer(model, "cpu", timeline)(pa.table({"path": [*map(str, paths)]}))
 
 
 def unpacked(groups):
@@ -35,26 +30,14 @@ def test_the_stages_answer_as_predict_does(calls, model):
     assert_answers(answered(sorted(calls.iterdir()), model).to_pylist(), calls, model)
 
 
-def test_a_recording_that_is_too_long_for_a_row_is_answered_alike(calls, model, monkeypatch):
-    """A second stands for five minutes."""
-    paths = sorted(calls.iterdir())
-    whole = answered(paths, model).to_pandas()
-    monkeypatch.setattr(pipeline, "LONGEST_DECODED_SECONDS", 1.0)
-    rows = decoded(paths, model)
-    assert 10 < rows["samples"].null_count < len(rows)
-    later = answered(paths, model).to_pandas()
-    assert later.emotion.equals(whole.emotion)
-    assert later.error.equals(whole.error)
-    assert np.allclose(later.confidence, whole.confidence, atol=1e-5, equal_nan=True)
-
-
 def test_a_timeline_is_that_of_the_file(calls, model):
-    (row,) = answered([calls / "04.wav"], model, timeline=True).to_pylist()
+    row, bad = answered([calls / "04.wav", calls / "empty.wav"], model, timeline=True).to_pylist()
     expected = model.timeline(calls / "04.wav")
     assert row["seconds"] == pytest.approx(expected.seconds)
     assert [(s["start"], s["end"], s["emotion"]) for s in row["segments"]] == [
         (s.start, s.end, s.emotion) for s in expected.segments
     ]
+    assert (bad["error"], bad["segments"]) == (f"{calls / 'empty.wav'}: is empty", None)
 
 
 @pytest.fixture
@@ -75,12 +58,12 @@ def test_what_is_not_done_is_read_from_parquet(parquet, calls):
     assert rows["bytes"][0].as_py() == (calls / "07.wav").read_bytes()
 
 
-def test_rows_without_a_path_are_called_by_their_number(parquet, calls, tmp_path):
+def test_rows_without_a_path_are_called_by_their_number(calls, model, tmp_path):
     place = tmp_path / "bytes.parquet"
     write_table(pa.table({"bytes": [(calls / "00.wav").read_bytes(), None]}), place, row_group_size=1)
     found = sources.find([str(place)])
     assert [group.names for group in found.groups] == [(f"{place}#0",), (f"{place}#1",)]
-    good, bad = pa.concat_tables(pipeline.decode(unpacked(found.groups), 16_000)).to_pylist()
+    good, bad = pipeline.Answer(model, "cpu", False)(unpacked(found.groups)).to_pylist()
     assert good["error"] is None
     assert bad["error"] == f"{place}#1: is empty"
 

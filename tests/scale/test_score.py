@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("local_ray")
 
 @pytest.fixture(scope="module")
 def command(weights):
-    return lambda *arguments: [*map(str, arguments), "--weights", weights, "--workers", "2", "--batch-size", "8"]
+    return lambda *arguments: [*map(str, arguments), "--weights", weights, "--workers", "2"]
 
 
 def table(out):

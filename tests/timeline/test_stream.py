@@ -162,8 +162,8 @@ def test_push_takes_what_predict_takes(small_model):
 @pytest.mark.parametrize(
     ("samples", "problem"),
     [
-        (np.zeros((2, 20)), r"takes samples as \[T\] or \[T, channels\], got \[2, 20\]"),
-        (np.zeros(3, complex), "must be integers or floating point, got complex128"),
+        (np.zeros((2, 20)), r"as \[T\] or \[T, channels\], got float64 \[2, 20\]"),
+        (np.zeros(3, complex), "takes numbers as .* got complex128"),
         (np.array([0.0, np.nan]), "not finite"),
         ([0, 1, 2], "a list of whole numbers has no scale"),
     ],
@@ -184,8 +184,6 @@ def test_closed_stream_takes_nothing(small_model):
 def test_empty_recording_is_refused(small_model):
     with pytest.raises(AudioError, match="holds no samples"):
         small_model.timeline(np.zeros(0))
-    with pytest.raises(ValueError, match="step_seconds"):
-        small_model.timeline(np.zeros(RATE), step_seconds=0)
 
 
 def test_a_timeline_needs_no_torch():

@@ -7,7 +7,8 @@ import torch
 from ser_gpu import checkpoint
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.corpora.splits import Split
-from ser_gpu.training.loop import Dataset, DivergedError
+from ser_gpu.errors import InputError
+from ser_gpu.training.loop import Dataset
 from tests.training.conftest import dataset_of, make_trainer, nothing, small_model
 
 
@@ -106,7 +107,7 @@ def test_short_clips_draw_no_stretch(dataset, monkeypatch):
 )
 def test_a_loss_that_explodes_stops_the_training(settings, message, dataset):
     trainer = make_trainer(dataset, **settings)
-    with pytest.raises(DivergedError, match=message):
+    with pytest.raises(InputError, match=message):
         trainer.fit(nothing)
     assert trainer.history == []
 
@@ -125,7 +126,7 @@ def test_what_the_last_step_did_is_seen(spoilt, dataset, monkeypatch):
         return losses
 
     monkeypatch.setattr(trainer, "train_steps", spoil)
-    with pytest.raises(DivergedError, match="the loss after epoch 1 is"):
+    with pytest.raises(InputError, match="the loss after epoch 1 is"):
         trainer.fit(nothing)
 
 
@@ -156,26 +157,20 @@ def test_a_state_that_lacks_later_settings_is_one_without_them(dataset):
 def test_a_state_of_another_version_or_of_other_ranks_is_refused(dataset):
     trainer = make_trainer(dataset)
     state = trainer.state()
-    with pytest.raises(ValueError, match="of a training on 2 ranks, not 1"):
+    with pytest.raises(ValueError, match="ranks is 2 there and 1 here"):
         trainer.restore(state | {"ranks": 2})
     del state["split"]
     with pytest.raises(ValueError, match="the resume file has no split: another version wrote it"):
         trainer.restore(state)
 
 
-def test_a_state_of_other_clips_says_which_differ(dataset):
+@pytest.mark.parametrize("part", [None, "another"])
+def test_a_state_of_other_clips_says_which_differ(part, dataset):
     state = make_trainer(dataset).state()
-    first, second, third, *_ = (clip.id for clip in dataset.clips)
-    part_of = dict(state["split"])
-    moved = part_of[third] = {"train": "test"}.get(part_of[third], "train")
-    there = {**state, "split": {"a": "train", "b": "train", "c": "train", **part_of}}
-    del there["split"][first], there["split"][second]
-    with pytest.raises(ValueError, match="of a training on other clips") as caught:
+    name, here = next(iter(state["split"].items()))
+    there = {**state, "split": {**state["split"], name: part}}
+    with pytest.raises(ValueError, match=f"the part of clip.{name} is {part!r} there and {here!r} here"):
         make_trainer(dataset).restore(there)
-    here = dataset.split.part_of[third]
-    said = f"3 missing (a, b, ...); 2 new ({first}, {second}); 1 in another part ({third}: {moved} there, {here} here)"
-    assert str(caught.value).endswith(said)
-    assert len(str(caught.value)) < 200
 
 
 def test_a_refit_trains_on_every_clip_outside_the_test_part(dataset):

@@ -105,8 +105,3 @@ def test_a_kernel_is_a_matrix_of_its_output_channels_also_in_channels_last():
         Muon([each], lr=0.1).step()
     assert torch.equal(kernel.flatten(1), matrix)
     assert (kernel - turned).abs().max() < 1e-5, "float32 sums in another order"
-
-
-def test_a_bias_is_refused():
-    with pytest.raises(ValueError, match=r"two axes or more, got \[3\]"):
-        Muon([nn.Parameter(torch.zeros(3))], lr=0.1)
