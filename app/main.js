@@ -261,7 +261,6 @@ for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
   });
 }
 addEventListener("pagehide", () => jobs.cancel());
-navigator.serviceWorker?.register("service-worker.js").catch(() => {}); // without it the page only needs a network
 
 let teacher = null;
 $("work").hidden = false;
@@ -276,6 +275,7 @@ loading.then(
     teacher = new Teacher(model, { jobs, record: recorded, onChange: (isUsed) => (usesVoice = isUsed) });
     await teacher.start();
     document.documentElement.dataset.ready = "true";
+    navigator.serviceWorker?.register("service-worker.js").catch(() => {}); // without it the page only needs a network
   },
   (error) => {
     $("work").hidden = true;

@@ -19,7 +19,6 @@ from ser_gpu.voices import plan
 PACKAGE = Path(__file__).parent.parent
 SAMPLE = PACKAGE.parent / "examples" / "sample.wav"
 RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
-DOWNLOADED = ("ort/ort-wasm-simd-threaded.wasm", "model.onnx", "speech.onnx")  # before the first answer
 
 
 def page_folder() -> Path:
@@ -95,18 +94,15 @@ def _write_model(folder: Path, weights: Path, tta: bool) -> None:
         "sample": SAMPLE.is_file(),
     }
     description = folder / "model.json"
-    if (folder / "model.onnx").is_file() and description.is_file():
-        if read_json(description) == about | {"bytes": _sizes(folder)}:
-            return
-        description.unlink()
-    settings = {name: about[name] for name in ("tta", "licence", "sha256")}
-    onnx.to_onnx(model, folder / "model.onnx", **settings, speaker=speaker is not None)
-    _forget_speech(folder / "model.onnx")
-    write_json(description, about | {"bytes": _sizes(folder)})  # last, so that what it describes exists
-
-
-def _sizes(folder: Path) -> dict[str, int]:
-    return {name: (folder / name).stat().st_size for name in DOWNLOADED}
+    known = read_json(description) if (folder / "model.onnx").is_file() and description.is_file() else {}
+    if about != {name: value for name, value in known.items() if name != "bytes"}:
+        description.unlink(missing_ok=True)
+        settings = {name: about[name] for name in ("tta", "licence", "sha256")}
+        onnx.to_onnx(model, folder / "model.onnx", **settings, speaker=speaker is not None, half=True)
+        _forget_speech(folder / "model.onnx")
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != description)
+    about["bytes"] = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+    write_json(description, about)  # last, so that what it describes exists
 
 
 def _forget_speech(path: Path) -> None:
@@ -115,6 +111,7 @@ def _forget_speech(path: Path) -> None:
     proto = library.load(path)
     names = [[each.name for each in values] for values in (proto.graph.input, proto.graph.output)]
     kept = library.utils.Extractor(proto).extract_model(names[0], [name for name in names[1] if name != "speech"])
+    kept.metadata_props.extend(proto.metadata_props)
     with replacing(path) as temporary:
         temporary.write_bytes(kept.SerializeToString(deterministic=True))
 

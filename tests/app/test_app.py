@@ -24,13 +24,17 @@ PAGE_FILES = ("index.html", "style.css", "main.js", "worker.js")
 def runtime(tmp_path, monkeypatch):
     """A folder in the place of onnxruntime-web, and an exporter that takes no time; what was exported."""
     exported = []
+    helper = pytest.importorskip("onnx", reason="pip install 'ser_gpu[export]'").helper
     for name in page.RUNTIME_FILES:
         (tmp_path / name).write_text("runtime")
     monkeypatch.setattr(page, "runtime_folder", lambda: tmp_path)
 
     def write(model, path, **settings):
         exported.append(settings)
-        path.write_bytes(b"model")
+        values = [helper.make_tensor_value_info(name, 1, [1]) for name in ("waveform", "probabilities", "speech")]
+        nodes = [helper.make_node("Identity", ["waveform"], [each.name]) for each in values[1:]]
+        graph = helper.make_graph(nodes, "model", values[:1], values[1:])
+        path.write_bytes(helper.make_model(graph).SerializeToString())
 
     monkeypatch.setattr(onnx, "to_onnx", write)
     return exported
@@ -41,11 +45,17 @@ def test_the_page_is_written_whole_and_a_model_once(runtime, tmp_path, capsys):
     for arguments in ([], [], ["--no-tta"]):
         assert app.main(["--out", str(site), *arguments]) == 0
     assert [(each["tta"], each["speaker"]) for each in runtime] == [(True, True), (False, True)]
+    assert all(each["half"] for each in runtime)
     assert all((site / name).is_file() for name in (*PAGE_FILES, "model.onnx", "speech.onnx", "sample.wav"))
     assert sorted(path.name for path in (site / "ort").iterdir()) == sorted(page.RUNTIME_FILES)
     about = json.loads((site / "model.json").read_text())
     assert (about["sample_rate"], about["window_samples"], about["tta"]) == (16_000, 48_000, False)
     assert about["licence"] == runtime[0]["licence"]
+    sizes = {path.relative_to(site).as_posix(): path.stat().st_size for path in site.rglob("*.*")}
+    sizes.pop("model.json")
+    assert about["bytes"] == sizes
+    graph = onnx.extra("onnx", "export").load(site / "model.onnx").graph
+    assert [each.name for each in graph.output] == ["probabilities"]  # the page has a detector of its own
     assert len(about["speaker"]["population"]["mean"]) == len(about["speaker"]["population"]["variance"])
 
 
@@ -56,9 +66,13 @@ def test_the_page_hears_speech_as_python_does(tmp_path):
     session = ort.InferenceSession(tmp_path / "speech.onnx", providers=["CPUExecutionProvider"])
     waveform = load(page.SAMPLE, 16_000).numpy()[: 50 * 512]
     expected, _ = SpeechProbability()(waveform)
-    frames = np.lib.stride_tricks.sliding_window_view(np.pad(waveform, (64, 0)), 576)[::512]
+    before = np.pad(waveform, (64, 0))
+    frames = np.lib.stride_tricks.sliding_window_view(before, 576)[::512]
+    frames = np.concatenate([frames, frames[:, -2:-66:-1]], axis=1)  # reflected
+    rows = np.lib.stride_tricks.sliding_window_view(frames, 256, axis=1)[:, ::128].reshape(-1, 256)
     zeros = np.zeros((1, 1, 128), np.float32)
-    (speech,) = session.run(["speech_probs"], {"input": np.ascontiguousarray(frames), "h": zeros, "c": zeros})
+    (speech,) = session.run(["speech"], {"rows": np.ascontiguousarray(rows), "h": zeros, "c": zeros})
+    speech = speech.ravel()
     np.testing.assert_allclose(speech, expected, atol=1e-4)  # float32 sums in another order, over 50 steps
     assert expected.min() < 0.2 < 0.9 < expected.max()
 
