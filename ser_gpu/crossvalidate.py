@@ -93,9 +93,7 @@ def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
         for fold in folds
     ]
     path = Path(args.table or folder / "table.json")
-    if path.suffix != ".json":
-        raise InputError(f"--table {path}: must end in .json")
-    written = [path, path.with_suffix(".predictions.csv.gz")]
+    written = [path, Path(f"{path}".removesuffix(".json") + ".predictions.csv.gz")]
     results = [Path(each) for run in runs for each in (run.out, *run.arguments[1:])]
     read = [each / name for each in results for name in (train.RESULT_FILE, "predictions.csv")]
     asked = train.parser().parse_args(train_arguments)
