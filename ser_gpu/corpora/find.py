@@ -82,10 +82,9 @@ def scan(folder: str | Path, corpus: Corpus) -> Loaded:
     """The clips of a corpus under `folder`, in any nesting, videos left out. Raises InputError where there is none."""
     nothing = f"{folder}: no {corpus.title} clip found (names like {corpus.example})"
     clips, left_out = _gather(audio_files(folder), corpus.parse, nothing)
-    notice = None
-    if corpus.clips not in (None, len(clips)):
-        found = f"{len(clips):,} of the {corpus.clips:,} {corpus.title} clips found"
-        notice = f"{found}: figures from a part of the data do not compare with published ones"
+    found = f"{len(clips):,} of the {corpus.clips or 0:,} {corpus.title} clips found"
+    so = "figures from a part of the data do not compare with published ones"
+    notice = None if corpus.clips in (None, len(clips)) else f"{found}: {so}"
     return Loaded(clips, _described(corpus.title, clips), left_out, notice)
 
 
@@ -149,6 +148,8 @@ def _described(what: str, clips: tuple[Clip, ...], own: bool = False) -> str:
     if unknown := sum(clip.speaker is None for clip in clips):
         whose = f"the speaker of {unknown:,} clip{'s' * (unknown > 1)} unknown"
         said.append(whose if speakers else "speakers unknown")
+    if stretches := sum(clip.start > 0 or clip.end < float("inf") for clip in clips):
+        said.append(f"{stretches:,} of the clips are stretches of files")
     parts = Counter(clip.part for clip in clips if own and clip.part)
     dealt = ", ".join(f"{parts[part]:,} {part}" for part in PARTS if part in parts)
     return f"{what}: {', '.join(said)}" + (f"; parts: {dealt}" if dealt else "")

@@ -29,6 +29,7 @@ COLUMNS = {
     "end": "end stop endtime",
     "duration": "duration",
 }
+Row = tuple[int, dict[str, str]]  # number of its line, and name -> field
 _BEFORE_HEADER = re.compile(r'[\r\n]*(?:"?sep=(.)"?[ \t,;]*(?:\r\n?|\n))?', re.IGNORECASE)  # Excel names the separator
 
 
@@ -71,9 +72,7 @@ def read(path: str | Path, stretches: bool = False) -> tuple[Clip, ...]:
     return tuple(sorted(clips, key=by_id))
 
 
-def rows(
-    path: str | Path, content: bytes, needed: Sequence[str] = ("file", "emotion")
-) -> Iterator[tuple[int, dict[str, str]]]:
+def rows(path: str | Path, content: bytes, needed: Sequence[str] = ("file", "emotion")) -> Iterator[Row]:
     """The rows of a list and their line numbers, fields by names of `COLUMNS` or else their own in lower case.
 
     needed: columns that must be there. Raises InputError, with the line where one is wrong.

@@ -69,7 +69,9 @@ def find(places: Sequence[str]) -> Sources:
             files += inside
             notes += [f"{place}: skipped {count:,} ({reason})" for reason, count in skipped.items()]
         elif suffix in (".csv", ".tsv"):
-            files += _of_csv(place)
+            with storage.open_file(place) as file:
+                rows = manifest.rows(place, file.read(), needed=("file",))
+            files += _listed(place, [row.get("file") for _, row in rows])
         elif suffix == ".parquet":
             _add_parquet(place, files, groups)
         else:
@@ -94,12 +96,6 @@ def _of_folder(place: str) -> tuple[list[str], dict[str, int]]:
     if not found:
         raise InputError(f"{place}: no audio file in this folder; Parquet files are named as {place}/*.parquet")
     return found, skipped
-
-
-def _of_csv(place: str) -> list[str]:
-    with storage.open_file(place) as file:
-        rows = manifest.rows(place, file.read(), needed=("file",))
-        return _listed(place, [row.get("file") for _, row in rows])
 
 
 def _listed(place: str, given: Sequence[str | None]) -> list[str]:

@@ -1,15 +1,25 @@
 import codecs
+import csv
+import io
 import math
+import os
 import shutil
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ser_gpu import corpora
 from ser_gpu.audio.folder import audio_files
 from ser_gpu.audio.formats import SUFFIXES, UNREADABLE_SUFFIXES
 from ser_gpu.corpora import manifest
-from ser_gpu.corpora.clip import Clip
+from ser_gpu.corpora.clip import Clip, canonical
+from ser_gpu.errors import InputError
 from tests.corpora.conftest import touch
+
+FUZZ = settings(
+    max_examples=int(os.environ.get("SER_FUZZ_EXAMPLES", "60")), deadline=None, suppress_health_check=list(HealthCheck)
+)
 
 
 def csv_of(folder, text, name="clips.csv", files=("a.wav", "b.wav", "c.wav")):
@@ -124,8 +134,9 @@ def test_a_clip_may_be_a_stretch_of_its_file(columns, row, span, tmp_path):
 
 def test_stretches_of_one_file_are_clips_of_their_own(tmp_path):
     rows = "a.wav,sad,0,1\na.wav,sad,3600.123,3600.2\na.wav,happy,3600.1234,\nb.wav,sad,0,1\n"
-    clips = corpora.load(csv_of(tmp_path, f"file,emotion,start,end\n{rows}")).clips
-    assert [clip.id for clip in clips] == ["a:0-1", "a:3600.123-3600.2", "a:3600.1234-inf", "b"]
+    found = corpora.load(csv_of(tmp_path, f"file,emotion,start,end\n{rows}c.wav,sad,,\n"))
+    assert found.description.endswith("speakers unknown, 4 of the clips are stretches of files")
+    assert [clip.id for clip in found.clips] == ["a:0-1", "a:3600.123-3600.2", "a:3600.1234-inf", "b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -198,3 +209,97 @@ def test_what_is_no_text_is_refused(tmp_path):
     path.write_bytes(b'file,emotion\n"' + b"x" * 200_000 + b'",sad\n')
     with pytest.raises(ValueError, match="not a CSV file: field larger"):
         manifest.read(path)
+
+
+@pytest.fixture(scope="module")
+def ten_files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lists") / "x"
+    touch(folder, *(f"sub/{number}.wav" for number in range(10)))
+    return folder
+
+
+PLACES = ("sub/{}.wav", "./sub/{}.wav", "../x/sub/{}.wav", "sub/../sub/{}.wav", "sub\\{}.wav", "{folder}/sub/{}.wav")
+HEADERS = {
+    "file": ("file", "Path", "filename", " FilePath ", "audio", "wav_path"),
+    "emotion": ("emotion", "Label", "class"),
+    "speaker": ("speaker", "speaker_id", "SPK", "subject id"),
+    "part": ("part", "Split"),
+    "start": ("start", "offset"),
+    "end": ("end", "Stop"),
+    "mood": ("mood",),
+}
+TEXTS = st.text("ab äöü,;|\t'\"\n.=#-", max_size=6)
+SECONDS = st.floats(0, 1e6).map(repr)
+FIELDS = {
+    "emotion": st.sampled_from(("sad", "Anger", "home sick", "ü")),
+    "speaker": TEXTS,
+    "part": st.sampled_from(("", "train", "Dev", "TEST")),
+    "start": st.just("") | SECONDS,
+    "end": st.just("") | SECONDS,
+    "mood": TEXTS,
+}
+
+
+@st.composite
+def lists(draw):
+    """Rows as dictionaries, and the bytes of a list that holds them in some form."""
+    columns = draw(st.permutations(["file", "emotion", *draw(st.sets(st.sampled_from(list(FIELDS)[1:])))]))
+    files = draw(st.lists(st.integers(0, 9), min_size=1, unique=True))
+    rows = [{name: draw(FIELDS[name]) for name in columns if name != "file"} | {"file": file} for file in files]
+    delimiter, end = draw(st.sampled_from(",;\t|")), draw(st.sampled_from(("\n", "\r\n", "\r")))
+    text = io.StringIO(newline="")
+    quoting = csv.QUOTE_ALL if end == "\r" else draw(st.sampled_from((csv.QUOTE_MINIMAL, csv.QUOTE_ALL)))
+    writer = csv.writer(text, delimiter=delimiter, lineterminator=end, quoting=quoting)
+    writer.writerow([draw(st.sampled_from(HEADERS[name])) for name in columns])
+    for row in rows:
+        place = draw(st.sampled_from(PLACES)).replace("{}", str(row["file"]))
+        writer.writerow([place if name == "file" else row[name] for name in columns])
+        if draw(st.booleans()):
+            writer.writerow([""] * draw(st.integers(0, len(columns))))
+    start = draw(st.sampled_from(("", end, f"sep={delimiter}{end}", f'"sep={delimiter}"{end}')))
+    return rows, start + text.getvalue(), draw(st.sampled_from(("utf-8", "utf-8-sig", "utf-16", "cp1252")))
+
+
+def loaded_or_one_line(path):
+    try:
+        return corpora.load(path).clips
+    except InputError as error:
+        said = str(error)
+    assert said.startswith(str(path))
+    assert said.isprintable()
+    return said
+
+
+@FUZZ
+@given(lists())
+def test_any_list_is_read_whole_or_refused_in_one_line(ten_files, made):
+    rows, text, encoding = made
+    path = ten_files / "list.csv"
+    path.write_bytes(text.replace("{folder}", str(ten_files)).encode(encoding))
+    found = loaded_or_one_line(path)
+    spans = [(float(row.get("start") or 0), float(row.get("end") or math.inf)) for row in rows]
+    if isinstance(found, str):
+        assert any(end <= start for start, end in spans), found
+        assert "must be after the start" in found
+        return
+    assert len(found) == len(rows), "none is lost"
+    clip_of = {int(clip.path.name[0]): clip for clip in found}
+    for row, span in zip(rows, spans, strict=True):
+        clip = clip_of[row["file"]]
+        part = manifest.PART_ALIASES.get(row.get("part", "").lower())
+        speaker, mood = (row.get(name, "").strip() for name in ("speaker", "mood"))
+        assert (clip.emotion, clip.part, clip.start, clip.end) == (canonical(row["emotion"]), part, *span)
+        assert (clip.speaker, clip.extra) == (speaker or None, (("mood", mood),) if mood else ())
+
+
+@FUZZ
+@given(lists(), st.data())
+def test_damaged_lists_are_read_or_refused_in_one_line(ten_files, made, data):
+    _, text, encoding = made
+    content = bytearray(text.replace("{folder}", str(ten_files)).encode(encoding))
+    for _ in range(data.draw(st.integers(1, 4))):
+        first = data.draw(st.integers(0, len(content)))
+        content[first : first + data.draw(st.integers(0, 9))] = data.draw(st.binary(max_size=9))
+    path = ten_files / "damaged.csv"
+    path.write_bytes(content)
+    loaded_or_one_line(path)
