@@ -38,6 +38,7 @@ class Provenance:
     metrics: dict | None = None  # numbers by part, such as {"validation": {"accuracy": ...}}
     training: dict | None = None  # its settings
     package_version: str = __version__  # of ser_gpu that trained them
+    licence: str | None = None  # of what they were trained on, and of the weights that they began with
 
 
 def save(path: str | Path, model: SpeechEmotionModel, provenance: Provenance) -> None:
@@ -56,7 +57,8 @@ def load(path: str | Path | None = None, device: Device | None = None) -> tuple[
         raise CheckpointError(f"{path}: is a state dict, not a checkpoint; write it with ser_gpu.checkpoint.save")
     try:
         content = migrated(stored)
-        where_from = {field.name: content["provenance"][field.name] for field in fields(Provenance)}
+        stored = {"licence": None} | content["provenance"]
+        where_from = {field.name: stored[field.name] for field in fields(Provenance)}
         if not isinstance(where_from["protocol"], dict):
             raise InputError("the protocol must be a dictionary")
         model = rebuilt(content["config"], content["labels"], content["state_dict"])

@@ -4,7 +4,7 @@ from importlib import import_module
 
 # imported on first use: a model needs the names of emotions alone
 _FOUND = ("Loaded", "load", "load_many")
-_KNOWN = ("get", "names", "registered_name")
+_KNOWN = ("get", "licence_of", "names", "registered_name")
 
 
 def __getattr__(name: str) -> object:

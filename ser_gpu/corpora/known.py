@@ -1,7 +1,7 @@
 """The corpora that are known by their official file names; a new corpus is one more entry."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -237,3 +237,11 @@ def get(name: str) -> Corpus:
     if (registered := registered_name(name)) is None:
         raise InputError(f"no such corpus: {name!r}; known are {', '.join(names())}, and {OWN} for your own recordings")
     return CORPORA[registered]
+
+
+def licence_of(names: Iterable[str], of_weights: str | None = None) -> str | None:
+    """The licences of the known corpora that weights were trained on, and of weights that they began with; or None."""
+    known = [CORPORA[name] for name in map(registered_name, names) if name]
+    found = [each.licence for each in known] if len(known) == 1 else [f"{each.title}: {each.licence}" for each in known]
+    inherited = [each for each in (of_weights or "").split("; ") if each and not any(each in own for own in found)]
+    return "; ".join([*found, *inherited]) or None
