@@ -40,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     options.require_free({"--hub" if args.hub else "FILE": written}, [weights])
     require("export", *_NEEDED.get(suffix, ()))
     model, provenance = checkpoint.load(weights, "cpu")
-    licence = args.licence or onnx.licence_of(weights, provenance)
+    inherited = onnx.licence_of(weights, provenance)
+    licence = args.licence or inherited
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
     checked = ""
     with console.err.status(f"Exporting {weights.name}"):
@@ -49,12 +50,14 @@ def run(args: argparse.Namespace) -> int:
 
             hub.write(args.hub, model, provenance, licence, sha256)
         elif suffix == ".pt2":
-            onnx.to_pt2(model, out, args.tta)
+            onnx.to_pt2(model, out, args.tta, licence, sha256)
         else:
             difference = onnx.to_onnx(model, out, args.tta, licence, sha256, args.speaker, args.half)
             checked = f", opset {onnx.OPSET}, largest difference from torch {difference:.1e}"
     size = "" if args.hub else f", {Path(out).stat().st_size / 1e6:.1f} MB"
     console.err.print(f"written: {args.hub or out}{size}{checked}")
+    if inherited:
+        console.err.print(f"note: licence of what these weights learnt from: {inherited}")
     return options.DONE
 
 

@@ -70,14 +70,14 @@ def write(
 def card(model: SpeechEmotionModel, provenance: Provenance, licence: str | None = None) -> str:
     """The model card: metadata in YAML, then a description, the use, and the limits."""
     name = LICENCES.get(licence or "", "other")
-    corpus = provenance.protocol.get("corpus")
+    trained_on = provenance.protocol.get("corpus")
     metadata = huggingface_hub.ModelCardData(
         library_name="ser_gpu",
         pipeline_tag="audio-classification",
         license=name,
         license_name=(licence or "not stated") if name == "other" else None,
         tags=["speech-emotion-recognition", "audio", "pytorch"],
-        datasets=[corpus] if corpus else None,
+        datasets=trained_on.split(", ") if trained_on else None,
         metrics=["accuracy", "recall", "f1"],
     )
     labels, copies = ", ".join(model.labels), model.tta.copies
@@ -102,7 +102,8 @@ print(model.predict("clip.wav"))
 ## Training
 
 Protocol `{provenance.protocol.get("name")}`, fold {provenance.protocol.get("fold")}, seed {provenance.seed}; manifest
-`{provenance.manifest_hash[:16]}`; ser_gpu {provenance.package_version}.
+`{provenance.manifest_hash[:16]}`; ser_gpu {provenance.package_version}. Recordings: {trained_on or "not stated"}.
+Licence of the weights: {licence or "not stated"}.
 
 ## Limits
 

@@ -123,14 +123,21 @@ def program(model: SpeechEmotionModel, tta: bool = True, speaker: bool = False) 
 
 
 @_quiet_exporter()
-def to_pt2(model: SpeechEmotionModel, path: str | Path, tta: bool = True) -> None:
-    """Write a program for `torch.export.load`; it needs torch, and nothing of ser_gpu."""
+def to_pt2(
+    model: SpeechEmotionModel,
+    path: str | Path,
+    tta: bool = True,
+    licence: str | None = None,
+    sha256: str | None = None,
+) -> None:
+    """Write a program for `torch.export.load`, which needs nothing of ser_gpu; the metadata are those of `to_onnx`."""
     traced = program(model, tta)
     graphs = (each.graph for each in traced.graph_module.modules() if isinstance(each, torch.fx.GraphModule))
     for node in (node for graph in graphs for node in graph.nodes):
         node.meta.pop("stack_trace", None)  # it holds paths of this machine
     buffer = io.BytesIO()  # torch would store the name of a file
-    torch.export.save(traced, buffer, extra_files={"metadata.json": json.dumps(metadata(model, tta=tta))})
+    about = metadata(model, tta=tta, licence=licence, sha256=sha256)
+    torch.export.save(traced, buffer, extra_files={"metadata.json": json.dumps(about)})
     with replacing(path) as temporary, buffer.getbuffer() as content:
         temporary.write_bytes(content)
 
@@ -204,15 +211,11 @@ def no_head(model: SpeechEmotionModel) -> Tensor:
 
 
 def licence_of(path: Path, provenance: Provenance) -> str | None:
-    """The licence of the corpora that the weights were trained on; None where it is not known."""
+    """The licence of what the weights, and those that they began with, were trained on; None where it is not known."""
     trained_on = provenance.protocol.get("corpus")
     if not trained_on and path.resolve().parent == checkpoint.default_weights().resolve().parent:
         trained_on = corpora.names()[0]
-    names = [corpora.registered_name(name) for name in (trained_on or "").split(", ")]
-    if None in names:
-        return None
-    known = [corpora.get(name) for name in names]
-    return known[0].licence if len(known) == 1 else "; ".join(f"{each.title}: {each.licence}" for each in known)
+    return corpora.licence_of((trained_on or "").split(", "), provenance.licence)
 
 
 def _compact(graph: object, onnx: ModuleType, half: bool) -> None:

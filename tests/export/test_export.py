@@ -13,6 +13,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 import soundfile
@@ -21,7 +22,7 @@ import torch
 import ser_gpu
 from ser_gpu import ModelConfig, SpeechEmotionModel, checkpoint, export
 from ser_gpu.audio import silero
-from ser_gpu.audio.samples import load
+from ser_gpu.audio.samples import load, resample
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli.main import main
 from ser_gpu.config import CnnConfig, TtaConfig
@@ -430,6 +431,27 @@ def test_a_hub_folder_outlives_the_code(hub_folder):
         hub.HubModel.from_pretrained(hub_folder)
 
 
+def test_weights_that_began_with_others_keep_their_licence(small, tmp_path, capsys, monkeypatch):
+    written = []
+    monkeypatch.setattr(onnx, "to_pt2", lambda model, path, *settings: written.append(settings) or Path(path).touch())
+    for name, inherited, said, licence in (
+        ("own, ravdess", None, "CC BY-NC-SA 4.0", "cc-by-nc-sa-4.0"),  # as older checkpoints have it
+        ("own", "CC BY-NC-SA 4.0", "CC BY-NC-SA 4.0", "cc-by-nc-sa-4.0"),
+        ("crema_d, ravdess", None, "RAVDESS speech: CC BY-NC-SA 4.0; CREMA-D: Open Database License", "other"),
+        ("own", None, None, "other"),
+    ):
+        provenance = Provenance({"name": "stratified", "fold": 0, "corpus": name}, "a" * 64, 0, licence=inherited)
+        checkpoint.save(tmp_path / "child.pth", small, provenance)
+        assert export.main([str(tmp_path / "child.pth"), str(tmp_path / "child.pt2")]) == 0
+        assert set((said or "").split("; ")) == set((written[-1][1] or "").split("; "))
+        assert ("note: licence of what these weights learnt from: " in capsys.readouterr().err) == bool(said)
+        card = huggingface_hub.ModelCard(
+            hub.card(small, *checkpoint.load(tmp_path / "child.pth", "cpu")[1:], written[-1][1])
+        )
+        assert (card.data.license, card.data.datasets) == (licence, name.split(", "))
+        assert f"Licence of the weights: {written[-1][1] or 'not stated'}." in card.text
+
+
 def test_a_library_of_the_hub_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch, capsys):
     for name in ("huggingface_hub", "safetensors"):
         monkeypatch.delitem(sys.modules, "ser_gpu.exports.hub", raising=False)
@@ -458,11 +480,13 @@ def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path, small, capsys,
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/export.md"])
-def test_the_ten_lines_of_the_page_work(name, exported, tmp_path, monkeypatch, capsys):
+def test_the_lines_of_the_page_work(name, exported, tmp_path, monkeypatch, capsys):
     page = (ROOT / name).read_text(encoding="utf-8")
     block = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "InferenceSession" in block)
     shutil.copy(exported, tmp_path / "model.onnx")
-    soundfile.write(tmp_path / "clip.wav", load(SAMPLE, SAMPLE_RATE).numpy(), SAMPLE_RATE)
+    # as recorders write it: without mixing, or at another rate, it is another emotion or an error
+    sound = resample(load(SAMPLE, SAMPLE_RATE).numpy(), SAMPLE_RATE, 48_000)
+    soundfile.write(tmp_path / "clip.wav", np.stack([sound, 0.5 * sound], axis=1), 48_000)
     monkeypatch.chdir(tmp_path)
     exec(block, {})
     assert capsys.readouterr().out == f"{ser_gpu.load_model(device='cpu').predict(SAMPLE).emotion}\n"
