@@ -5,15 +5,17 @@ import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import soundfile
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
+from ser_gpu.audio.samples import apart
 from ser_gpu.cli import console, options
 from ser_gpu.errors import AudioError, InputError, require
 from ser_gpu.recognizer import Answers, Recognizer
@@ -42,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = "of several recordings, or where it is there or ends in /, a folder"
     add("--out", metavar="FILE", help=f"where to; {folder} (default: standard output)")
     add("--plot", metavar="PICTURE", help=f"also draw it; {folder}")
+    add("--channels", choices=("mixed", "apart"), default="mixed", help="apart: answer each channel by itself")
     add("--skip-done", action="store_true", help="skip recordings whose --out and --plot are there and newer")
     add("--segments", metavar="FILE", help="answer these segments: a transcript in SRT, VTT, CSV or TextGrid")
     add_voice = parser.add_mutually_exclusive_group().add_argument
@@ -64,22 +67,24 @@ def _formats(text: str) -> tuple[str, ...]:
 
 
 def _run(args: argparse.Namespace) -> int:
-    names = [str(path) for path in options.recordings(args.files, args.list).paths]
-    outputs = _outputs(args, names)
+    paths = [str(path) for path in options.recordings(args.files, args.list).paths]
+    sources = [source for path in paths for source in _sources(path, args.channels == "apart")]
+    names = [source.name for source in sources]
+    outputs = _outputs(args, {source.name: source.stem for source in sources})
     files_of = {name: {key: path for of in outputs.values() for key, path in of[name].items()} for name in names}
-    speakers_of = read_rttm_of(args.speakers, names) if args.speakers else {}
+    speakers_of = read_rttm_of(args.speakers, paths) if args.speakers else {}
     given = read_transcript(args.segments) if args.segments else ()
-    if given and len(names) > 1:
-        raise InputError(f"--segments {args.segments}: is of one recording, and here are {len(names)}")
-    voices_of = _voice_files(args, names, [*given, *(turn for each in speakers_of.values() for turn in each.turns)])
+    if given and len(paths) > 1:
+        raise InputError(f"--segments {args.segments}: is of one recording, and here are {len(paths)}")
+    voices_of = _voice_files(args, paths, [*given, *(turn for each in speakers_of.values() for turn in each.turns)])
     read = [each for each in (args.speakers, args.segments, args.weights, *voices_of.values()) if each]
     written = {option: [path for each in of.values() for path in each.values()] for option, of in outputs.items()}
-    options.require_free(written, [*names, args.list, *read])
+    options.require_free(written, [*paths, args.list, *read])
     if args.skip_done:
-        done = {name for name in names if _is_done(files_of[name].values(), [name, *read])}
-        console.say(f"note: {len(done):,} of {len(names):,} recordings are done and skipped")
-        names = [name for name in names if name not in done]
-    if not names:
+        left = [each for each in sources if not _is_done(files_of[each.name].values(), [each.path, *read])]
+        console.say(f"note: {len(sources) - len(left):,} of {len(sources):,} recordings are done and skipped")
+        sources = left
+    if not sources:
         return options.DONE
     model = options.model(args.weights, args.device)
     if args.own_voice and model.network_hash is None:
@@ -87,12 +92,12 @@ def _run(args: argparse.Namespace) -> int:
     voices = {speaker: options.voice(path, model) for speaker, path in voices_of.items()}
     streams = args.format == ("jsonl",) and not args.out
     code = options.DONE
-    for name in names:
-        speakers = speakers_of.get(name)
+    for source in sources:
+        speakers = speakers_of.get(source.path)
         try:
             with options.quiet_decoders():
-                voice = _own_voice(model, name, speakers) if args.own_voice else voices.get("", voices)
-                timeline, whole = _listen(Answers(model, voice), name, streams, speakers, given)
+                voice = _own_voice(model, source, speakers) if args.own_voice else voices.get("", voices)
+                timeline, whole = _listen(Answers(model, voice), source, streams, speakers, given)
         except AudioError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
             code = options.SOME_FAILED
@@ -104,15 +109,30 @@ def _run(args: argparse.Namespace) -> int:
         if whole:
             _say_what_is_missing(args, timeline, speakers, given)
         if whole or not args.skip_done:  # which would take a part for the whole
-            for format, path in files_of[name].items():
+            for format, path in files_of[source.name].items():
                 timeline.plot(path) if format == "plot" else timeline.save(path, format)
         if not whole:
-            print(f"interrupted: {name}: kept the first {clock(timeline.seconds)}", file=sys.stderr)
+            print(f"interrupted: {source.name}: kept the first {clock(timeline.seconds)}", file=sys.stderr)
             return options.INTERRUPTED
     return code
 
 
-def _outputs(args: argparse.Namespace, names: Sequence[str]) -> dict[str, dict[str, dict[str, Path]]]:
+class _Source(NamedTuple):
+    path: str  # or -
+    name: str
+    stem: str  # of its files in a folder
+    recording: object
+
+
+def _sources(path: str, are_apart: bool) -> Iterator[_Source]:
+    # a recording, or each of its channels
+    recording, stem = (sys.stdin.buffer, "stdin") if path == STANDARD_INPUT else (path, Path(path).stem)
+    for each in apart(recording) if are_apart else [None]:
+        number = f" channel {each.number + 1}" if each else ""
+        yield _Source(path, f"{path}{number}", f"{stem}{number}", each or recording)
+
+
+def _outputs(args: argparse.Namespace, names: Mapping[str, str]) -> dict[str, dict[str, dict[str, Path]]]:
     # option -> recording -> format -> file; the format of a picture is "plot"
     outputs = {}
     if args.out:
@@ -130,18 +150,18 @@ def _outputs(args: argparse.Namespace, names: Sequence[str]) -> dict[str, dict[s
     return outputs
 
 
-def _is_folder(place: str, names: Sequence[str]) -> bool:
+def _is_folder(place: str, names: Mapping[str, str]) -> bool:
     return len(names) > 1 or place.endswith(("/", os.sep)) or Path(place).is_dir()
 
 
-def _files(option: str, place: str, names: Sequence[str], suffixes: dict[str, str]) -> dict[str, dict[str, Path]]:
+def _files(option: str, place: str, names: Mapping[str, str], suffixes: dict[str, str]) -> dict[str, dict[str, Path]]:
     # recording -> format -> file
     if _is_folder(place, names):
-        stems = {name: str(Path(place, "stdin" if name == STANDARD_INPUT else Path(name).stem)) for name in names}
+        stems = {name: str(Path(place, stem)) for name, stem in names.items()}
     elif len(suffixes) == 1:  # as it is named
-        stems, suffixes = {names[0]: place}, dict.fromkeys(suffixes, "")
+        stems, suffixes = dict.fromkeys(names, place), dict.fromkeys(suffixes, "")
     else:
-        stems = {names[0]: formats.without_suffix(place)}
+        stems = dict.fromkeys(names, formats.without_suffix(place))
     if len(set(stems.values())) < len(stems):
         raise InputError(f"{option} {place}: two recordings would be written under one name; run them one by one")
     return {name: {format: Path(stem + suffix) for format, suffix in suffixes.items()} for name, stem in stems.items()}
@@ -153,9 +173,9 @@ def _is_done(outputs: Iterable[Path], inputs: Iterable[str]) -> bool:
     return False
 
 
-def _voice_files(args: argparse.Namespace, names: Sequence[str], turns: Iterable[Turn | Segment]) -> dict[str, str]:
+def _voice_files(args: argparse.Namespace, paths: Sequence[str], turns: Iterable[Turn | Segment]) -> dict[str, str]:
     # speaker -> file; "" is everybody
-    if args.own_voice and STANDARD_INPUT in names:
+    if args.own_voice and STANDARD_INPUT in paths:
         raise InputError("--own-voice: standard input cannot be read twice, save it as a file")
     files = dict(text.rpartition("=")[::2] for text in args.voice)
     if not all(files.values()) or len(files) < len(args.voice) or ("" in files and len(files) > 1):
@@ -167,25 +187,24 @@ def _voice_files(args: argparse.Namespace, names: Sequence[str], turns: Iterable
     return files
 
 
-def _own_voice(model: Recognizer, name: str, speakers: Speakers | None) -> Voice | dict[str, Voice]:
-    with console.err.status(f"Enrolling {Path(name).name}"):
-        voice = own_voice(model, name, speakers=speakers)
-    for speaker, each in voice.items() if speakers else [(name, voice)]:
+def _own_voice(model: Recognizer, source: _Source, speakers: Speakers | None) -> Voice | dict[str, Voice]:
+    with console.err.status(f"Enrolling {Path(source.name).name}"):
+        voice = own_voice(model, source.recording, speakers=speakers)
+    for speaker, each in voice.items() if speakers else [(source.name, voice)]:
         for note in each.notes:
             console.err.print(f"note: {speaker}: {note}")
     return voice
 
 
 def _listen(
-    answers: Answers, name: str, streams: bool, speakers: Speakers | None, given: Sequence[Segment]
+    answers: Answers, source: _Source, streams: bool, speakers: Speakers | None, given: Sequence[Segment]
 ) -> tuple[Timeline, bool]:
     # the timeline, and whether it is whole: Ctrl-C keeps what was heard
-    recording = sys.stdin.buffer if name == STANDARD_INPUT else name
-    source = partial(answered, given=given) if given else stretches
-    shown_name, parts = source(answers, recording, speakers=speakers)
+    answer = partial(answered, given=given) if given else stretches
+    shown_name, parts = answer(answers, source.recording, speakers=speakers)
     total = None
     with suppress(RuntimeError, TypeError, ValueError, OSError):  # the length is not known
-        total = soundfile.info(name).duration
+        total = soundfile.info(source.path).duration
     found: list[Segment] = []
     whole = True
 
