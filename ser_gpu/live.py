@@ -17,6 +17,7 @@ from ser_gpu.cli import console, options
 from ser_gpu.errors import AudioError, extra, reason
 from ser_gpu.prediction import Prediction
 from ser_gpu.recognizer import Answers
+from ser_gpu.timeline.formats import percent
 from ser_gpu.timeline.stream import Stream
 
 STEP_SECONDS = 0.5
@@ -92,7 +93,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _show(seconds: float, answer: Prediction | None, in_place: bool) -> None:
     if in_place:
-        said = f"{answer.emotion} {answer.confidence:.0%}" if answer else "nobody speaks"
+        said = f"{answer.emotion} {percent(answer.confidence)}%" if answer else "nobody speaks"
         print(f"\r{seconds:8.1f} s  {said:24}", end="", flush=True)
         return
     said = {name: getattr(answer, name, none) for name, none in _NOTHING.items()}

@@ -9,11 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import soundfile
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
+from ser_gpu.audio.samples import apart
 from ser_gpu.cli import console, options
 from ser_gpu.errors import AudioError, InputError, require
 from ser_gpu.recognizer import Answers, Recognizer
@@ -30,6 +32,16 @@ PICTURES = (".png", ".jpg", ".webp", ".pdf", ".svg", ".eps")
 _BAR = 30
 
 
+class _Job(NamedTuple):
+    path: str  # or -
+    name: str
+    stem: str  # of its files in a folder
+    recording: object
+    speakers: Speakers | None
+    given: Sequence[Segment]
+    files: dict[str, Path]  # to write: format -> file; the format of a picture is "plot"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and write timelines."""
     parser = argparse.ArgumentParser(
@@ -42,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = "of several recordings, or where it is there or ends in /, a folder"
     add("--out", metavar="FILE", help=f"where to; {folder} (default: standard output)")
     add("--plot", metavar="PICTURE", help=f"also draw it; {folder}")
+    add("--channels", choices=("mixed", "apart"), default="mixed", help="apart: answer each channel by itself")
     add("--skip-done", action="store_true", help="skip recordings whose --out and --plot are there and newer")
     add("--segments", metavar="FILE", help="answer these segments: a transcript in SRT, VTT, CSV or TextGrid")
     add_voice = parser.add_mutually_exclusive_group().add_argument
@@ -64,22 +77,23 @@ def _formats(text: str) -> tuple[str, ...]:
 
 
 def _run(args: argparse.Namespace) -> int:
-    names = [str(path) for path in options.recordings(args.files, args.list).paths]
-    outputs = _outputs(args, names)
-    files_of = {name: {key: path for of in outputs.values() for key, path in of[name].items()} for name in names}
-    speakers_of = read_rttm_of(args.speakers, names) if args.speakers else {}
+    paths = [str(path) for path in options.recordings(args.files, args.list).paths]
+    speakers_of = read_rttm_of(args.speakers, paths) if args.speakers else {}
     given = read_transcript(args.segments) if args.segments else ()
-    if given and len(names) > 1:
-        raise InputError(f"--segments {args.segments}: is of one recording, and here are {len(names)}")
-    voices_of = _voice_files(args, names, [*given, *(turn for each in speakers_of.values() for turn in each.turns)])
+    if given and len(paths) > 1:
+        raise InputError(f"--segments {args.segments}: is of one recording, and here are {len(paths)}")
+    voices_of = _voice_files(args, paths, [*given, *(turn for each in speakers_of.values() for turn in each.turns)])
+    jobs = [job for path in paths for job in _jobs(path, args.channels == "apart", speakers_of.get(path), given)]
+    _plan_files(args, jobs)
     read = [each for each in (args.speakers, args.segments, args.weights, *voices_of.values()) if each]
-    written = {option: [path for each in of.values() for path in each.values()] for option, of in outputs.items()}
-    options.require_free(written, [*names, args.list, *read])
+    texts = [path for job in jobs for format, path in job.files.items() if format != "plot"]
+    pictures = [job.files["plot"] for job in jobs if args.plot]
+    options.require_free({"--out": texts, "--plot": pictures}, [*paths, args.list, *read])
     if args.skip_done:
-        done = {name for name in names if _is_done(files_of[name].values(), [name, *read])}
-        console.say(f"note: {len(done):,} of {len(names):,} recordings are done and skipped")
-        names = [name for name in names if name not in done]
-    if not names:
+        left = [job for job in jobs if not _is_done(job.files.values(), [job.path, *read])]
+        console.say(f"note: {len(jobs) - len(left):,} of {len(jobs):,} recordings are done and skipped")
+        jobs = left
+    if not jobs:
         return options.DONE
     model = options.model(args.weights, args.device)
     if args.own_voice and model.network_hash is None:
@@ -87,12 +101,11 @@ def _run(args: argparse.Namespace) -> int:
     voices = {speaker: options.voice(path, model) for speaker, path in voices_of.items()}
     streams = args.format == ("jsonl",) and not args.out
     code = options.DONE
-    for name in names:
-        speakers = speakers_of.get(name)
+    for job in jobs:
         try:
             with options.quiet_decoders():
-                voice = _own_voice(model, name, speakers) if args.own_voice else voices.get("", voices)
-                timeline, whole = _listen(Answers(model, voice), name, streams, speakers, given)
+                voice = _own_voice(model, job) if args.own_voice else voices.get("", voices)
+                timeline, whole = _listen(Answers(model, voice), job, streams)
         except AudioError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
             code = options.SOME_FAILED
@@ -102,49 +115,52 @@ def _run(args: argparse.Namespace) -> int:
         elif not args.out and not streams:
             print(formats.FORMATS[args.format[0]](timeline), end="", flush=True)
         if whole:
-            _say_what_is_missing(args, timeline, speakers, given)
+            _say_what_is_missing(args, timeline, job)
         if whole or not args.skip_done:  # which would take a part for the whole
-            for format, path in files_of[name].items():
+            for format, path in job.files.items():
                 timeline.plot(path) if format == "plot" else timeline.save(path, format)
         if not whole:
-            print(f"interrupted: {name}: kept the first {clock(timeline.seconds)}", file=sys.stderr)
+            print(f"interrupted: {job.name}: kept the first {clock(timeline.seconds)}", file=sys.stderr)
             return options.INTERRUPTED
     return code
 
 
-def _outputs(args: argparse.Namespace, names: Sequence[str]) -> dict[str, dict[str, dict[str, Path]]]:
-    # option -> recording -> format -> file; the format of a picture is "plot"
-    outputs = {}
+def _jobs(path: str, are_apart: bool, speakers: Speakers | None, given: Sequence[Segment]) -> Iterator[_Job]:
+    recording = sys.stdin.buffer if path == STANDARD_INPUT and sys.stdin else path
+    stem = "stdin" if path == STANDARD_INPUT else Path(path).stem
+    for each in apart(recording) if are_apart else [None]:
+        number = f" channel {each.number + 1}" if each else ""
+        yield _Job(path, f"{path}{number}", f"{stem}{number}", each or recording, speakers, given, {})
+
+
+def _plan_files(args: argparse.Namespace, jobs: Sequence[_Job]) -> None:
     if args.out:
-        chosen = args.format or (["json"] if _is_folder(args.out, names) else [formats.of_suffix(args.out, "--out ")])
-        outputs["--out"] = _files("--out", args.out, names, {format: formats.SUFFIXES[format] for format in chosen})
-    elif len(args.format) > 1 or (len(names) > 1 and args.format not in ((), ("jsonl",))):
+        chosen = args.format or (["json"] if _is_folder(args.out, jobs) else [formats.of_suffix(args.out, "--out ")])
+        _plan(jobs, args.out, {format: formats.SUFFIXES[format] for format in chosen})
+    elif len(args.format) > 1 or (len(jobs) > 1 and args.format not in ((), ("jsonl",))):
         raise InputError("several files or formats need --out: a folder, or for one recording a name")
     if args.plot:
         require("figures", "matplotlib")
-        outputs["--plot"] = _files("--plot", args.plot, names, {"plot": ".png"})
-        if any(each["plot"].suffix.lower() not in PICTURES for each in outputs["--plot"].values()):
+        _plan(jobs, args.plot, {"plot": ".png"})
+        if jobs[0].files["plot"].suffix.lower() not in PICTURES:
             raise InputError(f"--plot {args.plot}: a picture ends in one of {', '.join(PICTURES)}")
-    if args.skip_done and not outputs:
+    if args.skip_done and not jobs[0].files:
         raise InputError("--skip-done needs --out or --plot")
-    return outputs
 
 
-def _is_folder(place: str, names: Sequence[str]) -> bool:
-    return len(names) > 1 or place.endswith(("/", os.sep)) or Path(place).is_dir()
+def _plan(jobs: Sequence[_Job], place: str, suffixes: dict[str, str]) -> None:
+    for job in jobs:
+        for format, suffix in suffixes.items():
+            if _is_folder(place, jobs):
+                job.files[format] = Path(place, f"{job.stem}{suffix}")
+            elif len(suffixes) == 1:
+                job.files[format] = Path(place)
+            else:
+                job.files[format] = Path(f"{formats.without_suffix(place)}{suffix}")
 
 
-def _files(option: str, place: str, names: Sequence[str], suffixes: dict[str, str]) -> dict[str, dict[str, Path]]:
-    # recording -> format -> file
-    if _is_folder(place, names):
-        stems = {name: str(Path(place, "stdin" if name == STANDARD_INPUT else Path(name).stem)) for name in names}
-    elif len(suffixes) == 1:  # as it is named
-        stems, suffixes = {names[0]: place}, dict.fromkeys(suffixes, "")
-    else:
-        stems = {names[0]: formats.without_suffix(place)}
-    if len(set(stems.values())) < len(stems):
-        raise InputError(f"{option} {place}: two recordings would be written under one name; run them one by one")
-    return {name: {format: Path(stem + suffix) for format, suffix in suffixes.items()} for name, stem in stems.items()}
+def _is_folder(place: str, jobs: Sequence[_Job]) -> bool:
+    return len(jobs) > 1 or place.endswith(("/", os.sep)) or Path(place).is_dir()
 
 
 def _is_done(outputs: Iterable[Path], inputs: Iterable[str]) -> bool:
@@ -153,9 +169,9 @@ def _is_done(outputs: Iterable[Path], inputs: Iterable[str]) -> bool:
     return False
 
 
-def _voice_files(args: argparse.Namespace, names: Sequence[str], turns: Iterable[Turn | Segment]) -> dict[str, str]:
+def _voice_files(args: argparse.Namespace, paths: Sequence[str], turns: Iterable[Turn | Segment]) -> dict[str, str]:
     # speaker -> file; "" is everybody
-    if args.own_voice and STANDARD_INPUT in names:
+    if args.own_voice and STANDARD_INPUT in paths:
         raise InputError("--own-voice: standard input cannot be read twice, save it as a file")
     files = dict(text.rpartition("=")[::2] for text in args.voice)
     if not all(files.values()) or len(files) < len(args.voice) or ("" in files and len(files) > 1):
@@ -167,25 +183,22 @@ def _voice_files(args: argparse.Namespace, names: Sequence[str], turns: Iterable
     return files
 
 
-def _own_voice(model: Recognizer, name: str, speakers: Speakers | None) -> Voice | dict[str, Voice]:
-    with console.err.status(f"Enrolling {Path(name).name}"):
-        voice = own_voice(model, name, speakers=speakers)
-    for speaker, each in voice.items() if speakers else [(name, voice)]:
+def _own_voice(model: Recognizer, job: _Job) -> Voice | dict[str, Voice]:
+    with console.err.status(f"Enrolling {Path(job.name).name}"):
+        voice = own_voice(model, job.recording, speakers=job.speakers)
+    for speaker, each in voice.items() if job.speakers else [(job.name, voice)]:
         for note in each.notes:
             console.err.print(f"note: {speaker}: {note}")
     return voice
 
 
-def _listen(
-    answers: Answers, name: str, streams: bool, speakers: Speakers | None, given: Sequence[Segment]
-) -> tuple[Timeline, bool]:
+def _listen(answers: Answers, job: _Job, streams: bool) -> tuple[Timeline, bool]:
     # the timeline, and whether it is whole: Ctrl-C keeps what was heard
-    recording = sys.stdin.buffer if name == STANDARD_INPUT else name
-    source = partial(answered, given=given) if given else stretches
-    shown_name, parts = source(answers, recording, speakers=speakers)
+    answer = partial(answered, given=job.given) if job.given else stretches
+    shown_name, parts = answer(answers, job.recording, speakers=job.speakers)
     total = None
     with suppress(RuntimeError, TypeError, ValueError, OSError):  # the length is not known
-        total = soundfile.info(name).duration
+        total = soundfile.info(job.path).duration
     found: list[Segment] = []
     whole = True
 
@@ -209,18 +222,16 @@ def _listen(
     return Timeline(shown_name, max((each.end for each in found), default=0.0), answers.labels, tuple(found)), whole
 
 
-def _say_what_is_missing(
-    args: argparse.Namespace, timeline: Timeline, speakers: Speakers | None, given: Sequence[Segment]
-) -> None:
-    if missing := len(given) - sum(each.speech for each in timeline.stretches if given):
+def _say_what_is_missing(args: argparse.Namespace, timeline: Timeline, job: _Job) -> None:
+    if missing := len(job.given) - sum(each.speech for each in timeline.stretches if job.given):
         why = "silent, shorter than 50 ms or not in the recording"
-        console.say(f"note: {args.segments}: {missing:,} of {len(given):,} segments without an emotion: {why}")
-    if speakers and (last := max(turn.end for turn in speakers.turns)) > timeline.seconds + 1:
+        console.say(f"note: {args.segments}: {missing:,} of {len(job.given):,} segments without an emotion: {why}")
+    if job.speakers and (last := max(turn.end for turn in job.speakers.turns)) > timeline.seconds + 1:
         ends = f"its turns end at {clock(last)}, {timeline.name} at {clock(timeline.seconds)}"
         console.say(f"note: {args.speakers}: {ends}: is it of another recording, or in milliseconds?")
-    for name in speakers.names if speakers else ():
+    for name in job.speakers.names if job.speakers else ():
         if name not in timeline.speakers:
-            console.say(f"note: {timeline.name}: {name} is left out: {speakers.why_not(name, timeline.seconds)}")
+            console.say(f"note: {timeline.name}: {name} is left out: {job.speakers.why_not(name, timeline.seconds)}")
 
 
 def _show(timeline: Timeline) -> None:

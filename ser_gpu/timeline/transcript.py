@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_gpu.audio.samples import natural_blocks, resample
+from ser_gpu.audio.samples import SHORTEST_SECONDS, natural_blocks, resample
 from ser_gpu.audio.silero import SpeechProbability
 from ser_gpu.errors import InputError
 from ser_gpu.files import read_text
@@ -19,7 +19,7 @@ from ser_gpu.timeline.speakers import Speakers
 if TYPE_CHECKING:
     from ser_gpu.recognizer import Answers
 
-LEAST_SECONDS, FAR_SECONDS = 0.05, 1e9
+FAR_SECONDS = 1e9
 
 _CUE = re.compile(r"^[ \t]*([\d:.,]+)[ \t]*-->[ \t]*([\d:.,]+).*\n?((?:.*\S.*(?:\n|\Z))*)", re.MULTILINE)
 _TAG = re.compile(r"<[^>]*>|\{\\[^}]*\}")
@@ -75,7 +75,7 @@ def answered(
             bounds = (max(0, len(kept) - round((heard - at) * rate)) for at in (each.start, last))
             sound = kept[slice(*bounds)]
             found = silent(each.start, last, speaker, each.text)
-            if len(sound) >= LEAST_SECONDS * rate and sound.any():
+            if len(sound) >= SHORTEST_SECONDS * rate and sound.any():
                 shares = answers.of_recording(resample(sound, rate, SpeechProbability.sample_rate), speaker)
                 named = dict(zip(answers.labels, shares.tolist(), strict=True))
                 found = spoken(each.start, last, named, speaker, each.text)

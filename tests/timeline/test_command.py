@@ -134,8 +134,8 @@ WHO = ["talk.wav", "--speakers", "talk.rttm"]
         (["missing.wav"], 1, "no such file"),
         (["a.wav", "--format", "json,vtt"], 2, "several files or formats need --out"),
         (["a.wav", "--out", "talk.xyz"], 2, "--out talk.xyz: no format has the suffix"),
-        (["a/x.wav", "b/x.wav", "--out", "folder"], 2, "--out folder: two recordings would be written under one name"),
-        (["a/x.wav", "b/x.mp3", "--plot", "folder"], 2, "--plot folder: two recordings would be written under one"),
+        (["a/x.wav", "b/x.wav", "--out", "folder"], 2, "--out folder/x.json: would be written over by --out"),
+        (["a/x.wav", "b/x.mp3", "--plot", "folder"], 2, "--plot folder/x.png: would be written over by --plot"),
         (["talk.wav", "--plot", "x.docx"], 2, "--plot x.docx: a picture ends in one of"),
         (["talk.wav", "--plot", "x"], 2, "--plot x: a picture ends in one of"),
         (["talk.wav", "--out", "talk.rttm/x.json"], 2, "--out talk.rttm/x.json: cannot be written: not a directory"),
@@ -270,6 +270,24 @@ def test_the_segments_of_a_transcript_are_answered(segments, talk, small_model, 
         assert each["probabilities"] == pytest.approx(alone.probabilities, abs=1e-5), "float32 in other batches"
     named = segments("--segments", "talk.srt", "--speakers", "talk.rttm")
     assert [each.get("speaker") for each in named] == [None, "Bob", "alice", None]
+
+
+def test_each_channel_is_answered_apart(talk, small_model, capsys):
+    sound, _ = soundfile.read(talk)
+    soundfile.write("call.wav", np.stack([sound, speech_like(9.0, 7)], axis=1), RATE)
+    soundfile.write("right.wav", speech_like(9.0, 7), RATE)
+    arguments = ["--channels", "apart", "--out", "all", "--plot", "all"]
+    assert main(["call.wav", *arguments, "--skip-done"]) == 0
+    written = sorted((talk.parent / "all").iterdir())
+    assert [path.name for path in written[::2]] == ["call channel 1.json", "call channel 2.json"]
+    for path, alone in zip(written[::2], (talk, "right.wav"), strict=True):
+        found, expected = json.loads(path.read_text()), small_model.timeline(alone).segments
+        assert found["file"] == path.stem.replace("call", "call.wav")
+        assert found["segments"] == [each.as_dict() for each in expected]
+    assert main(["call.wav", *arguments, "--skip-done"]) == 0
+    assert "2 of 2" in capsys.readouterr().err
+    assert main(["call.wav", "--channels", "apart"]) == 0
+    assert "\ncall.wav channel 2: 00:09, " in capsys.readouterr().out
 
 
 def test_a_voice_is_of_all_or_of_one_speaker(segments, alice):
