@@ -13,7 +13,7 @@ from ser_gpu.errors import InputError
 
 class Dataset:
     """The clips of a bank in its order, their emotions, and the rows of each part. The parts leave out clips that the
-    split does not name. InputError where no clip, or one emotion, is left to train on."""
+    split does not name. InputError where nothing is left of a part, or one emotion to train on."""
 
     def __init__(self, clips: Sequence[Clip], bank: ClipBank, split: Split):
         self.clips, self.bank, self.split = tuple(clips), bank, split
@@ -27,8 +27,9 @@ class Dataset:
         self.targets = self._tensor([labels.get(clip.emotion, -1) for clip in clips])
         self.corpus = self._tensor([corpora.get(clip.corpus, -1) for clip in clips])
         self.rows = {part: self._tensor([row for row, its in enumerate(part_of) if its == part]) for part in PARTS}
-        if len(self.rows["train"]) == 0:
-            raise InputError(f"no clip in the training part: {len(clips)} clips are too few for this split")
+        needed = {"train", *split.part_of.values()}
+        if lost := [part for part in PARTS if part in needed and len(self.rows[part]) == 0]:
+            raise InputError(f"no clip is left in the {lost[0]} part: {len(clips):,} clips are too few for this split")
         if len(self.labels) < 2:
             raise InputError(f"all clips are {self.labels[0]}: a model needs two emotions or more")
         has = {(clip.corpus, clip.emotion) for clip in used}
