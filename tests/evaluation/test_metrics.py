@@ -114,5 +114,5 @@ def test_the_temperature_is_the_likeliest_and_undoes_a_scale_of_the_logits(answe
 @pytest.mark.parametrize(("scale", "bound"), [(1e-3, 0.25), (1e3, 4.0)])
 def test_the_temperature_stays_within_bounds(scale, bound, answers):
     """A model that learnt nothing, or few clips that are all right, would take it anywhere."""
-    logits, truth = answers
+    truth, logits = answers
     assert metrics.fit_temperature(logits * scale, truth) == pytest.approx(bound, rel=1e-3)

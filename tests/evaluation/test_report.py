@@ -85,7 +85,7 @@ def test_any_label_set_will_do(clips):
 
 
 @pytest.mark.parametrize(
-    ("right", "clips", "said"),
+    ("right", "count", "said"),
     [
         (1.0, 40, []),
         (0.5, 40, ["cannot be told from chance, 0.500"]),
@@ -93,9 +93,9 @@ def test_any_label_set_will_do(clips):
         (0.5, 20, ["cannot be told from chance", "20 clips give rough scores"]),
     ],
 )
-def test_scores_of_a_guess_and_of_few_clips_are_named(right, clips, said, answers):
+def test_scores_of_a_guess_and_of_few_clips_are_named(right, count, said, answers):
     """A model that always says the same has an interval of no width."""
-    some = tuple(replace(clip, emotion="happy" if row % 2 else "sad") for row, clip in enumerate(answers.clips[:clips]))
+    some = tuple(replace(clip, emotion="happy" if row % 2 else "sad") for row, clip in enumerate(answers.clips[:count]))
     logits = np.array([[1.0, 0.0] if clip.emotion == "sad" or right < 1 else [0.0, 1.0] for clip in some])
     found = Answers(some, ("sad", "happy"), logits).report(by_speaker=False)
     assert found["most_frequent"] == {"emotion": "sad", "accuracy": 0.5}
