@@ -47,8 +47,7 @@ class Stream:
         settings, self.rate = settings or TimelineSettings(), SpeechProbability.sample_rate
         rate = answers.sample_rate if sample_rate is None else checked_rate(sample_rate, name)
         self._mixer = Mixer(rate, name)
-        self._pushed: list[np.ndarray] = []
-        self._resampled = resampled(_taken(self._pushed, rate), self.rate)
+        self._resampled = _Resampler(rate, self.rate)
         self._cuts = SpeechCuts(answers.hear, answers.window_seconds, settings)
         self._smoothers = defaultdict(partial(EmotionSmoother, settings.stay, settings.full_seconds))  # by speaker
         self._pending = np.zeros(0, np.float32)  # less than a block
@@ -69,16 +68,14 @@ class Stream:
         if self._is_closed:
             raise InputError("the stream is closed")
         parts = map(self._mixer, blocks(_rows(samples, self.name)))
-        self._pushed.append(np.concatenate([np.zeros(0, np.float32), *parts]))
-        return list(self._heard(next(self._resampled)))
+        return list(self._heard(self._resampled(np.concatenate([np.zeros(0, np.float32), *parts]))))
 
     def close(self) -> list[Segment]:
         """End the stream; returns the segments that are left."""
         if self._is_closed:
             return []
         self._is_closed = True
-        self._pushed.append(self._mixer.rest())
-        segments = [segment for part in self._resampled for segment in self._heard(part)]
+        segments = list(self._heard(self._resampled(self._mixer.rest(), is_last=True)))
         if len(self._pending):
             segments += self._block(self._pending)
         last = self._early + self._cuts.close()
@@ -144,8 +141,43 @@ class Stream:
             yield silent(self._given, end)
 
 
+class _Resampler:
+    # blocks at another rate; soxr's state cannot be copied, so a copy hears the last two seconds again
+
+    def __init__(self, from_rate: int, to_rate: int):
+        self._rates = from_rate, to_rate
+        self._recent = np.zeros(0, np.float32)  # heard since a whole second
+        self._given = 0  # samples since that second
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pushed: list[np.ndarray] = []
+        self._parts = resampled(_taken(self._pushed, self._rates[0]), self._rates[1])
+        self._again = np.zeros(0, np.float32)
+        self._known = self._given  # samples that come again
+
+    def __call__(self, block: np.ndarray, is_last: bool = False) -> np.ndarray:
+        from_rate, to_rate = self._rates
+        self._pushed.append(block)
+        found = np.concatenate([self._again, *(self._parts if is_last else [next(self._parts)])])
+        self._again, self._known, new = found[:0], max(0, self._known - len(found)), found[self._known :]
+        self._recent, self._given = np.concatenate([self._recent, block]), self._given + len(new)
+        seconds = max(0, len(self._recent) // from_rate - 2)
+        self._recent, self._given = self._recent[seconds * from_rate :], self._given - seconds * to_rate
+        return new
+
+    def __getstate__(self) -> dict:
+        return {**vars(self), "_parts": None}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        self._begin()
+        self._pushed.append(self._recent)
+        self._again = next(self._parts)
+
+
 def _taken(pushed: list[np.ndarray], rate: int) -> Iterator[tuple[int, np.ndarray]]:
-    # no method of Stream: a reference cycle would keep the resampler alive
+    # no method: a reference cycle would keep the resampler alive
     while pushed:
         yield rate, pushed.pop()
 

@@ -50,6 +50,18 @@ def test_chunks_of_any_size_give_the_same_segments(
         assert whole != small_model.timeline(waveform, rate).stretches
 
 
+@pytest.mark.parametrize("rate", [RATE, 8_000, 44_100])
+def test_a_copy_goes_on_where_the_stream_was(small_model, loud_is_speech, rate):
+    waveform = speech_like(12.0 * rate / RATE, 5)
+    stream, found = small_model.stream(rate), []
+    for part in np.array_split(waveform, [0, 1_000, 30_000, 30_001, 90_000, 150_000]):
+        stream = copy.deepcopy(stream)
+        found += stream.push(part)
+    found += copy.deepcopy(stream).close()
+    assert tuple(found) == small_model.timeline(waveform, rate).stretches
+    assert sum(segment.speech for segment in found) > 2
+
+
 @few(5)
 @given(SEEDS, st.floats(1.0, 12.0), st.lists(st.floats(0.1, 3.0), max_size=8))
 def test_each_stretch_has_one_speaker_and_their_voice(small_model, loud_is_speech, voice, seed, seconds, turns):
