@@ -2,7 +2,6 @@
 
 import io
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -42,21 +41,22 @@ def name_of(source: Source) -> str:
 @contextmanager
 def open_audio(source: Source, name: str | None = None) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
     """Open a path, the bytes of a file, or a binary stream: the rate in Hz, and the samples in blocks of about 4 MB.
-    The blocks end where the samples do, whatever the header says. A pipe or stream is copied into a temporary file,
-    since decoders must seek. ffmpeg reads what libsndfile cannot.
+    The blocks end where the samples do, whatever the header says. What is no plain file is copied into a temporary
+    one, since decoders must seek. ffmpeg reads what libsndfile cannot.
     Shape: -> [channels, frames] float32 each. Raises AudioError where there is no audio that can be read."""
     name = name or name_of(source)
     try:
         with ExitStack() as held:
-            file = _seekable(source, name, held)
-            head = file.read(HEAD_BYTES)
+            path = _path_of(source, name, held)
+            with path.open("rb") as file:
+                head = file.read(HEAD_BYTES)
             if not head:
                 raise AudioError.of(name, "is empty")
             kind = kind_of(head)
-            mended = held.enter_context(wav.mended(file, head))
+            mended = held.enter_context(wav.mended(path, head))
             sound = None if kind is not None and kind.reader == "ffmpeg" else _libsndfile(mended, name, kind)
             if sound is None:
-                rate, blocks = held.enter_context(ffmpeg.decoding(_path_of(file, held), name, kind.name))
+                rate, blocks = held.enter_context(ffmpeg.decoding(path, name, kind.name))
             else:
                 held.enter_context(sound)
                 rate, blocks = sound.samplerate, _blocks(sound, name)
@@ -65,63 +65,50 @@ def open_audio(source: Source, name: str | None = None) -> Iterator[tuple[int, I
         raise AudioError.of(name, (error.strerror or str(error)).lower()) from None
 
 
-class _File(io.BufferedReader):
-    name = None  # soundfile takes ".raw" in a name for a format without a header
-
-
-def _seekable(source: Source, name: str, held: ExitStack) -> BinaryIO:
+def _path_of(source: Source, name: str, held: ExitStack) -> Path:
+    # of a file that any program can open, on any system: Windows shares no file descriptors with libsndfile and ffmpeg,
+    # and some builds for macOS refuse libsndfile the calls of Python with which it would read a stream
     if isinstance(source, bytes | bytearray | memoryview):
-        return io.BytesIO(bytes(source))
+        source = io.BytesIO(bytes(source))
     if isinstance(source, str | os.PathLike):
-        path = os.fsdecode(source)
-        if "\0" in path or not path:
+        path = Path(os.fsdecode(source))
+        if not os.fsdecode(source) or "\0" in str(path):
             raise AudioError.of(name or "''", "is no name of a file")
-        if Path(path).is_dir():
+        if path.is_dir():
             raise AudioError.of(name, "is a folder, not an audio file")
+        if path.is_file() and path.suffix.lower() != ".raw":  # in which soundfile expects no header
+            return path
         try:
-            source = held.enter_context(_File(io.FileIO(path)))
+            source = held.enter_context(path.open("rb"))
         except FileNotFoundError:
-            problem = "is an address, not a file: download it first" if "://" in path else "no such file"
+            problem = "is an address, not a file: download it first" if "://" in name else "no such file"
             raise AudioError.of(name, problem) from None
         except UnicodeEncodeError:  # half of a surrogate pair
             raise AudioError.of(name, "is no name of a file") from None
-        if Path(path).is_file():
-            return source
-    copy = held.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-    try:
-        if isinstance(source, io.TextIOBase):
-            raise TypeError("it is open as text, open it as binary (mode 'rb', or its .buffer)")
-        if getattr(source, "seekable", bool)():
-            source.seek(0)
-        while copy.tell() <= STREAM_LIMIT_BYTES and (chunk := source.read(_COPIED_BYTES)):
-            copy.write(chunk)
-    except Exception as error:  # a stream may be anybody's code
-        raise AudioError.of(name, f"cannot be read ({type(error).__name__}: {reason(error)})") from None
-    if copy.tell() > STREAM_LIMIT_BYTES:
-        raise AudioError.of(name, f"more than {STREAM_LIMIT_BYTES // 2**30} GiB in a stream, save it as a file")
-    copy.seek(0)
-    return copy
-
-
-def _path_of(file: BinaryIO, held: ExitStack) -> Path:
-    """A file that another program can open, on any system."""
-    if isinstance(file, _File):
-        return Path(file.raw.name)
-    path = Path(held.enter_context(tempfile.TemporaryDirectory()), "sound")
-    file.seek(0)
-    with path.open("wb") as copy:
-        shutil.copyfileobj(file, copy)
+    with tempfile.NamedTemporaryFile(delete=False) as copy:
+        path = Path(copy.name)
+        held.callback(path.unlink)
+        try:
+            if isinstance(source, io.TextIOBase):
+                raise TypeError("it is open as text, open it as binary (mode 'rb', or its .buffer)")
+            if getattr(source, "seekable", bool)():
+                source.seek(0)
+            while copy.tell() <= STREAM_LIMIT_BYTES and (chunk := source.read(_COPIED_BYTES)):
+                copy.write(chunk)
+        except Exception as error:  # a stream may be anybody's code
+            raise AudioError.of(name, f"cannot be read ({type(error).__name__}: {reason(error)})") from None
+        if copy.tell() > STREAM_LIMIT_BYTES:
+            raise AudioError.of(name, f"more than {STREAM_LIMIT_BYTES // 2**30} GiB in a stream, save it as a file")
     return path
 
 
-def _libsndfile(file: BinaryIO, name: str, kind: Kind | None) -> "SoundFile | None":
+def _libsndfile(path: Path, name: str, kind: Kind | None) -> "SoundFile | None":
     """None where ffmpeg should try the file."""
     import soundfile  # here, since importing this package reads nothing and should cost nothing
 
     has_ffmpeg = kind is not None and kind.reader is not None and ffmpeg.program() is not None
-    file.seek(0)
-    try:
-        sound = soundfile.SoundFile(file)
+    try:  # a name that is no UTF-8 must be bytes, which Windows does not have
+        sound = soundfile.SoundFile(str(path) if os.name == "nt" else os.fsencode(path))
     except soundfile.SoundFileError as error:
         if has_ffmpeg:
             return None

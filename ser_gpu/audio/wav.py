@@ -7,7 +7,8 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import BinaryIO
 
 _MOST_CHUNKS = 1_000
@@ -18,18 +19,20 @@ _TYPES = {(1, 8): "u1", (1, 16): "<i2", (1, 32): "<i4", (3, 32): "<f4", (3, 64):
 
 
 @contextmanager
-def mended(file: BinaryIO, head: bytes) -> Iterator[BinaryIO]:
+def mended(path: Path, head: bytes) -> Iterator[Path]:
     """The file itself, with first bytes `head`; where its header hides samples, a temporary copy that shows them."""
-    if not _is_wav(head) or not (header := _Header(file)).hides_samples():
-        yield file
-        return
-    with tempfile.TemporaryFile() as copy:
-        # the largest size means unknown: samples go on to the end
-        parts = b"WAVE", b"fmt ", struct.pack("<I", len(header.format)), header.format, b"data\xff\xff\xff\xff"
-        copy.write(b"RIFF\xff\xff\xff\xff" + b"".join(parts))
-        file.seek(header.data_start)
-        shutil.copyfileobj(file, copy)
-        yield copy
+    with ExitStack() as held:
+        file = held.enter_context(path.open("rb"))
+        if _is_wav(head) and (header := _Header(file)).hides_samples():
+            with tempfile.NamedTemporaryFile(delete=False) as copy:
+                path = Path(copy.name)
+                held.callback(path.unlink)
+                # the largest size means unknown: samples go on to the end
+                parts = b"WAVE", b"fmt ", struct.pack("<I", len(header.format)), header.format, b"data\xff\xff\xff\xff"
+                copy.write(b"RIFF\xff\xff\xff\xff" + b"".join(parts))
+                file.seek(header.data_start)
+                shutil.copyfileobj(file, copy)
+        yield path
 
 
 def coding(head: bytes) -> tuple[int, int, int, str, int | None] | None:

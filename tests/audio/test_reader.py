@@ -138,7 +138,7 @@ def test_what_the_system_refuses_is_named(wav, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(reader, "_File", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with refused(r"clip\.wav: permission denied"):
         load(wav, SAMPLE_RATE)
 
@@ -252,6 +252,15 @@ def test_a_stream_that_cannot_be_read_is_one_line(wav, kind):
     make, message = BROKEN[kind]
     with refused(message):
         load(make(wav), SAMPLE_RATE)
+
+
+def test_nothing_is_left_in_the_temporary_folder(wav, tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    content = wav.read_bytes()
+    for audio in (content, content[:40] + bytes(4) + content[44:], b"words", SimpleNamespace(read=broken)):
+        or_one_line(lambda audio=audio: load(audio, SAMPLE_RATE))
+        assert not any((tmp_path / "temporary").iterdir())
 
 
 def test_a_recording_is_called_by_its_name(wav, tmp_path):
