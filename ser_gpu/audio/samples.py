@@ -44,7 +44,7 @@ def recording(
     Args:
         audio: a path, the bytes of a file, a binary stream, or integer or floating-point samples [T], [T, C] or [C, T]
             (the shorter side is the channels, 8 at most), alone or with their rate as `(rate, samples)`,
-            `(samples, rate)` or `{"array": samples, "sampling_rate": rate}`.
+            `(samples, rate)` or `{"array": samples, "sampling_rate": rate}`; or a `Channel` of one of these.
         sample_rate: Hz of samples that come without a rate; None means `model_rate`.
         model_rate: Hz of the pieces.
 
@@ -108,7 +108,9 @@ def apart(audio: object) -> list[Channel]:
         name, opened = _opened(audio, None, LOWEST_RATE, name)
         with opened as (_, found):
             numbers = range(len(next(found, ())))
-    return [Channel(audio, number, f"{name} channel {number + 1}") for number in numbers] or [Channel(audio, 0, name)]
+    return [Channel(audio, number, f"{name} channel {number + 1}") for number in numbers] or [
+        Channel(audio, 0, name or "audio")
+    ]
 
 
 def _in_memory(audio: object, rate: int) -> tuple[str, object, int]:

@@ -263,9 +263,10 @@ def test_each_channel_is_a_recording_of_its_own(tmp_path):
             name, pieces = recording(channel, None, SAMPLE_RATE)
             assert name == str(channel)
             np.testing.assert_allclose(next(pieces), level(expected), atol=1e-6)
-    (unread,) = samples.apart(io.BytesIO(b"these are words"))
-    with refused("stream: is text, not audio"):
-        heard(unread)
+    for audio, problem in ((io.BytesIO(b"these are words"), "stream: is text"), (5, "audio: int is no recording")):
+        (unread,) = samples.apart(audio)
+        with refused(problem):
+            heard(unread)
 
 
 def test_a_recording_keeps_its_number_of_channels():
