@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
             hub.write(args.hub, model, provenance, licence, sha256)
         elif suffix == ".pt2":
-            onnx.to_pt2(model, out, args.tta, licence, sha256)
+            onnx.to_pt2(model, out, args.tta, licence=licence, sha256=sha256)
         else:
             difference = onnx.to_onnx(model, out, args.tta, licence, sha256, args.speaker, args.half)
             checked = f", opset {onnx.OPSET}, largest difference from torch {difference:.1e}"

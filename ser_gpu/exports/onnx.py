@@ -123,21 +123,14 @@ def program(model: SpeechEmotionModel, tta: bool = True, speaker: bool = False) 
 
 
 @_quiet_exporter()
-def to_pt2(
-    model: SpeechEmotionModel,
-    path: str | Path,
-    tta: bool = True,
-    licence: str | None = None,
-    sha256: str | None = None,
-) -> None:
-    """Write a program for `torch.export.load`, which needs nothing of ser_gpu; the metadata are those of `to_onnx`."""
+def to_pt2(model: SpeechEmotionModel, path: str | Path, tta: bool = True, **about: str | None) -> None:
+    """Write a program for `torch.export.load`, which needs nothing of ser_gpu; `about`: metadata as of `to_onnx`."""
     traced = program(model, tta)
     graphs = (each.graph for each in traced.graph_module.modules() if isinstance(each, torch.fx.GraphModule))
     for node in (node for graph in graphs for node in graph.nodes):
         node.meta.pop("stack_trace", None)  # it holds paths of this machine
     buffer = io.BytesIO()  # torch would store the name of a file
-    about = metadata(model, tta=tta, licence=licence, sha256=sha256)
-    torch.export.save(traced, buffer, extra_files={"metadata.json": json.dumps(about)})
+    torch.export.save(traced, buffer, extra_files={"metadata.json": json.dumps(metadata(model, tta=tta, **about))})
     with replacing(path) as temporary, buffer.getbuffer() as content:
         temporary.write_bytes(content)
 

@@ -145,16 +145,16 @@ class _Resampler:
     # blocks at another rate; soxr's state cannot be copied, so a copy hears the last two seconds again
 
     def __init__(self, from_rate: int, to_rate: int):
-        self._rates = from_rate, to_rate
-        self._recent = np.zeros(0, np.float32)  # heard since a whole second
-        self._given = 0  # samples since that second
-        self._begin()
+        self.__setstate__({"_rates": (from_rate, to_rate), "_recent": np.zeros(0, np.float32), "_given": 0})
 
-    def _begin(self) -> None:
-        self._pushed: list[np.ndarray] = []
+    def __getstate__(self) -> dict:
+        return {name: getattr(self, name) for name in ("_rates", "_recent", "_given")}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        self._pushed = [self._recent]  # heard since a whole second
         self._parts = resampled(_taken(self._pushed, self._rates[0]), self._rates[1])
-        self._again = np.zeros(0, np.float32)
-        self._known = self._given  # samples that come again
+        self._again, self._known = next(self._parts), self._given  # samples since that second, which come again
 
     def __call__(self, block: np.ndarray, is_last: bool = False) -> np.ndarray:
         from_rate, to_rate = self._rates
@@ -165,15 +165,6 @@ class _Resampler:
         seconds = max(0, len(self._recent) // from_rate - 2)
         self._recent, self._given = self._recent[seconds * from_rate :], self._given - seconds * to_rate
         return new
-
-    def __getstate__(self) -> dict:
-        return {**vars(self), "_parts": None}
-
-    def __setstate__(self, state: dict) -> None:
-        vars(self).update(state)
-        self._begin()
-        self._pushed.append(self._recent)
-        self._again = next(self._parts)
 
 
 def _taken(pushed: list[np.ndarray], rate: int) -> Iterator[tuple[int, np.ndarray]]:

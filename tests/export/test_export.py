@@ -433,7 +433,7 @@ def test_a_hub_folder_outlives_the_code(hub_folder):
 
 def test_weights_that_began_with_others_keep_their_licence(small, tmp_path, capsys, monkeypatch):
     written = []
-    monkeypatch.setattr(onnx, "to_pt2", lambda model, path, *settings: written.append(settings) or Path(path).touch())
+    monkeypatch.setattr(onnx, "to_pt2", lambda model, path, tta, **about: written.append(about) or Path(path).touch())
     for name, inherited, said, licence in (
         ("own, ravdess", None, "CC BY-NC-SA 4.0", "cc-by-nc-sa-4.0"),  # as older checkpoints have it
         ("own", "CC BY-NC-SA 4.0", "CC BY-NC-SA 4.0", "cc-by-nc-sa-4.0"),
@@ -443,13 +443,13 @@ def test_weights_that_began_with_others_keep_their_licence(small, tmp_path, caps
         provenance = Provenance({"name": "stratified", "fold": 0, "corpus": name}, "a" * 64, 0, licence=inherited)
         checkpoint.save(tmp_path / "child.pth", small, provenance)
         assert export.main([str(tmp_path / "child.pth"), str(tmp_path / "child.pt2")]) == 0
-        assert set((said or "").split("; ")) == set((written[-1][1] or "").split("; "))
+        assert set((said or "").split("; ")) == set((written[-1]["licence"] or "").split("; "))
         assert ("note: licence of what these weights learnt from: " in capsys.readouterr().err) == bool(said)
         card = huggingface_hub.ModelCard(
-            hub.card(small, *checkpoint.load(tmp_path / "child.pth", "cpu")[1:], written[-1][1])
+            hub.card(small, *checkpoint.load(tmp_path / "child.pth", "cpu")[1:], written[-1]["licence"])
         )
         assert (card.data.license, card.data.datasets) == (licence, name.split(", "))
-        assert f"Licence of the weights: {written[-1][1] or 'not stated'}." in card.text
+        assert f"Licence of the weights: {written[-1]['licence'] or 'not stated'}." in card.text
 
 
 def test_a_library_of_the_hub_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch, capsys):
