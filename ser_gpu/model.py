@@ -172,8 +172,6 @@ class SpeechEmotionModel(nn.Module, Recognizer):
         self.require(voice)
         if any(module.training for module in self.modules()):  # another thread may be training it
             return self.snapshot().with_voice(voice)
-        if voice is None and self.device.type != "cpu":
-            return self
         known = self._known()
         with _COPYING:
             found = known.copies.pop(voice, None) or self._prepared(voice)

@@ -5,11 +5,12 @@ import torch
 
 import ser_gpu
 from ser_gpu import corpora, predict, train
-from ser_gpu.audio.clip_bank import ClipBank
+from ser_gpu.audio.clip_bank import ClipBank, as_int16
 from ser_gpu.config import AugmentConfig, CnnConfig, MelConfig, ModelConfig
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.model import SpeechEmotionModel, clip_logits
 from ser_gpu.stages.mel import LogMel
+from ser_gpu.stages.prepared import prepared
 from ser_gpu.stages.stretch import change_pitch_and_tempo, change_speed
 from ser_gpu.stages.trim import TrimSilence
 from ser_gpu.training.config import TrainConfig
@@ -30,7 +31,8 @@ def trainer(tiny_ravdess):
 def test_trimming_is_the_same_to_the_sample(voices):
     trim = TrimSilence(ModelConfig().trim, 16_000)
     lengths = torch.linspace(9_000, voices.shape[1], 8).long()
-    assert torch.equal(trim(voices.cuda(), lengths.cuda()).cpu(), trim(voices, lengths))
+    for waveform in (voices, as_int16(voices)):
+        assert torch.equal(trim(waveform.cuda(), lengths.cuda()).cpu(), trim(waveform, lengths))
 
 
 @pytest.mark.parametrize("backend", ["fft", "conv"])
@@ -38,6 +40,17 @@ def test_decibels_agree(backend, voices):
     mel = LogMel(MelConfig(backend=backend), 16_000)
     on_cpu = mel.decibels(voices)
     torch.testing.assert_close(mel.cuda().decibels(voices.cuda()).cpu(), on_cpu, atol=1e-3, rtol=0)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("members", [1, 2])
+def test_an_ensemble_in_float16_is_near(members, voices):
+    model = SpeechEmotionModel(ModelConfig(cnn=CnnConfig(members=members))).eval()
+    spectrogram = model.spectrogram(voices).cuda()
+    network = prepared(model.cuda().cnn)
+    assert [each.blocks[0].conv1.weight.dtype for each in network.members] == [torch.float16]
+    heard, expected = (model.probabilities(cnn(spectrogram).mean(dim=0)) for cnn in (network, model.cnn))
+    torch.testing.assert_close(heard, expected, atol=1e-3, rtol=0)
 
 
 def test_stretching_agrees(voices):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import ser_gpu
-from ser_gpu.config import CnnConfig
+from ser_gpu.config import HEADS, CnnConfig
 from ser_gpu.stages import prepared as module
 from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.cnn import NETWORKS, EmotionCnn
@@ -35,8 +35,32 @@ def in_bfloat16(monkeypatch):
 
 
 @torch.inference_mode()
-def test_the_folded_network_answers_the_same(shipped, spectrogram, in_float32):
-    torch.testing.assert_close(prepared(shipped.cnn)(spectrogram), shipped.cnn(spectrogram), atol=1e-4, rtol=1e-5)
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("members", [1, 2, 3])
+def test_an_ensemble_is_one_network(members, head, spectrogram, in_float32):
+    cnn = EmotionCnn(CnnConfig(width=8, depth=3, members=members, head=head), 64, 188, 8)
+    for layer in speaker_norm.layers(cnn):
+        nn.init.normal_(layer.running_mean, std=0.1)
+        nn.init.uniform_(layer.running_var, 0.5, 2.0)
+    expected = cnn.eval()(spectrogram).mean(dim=0)
+    # float32 sums in another order
+    torch.testing.assert_close(prepared(cnn)(spectrogram), expected[None], atol=1e-6, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_the_shipped_network_answers_the_same(shipped, spectrogram, in_float32):
+    expected = shipped.probabilities(shipped.cnn(spectrogram).mean(dim=0))
+    heard = shipped.probabilities(prepared(shipped.cnn)(spectrogram).mean(dim=0))
+    torch.testing.assert_close(heard, expected, atol=1e-6, rtol=0)  # float32, other products
+
+
+@torch.inference_mode()
+def test_float16_moves_no_probability_by_a_thousandth(shipped, spectrogram, monkeypatch):
+    monkeypatch.setattr(module, "block_dtype", lambda device: torch.float16)  # as on a GPU
+    expected = shipped.probabilities(shipped.cnn(spectrogram).mean(dim=0))
+    heard = shipped.probabilities(prepared(shipped.cnn)(spectrogram).mean(dim=0))
+    assert not torch.equal(heard, expected)
+    torch.testing.assert_close(heard, expected, atol=1e-3, rtol=0)
 
 
 @torch.inference_mode()
@@ -45,7 +69,8 @@ def test_the_network_of_a_voice_is_folded_too(shipped, spectrogram, in_float32):
     with speaker_norm.measuring(shipped.cnn, weight, 0.5) as found:
         expected = shipped.cnn(spectrogram)
     voice, _ = found()
-    torch.testing.assert_close(prepared(shipped.cnn, voice)(spectrogram), expected, atol=1e-4, rtol=1e-5)
+    heard = prepared(shipped.cnn, voice)(spectrogram)
+    torch.testing.assert_close(heard.mean(dim=0), expected.mean(dim=0), atol=1e-4, rtol=1e-5)
     assert not torch.allclose(expected, shipped.cnn(spectrogram), atol=1e-2)
 
 
