@@ -35,12 +35,11 @@ export function drawWaveform(canvas, view) {
   context.font = `13px ${style.fontFamily}`;
   context.textBaseline = "middle";
   context.fillStyle = colour("--text");
-  for (const { start, end, speech, emotion } of view.segments) {
-    if (!speech || end <= view.offset) continue;
+  for (const { start, end, emotion } of runs(view.segments)) {
+    if (end <= view.offset) continue;
     const left = Math.max(0, ((start - view.offset) / view.seconds) * width);
     const room = ((end - view.offset) / view.seconds) * width - left;
-    if (context.measureText(emotion).width + 6 <= room) context.fillText(emotion, left, NAMES / 2);
-    if (left > 0) context.fillRect(left - 1, 2, 1, NAMES - 4);
+    if (context.measureText(emotion).width <= room) context.fillText(emotion, left, NAMES / 2);
   }
   context.fillStyle = colour("--quiet");
   const step = STEPS.find((each) => (each / view.seconds) * width >= PX_BETWEEN_TICKS) ?? STEPS.at(-1);
@@ -51,6 +50,17 @@ export function drawWaveform(canvas, view) {
     const half = context.measureText(text).width / 2;
     context.fillText(text, Math.min(Math.max(x, half), width - half) - half, height - AXIS / 2 + 2);
   }
+}
+
+/** Neighbours of one emotion, with the pauses between them. */
+function runs(segments) {
+  const found = [];
+  for (const { start, end, speech, emotion } of segments) {
+    if (!speech) continue;
+    if (found.at(-1)?.emotion === emotion) found.at(-1).end = end;
+    else found.push({ start, end, emotion });
+  }
+  return found;
 }
 
 /** The lowest and the highest sample of each column. */

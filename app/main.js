@@ -51,8 +51,10 @@ function hearing(text, block) {
   $("meter").value = Math.max(peak, 0.9 * $("meter").value);
 }
 
-function say(text) {
+/** To a screen reader, and to all where no answer shows the same. */
+function say(text, isSeen = false) {
   $("status").textContent = text;
+  $("status").classList.toggle("visually-hidden", !isSeen);
 }
 
 function fail({ message }) {
@@ -244,7 +246,7 @@ $("record").addEventListener("click", (event) => jobs.toggle("record", recordAnd
 $("live").addEventListener("click", (event) => jobs.toggle("live", answerLive, event));
 $("cancel").addEventListener("click", () => {
   jobs.cancel();
-  say("Cancelled.");
+  say("Cancelled.", true);
 });
 $("sample").addEventListener("click", async (event) => {
   if (event.detail > 1) return;

@@ -33,10 +33,10 @@ export class Model {
   }
 
   /** Where the least work waits; another worker where all have some. */
-  call(kind, rest) {
+  call(kind, rest, transferred) {
     let best = this.workers.reduce((a, b) => (b.pending.size < a.pending.size ? b : a));
     if (best.pending.size > 1 && this.workers.length < MOST_WORKERS) best = this.addWorker();
-    return best.call(kind, rest);
+    return best.call(kind, rest, transferred);
   }
 
   /** The probabilities of one clip; with no voice where `isOfNobody`. */
@@ -95,11 +95,11 @@ class Lane {
     };
   }
 
-  call(kind, rest) {
+  call(kind, rest, transferred = []) {
     const id = crypto.randomUUID?.() ?? String(Math.random());
     return new Promise((resolve, reject) => {
       this.pending.set(id, { resolve, reject });
-      this.worker.postMessage({ id, kind, ...rest });
+      this.worker.postMessage({ id, kind, ...rest }, transferred);
     });
   }
 }

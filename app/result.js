@@ -31,7 +31,8 @@ export class Result {
     $("spectrogram").hidden = false;
     const settings = { ...about.mel, sample_rate: about.sample_rate };
     const model = await this.loading;
-    const bands = await model.call("spectrogram", { samples: samples.slice(), settings, most: 720 });
+    const copy = samples.slice();
+    const bands = await model.call("spectrogram", { samples: copy, settings, most: 720 }, [copy.buffer]);
     if (this.view.samples !== samples) return;
     $("spectrogram").setAttribute("aria-label", `Log-mel spectrogram, ${about.mel.f_min} to ${about.mel.f_max} Hz`);
     this.drawBands = () => drawSpectrogram($("spectrogram"), bands, about.mel.top_db);
@@ -69,7 +70,7 @@ export class Result {
     const shares = sharesOfTime(segments, labels);
     $("about-time").hidden = Boolean(emotion) || isLive;
     $("about-time").textContent = `${clock(seconds)}, in ${clock(spokenSeconds(segments))} of it somebody speaks. Shares of that time:`;
-    const bars = emotion ? Object.entries(answer.probabilities) : isLive ? labels.map((label) => [label, 0]) : shares;
+    const bars = emotion ? Object.entries(answer.probabilities) : isLive ? labels.map((label) => [label, 0]) : shares.filter(([, share]) => share > 0);
     if (!isLive) bars.sort((a, b) => b[1] - a[1]); // live ones keep their places
     $("bars").caption.textContent = emotion ? "Probability of each emotion" : "Share of the time with speech";
     showBars($("bars"), bars, labels);
@@ -91,7 +92,7 @@ export class Result {
     if (emotion) return `${emotion}, ${percent(confidence)}`;
     const shares = sharesOfTime(segments, labels).sort((a, b) => b[1] - a[1]);
     const named = shares.slice(0, SUMMED).filter(([, share]) => share > 0);
-    return `${clock(seconds)}: ${named.map(([label, share]) => `${label} ${percent(share, 0)}`).join(", ") || "nobody speaks"}`;
+    return `${clock(seconds)}, ${named.map(([label, share]) => `${label} ${percent(share, 0)}`).join(", ") || "nobody speaks"}`;
   }
 
   /** The segment at a place of the waveform, or from there on. */
