@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -100,7 +99,7 @@ def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
     logs = [*(run.out / "log.txt" for run in runs), folder / "arguments.json"]
     options.require_free({"--table": written, "--runs": logs}, [asked.data, asked.init, *read])
     ranks = Ranks.of_torchrun()
-    with ranks.joined("gloo", console.say, patience=timedelta(days=30)):  # of a rank whose trainings are done
+    with ranks.joined("gloo", console.say, minutes=30 * 24 * 60):  # of a rank whose trainings are done
         if not ranks.is_first:
             console.be_quiet()
         ranks.agree(lambda: hold_to_one_setting(runs, train_arguments))

@@ -19,8 +19,8 @@ from ser_gpu.errors import InputError, reason
 from ser_gpu.stages.speaker_norm import SpeakerNorm2d
 from ser_gpu.training.sampler import Batch
 
-VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-_BELIEVED = ("MASTER_ADDR", "RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")
+_BELIEVED = ("MASTER_ADDR", "RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")  # together
+VARIABLES = (*_BELIEVED, "LOCAL_WORLD_SIZE")
 _NOTICE_SECONDS, _MEETING_SECONDS = 5, 90
 _T = TypeVar("_T")
 
@@ -60,17 +60,16 @@ class Ranks:
         return "ser-gpu train" if self.count == 1 else f"torchrun --nproc-per-node={self.count} -m ser_gpu.train"
 
     @contextmanager
-    def joined(
-        self, backend: str, say: Callable[[str], None], patience: timedelta = timedelta(minutes=30)
-    ) -> Iterator[None]:
+    def joined(self, backend: str, say: Callable[[str], None], minutes: int = 30) -> Iterator[None]:
         """Connect the processes, by "gloo" on CPUs or "nccl" on GPUs. `say` is told for whom this one waits at first;
-        InputError where they do not come. `patience` is the longest wait for another rank later."""
+        InputError where they do not come. The longest wait for another rank later is so many minutes."""
         if self.count == 1:
             yield
             return
         if backend == "nccl":
             torch.cuda.set_device(self.local)
         store = self._met(say)
+        patience = timedelta(minutes=minutes)
         dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.count, timeout=patience)
         try:
             yield
