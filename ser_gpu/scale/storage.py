@@ -10,7 +10,7 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.arrow import ArrowFSWrapper
 from pyarrow.fs import FileSystem
 
-from ser_gpu.errors import AudioError, InputError, reason
+from ser_gpu.errors import InputError, reason
 
 
 def is_address(place: str) -> bool:
@@ -74,9 +74,6 @@ class Remote:
         self._file: BinaryIO | None = None
 
     def read(self, size: int) -> bytes:
-        """The next bytes; raises AudioError where there is no such file, OSError where it cannot be read."""
-        try:
-            self._file = self._file or open_file(self.name)
-            return self._file.read(size)
-        except FileNotFoundError:
-            raise AudioError.of(self.name, "no such file") from None
+        """The next bytes. Raises OSError where it cannot be read."""
+        self._file = self._file or open_file(self.name)
+        return self._file.read(size)
