@@ -83,14 +83,10 @@ def recordings(folder: Path) -> tuple[dict[str, Path], list[str]]:
 
 
 def _minute(samples: np.ndarray) -> np.ndarray:
-    """A minute with several emotions: the sample at other speeds, and muffled."""
-    parts = []
-    for at in range(40):
-        speed, most_hertz = ((0.75, 900), (0.6, 1_800), (1.7, 8_000), (1.0, 8_000))[at // 3 % 4]
-        spectrum = np.fft.rfft(resample(samples, RATE, round(RATE * speed)))
-        spectrum[round(most_hertz / RATE * 2 * len(spectrum)) :] = 0
-        parts.append(np.pad(np.fft.irfft(spectrum), (0, round(RATE * PAUSES[at % 4]))))
-    return np.concatenate(parts)[: 60 * RATE].astype(np.float32)
+    """A minute with several emotions: the sample at other speeds."""
+    voices = [resample(samples, RATE, round(RATE * speed)) for speed in (1.0, 0.6, 1.7)]
+    parts = [np.pad(voices[at // 2 % 3], (0, round(RATE * PAUSES[at % 4]))) for at in range(40)]
+    return np.concatenate(parts)[: 60 * RATE]
 
 
 def test_the_page(browser, address, tmp_path, monkeypatch):
