@@ -96,5 +96,5 @@ def flat(nested: Mapping[str, object]) -> dict[str, object]:
 def first_difference(there: Mapping[str, object], here: Mapping[str, object]) -> str | None:
     """The first difference of two nested dictionaries, such as "cnn.width is 4 there and 8 here"; None without one."""
     there, here = flat(there), flat(here)
-    differing = (name for name in here | there if there.get(name) != here.get(name))
+    differing = (name for name in there | here if there.get(name) != here.get(name))
     return next((f"{name} is {there.get(name)!r} there and {here.get(name)!r} here" for name in differing), None)

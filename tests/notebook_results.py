@@ -67,5 +67,6 @@ def _ablation(table: Path, data: Path, runs: Path) -> None:
     variants.write_text(_VARIANTS)
     for name, setting in ablate.read_variants(variants).items():
         _train(runs / "ablation" / ablate._slug(name) / "fold0-seed0", "actors5", 0, data, *setting, "--no-test")
-    which = ["--variants", str(variants), "--folds", "0", "--seeds", "0", "--runs", str(runs), "--json"]
+    which = ["--variants", str(variants), "--protocol", "actors5", "--folds", "0", "--seeds", "0"]
+    which += ["--runs", str(runs), "--json"]
     assert ablate.main([*which, "--table", str(table), *_options(data), *_SMALL]) == 0

@@ -397,7 +397,7 @@ def test_one_recording_where_several_are_meant_is_that_one(one, model, tmp_path)
         assert model.enrol(one, "sad").recordings == 1
     else:
         (answer,) = model.predict_many(one)
-        assert "a list is no recording" in str(answer)
+        assert "list is no recording" in str(answer)
 
 
 @pytest.mark.parametrize("one", [None, 7, 0.5, [0.1, 0.2, 0.3], np.zeros(0), {"a.wav": 1}, "absent.wav"])
