@@ -23,7 +23,7 @@ export async function enrol(recordings, emotions, model) {
     const windows = await model.speech(samples);
     if (windows.length === 0) throw new Error("No speech was heard.");
     for (const window of windows) {
-      heard.push({ samples: window.samples, named: emotions?.[at] ?? "" });
+      heard.push({ samples: window.samples, clip: at, named: emotions?.[at] ?? "" });
       seconds += Math.max(0, window.start + window.seconds - Math.max(end, window.start));
       end = window.start + window.seconds;
     }
@@ -55,7 +55,7 @@ export async function enrol(recordings, emotions, model) {
     windows: heard.length,
     seconds,
     emotions: distinct,
-    notes: notesOf(answers.map((shares) => model.named(shares).emotion), heard.length, distinct, speaker),
+    notes: notesOf(kept.map(({ clip }, i) => [clip, model.named(answers[i]).emotion]), heard.length, distinct, speaker),
     mean: numbers(mean),
     variance: numbers(variance),
     head: features.length ? headOf(measured, sharpness({ windows: heard.length, emotions: distinct }, speaker), effective, distinct, model.about) : null,
@@ -133,17 +133,33 @@ function shareOf(windows, emotions, speaker) {
   return windows / (windows + population);
 }
 
-function notesOf(answers, count, emotions, speaker) {
+function notesOf(heard, count, emotions, speaker) {
   const notes = [];
   const helpful = emotions.length > 1 ? speaker.helpful_named_windows : speaker.helpful_windows;
+  const answers = heard.map(([, answer]) => answer);
+  const clips = [...Map.groupBy(heard, ([clip]) => clip).values()];
+  // of one recording alone, the windows are told
+  const sounds = clips.length > 1 ? clips.map((clip) => mostOf(clip.map(([, answer]) => answer))[0]) : answers;
+  const part = clips.length > 1 ? "clip" : "window";
   if (count < helpful) {
-    notes.push(`${count} ${count === 1 ? "clip" : "clips"} with speech may not help; ${helpful} varied ones and more do`);
+    notes.push(`${sounds.length} ${part}${sounds.length === 1 ? "" : "s"} with speech may not help; ${helpful} varied ones and more do`);
   }
-  const [most, { length: often }] = [...Map.groupBy(answers, (answer) => answer)].reduce((a, b) => (b[1].length > a[1].length ? b : a));
-  if (emotions.length === 0 && answers.length >= speaker.fewest_alike && often >= speaker.alike_share * answers.length) {
-    notes.push(`the clips are alike, ${often} of ${answers.length} sound ${most}: with this voice ${most} will be heard less; enrol varied speech, or name the emotions`);
+  const [most, often] = mostOf(answers);
+  if (emotions.length === 1) {
+    notes.push(`all clips are ${emotions[0]}: so the model is adapted less`);
+  } else if (emotions.length === 0 && answers.length >= speaker.fewest_alike && often >= speaker.alike_share * answers.length) {
+    const alike = sounds.filter((sound) => sound === most).length;
+    notes.push(
+      `the ${part}s are alike, ${alike} of ${sounds.length} sound ${most}: with this voice ${most} will be heard less; enrol varied speech, or name the emotions`,
+    );
   }
   return notes;
+}
+
+/** The most frequent value, the first of several, and how often it is there. */
+function mostOf(values) {
+  const times = [...Map.groupBy(values, (value) => value)].map(([value, { length }]) => [value, length]);
+  return times.reduce((a, b) => (b[1] > a[1] ? b : a));
 }
 
 /** With the nine digits that tell every float32 from its neighbours. */
