@@ -10,7 +10,7 @@ version = release = ser_gpu.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 root_doc = "docs/index"
 include_patterns = ["*.md", "*/*.md", "notebooks/*.ipynb"]
-exclude_patterns = [".venv", "build", "app/node_modules"]
+exclude_patterns = [".*", "build", "app/node_modules"]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 
 nb_execution_mode = "off"  # the notebook is shown as it is stored
