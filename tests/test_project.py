@@ -116,7 +116,8 @@ def test_the_ci_script_tests_with_the_recordings_beside_the_checkout(tmp_path):
         (tmp_path / name).chmod(0o755)
     given = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SER_CORPORA_DIR": "/elsewhere"}
     done = subprocess.run(["bash", str(script)], env=given, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[0] == f"test|{tmp_path / 'shared' / 'ravdess'}|/elsewhere"
+    data = f"{tmp_path / 'shared' / 'ravdess'}|/elsewhere"
+    assert done.stdout.splitlines() == [f"{target}|{data}" for target in ("docs", "test", "test-app")]
     assert done.stderr == ""
 
 
