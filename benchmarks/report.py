@@ -107,9 +107,13 @@ def results() -> dict[str, dict | None]:
 
 
 def _machine(result: dict) -> str:
-    """The device, cores and torch of a result, in words."""
+    """The device, cores, versions and dates of a result, in words."""
     where = next(iter(result.values()))["environment"]
-    return f"{where['device_name']}, {where['threads']} cores, torch {where['torch']}"
+    versions = ", ".join(sorted({each["environment"]["ser_gpu"] for each in result.values()}))
+    days = sorted({each["measured"][:10] for each in result.values()})
+    when = " to ".join(dict.fromkeys((days[0], days[-1])))
+    machine = f"{where['device_name']}, {where['threads']} cores, torch {where['torch']}"
+    return f"{machine}; ser_gpu {versions}, measured {when}"
 
 
 def _markdown(form: TableForm, rows: list[dict]) -> str:

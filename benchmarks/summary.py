@@ -20,9 +20,13 @@ def rows(result: dict) -> list[dict]:
 
 
 def _frontend(tables: dict) -> list[dict]:
-    rows = [row for row in tables["n_fft"] if row["n_fft"] == 1024]
-    row = _against("log-mel, n_fft 1024, one thread", rows, "error_db")
-    return [row | {"error": f"{row['error']:.0e} dB"}]
+    error = next(row["error_db"] for row in tables["n_fft"] if row["n_fft"] == 1024)
+    best = [
+        {"competitor": row.pop("competitor"), "clips_per_second": max(row.values())}
+        for row in map(dict, tables["batch"])
+    ]
+    row = _against("log-mel, n_fft 1024, each at its best batch", best)
+    return [row | {"error": f"{error:.0e} dB"}]
 
 
 def _augment(tables: dict) -> list[dict]:

@@ -96,7 +96,7 @@ def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
     results = [Path(each) for run in runs for each in (run.out, *run.arguments[1:])]
     read = [each / name for each in results for name in (train.RESULT_FILE, "predictions.csv")]
     asked = train.parser().parse_args(train_arguments)
-    logs = [*(run.out / "log.txt" for run in runs), folder / "arguments.json"]
+    logs = [run.out / "log.txt" for run in runs]
     options.require_free({"--table": written, "--runs": logs}, [asked.data, asked.init, *read])
     ranks = Ranks.of_torchrun()
     with ranks.joined("gloo", console.say, minutes=30 * 24 * 60):  # of a rank whose trainings are done
