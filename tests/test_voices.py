@@ -302,7 +302,7 @@ HOSTILE = {
     "another shape": (lambda content: {"mean": content["mean"][:-1]}, "the variance is not that"),
     "empty": ({"mean": [], "variance": []}, "mean is no list"),
     "nested": (lambda content: {"mean": [content["mean"]]}, "mean is no list of finite numbers"),
-    "true": (lambda content: {"mean": [True] * len(content["mean"])}, "mean is no list of finite numbers"),
+    "true": (first_is(True), "mean is no list of finite numbers"),
     "a text": ({"mean": "x"}, "mean is no list"),
     "counts": ({"windows": -1}, "no whole numbers"),
     "seconds": ({"seconds": float("nan")}, "no positive number"),

@@ -88,18 +88,35 @@ def _path_of(source: Source, name: str, held: ExitStack) -> Path:
     with tempfile.NamedTemporaryFile(delete=False) as copy:
         path = Path(copy.name)
         held.callback(path.unlink)
+        for chunk in _chunks(source, name):
+            copy.write(chunk)
+    return path
+
+
+def _chunks(stream: BinaryIO, name: str) -> Iterator[bytes]:
+    left = STREAM_LIMIT_BYTES
+    while True:
         try:
-            if isinstance(source, io.TextIOBase):
+            if isinstance(stream, io.TextIOBase):
                 raise TypeError("it is open as text, open it as binary (mode 'rb', or its .buffer)")
-            if getattr(source, "seekable", bool)():
-                source.seek(0)
-            while copy.tell() <= STREAM_LIMIT_BYTES and (chunk := source.read(_COPIED_BYTES)):
-                copy.write(chunk)
+            if left == STREAM_LIMIT_BYTES and getattr(stream, "seekable", bool)():
+                stream.seek(0)
+            chunk = bytes(memoryview(stream.read(_COPIED_BYTES)))
+        except FileNotFoundError:  # of a remote file
+            raise AudioError.of(name, "no such file") from None
         except Exception as error:  # a stream may be anybody's code
             raise AudioError.of(name, f"cannot be read ({type(error).__name__}: {reason(error)})") from None
-        if copy.tell() > STREAM_LIMIT_BYTES:
+        if not chunk:
+            return
+        left -= len(chunk)
+        if left < 0:
             raise AudioError.of(name, f"more than {STREAM_LIMIT_BYTES // 2**30} GiB in a stream, save it as a file")
-    return path
+        yield chunk
+
+
+def in_memory(stream: BinaryIO, name: str) -> bytes:
+    """The bytes of a stream. Raises AudioError where it cannot be read."""
+    return b"".join(_chunks(stream, name))
 
 
 def _libsndfile(path: Path, name: str, kind: Kind | None) -> "SoundFile | None":

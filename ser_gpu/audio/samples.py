@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_gpu.audio.reader import Source, name_of, open_audio
+from ser_gpu.audio.reader import Source, in_memory, name_of, open_audio
 from ser_gpu.errors import AudioError, reason, shortened
 
 if TYPE_CHECKING:
@@ -102,9 +102,10 @@ def apart(audio: object) -> list[Channel]:
     ['audio channel 1', 'audio channel 2']
     """
     name, numbers = None, ()
-    if hasattr(audio, "read"):  # once
-        name, audio = name_of(audio), audio.read()
     with suppress(AudioError):
+        if hasattr(audio, "read"):  # once
+            name = name_of(audio)
+            audio = in_memory(audio, name)
         name, opened = _opened(audio, None, LOWEST_RATE, name)
         with opened as (_, found):
             numbers = range(len(next(found, ())))
@@ -137,8 +138,11 @@ def checked_rate(value: object, name: str) -> int:
         array = np.asarray(value)
         if array.ndim == 0 and array.dtype.kind in "iufO" and LOWEST_RATE <= int(array) == array <= HIGHEST_RATE:
             return int(array)
+    got = type(value).__name__
+    with suppress(Exception):  # of its repr, too
+        got = shortened(repr(value), 40)
     rule = f"a whole number of Hz between {LOWEST_RATE:,} and {HIGHEST_RATE:,}"
-    raise AudioError.of(name, f"the sample rate must be {rule}, got {shortened(repr(value), 40)}")
+    raise AudioError.of(name, f"the sample rate must be {rule}, got {got}")
 
 
 def channels_of(audio: object, name: str) -> np.ndarray:

@@ -1,7 +1,6 @@
 """The picture of a timeline: stacked probabilities of the emotions over time, and who speaks when."""
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,4 +80,6 @@ def columns(timeline: "Timeline") -> tuple[np.ndarray, np.ndarray, dict[str, np.
 
 def clock(seconds: float) -> str:
     """Seconds as 01:15 or 1:02:05."""
-    return str(timedelta(seconds=round(seconds))).removeprefix("0:")
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes:02}:{seconds:02}"

@@ -96,11 +96,11 @@ def numbers(values: np.ndarray) -> list[float]:
 
 def _array(name: str, numbers: object, dimensions: int) -> np.ndarray:
     try:
-        found = np.array(numbers)
+        found = np.array(numbers, object)
     except ValueError:  # rows of other lengths
         found = np.array(None)
-    # NaN is refused too
-    is_good = found.dtype.kind in "if" and found.size and (np.abs(found) <= np.finfo(np.float32).max).all()
-    if not is_good or found.ndim != dimensions:
+    largest = float(np.finfo(np.float32).max)
+    are_good = all(type(each) in (int, float) and abs(each) <= largest for each in found.flat)  # not NaN
+    if not (found.size and are_good and found.ndim == dimensions):
         raise InputError(f"{name} is no {'list' if dimensions == 1 else 'table'} of finite numbers")
     return found.astype(np.float32)

@@ -50,7 +50,7 @@ def test_a_rate_is_a_whole_number_of_any_type(rate):
 NO_RATES = (
     *(True, np.True_, torch.tensor(True), None, "48000", b"48000", 48_000.5, Fraction(96_001, 2), Decimal("0.5")),
     *(Decimal("NaN"), float("nan"), float("inf"), 48_000 + 1j, np.array([48_000]), [48_000], object()),
-    *(0, -16_000, 1, 999, 768_001, 10**9),
+    *(0, -16_000, 1, 999, 768_001, 10**9, 10**5_000),
 )
 
 
@@ -263,7 +263,17 @@ def test_each_channel_is_a_recording_of_its_own(tmp_path):
             name, pieces = recording(channel, None, SAMPLE_RATE)
             assert name == str(channel)
             np.testing.assert_allclose(next(pieces), level(expected), atol=1e-6)
-    for audio, problem in ((io.BytesIO(b"these are words"), "stream: is text"), (5, "audio: int is no recording")):
+
+    class Broken(io.BytesIO):
+        def read(self, *size):
+            raise OSError("gone")
+
+    unread = [(io.BytesIO(b"these are words"), "stream: is text"), (5, "audio: int is no recording")]
+    unread += [
+        (Broken(b"RIFF"), r"stream: cannot be read \(OSError: gone\)"),
+        (io.StringIO("RIFF"), "stream: cannot be read"),
+    ]
+    for audio, problem in unread:
         (unread,) = samples.apart(audio)
         with refused(problem):
             heard(unread)
