@@ -4,6 +4,8 @@ export const PIECE_SECONDS = 60;
 export const SHORTEST_SECONDS = 0.05;
 const SMALLEST_PEAK = 1e-6; // of the largest sample: what float32 leaves of a constant
 const SMALLEST_POWER = 1e-10;
+const REMEMBERED = 0.92; // share of a power that still counts a quarter of a second later
+const CANCELLED = 0.0999; // of the channels' mean power: 10 dB
 
 /** Whatever the browser decodes, as mono samples at a rate; throws where it decodes nothing. */
 export async function decode(content, rate) {
@@ -23,10 +25,38 @@ export async function resample(samples, from, to) {
   return (await context.startRendering()).getChannelData(0);
 }
 
+/** The mean of the channels; of a quarter of a second in which they cancel, the loudest: Mixer of audio/samples.py. */
 function mono(buffer) {
   const channels = Array.from({ length: buffer.numberOfChannels }, (_, i) => buffer.getChannelData(i));
   if (channels.length === 1) return channels[0];
-  return channels[0].map((_, i) => channels.reduce((sum, channel) => sum + channel[i], 0) / channels.length);
+  const size = Math.floor(buffer.sampleRate / 4);
+  const mixed = new Float32Array(buffer.length);
+  let heard = [...channels, mixed].map(() => 0);
+  for (let start = 0; start < mixed.length; start += size) {
+    const parts = channels.map((channel) => channel.subarray(start, start + size));
+    const mean = new Float64Array(parts[0].length);
+    for (const part of parts) {
+      for (let i = 0; i < mean.length; i++) mean[i] += part[i] / parts.length;
+    }
+    const powers = [...parts, mean].map(variance);
+    heard = powers.map((power, i) => power + REMEMBERED * heard[i]);
+    const isCancelled = [powers, heard].some((each) => each.at(-1) * parts.length < CANCELLED * sum(each.slice(0, -1)));
+    mixed.set(isCancelled ? parts[heard.indexOf(Math.max(...heard.slice(0, -1)))] : mean, start);
+  }
+  return mixed;
+}
+
+function sum(values) {
+  let total = 0;
+  for (let i = 0; i < values.length; i++) total += values[i];
+  return total;
+}
+
+function variance(values) {
+  const mean = sum(values) / values.length;
+  let total = 0;
+  for (let i = 0; i < values.length; i++) total += (values[i] - mean) ** 2;
+  return total / values.length;
 }
 
 /** Without offset, the peak at 1; what is constant becomes zero. */

@@ -26,6 +26,7 @@ export class Jobs {
     } catch (error) {
       if (!cancel.signal.aborted) this.onError(error);
     } finally {
+      finish.abort(); // whatever ended it, no microphone stays open
       if (this.current === job) {
         this.current = null;
         this.onChange(null);

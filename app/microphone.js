@@ -12,6 +12,7 @@ const TAP = `registerProcessor("tap", class extends AudioWorkletProcessor {
  * `onOpen` is called once it hears. Throws an Error with a message for people.
  */
 export async function listen(rate, ended, onOpen, onBlock) {
+  if (ended.aborted) return;
   const opening = open();
   const end = new Promise((resolve) => ended.addEventListener("abort", resolve, { once: true }));
   const stream = await Promise.race([opening, end.then(() => null)]);
@@ -26,7 +27,7 @@ export async function listen(rate, ended, onOpen, onBlock) {
     await context.audioWorklet.addModule(url);
     URL.revokeObjectURL(url);
     if (ended.aborted) return;
-    const tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 0 });
+    const tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
     tap.port.onmessage = ({ data }) => ended.aborted || onBlock(data, context.sampleRate);
     source.connect(tap);
     await context.resume();

@@ -97,6 +97,7 @@ export class Teacher {
   }
 
   reset() {
+    if (this.jobs.kind === "teach") this.jobs.cancel();
     this.taught.fill(null);
     this.say("");
     this.show();
@@ -132,19 +133,21 @@ export class Teacher {
     const voice = await enrol(this.taught, this.sentences.map(([emotion]) => emotion), this.model);
     if (job.cancelled.aborted) return;
     await this.take(voice);
-    await this.compare();
+    let isKept = true; // before the comparison, in which it may be deleted
     try {
       keep(voice);
     } catch {
-      throw new Error("Your voice is used, but this browser does not let the page keep it. Download it.");
+      isKept = false;
     }
+    await this.compare();
+    if (!isKept) throw new Error("Your voice is used, but this browser does not let the page keep it. Download it.");
   }
 
   /** What each sentence sounded like before, and now. */
   async compare() {
     const { labels } = this.model.about;
     let [right, rightBefore] = [0, 0];
-    for (const [at, samples] of this.taught.entries()) {
+    for (const [at, samples] of [...this.taught].entries()) {
       const emotion = this.sentences[at][0];
       const mean = async (isOfNobody) => {
         const windows = await this.model.speech(samples);

@@ -43,9 +43,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_source("--input", metavar="NAME", help="a microphone: part of its name, or its number (default: the system's)")
     add("--list-inputs", action="store_true", help="show the microphones, and end")
     add("--format", choices=FORMATS, help=f"of raw samples on standard input (default: {DEFAULT_FORMAT})")
-    add("--rate", type=options.positive_int, help="Hz of raw samples (default: 16000), or the microphone (its own)")
-    add("--channels", type=int, choices=range(1, MOST_CHANNELS + 1), help="of raw samples (default: 1), or microphone")
-    add("--json", action="store_true", help="an object a line on a terminal too")
+    add(
+        "--rate",
+        type=options.positive_int,
+        help="sample rate in Hz (default: 16000 for raw samples, a microphone's own)",
+    )
+    add(
+        "--channels",
+        type=int,
+        choices=range(1, MOST_CHANNELS + 1),
+        help="how many (default: 1 for raw samples, a microphone's own)",
+    )
+    add("--json", action="store_true", help="print one JSON object a line, on a terminal too")
     add("--voice", metavar="FILE", help="the speaker's voice, as ser-gpu enrol wrote it with the same checkpoint")
     add("--weights", help="checkpoint, or .onnx file of ser-gpu export (default: the shipped one)")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")

@@ -121,7 +121,7 @@ def _prepared(args: Namespace, device: torch.device, ranks: Ranks, held: ExitSta
             console.err.print(f"note: {said} of the test part")
     trainer = Trainer(plan.training, plan.model, dataset, plan.bfloat16, init, ranks)
     if (steps := plan.training.epochs * trainer.steps) < FEW_STEPS:
-        console.err.print(f"note: {steps} optimizer steps are few; --epochs or a smaller --batch-size gives more")
+        console.err.print(f"note: {steps} optimizer steps are few: more --epochs or a smaller --batch-size give more")
     if resume_file.exists():
         trainer.restore(checkpoint.read(resume_file))
     if ranks.is_first:

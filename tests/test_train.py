@@ -126,7 +126,7 @@ def test_own_recordings_become_a_model_that_the_other_commands_use(tiny_ravdess,
     said = capsys.readouterr().err
     assert "a folder per emotion: 48 clips, 2 emotions (bored, cheerful), speakers unknown" in said
     assert "note: the speaker of 48 of 48 clips is unknown: this split cannot be speaker-independent" in said
-    assert "note: 3 optimizer steps are few; --epochs or a smaller --batch-size gives more" in said
+    assert "note: 3 optimizer steps are few: more --epochs or a smaller --batch-size give more" in said
     assert "note: validation part: " in said
     assert "note: test part: 5 clips give rough scores" in said
     assert "licence" not in said

@@ -209,7 +209,7 @@ def run(command: Callable[[], int]) -> int:
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's
             raise
-        message = "the device has too little memory for this; a smaller --batch-size, or --device cpu, takes less"
+        message = "the device has too little memory for this; in training a smaller --batch-size, else --device cpu"
     except ModuleNotFoundError as error:
         if (error.name or "ser_gpu").startswith("ser_gpu"):
             raise
@@ -248,7 +248,7 @@ def add_data_options(parser: ArgumentParser) -> None:
     """Add the options that name the recordings."""
     what = (
         "a corpus' folder, a folder for each emotion, or a CSV file with columns file, emotion and, where known, "
-        "speaker, gender, part (default: the first registered corpus, where its variable names it or downloaded)"
+        "speaker, gender, part (default: RAVDESS, from the folder in $RAVDESS_DIR or downloaded)"
     )
     parser.add_argument("--data", metavar="DIR|CSV", help=what)
     parser.add_argument("--corpus", help="read --data as this corpus (default: found out)")

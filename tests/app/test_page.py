@@ -71,10 +71,12 @@ def recordings(folder: Path) -> tuple[dict[str, Path], list[str]]:
     for name, sound in sounds.items():
         files[name] = folder / f"{name}.wav"
         soundfile.write(files[name], sound, RATE, subtype="PCM_16")
-    compressed = ["flac", "mp3"] + ["webm", "m4a"] * bool(shutil.which("ffmpeg"))
+    compressed = ["flac", "mp3", "cancels.wav"] + ["webm", "m4a"] * bool(shutil.which("ffmpeg"))
     for kind in compressed:
         files[kind] = folder / f"sample.{kind}"
-        if kind in ("flac", "mp3"):
+        if kind == "cancels.wav":  # the mean of its channels is silence
+            soundfile.write(files[kind], np.stack([samples, -samples], axis=1), RATE)
+        elif kind in ("flac", "mp3"):
             soundfile.write(files[kind], samples, RATE)
         else:
             flags = ["-loglevel", "error", "-y", "-i", str(SAMPLE)]
