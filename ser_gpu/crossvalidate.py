@@ -96,6 +96,9 @@ def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
     results = [Path(each) for run in runs for each in (run.out, *run.arguments[1:])]
     read = [each / name for each in results for name in (train.RESULT_FILE, "predictions.csv")]
     asked = train.parser().parse_args(train_arguments)
+    if asked.out or asked.resume:
+        option = "--out" if asked.out else "--resume"
+        raise InputError(f"{option}: each training has a folder of its own, and goes on; see --runs and --name")
     logs = [run.out / "log.txt" for run in runs]
     options.require_free({"--table": written, "--runs": logs}, [asked.data, asked.init, *read])
     ranks = Ranks.of_torchrun()

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     options.require_free({"--hub" if args.hub else "FILE": written}, [weights])
     require("export", *_NEEDED.get(suffix, ()))
     model, provenance = checkpoint.load(weights, "cpu")
-    inherited = onnx.licence_of(weights, provenance)
+    inherited = onnx.licence_of(provenance)
     licence = args.licence or inherited
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
     checked = ""

@@ -7,7 +7,7 @@ import io
 import json
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ser_gpu.errors import InputError, reason
@@ -47,16 +47,25 @@ def replacing(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def read_text(path: str | Path) -> str:
-    """The text of a file in UTF-8, or in UTF-16 with its byte order mark. Raises InputError for anything else."""
+def decoded(content: bytes, *others: str) -> str | None:
+    """Text in UTF-8, in UTF-16 with its byte order mark, or in one of the other encodings; None for anything else."""
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    for encoding in ("utf-16",) if is_utf16 else ("utf-8-sig", *others):
+        with suppress(UnicodeDecodeError):
+            if "\0" not in (text := content.decode(encoding)):
+                return text
+    return None
+
+
+def read_text(path: str | Path, *others: str) -> str:
+    """The text of a file, as `decoded` reads it. Raises InputError for anything else."""
     try:
-        content = Path(path).read_bytes()
-        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+        text = decoded(Path(path).read_bytes(), *others)
     except OSError as error:
         raise InputError(f"{path}: {reason(error).lower()}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is no text") from None
+    if text is None:
+        raise InputError(f"{path}: is no text")
+    return text
 
 
 def write_json(path: str | Path, content: object) -> None:

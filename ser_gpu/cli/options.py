@@ -3,6 +3,7 @@
 import atexit
 import codecs
 import os
+import re
 import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
@@ -142,6 +143,8 @@ def _listed(list_file: str) -> list[Path]:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # of PowerShell
         content = content.decode("utf-16", "replace").encode()
     content = content.removeprefix(codecs.BOM_UTF8)
+    if re.search(rb"[\x01-\x08\x0e-\x1f]", content):
+        raise InputError(f"--list {list_file}: is no list of names")
     lines = content.split(b"\0") if b"\0" in content else content.splitlines()
     paths = [Path(list_file).parent / os.fsdecode(line) for line in lines if line.strip()]
     if not paths:
@@ -166,7 +169,8 @@ def require_free(outputs: Mapping[str, Path | Iterable[Path] | None], inputs: It
             if same in read:
                 raise InputError(f"{option} {path}: is read by this command, and would be written over")
             if same in written:
-                raise InputError(f"{option} {path}: would be written over by {written[same]}")
+                remedy = ": two inputs have the same name" if written[same] == option else ""
+                raise InputError(f"{option} {path}: would be written over by {written[same]}{remedy}")
             written[same] = option
             try:
                 with suppress(FileNotFoundError):

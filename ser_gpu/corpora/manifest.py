@@ -14,6 +14,7 @@ from pathlib import Path
 from ser_gpu.corpora.clip import OWN, PART_ALIASES, Clip, by_id, canonical, gender
 from ser_gpu.corpora.known import registered_name
 from ser_gpu.errors import InputError
+from ser_gpu.files import decoded
 
 # what is read, and the names of its column, in any case and order: the first of them that is there counts. `part` is
 # for the protocol `listed`, `start` and what follows are seconds; other columns, such as `intensity`, are extra fields
@@ -77,7 +78,9 @@ def rows(path: str | Path, content: bytes, needed: Sequence[str] = ("file", "emo
 
     needed: columns that must be there. Raises InputError, with the line where one is wrong.
     """
-    text = _text(path, content)
+    text = decoded(content, "cp1252")
+    if text is None:
+        raise InputError(f"{path}: neither a folder nor a list: no text in UTF-8, UTF-16 or Latin-1")
     before = _BEFORE_HEADER.match(text)
     file = io.StringIO(text[before.end() :], newline="")
     header = file.readline()
@@ -94,15 +97,6 @@ def rows(path: str | Path, content: bytes, needed: Sequence[str] = ("file", "emo
                 yield line, {name: fields[place].strip() for place, name in names.items() if place < len(fields)}
     except csv.Error as error:
         raise InputError(f"{path}: not a CSV file: {error}") from None
-
-
-def _text(path: str | Path, content: bytes) -> str:
-    with_bom = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-    for encoding in ("utf-16",) if with_bom else ("utf-8-sig", "cp1252"):
-        with suppress(UnicodeDecodeError):
-            if "\0" not in (text := content.decode(encoding)):
-                return text
-    raise InputError(f"{path}: neither a folder nor a list: no text in UTF-8, UTF-16 or Latin-1")
 
 
 def _names(path: str | Path, columns: list[str], needed: Sequence[str]) -> dict[int, str]:

@@ -112,7 +112,8 @@ def notes(report: dict) -> list[str]:
     if low <= chance:
         said.append(f"a UAR of {report['uar']:.3f} ({low:.3f} to {high:.3f}) cannot be told from chance, {chance:.3f}")
     if report["clips"] < FEW_CLIPS:
-        said.append(f"{report['clips']} clips give rough scores, and intervals that are too narrow")
+        clips = "1 clip gives" if report["clips"] == 1 else f"{report['clips']} clips give"
+        said.append(f"{clips} rough scores, and intervals that are too narrow")
     return said
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from ser_gpu import __version__, checkpoint
 from ser_gpu.checkpoint import CheckpointError, Provenance
 from ser_gpu.errors import extra
+from ser_gpu.exports.onnx import trained_on
 from ser_gpu.files import replacing
 from ser_gpu.model import SpeechEmotionModel
 
@@ -70,14 +71,14 @@ def write(
 def card(model: SpeechEmotionModel, provenance: Provenance, licence: str | None = None) -> str:
     """The model card: metadata in YAML, then a description, the use, and the limits."""
     name = LICENCES.get(licence or "", "other")
-    trained_on = provenance.protocol.get("corpus")
+    datasets = trained_on(provenance)
     metadata = huggingface_hub.ModelCardData(
         library_name="ser_gpu",
         pipeline_tag="audio-classification",
         license=name,
         license_name=(licence or "not stated") if name == "other" else None,
         tags=["speech-emotion-recognition", "audio", "pytorch"],
-        datasets=trained_on.split(", ") if trained_on else None,
+        datasets=datasets or None,
         metrics=["accuracy", "recall", "f1"],
     )
     labels, copies = ", ".join(model.labels), model.tta.copies
@@ -102,7 +103,8 @@ print(model.predict("clip.wav"))
 ## Training
 
 Protocol `{provenance.protocol.get("name")}`, fold {provenance.protocol.get("fold")}, seed {provenance.seed}; manifest
-`{provenance.manifest_hash[:16]}`; ser_gpu {provenance.package_version}. Recordings: {trained_on or "not stated"}.
+`{provenance.manifest_hash[:16]}`; ser_gpu {provenance.package_version}.
+Recordings: {", ".join(datasets) or "not stated"}.
 Licence of the weights: {licence or "not stated"}.
 
 ## Limits

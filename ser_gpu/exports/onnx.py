@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ser_gpu import __version__, checkpoint, corpora
+from ser_gpu import __version__, corpora
 from ser_gpu.checkpoint import Provenance
+from ser_gpu.corpora.splits import Protocol
 from ser_gpu.errors import InputError, extra
 from ser_gpu.files import replacing
 from ser_gpu.model import SpeechEmotionModel
@@ -203,12 +204,15 @@ def no_head(model: SpeechEmotionModel) -> Tensor:
     return torch.zeros(len(model.labels), speaker_norm.head_inputs(model.cnn) + 1)
 
 
-def licence_of(path: Path, provenance: Provenance) -> str | None:
+def trained_on(provenance: Provenance) -> list[str]:
+    """The corpora that the weights were trained on, as far as it is known; older files say it by the protocol."""
+    names = Protocol.from_dict(provenance.protocol).corpus
+    return names.split(", ") if names else []
+
+
+def licence_of(provenance: Provenance) -> str | None:
     """The licence of what the weights, and those that they began with, were trained on; None where it is not known."""
-    trained_on = provenance.protocol.get("corpus")
-    if not trained_on and path.resolve().parent == checkpoint.default_weights().resolve().parent:
-        trained_on = corpora.names()[0]
-    return corpora.licence_of((trained_on or "").split(", "), provenance.licence)
+    return corpora.licence_of(trained_on(provenance), provenance.licence)
 
 
 def _compact(graph: object, onnx: ModuleType, half: bool) -> None:

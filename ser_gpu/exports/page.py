@@ -80,7 +80,7 @@ def _write_model(folder: Path, weights: Path, tta: bool) -> None:
     about = {
         "name": weights.name,
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "licence": onnx.licence_of(weights, provenance),
+        "licence": onnx.licence_of(provenance),
         "ser_gpu": __version__,
         "tta": tta,
         "labels": list(model.labels),

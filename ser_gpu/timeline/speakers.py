@@ -19,6 +19,8 @@ LEAST_SECONDS = 0.25
 MOST_EARLY_SECONDS = 1.0  # a turn that begins so long before the recording begins with it
 
 
+# of RTTM, and comments
+_OTHER_TYPES = r";;|(SPKR-INFO|SEGMENT|NOSCORE|NO_RT_METADATA|LEXEME|NON-LEX|NON-SPEECH|FILLER|EDIT|IP|SU|CB|A/P)\b"
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 # a name that may have spaces, channel, start, seconds, two fields that are no numbers, speaker, confidence, <NA>
 _LINE = re.compile(
@@ -110,6 +112,8 @@ def read_rttm_of(path: str | Path, recordings: Sequence[str | Path]) -> dict[str
                 raise InputError(f"{path}, line {number}: is no RTTM: {printable(line.strip()[:60])}")
             turn = Turn(max(start, 0.0), max(start + seconds, 0.0), printable(match[4]))
             turns["_".join(match[1].split())].append(turn)
+        elif line.strip() and not re.match(_OTHER_TYPES, line.strip(), re.IGNORECASE):
+            raise InputError(f"{path}, line {number}: is no RTTM: {printable(line.strip()[:60])}")
     if not turns:
         raise InputError(f"{path}: no line of it begins with SPEAKER, is it RTTM?")
     if len(turns) == len(recordings) == 1:

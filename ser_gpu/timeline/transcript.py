@@ -1,9 +1,9 @@
 """The segments of a transcript in SRT, VTT, CSV or TextGrid, and the emotion of each."""
 
-import csv
 import html
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from ser_gpu.audio.samples import SHORTEST_SECONDS, natural_blocks, resample
 from ser_gpu.audio.silero import SpeechProbability
-from ser_gpu.errors import InputError
+from ser_gpu.corpora import manifest
+from ser_gpu.errors import InputError, reason
 from ser_gpu.files import read_text
 from ser_gpu.timeline.segment import Segment, silent, spoken
 from ser_gpu.timeline.speakers import Speakers
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 FAR_SECONDS = 1e9
 
-_CUE = re.compile(r"^[ \t]*([\d:.,]+)[ \t]*-->[ \t]*([\d:.,]+).*\n?((?:.*\S.*(?:\n|\Z))*)", re.MULTILINE)
+_TIMES = re.compile(r"([\d:.,]+)\s*-->\s*([\d:.,]+)(?:\s.*)?")
 _TAG = re.compile(r"<[^>]*>|\{\\[^}]*\}")
 # what Praat reads: strings, and numbers that stand alone
 _PRAAT = re.compile(r'(?<!\S)(?:"((?:[^"]|"")*)"|([-+.\deE]+))(?!\S)')
@@ -30,21 +31,26 @@ _PRAAT = re.compile(r'(?<!\S)(?:"((?:[^"]|"")*)"|([-+.\deE]+))(?!\S)')
 def read_transcript(path: str | Path) -> list[Segment]:
     """The segments, not yet answered, of an SRT, VTT, CSV or TextGrid file, in the order of their starts.
 
-    CSV has the columns start and end and, where known, text and speaker. Of a TextGrid the first tier of intervals
-    counts, without those that have no text. Raises InputError for what cannot be read, or has no segment.
+    CSV has the columns start and end and, where known, text and speaker. Of a TextGrid the first tier with text
+    counts, without its intervals that have none. Raises InputError for what cannot be read, or has no segment.
     """
     reader = _READERS.get(Path(path).suffix.lower())
     if reader is None:
         raise InputError(f"{path}: segments are read from {', '.join(_READERS)}")
+    found = []
     try:
-        rows = list(reader("\n".join(read_text(path).splitlines())))
-        found = [silent(_seconds(a), _seconds(b), who or None, " ".join(text.split())) for a, b, text, who in rows]
+        for start, end, text, speaker in reader(path):
+            found.append(silent(_seconds(start), _seconds(end), speaker or None, " ".join(text.split())))
+            if not 0 <= found[-1].start <= found[-1].end < float("inf"):
+                raise ValueError
     except InputError:
         raise
-    except (ArithmeticError, LookupError, ValueError, csv.Error):
-        found = []
-    if not found or not all(0 <= each.start <= each.end < float("inf") for each in found):
-        raise InputError(f"{path}: segments need a start and an end, in seconds or hours:minutes:seconds")
+    except (ArithmeticError, LookupError, ValueError):
+        there = f"; segment {len(found) + 1} has other ones" if found else ""
+        times = "segments need a start and an end, in seconds or hours:minutes:seconds"
+        raise InputError(f"{path}: {times}{there}") from None
+    if not found:
+        raise InputError(f"{path}: segments need a start and an end, and there is none")
     return sorted(found, key=lambda each: each.start)
 
 
@@ -91,28 +97,36 @@ def _seconds(text: str) -> float:
     return sum(float(part) * 60**place for place, part in enumerate(reversed(parts)))
 
 
-def _cues(text: str) -> Iterator[tuple[str, ...]]:
-    for start, end, said in _CUE.findall(text):
-        voice = re.search(r"<v[.\w]*\s+([^>]*)>", said)
-        yield start, end, html.unescape(_TAG.sub("", said)), voice[1].strip() if voice else ""
+def _cues(path: str | Path) -> Iterator[tuple[str, ...]]:
+    lines = read_text(path, "cp1252").splitlines()
+    starts = [at for at, line in enumerate(lines) if re.search(r"-->|\d\s*->\s*\d", line)]
+    for at, following in pairwise([*starts, len(lines)]):
+        if (times := _TIMES.fullmatch(lines[at].strip())) is None:
+            raise ValueError
+        said = list(takewhile(str.strip, lines[at + 1 : following]))
+        if said and at + 1 + len(said) == following < len(lines) and said[-1].strip().isdecimal():
+            said.pop()  # the number of the next cue, where no blank line is between the two
+        voice = re.search(r"<v[.\w]*\s+([^>]*)>", "\n".join(said))
+        yield *times.groups(), html.unescape(_TAG.sub("", "\n".join(said))), voice[1].strip() if voice else ""
 
 
-def _rows(text: str) -> Iterator[tuple[str, ...]]:
-    header, *lines = text.splitlines() or [""]
-    separator = max(",;\t", key=header.count)
-    names = [name.strip().lower() for name in next(csv.reader([header], delimiter=separator))]
-    for row in csv.DictReader(lines, names, restval="", delimiter=separator):
+def _rows(path: str | Path) -> Iterator[tuple[str, ...]]:
+    try:
+        rows = list(manifest.rows(path, Path(path).read_bytes(), needed=("start", "end")))
+    except OSError as error:
+        raise InputError(f"{path}: {reason(error).lower()}") from None
+    for _, row in rows:
         yield row["start"], row["end"], row.get("text", ""), row.get("speaker", "")
 
 
-def _intervals(text: str) -> Iterator[tuple[str, ...]]:
-    words = [number or string.replace('""', '"') for string, number in _PRAAT.findall(text)]
-    if "IntervalTier" in words:
-        first = words.index("IntervalTier") + 5
-        for at in range(first, first + 3 * int(words[first - 1]), 3):
-            start, end, said = words[at : at + 3]
-            if said.strip():
-                yield start, end, said, ""
+def _intervals(path: str | Path) -> Iterator[tuple[str, ...]]:
+    words = [number or string.replace('""', '"') for string, number in _PRAAT.findall(read_text(path, "cp1252"))]
+    for first in (at + 5 for at, word in enumerate(words) if word == "IntervalTier"):
+        ends = range(first, first + 3 * int(words[first - 1]), 3)
+        said = [(start, end, text, "") for start, end, text in (words[at : at + 3] for at in ends) if text.strip()]
+        if said:
+            yield from said
+            return
 
 
 _READERS = {".srt": _cues, ".vtt": _cues, ".csv": _rows, ".textgrid": _intervals}

@@ -106,7 +106,7 @@ def raises(error):
         (
             torch.OutOfMemoryError("a page of text"),
             2,
-            "error: the device has too little memory for this; a smaller --batch-size, or --device cpu, takes less\n",
+            "error: the device has too little memory for this; in training a smaller --batch-size, else --device cpu\n",
         ),
     ],
 )
@@ -309,11 +309,13 @@ def test_a_list_of_thousands_and_of_any_bytes(four):
         ("absent", "--list absent: cannot be read: no such file or directory"),
         ("x[1]", "--list x[1]: cannot be read: is a directory"),
         ("a.wav", "--list a.wav: names no recording"),
+        ("sound", "--list sound: is no list of names"),
         ("-", "--list -: names no recording"),
     ],
 )
 def test_a_list_without_recordings_is_one_line(list_file, said, four, monkeypatch):
     monkeypatch.setattr(sys, "stdin", None)
+    Path("sound").write_bytes(b"RIFF\x04\0\0\0WAVE/\0")
     with pytest.raises(InputError) as caught:
         options.recordings([], list_file)
     assert str(caught.value) == said

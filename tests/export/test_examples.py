@@ -41,7 +41,7 @@ def test_the_gradio_example_answers_what_gradio_gives_it(monkeypatch):
 def test_the_cards_hold_what_the_hub_asks_for():
     weights = checkpoint.default_weights()
     model, provenance = checkpoint.load(weights, "cpu")
-    card = huggingface_hub.ModelCard(hub.card(model, provenance, onnx.licence_of(weights, provenance)))
+    card = huggingface_hub.ModelCard(hub.card(model, provenance, onnx.licence_of(provenance)))
     space = huggingface_hub.SpaceCard((EXAMPLES / "gradio_space.md").read_text(encoding="utf-8"))
     assert METADATA.items() <= card.data.to_dict().items()
     assert METADATA.items() <= space.data.to_dict().items()

@@ -115,7 +115,7 @@ def speakers_clips(speaker: int) -> list:
 
 def licence() -> str | None:
     path = checkpoint.default_weights()
-    return onnx.licence_of(path, checkpoint.load(path, "cpu")[1])
+    return onnx.licence_of(checkpoint.load(path, "cpu")[1])
 
 
 def sounds(clips: int, samples: int) -> torch.Tensor:

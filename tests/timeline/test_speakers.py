@@ -154,6 +154,7 @@ def test_rttm_of_several_recordings(tmp_path):
         ("", "no line of it begins with SPEAKER"),
         ("SPEAKER talk 1 0.0\n", "line 1: is no RTTM: SPEAKER talk 1 0.0"),
         (line("x", 1, "alice"), "line 1: is no RTTM"),
+        (line(0, 1, "alice") + "SPEAKR talk 1 1 1 <NA> <NA> bob <NA> <NA>\n", "line 2: is no RTTM"),
         (line(0, -1, "alice"), "line 1: is no RTTM"),
         (line(0, "nan", "alice"), "line 1: is no RTTM"),
         (line(-2, 9, "alice"), "line 1: is no RTTM"),

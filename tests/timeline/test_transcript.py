@@ -56,10 +56,12 @@ def test_what_is_written_is_read_again(call, tmp_path, name):
         ("a.srt", "no time in it", "segments need a start and an end"),
         ("a.srt", f"{'1:' * 400}1 --> 2\nx\n", "segments need a start and an end"),
         ("a.vtt", "00:02 --> 00:01\nx\n", "segments need a start and an end"),
-        ("a.csv", "begin,end\n1,2\n", "segments need a start and an end"),
+        ("a.csv", "from,to\n1,2\n", "line 1: no column start"),
+        ("a.srt", "1\n0:01 --> 0:02\na\n\n2\n0:02 -> 0:03\nb\n", "segment 2 has other ones"),
+        ("a.srt", "1\n0:01 --> 0:02\na\n\n2\n-0:02 --> 0:03\nb\n", "segment 2 has other ones"),
         ("a.csv", "start,end\n1,2\n3\n", "segments need a start and an end"),
         ("a.csv", "start,end\n1,nan\n", "segments need a start and an end"),
-        ("a.csv", "", "segments need a start and an end"),
+        ("a.csv", "", "line 1: no column start"),
         ("a.TextGrid", SHORT, "segments need a start and an end"),
         ("a.TextGrid", f'{SHORT}"IntervalTier" "words" 0 9 2 0 1 "x"', "segments need a start and an end"),
         ("a.TextGrid", f'{SHORT}"IntervalTier"', "segments need a start and an end"),
@@ -74,6 +76,23 @@ def test_a_bad_transcript_is_one_line(tmp_path, name, content, problem):
         read_transcript(tmp_path / name)
     assert str(error.value).startswith(str(tmp_path / name))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.srt", "1\n0:01 --> 0:02\nol\xe9\n2\n0:02 --> 0:03\n7\n"),  # without a blank line between
+        ("a.csv", "sep=;\nbegin;end;text\n1;2;ol\xe9\n;;\n2;3;7\n"),
+        (
+            "a.TextGrid",
+            f'{SHORT}"IntervalTier" "phones" 0 3 1 0 3 "" "IntervalTier" "words" 0 3 2 1 2 "ol\xe9" 2 3 "7"',
+        ),
+    ],
+)
+def test_a_transcript_of_another_program_is_read(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content.encode("latin-1"))
+    found = [(each.start, each.end, each.text) for each in read_transcript(tmp_path / name)]
+    assert found == [(1.0, 2.0, "ol\xe9"), (2.0, 3.0, "7")]
 
 
 def test_segments_are_answered_whatever_the_blocks(small_model, loud_is_speech, voice):
