@@ -37,7 +37,7 @@ def _measure(args: argparse.Namespace) -> int:
     if not several:
         raise InputError("--corpora names the corpora")
     found = options.find_clips(None, None, several)
-    rows = []
+    rows, logits_of = [], {}
     for path in args.checkpoints:
         model, provenance = checkpoint.load(path, device)
         for name, clips in held_out(provenance, found):
@@ -45,7 +45,19 @@ def _measure(args: argparse.Namespace) -> int:
             known, bank = options.read_clips(known, model.sample_rate, device)
             content = answers(model, bank, known, args.draws)
             rows.append(scores(content, _trained_on(provenance, name), name) | {"seed": provenance.seed})
-    result = {"draws": args.draws, "environment": environment(device), "rows": rows}
+            logits = content["without"].clamp(min=1e-12).log() * model.temperature.item()
+            own = logits_of.setdefault(provenance.seed, {})
+            own[name] = logits.numpy(), np.array(content["truth"])
+    calibrated = [study.on_new_corpora(own) for own in logits_of.values()]
+    of = {
+        (seed, _title(name)): row
+        for seed, found in zip(logits_of, calibrated, strict=True)
+        for name, row in found[1].items()
+    }
+    for row in rows:
+        row["without_voice"] = of[row["seed"], row["tested_on"]]
+    temperature = float(np.exp(np.mean(np.log([each for each, _ in calibrated]))))
+    result = {"draws": args.draws, "environment": environment(device), "temperature": temperature, "rows": rows}
     study.publish(args, result, show)
     return options.DONE
 
@@ -83,6 +95,7 @@ def scores(content: dict, trained_on: str, tested_on: str) -> dict:
     uar = lambda rows, found: metrics.headline(truth[rows], metrics.likeliest(found, present))["uar"]  # noqa: E731
     without = content["without"].numpy()
     none, *enrolled = content["entries"]
+    predicted = metrics.likeliest(without, present)
     parts = [(entry["rows"].numpy(), entry["probabilities"].numpy()) for entry in enrolled]
     return {
         "trained_on": trained_on,
@@ -90,6 +103,7 @@ def scores(content: dict, trained_on: str, tested_on: str) -> dict:
         "clips": len(truth),
         "emotions": len(present),
         "uar": uar(none["rows"].numpy(), without[none["rows"].numpy()]),
+        "interval95": metrics.bootstrap_intervals(truth, predicted, content["speakers"])["uar"],
         "enrolled": {
             "clips": len(parts[0][0]),
             "uar": float(np.mean([uar(rows, found) for rows, found in parts])),
