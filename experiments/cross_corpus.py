@@ -44,19 +44,15 @@ def _measure(args: argparse.Namespace) -> int:
             known = [clip for clip in clips if clip.emotion in model.labels]
             known, bank = options.read_clips(known, model.sample_rate, device)
             content = answers(model, bank, known, args.draws)
-            rows.append(scores(content, _trained_on(provenance, name), name) | {"seed": provenance.seed})
+            row = scores(content, _trained_on(provenance, name), name) | {"seed": provenance.seed}
             logits = content["without"].clamp(min=1e-12).log() * model.temperature.item()
-            own = logits_of.setdefault(provenance.seed, {})
-            own[name] = logits.numpy(), np.array(content["truth"])
-    calibrated = [study.on_new_corpora(own) for own in logits_of.values()]
-    of = {
-        (seed, _title(name)): row
-        for seed, found in zip(logits_of, calibrated, strict=True)
-        for name, row in found[1].items()
-    }
+            recipe = logits_of.setdefault((row["trained_on"], row["seed"]), {})
+            recipe[row["tested_on"]] = logits.numpy(), np.array(content["truth"])
+            rows.append(row)
+    calibrated = {recipe: study.on_new_corpora(own) for recipe, own in logits_of.items()}
     for row in rows:
-        row["without_voice"] = of[row["seed"], row["tested_on"]]
-    temperature = float(np.exp(np.mean(np.log([each for each, _ in calibrated]))))
+        row["calibrated"] = calibrated[row["trained_on"], row["seed"]][1][row["tested_on"]]
+    temperature = float(np.exp(np.mean([np.log(each) for each, _ in calibrated.values()])))
     result = {"draws": args.draws, "environment": environment(device), "temperature": temperature, "rows": rows}
     study.publish(args, result, show)
     return options.DONE
@@ -96,6 +92,7 @@ def scores(content: dict, trained_on: str, tested_on: str) -> dict:
     without = content["without"].numpy()
     none, *enrolled = content["entries"]
     predicted = metrics.likeliest(without, present)
+    confidence = without[:, present].max(axis=1) / without[:, present].sum(axis=1)
     parts = [(entry["rows"].numpy(), entry["probabilities"].numpy()) for entry in enrolled]
     return {
         "trained_on": trained_on,
@@ -104,6 +101,7 @@ def scores(content: dict, trained_on: str, tested_on: str) -> dict:
         "emotions": len(present),
         "uar": uar(none["rows"].numpy(), without[none["rows"].numpy()]),
         "interval95": metrics.bootstrap_intervals(truth, predicted, content["speakers"])["uar"],
+        "confidence_above_accuracy": float(confidence.mean() - (predicted == truth).mean()),  # as the file answers
         "enrolled": {
             "clips": len(parts[0][0]),
             "uar": float(np.mean([uar(rows, found) for rows, found in parts])),
@@ -126,14 +124,15 @@ def _title(name: str) -> str:
 
 
 def show(result: dict) -> None:
-    """A row a model and corpus."""
-    columns = ("tested on", "trained on", "clips", "emotions", "UAR", f"UAR, {COUNT} clips", "without")
+    """A row a model and corpus; the gap is confidence above accuracy, with the temperature of the other corpora."""
+    columns = ("tested on", "trained on", "clips", "emotions", "UAR", f"UAR, {COUNT} clips", "without", "gap")
     shown = console.table("Other corpora", columns)
     for row in result["rows"]:
         enrolled = row["enrolled"] or {}
         cells = [f"{enrolled[key]:.3f}" if enrolled else "" for key in ("uar", "without")]
         counts = (str(row["clips"]), str(row["emotions"]))
-        shown.add_row(row["tested_on"], row["trained_on"], *counts, f"{row['uar']:.3f}", *cells)
+        gap = f"{row['calibrated']['confidence_above_accuracy']:+.3f}"
+        shown.add_row(row["tested_on"], row["trained_on"], *counts, f"{row['uar']:.3f}", *cells, gap)
     console.out.print(shown)
 
 

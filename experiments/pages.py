@@ -54,6 +54,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "enrolment": enrolment_tables.enrolment,
     "enrolment-shipped": enrolment_tables.enrolment_shipped,
     **{name: partial(enrolment_tables.cross_corpus, name) for name in ("cross-corpus", "cross-corpus-loco")},
+    "new-corpora": enrolment_tables.new_corpora,
+    "new-corpora-coverage": enrolment_tables.new_corpora_coverage,
     "recipes": enrolment_tables.recipes,
     "tta-copies": enrolment_tables.tta_copies,
     "shrinkage": enrolment_tables.shrinkage,

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLES = ROOT / "examples"
 METADATA = {
     "pipeline_tag": "audio-classification",
-    "license": "cc-by-nc-sa-4.0",
+    "license": "other",
     "metrics": ["accuracy", "recall", "f1"],
     "library_name": "ser_gpu",
 }
