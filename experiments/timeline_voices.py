@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--enrolled", type=options.positive_int, default=16, help="other clips of the voice (default: %(default)s)")
     add("--speakers", type=options.positive_int, default=100, help="at most (default: all)")
     add("--seed", type=int, default=0, help="of the draw, the order and the noise (default: %(default)s)")
-    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    add("--device", help=options.DEVICE)
     study.add_output_options(parser, "timeline-voices")
     return parser
 
