@@ -141,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("checkpoints", nargs="+", help=".pth files of ser-gpu train")
     parser.add_argument("--corpora", nargs="+", metavar="NAME[=DIR]", help="all that are trained on and tested on")
     parser.add_argument("--draws", type=options.positive_int, default=3, help="of the clips (default: %(default)s)")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    parser.add_argument("--device", help=options.DEVICE)
     study.add_output_options(parser, "cross-corpus")
     return parser
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from experiments import markdown
-from experiments.page_tables import read, study_file, weights_file
+from experiments.page_tables import measured, read, study_file, weights_file
 from ser_gpu import corpora
 
 ALONE = "actors5-refit"
@@ -85,9 +85,10 @@ def cross_corpus(name: str) -> str:
         name: of the stored result.
     """
     found: dict[tuple[str, str], list[dict]] = {}
-    for row in read(study_file(name))["rows"]:
+    result = read(study_file(name))
+    for row in result["rows"]:
         found.setdefault((row["trained_on"], row["tested_on"]), []).append(row)
-    return markdown.table([_held_out(*names, rows) for names, rows in found.items()])
+    return measured(markdown.table([_held_out(*names, rows) for names, rows in found.items()]), result)
 
 
 def _held_out(trained_on: str, tested_on: str, rows: list[dict]) -> dict[str, object]:

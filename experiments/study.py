@@ -71,7 +71,7 @@ def enrolment_parser(name: str, description: str, checkpoints: str, draws: int) 
     parser.add_argument("checkpoints", nargs="+", help=checkpoints)
     options.add_data_options(parser)
     parser.add_argument("--draws", type=options.positive_int, default=draws, help="of the clips (default: %(default)s)")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    parser.add_argument("--device", help=options.DEVICE)
     add_output_options(parser, name.replace("_", "-"))
     return parser
 

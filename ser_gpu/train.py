@@ -36,12 +36,13 @@ def parser() -> ArgumentParser:
     """The command line; a flag that is left out is None, so that a resumed training keeps its own setting."""
     about = "Train a speech emotion model; the .pth file that comes out takes raw audio."
     flags = ArgumentParser(prog="ser-gpu train", description=about)
-    add = flags.add_argument
     options.add_data_options(flags)
-    options.add_protocol_options(flags, f"who is in which part (default: {TrainConfig.protocol})")
+    add = options.add_protocol_options(flags, TrainConfig.protocol)
     add("--test-corpora", nargs="+", metavar="CORPUS", help="test these of the --corpora, instead of --protocol")
-    add_flags(flags, TrainConfig)
-    add_flags(flags, CnnConfig)
+    add("--no-test", action="store_true", help="do not score the test part: while settings are chosen")
+    add = flags.add_argument_group("training").add_argument
+    add_flags(add, TrainConfig)
+    add_flags(add, CnnConfig)
     add("--no-augment", action="store_true", help="train without augmentation, masks and mixup")
     add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="any setting, such as cnn.width=48")
     again = "train again on the training and validation parts, with settings and temperature of this finished training"
@@ -50,14 +51,15 @@ def parser() -> ArgumentParser:
     add("--init", type=_weights, metavar="CHECKPOINT", help=begin + "the same name")
     alone = "fit the last layer alone, to the features of --init: seconds instead of minutes, for a few dozen clips"
     add("--head-only", action="store_true", help=alone)
-    fitted = "of the probabilities (default: fitted on the validation part)"
-    add("--temperature", type=options.number(0.01, 100.0), help=fitted)
-    add("--no-test", action="store_true", help="do not score the test part: for a comparison on validation")
-    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
-    add("--amp", choices=("auto", "on", "off"), help="bfloat16 for the CNN (default: where it is fast)")
-    add("--compile", action="store_true", help="torch.compile the CNN")
-    add("--out", help="folder to write (default: runs/PROTOCOL-foldK-seedS)")
-    add("--resume", action="store_true", help="go on with the unfinished training in --out, with its settings")
+    fitted = "number that the logits are divided by (default: fitted on the validation part)"
+    add("--temperature", type=options.number(0.01, 100.0), metavar="T", help=fitted)
+    add = flags.add_argument_group("device").add_argument
+    add("--device", help=options.DEVICE)
+    add("--amp", choices=("auto", "on", "off"), help="bfloat16 for the CNN; auto, the default: if it is fast here")
+    add("--compile", action="store_true", help="compile the CNN by torch.compile")
+    add = flags.add_argument_group("output").add_argument
+    add("--out", metavar="DIR", help="folder to write (default: runs/PROTOCOL-foldK-seedS)")
+    add("--resume", action="store_true", help="continue the unfinished training in --out, with its settings")
     return flags
 
 
