@@ -89,7 +89,8 @@ def _result(run: Run, score: str) -> dict:
     answers = predictions.read(run.out / "predictions.csv")
     corpus_of = np.array([clip.corpus for clip in answers.clips])
     rows_of = {corpus: corpus_of == corpus for corpus in np.unique(corpus_of).tolist()}
-    _, scores = on_new_corpora({name: (answers.logits[rows], answers.truth[rows]) for name, rows in rows_of.items()})
+    logits = answers.logits * run.result()["temperature"]  # what is stored are probabilities
+    _, scores = on_new_corpora({name: (logits[rows], answers.truth[rows]) for name, rows in rows_of.items()})
     by_corpus = {name: {key: own[key] for key in SCORES["test"][:-1]} for name, own in scores.items()}
     return run.result() | {"test": {**_mean(list(by_corpus.values())), "by_corpus": by_corpus}}
 

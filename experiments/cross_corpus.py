@@ -40,11 +40,11 @@ def _measure(args: argparse.Namespace) -> int:
     rows, logits_of = [], {}
     for path in args.checkpoints:
         model, provenance = checkpoint.load(path, device)
-        for name, clips in held_out(provenance, found):
+        for name, clips, trained_on in held_out(provenance, found):
             known = [clip for clip in clips if clip.emotion in model.labels]
             known, bank = options.read_clips(known, model.sample_rate, device)
             content = answers(model, bank, known, args.draws)
-            row = scores(content, _trained_on(provenance, name), name) | {"seed": provenance.seed}
+            row = scores(content, _titles(trained_on), name) | {"seed": provenance.seed}
             logits = content["without"].clamp(min=1e-12).log() * model.temperature.item()
             recipe = logits_of.setdefault((row["trained_on"], row["seed"]), {})
             recipe[row["tested_on"]] = logits.numpy(), np.array(content["truth"])
@@ -58,14 +58,15 @@ def _measure(args: argparse.Namespace) -> int:
     return options.DONE
 
 
-def held_out(provenance: Provenance, found: Sequence[Clip]) -> Iterator[tuple[str, list[Clip]]]:
-    """The corpora of which no clip was in a training, and their clips.
+def held_out(provenance: Provenance, found: Sequence[Clip]) -> Iterator[tuple[str, list[Clip], set[str]]]:
+    """The corpora of which no clip was in a training, their clips, and the corpora of the training.
 
     Raises:
         ValueError: a training that held out a corpus of other clips than these.
     """
     protocol = Protocol.from_dict(provenance.protocol)
-    trained = {*(protocol.corpus or "").split(", ")}
+    # older files do not say it: they are of the first registered corpus
+    trained = {*(protocol.corpus or corpora.names()[0]).split(", ")}
     if protocol.name in ("loco", "test-corpora"):
         own = [clip for clip in found if clip.corpus in trained]
         split = protocol.split(own)
@@ -73,7 +74,7 @@ def held_out(provenance: Provenance, found: Sequence[Clip]) -> Iterator[tuple[st
             raise InputError("a checkpoint was trained on other clips than these corpora have")
         trained -= {clip.corpus for clip in own if split.part_of[clip.id] == "test"}
     for name in sorted({clip.corpus for clip in found} - trained):
-        yield name, [clip for clip in found if clip.corpus == name]
+        yield name, [clip for clip in found if clip.corpus == name], trained
 
 
 def answers(model: SpeechEmotionModel, bank: ClipBank, clips: Sequence[Clip], draws: int) -> dict:
@@ -112,10 +113,8 @@ def scores(content: dict, trained_on: str, tested_on: str) -> dict:
     }
 
 
-def _trained_on(provenance: Provenance, tested_on: str) -> str:
-    # older files do not say it: they are of the first registered corpus
-    names = (provenance.protocol.get("corpus") or corpora.names()[0]).split(", ")
-    titles = [_title(name) for name in names if name != tested_on]
+def _titles(names: set[str]) -> str:
+    titles = [_title(name) for name in sorted(names)]
     return ", ".join(titles) if len(titles) < 3 else f"{len(titles)} corpora"
 
 

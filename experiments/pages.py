@@ -59,6 +59,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "enrolment": enrolment_tables.enrolment,
     "enrolment-shipped": enrolment_tables.enrolment_shipped,
     **{name: partial(enrolment_tables.cross_corpus, name) for name in ("cross-corpus", "cross-corpus-loco")},
+    "any-voice": page_tables.any_voice,
     "new-corpora": enrolment_tables.new_corpora,
     "new-corpora-coverage": enrolment_tables.new_corpora_coverage,
     "recipes": enrolment_tables.recipes,
