@@ -78,13 +78,13 @@ def test_every_package_is_listed():
 def test_the_installed_command_answers_in_an_empty_folder(installed, empty):
     done = installed.run("ser-gpu", "predict", "clip.wav", cwd=empty)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("clip.wav: angry")
+    assert done.stdout.startswith("clip.wav: neutral")
 
 
 def test_a_module_of_the_installed_package_is_the_same_command(installed, empty):
     done = installed.run("python", "-m", "ser_gpu.predict", "--json", "clip.wav", cwd=empty)
     assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout)["emotion"] == "angry"
+    assert json.loads(done.stdout)["emotion"] == "neutral"
 
 
 def test_python_answers_by_the_default_weights_of_the_package(installed, empty):
@@ -92,7 +92,7 @@ def test_python_answers_by_the_default_weights_of_the_package(installed, empty):
     done = installed.run("python", "-c", code, cwd=empty)
     assert (done.returncode, done.stderr) == (0, "")
     where, emotion = done.stdout.split()
-    assert emotion == "angry"
+    assert emotion == "neutral"
     assert Path(where).is_relative_to(installed.packages)
 
 
