@@ -7,6 +7,7 @@ was not trained on. Answers are among the emotions that the corpus has.
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -78,11 +79,11 @@ def held_out(provenance: Provenance, found: Sequence[Clip]) -> Iterator[tuple[st
 
 
 def answers(model: SpeechEmotionModel, bank: ClipBank, clips: Sequence[Clip], draws: int) -> dict:
-    """With and without 8 enrolled clips; without alone where nobody has as many and one more."""
-    try:
-        return enrolment.answers(model, bank, clips, ["unlabelled"], [COUNT], draws)
-    except InputError:
-        return enrolment.answers(model, bank, clips, [], [], draws)
+    """With and without 8 enrolled clips; without alone for no draws, and where nobody has as many and one more."""
+    with suppress(InputError):
+        if draws:
+            return enrolment.answers(model, bank, clips, ["unlabelled"], [COUNT], draws)
+    return enrolment.answers(model, bank, clips, [], [], draws)
 
 
 def scores(content: dict, trained_on: str, tested_on: str) -> dict:
@@ -139,7 +140,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m experiments.cross_corpus", description=__doc__.splitlines()[0])
     parser.add_argument("checkpoints", nargs="+", help=".pth files of ser-gpu train")
     parser.add_argument("--corpora", nargs="+", metavar="NAME[=DIR]", help="all that are trained on and tested on")
-    parser.add_argument("--draws", type=options.positive_int, default=3, help="of the clips (default: %(default)s)")
+    draws = options.number(0, kind=int)
+    parser.add_argument("--draws", type=draws, default=3, help="of 8 clips to enrol, 0 for none (default: %(default)s)")
     parser.add_argument("--device", help=options.DEVICE)
     study.add_output_options(parser, "cross-corpus")
     return parser
