@@ -213,11 +213,12 @@ def test_new_corpora_are_a_table(stored):
     row = {"trained_on": "7 corpora", "tested_on": "B", "emotions": 4, "uar": 0.3, "interval95": [0.2, 0.4]}
     row |= {"enrolled": {"uar": 0.5}, "calibrated": {"confidence_above_accuracy": 0.02}}
     row["calibrated"]["answered"] = {"0.3": [0.8, 0.5], "0.9": [0.0, None]}
-    other = row | {"tested_on": "C", "uar": 0.5, "enrolled": None, "trained_on": "RAVDESS speech"}
-    stored.write_text(json.dumps({"rows": [row, other]}))
+    other = row | {"tested_on": "C", "uar": 0.5, "enrolled": None}
+    both = [row | {"confidence_above_accuracy": 0.3}, other | {"confidence_above_accuracy": 0.1}]
+    stored.write_text(json.dumps({"rows": both}))
     lines = enrolment_tables.new_corpora().splitlines()
-    assert lines[2] == "| B | 7 corpora | 4 | 0.250 |  | 0.300 | 0.200 to 0.400 | 0.500 | +0.020 |"
-    assert lines[-1] == "| mean |  |  |  | 0.500 | 0.400 |  | 0.500 | +0.020 |"
+    assert lines[2] == "| B | 7 corpora | 0.250 | 0.300 | +0.300 | 0.300 | 0.200 to 0.400 | 0.500 | +0.020 |"
+    assert lines[-1] == "| mean |  |  | 0.400 | +0.200 | 0.400 |  | 0.500 | +0.020 |"
     assert enrolment_tables.new_corpora_coverage().splitlines()[2:] == [
         "| 0.3 | 0.800 | 0.500 | 2 |",
         "| 0.9 | 0.000 |  | 0 |",
