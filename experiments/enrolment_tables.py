@@ -110,7 +110,7 @@ def _held_out(trained_on: str, tested_on: str, rows: list[dict]) -> dict[str, ob
 
 
 def new_corpora() -> str:
-    """Corpora of which nothing was in the training: the file of RAVDESS, and networks of the recipe of the other one."""
+    """New corpora, of which nothing was in the training: `ser_ravdess.pth`, and networks of the other recipe."""
     of_ravdess = {row["tested_on"]: row for row in read(study_file("cross-corpus-ravdess"))["rows"]}
     table = []
     for row in sorted(read(study_file("cross-corpus-voices"))["rows"], key=lambda row: row["tested_on"].lower()):
