@@ -329,6 +329,20 @@ def ablation(name: str) -> str:
     return measured(markdown.table(rows), result)
 
 
+def any_voice() -> str:
+    """Variants of the recipe on corpora that were held out."""
+    result = read(study_file("any-voice"))
+    rows = [
+        {"variant": variant["name"], "settings": f"`{' '.join(variant['settings'])}`", "runs": variant["runs"]}
+        | {"UAR": f"{variant['test']['uar']:.3f}"}
+        | {name: f"{each['uar']:.3f}" for name, each in variant["test"]["by_corpus"].items()}
+        | {"log loss": f"{variant['test']['log_loss']:.3f}"}
+        | {"confidence above accuracy": f"{variant['test']['confidence_above_accuracy']:+.3f}"}
+        for variant in result["variants"]
+    ]
+    return markdown.table(rows)
+
+
 def _cross_validation(name: str) -> dict:
     return read(weights_file(f"crossvalidation/{name}.json"))
 

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     """Write the file or folder, and one line on stderr about it."""
     *given, out = args.files if not args.hub else [*args.files, None]
-    weights = Path(given[0]) if given else checkpoint.default_weights()
+    weights = checkpoint.weights_file(given[0] if given else None)
     suffix = None if args.hub else next((each for each in (".onnx", ".pt2") if out.lower().endswith(each)), "")
     if suffix == "":
         raise InputError(f"{out}: the name must end in .onnx or .pt2")

@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--timeline", action="store_true", help="give the segments of each recording, instead of one emotion")
     add("--json", action="store_true", help="print the counts as JSON")
     add = parser.add_argument_group("model and machines").add_argument
-    add("--weights", metavar="FILE", help="checkpoint (default: the shipped one)")
+    add("--weights", metavar="NAME|FILE", help=f"{options.SHIPPED} a checkpoint")
     add("--address", help="address of a Ray cluster, or auto (default: Ray on this machine, for this command alone)")
     help = "number of processes that each hold a model (default: Ray starts as many as there is room for)"
     add("--workers", type=options.positive_int, metavar="N", help=help)

@@ -31,7 +31,9 @@ DONE, SOME_FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 DEVICE = "cpu, cuda, cuda:1, ... (default: cuda if there is one, else cpu)"
 VOICE = "the speaker's voice: a file that ser-gpu enrol wrote with the same model"
 CHANNELS = "mixed: one answer for the mean of all channels; apart: an answer for each channel (default: mixed)"
-MODEL_FILE = "checkpoint, or .onnx file of ser-gpu export"
+# their terms: weights/LICENSE
+SHIPPED = "ser_voices (default: any voice) or ser_ravdess (like RAVDESS), for non-commercial research; or"
+MODEL_FILE = "a checkpoint, or .onnx file of ser-gpu export"
 
 
 def device(name: str | None) -> "torch.device":
@@ -111,7 +113,7 @@ def add_recordings(parser: ArgumentParser, help: str) -> None:
 def add_model(parser: ArgumentParser, file: str = MODEL_FILE) -> None:
     """Add --weights and --device, for `model`."""
     add = parser.add_argument_group("model").add_argument
-    add("--weights", metavar="FILE", help=f"{file} (default: the shipped checkpoint)")
+    add("--weights", metavar="NAME|FILE", help=f"{SHIPPED} {file}")
     add("--device", help=DEVICE)
 
 

@@ -37,6 +37,7 @@ class TrainConfig(Settings):
     label_smoothing: float = setting(0.1, PROBABILITY)
     ema_decay: float = setting(0.99, PROBABILITY)
     refit: bool = False  # train on the validation part too
+    head_only: bool = False  # fit the last layer alone, to features of the first weights
     grouped_share: float = setting(0.0, PROBABILITY)  # share of batches that are groups of one speaker each
     speaker_group: int = setting(8, at_least(2))  # clips a group; batch normalisation and mixup stay inside it
     corpus_power: float = setting(0.5, NOT_NEGATIVE)  # a corpus is drawn by its number of clips to this power
