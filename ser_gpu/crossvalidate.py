@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -56,7 +56,12 @@ def add_run_options(parser: argparse.ArgumentParser, protocol: str | None = None
     """The options of every command that runs many trainings."""
     add = parser.add_argument
     options.add_protocol_choice(parser, f"(default: {protocol or 'by speakers'})", protocol)
-    add("--folds", type=int, nargs="+", help="(default: all; for a random protocol, split seeds 0 to 4)")
+    add(
+        "--folds",
+        type=int,
+        nargs="+",
+        help="(default: all); of a random protocol, any seeds of the split (default: 0 to 4)",
+    )
     add("--seeds", type=int, nargs="+", default=[0], help="seeds of the trainings (default: 0)")
     add("--runs", default="runs", help="folder of all trainings (default: %(default)s)")
     add("--table", help="JSON file of the table (default: table.json beside the trainings)")
@@ -208,7 +213,7 @@ def hold_to_one_setting(runs: Sequence[Run], train_arguments: Sequence[str]) -> 
         elif stored:  # what followed the number of clips
             fitted = {name: getattr(stored.training, name) for name in stored.free}
             here = replace(here, training=replace(here.training, **fitted))
-        if stored and (difference := first_difference(asdict(stored), asdict(here))):
+        if stored and (difference := first_difference(stored.values, here.values)):
             raise InputError(f"{run.out}: a training with other settings ({difference}); use another --name")
 
 

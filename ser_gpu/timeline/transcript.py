@@ -40,7 +40,9 @@ def read_transcript(path: str | Path) -> list[Segment]:
     found = []
     try:
         for start, end, text, speaker in reader(path):
-            found.append(silent(_seconds(start), _seconds(end), speaker or None, " ".join(text.split())))
+            found.append(
+                silent(manifest.seconds(start), manifest.seconds(end), speaker or None, " ".join(text.split()))
+            )
             if not 0 <= found[-1].start <= found[-1].end < float("inf"):
                 raise ValueError
     except InputError:
@@ -90,11 +92,6 @@ def answered(
         yield heard, [silent(end, heard)] if heard > end else []
 
     return name, parts()
-
-
-def _seconds(text: str) -> float:
-    parts = text.strip().replace(",", ".").split(":")
-    return sum(float(part) * 60**place for place, part in enumerate(reversed(parts)))
 
 
 def _cues(path: str | Path) -> Iterator[tuple[str, ...]]:
