@@ -20,14 +20,14 @@ from ser_gpu.files import decoded, listed
 # for the protocol `listed`, `start` and what follows are seconds; other columns, such as `intensity`, are extra fields
 COLUMNS = {
     "file": "file path filepath filename audio audiofile audiopath audiofilepath wav wavfile wavpath",
-    "emotion": "emotion label class",
+    "emotion": "emotion label class emotionlabel category",
     "speaker": "speaker speakerid spk spkid subject subjectid actor",
     "gender": "gender sex",
     "part": "part split subset",
     "corpus": "corpus",
     "group": "group",
-    "start": "start offset begin starttime",
-    "end": "end stop endtime",
+    "start": "start begin starttime onset offset",
+    "end": "end stop endtime offset",  # where another column is the start
     "duration": "duration",
 }
 Row = tuple[int, dict[str, str]]  # number of its line, and name -> field
@@ -113,6 +113,7 @@ def _names(path: str | Path, columns: list[str], needed: Sequence[str]) -> dict[
         places = [place for other in others.split() for place, key in keys.items() if key == other]
         if places:
             names[places[0]] = name
+            del keys[places[0]]
         elif name in needed:
             shown = ", ".join(columns[:8]) + ", ..." * (len(columns) > 8) or "none"
             raise InputError(f"{path}, line 1: no column {' or '.join(others.split()[:3])}; there are: {shown}")

@@ -121,7 +121,7 @@ def read_rttm_of(
             raise InputError(f"{path}, line {number}: is no RTTM: {printable(line.strip()[:60])}")
     if not turns:
         raise InputError(f"{path}: no line of it begins with SPEAKER, is it RTTM?")
-    found, is_one = {}, len(turns) == len(recordings) == 1
+    found, of, is_one = {}, {}, len(turns) == len(recordings) == 1
     for recording in recordings:
         names = {"_".join(name.split()) for name in (Path(recording).name, Path(recording).stem)}
         ids = [id for id in turns if id in names] or [id for id in turns if _plain(id) in names]
@@ -131,6 +131,9 @@ def read_rttm_of(
         if not ids:
             stem = Path(recording).stem
             raise InputError(f"{path}: is of {shortened(', '.join(turns), 80)}, and none of them is {stem}")
+        if again := next((other for other in found if of[other] == ids), None):
+            raise InputError(f"{path}: {shortened(ids[0], 80)} can be {again} and {recording}: name one of them")
+        of[recording] = ids
         found[recording] = Speakers(turn for id in ids for turn in turns[id])
     return found
 
