@@ -60,7 +60,7 @@ def add_run_options(parser: argparse.ArgumentParser, protocol: str | None = None
         "--folds",
         type=int,
         nargs="+",
-        help="(default: all); of a random protocol, any seeds of the split (default: 0 to 4)",
+        help="(default: all); of a random protocol, seeds of the split (default: 0 to 4)",
     )
     add("--seeds", type=int, nargs="+", default=[0], help="seeds of the trainings (default: 0)")
     add("--runs", default="runs", help="folder of all trainings (default: %(default)s)")

@@ -1,7 +1,6 @@
 """ser-gpu live: the emotion of the last seconds, twice a second, from a microphone or standard input."""
 
 import argparse
-import io
 import queue
 import sys
 import time
@@ -11,8 +10,8 @@ from functools import partial
 
 import numpy as np
 
-from ser_gpu.audio import ffmpeg, wav
-from ser_gpu.audio.formats import is_file, kind_of
+from ser_gpu.audio import wav
+from ser_gpu.audio.formats import is_file
 from ser_gpu.audio.samples import MOST_CHANNELS, natural_blocks, regroup, resampled
 from ser_gpu.cli import console, options
 from ser_gpu.errors import AudioError, extra, reason
@@ -27,8 +26,6 @@ DEFAULT_FORMAT, DEFAULT_RATE = "s16le", 16_000
 _HELD_SECONDS = 10.0
 _SILENT_SECONDS = 5.0
 _USUAL_RATES = (48_000, 44_100, 16_000)  # Hz, where a microphone does not tell its own, or refuses it
-# formats that can be decoded while they come, by their names in `ser_gpu.audio.formats`
-_STREAMED = ("an MP3 file", "an Ogg file", "a FLAC file", "AAC", "WebM or Matroska")
 _HEAD_BYTES = 4_096  # two frames of an MP3 file
 _NOTHING = {"emotion": None, "confidence": None, "probabilities": {}}
 
@@ -38,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="ser-gpu live",
         description="Print the emotion of the last three seconds, twice a second: of a microphone, or of standard "
-        "input: raw samples, or an audio file (WAV, FLAC, MP3, ...). Ctrl-C ends it.",
+        "input: raw samples, or an audio file. WAV is answered as it comes, others when they have ended: "
+        "ffmpeg -v error -i - -f wav - makes WAV of them. Ctrl-C ends it.",
     )
     add = parser.add_argument
     add_source = parser.add_mutually_exclusive_group().add_argument
@@ -122,21 +120,13 @@ class _StandardInput:
     name, dropped_seconds = "standard input", 0.0
 
     def __init__(self, args: argparse.Namespace):
-        # without a buffer, whose lock a thread that still reads would hold at the end
-        self._stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer) if sys.stdin else io.BytesIO()
-        self._head = b""
-        self._head = self.read(_HEAD_BYTES)
+        self._head = sys.stdin.buffer.read(_HEAD_BYTES) if sys.stdin else b""
         if not self._head:
             raise AudioError.of(self.name, "is empty")
         coding = 0, args.rate or DEFAULT_RATE, args.channels or 1, FORMATS[args.format or DEFAULT_FORMAT], None
-        kind = kind_of(self._head) if is_file(self._head) else None
-        if kind is not None:
+        if is_file(self._head):
             coding = wav.coding(self._head)
-        if coding is None and kind.name in _STREAMED and ffmpeg.program():
-            self._decoding = ffmpeg.decoding(self, self.name, kind.name, STEP_SECONDS)
-            self.rate, decoded = self._decoding.__enter__()  # until the command ends
-            self.chunks = (block.T for block in decoded)
-        elif coding is None:  # a format that is decoded when it is there as a whole
+        if coding is None:  # a format that is decoded when it is there as a whole
             self.rate = DEFAULT_RATE
             sound = resampled(natural_blocks(self, None, self.rate)[1], self.rate)
             self.chunks = regroup(sound, STEP_SECONDS * self.rate)
@@ -147,10 +137,8 @@ class _StandardInput:
 
     def read(self, size: int) -> bytes:
         """The next bytes: those that were looked at come again."""
-        content, self._head = self._head[:size], self._head[size:]
-        while len(content) < size and (more := self._stream.read(size - len(content))):
-            content += more
-        return content
+        head, self._head = self._head[:size], self._head[size:]
+        return head + sys.stdin.buffer.read(size - len(head))
 
     def _raw(self, type: np.dtype, channels: int, left: int | None) -> Iterator[np.ndarray]:
         frame_bytes = channels * type.itemsize

@@ -1,14 +1,13 @@
 """Decode what libsndfile cannot read, such as the m4a and webm of phones and browsers, with the ffmpeg program.
 A separate process, not its libraries (PyAV): a file that crashes a decoder, or never ends, fails alone."""
 
-import math
 import shutil
 import struct
 import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +19,6 @@ from ser_gpu.errors import AudioError
 STALL_SECONDS = 60.0
 _BLOCK_VALUES = 2**20
 _READ_BYTES = 2**12  # of the messages
-_FED_BYTES = 2**10
 _BEFORE = (
     *("-nostdin", "-hide_banner", "-loglevel", "error", "-threads", "1", "-max_alloc", str(2**29)),
     # a hostile file cannot open an address or a second file: neither is in the lists
@@ -28,9 +26,8 @@ _BEFORE = (
 )
 _AFTER = (
     *("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1"),
-    *("-f", "au", "-c:a", "pcm_f32be", "-flush_packets", "1", "pipe:1"),  # the simplest header with rate and channels
+    *("-f", "au", "-c:a", "pcm_f32be", "pipe:1"),  # the simplest header with rate and channels
 )
-_AT_ONCE = ("-probesize", "32k", "-analyzeduration", "0")  # a stream is answered while it comes
 
 
 def program() -> str | None:
@@ -39,45 +36,30 @@ def program() -> str | None:
 
 
 @contextmanager
-def decoding(
-    source: Path | BinaryIO, name: str, kind: str, seconds: float = math.inf
-) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
-    """Run ffmpeg on a file, or a stream as it comes, inside the block: the rate in Hz, and blocks of at most `seconds`.
+def decoding(path: Path, name: str, kind: str) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
+    """Run ffmpeg on a file inside the block: the rate in Hz, and blocks of sound.
     Shape: -> [channels, frames] float32 each. Raises AudioError where ffmpeg is not installed (`kind` says what the
     file is), finds no sound, meets broken data, or gives nothing for a minute."""
     executable = program()
     if executable is None:
         raise AudioError.of(name, f"is {kind}; install ffmpeg to read it (apt, brew or conda install ffmpeg)")
-    is_file = isinstance(source, Path)
-    address = f"file:{source}" if is_file else "pipe:0"
-    before = _BEFORE if is_file else (*_BEFORE, *_AT_ONCE)
+    address = f"file:{path}"
     # a session of its own: Ctrl-C reaches only this program, which ends ffmpeg
-    options = {"stdout": subprocess.PIPE, "start_new_session": True}
-    options["stdin"] = subprocess.DEVNULL if is_file else subprocess.PIPE
+    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "start_new_session": True}
     with (
         tempfile.TemporaryFile() as errors,
-        subprocess.Popen([executable, *before, "-i", address, *_AFTER], stderr=errors, **options) as process,
+        subprocess.Popen([executable, *_BEFORE, "-i", address, *_AFTER], stderr=errors, **options) as process,
     ):
-        if not is_file:
-            threading.Thread(target=_feed, args=(source, process.stdin), daemon=True).start()
-        output = _Output(process, errors, name, address, seconds)
+        output = _Output(process, errors, name, address)
         try:
             yield output.header(), output.blocks()
         finally:
             process.kill()
 
 
-def _feed(stream: BinaryIO, pipe: BinaryIO) -> None:
-    with suppress(OSError), pipe:  # ffmpeg may have ended
-        while content := stream.read(_FED_BYTES):
-            pipe.write(content)
-            pipe.flush()
-
-
 class _Output:
-    def __init__(self, process: subprocess.Popen, errors: BinaryIO, name: str, address: str, seconds: float):
+    def __init__(self, process: subprocess.Popen, errors: BinaryIO, name: str, address: str):
         self._process, self._errors, self._name, self._address = process, errors, name, address
-        self._seconds = seconds
         self._stalled = False
 
     def header(self) -> int:
@@ -90,8 +72,7 @@ class _Output:
 
     def blocks(self) -> Iterator[np.ndarray]:
         frame = 4 * self._channels  # bytes
-        frames = max(1, int(min(_BLOCK_VALUES // self._channels, self._seconds * self._rate)))
-        while content := self._read(frame * frames):
+        while content := self._read(frame * max(1, _BLOCK_VALUES // self._channels)):
             if frames := len(content) // frame:  # none where the file ends within a frame
                 values = np.frombuffer(content, ">f4", frames * self._channels).astype(np.float32)
                 yield values.reshape(frames, self._channels).T
@@ -99,8 +80,7 @@ class _Output:
             raise self._error("damaged")
 
     def _read(self, size: int) -> bytes:
-        is_file = self._seconds == math.inf  # a stream may pause
-        watchdog = threading.Timer(STALL_SECONDS if is_file else threading.TIMEOUT_MAX, self._stop)
+        watchdog = threading.Timer(STALL_SECONDS, self._stop)
         watchdog.start()
         try:
             return self._process.stdout.read(size)

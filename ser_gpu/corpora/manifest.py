@@ -149,7 +149,7 @@ def seconds(text: str) -> float:
     >>> seconds("1:02,5")
     62.5
     """
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError):
         parts = map(float, reversed(text.replace(",", ".").split(":")))
         return sum(part * 60**place for place, part in enumerate(parts))
     return math.nan

@@ -55,11 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--out", metavar="FILE", help=f"where to; {folder} (default: standard output)")
     add("--plot", metavar="PICTURE", help=f"also draw it; {folder}")
     add("--channels", choices=("mixed", "apart"), default="mixed", help="apart: answer each channel by itself")
-    add(
-        "--skip-done",
-        action="store_true",
-        help="skip recordings whose --out and --plot are there and newer, whatever options made them",
-    )
+    add("--skip-done", action="store_true", help="skip recordings whose outputs are newer, by whatever options")
     add("--segments", metavar="FILE", help="answer these segments: a transcript in SRT, VTT, CSV or TextGrid")
     add_voice = parser.add_mutually_exclusive_group().add_argument
     help = "who speaks, as ser-gpu enrol wrote it with the same checkpoint; of --speakers, once for each NAME"
@@ -82,8 +78,7 @@ def _formats(text: str) -> tuple[str, ...]:
 
 def _run(args: argparse.Namespace) -> int:
     paths = [str(path) for path in options.recordings(args.files, args.list).paths]
-    note = lambda line: console.say(f"note: {line}")  # noqa: E731
-    speakers_of = read_rttm_of(args.speakers, paths, note) if args.speakers else {}
+    speakers_of = read_rttm_of(args.speakers, paths, console.say) if args.speakers else {}
     given = read_transcript(args.segments) if args.segments else ()
     if given and len(paths) > 1:
         raise InputError(f"--segments {args.segments}: is of one recording, and here are {len(paths)}")

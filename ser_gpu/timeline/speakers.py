@@ -102,7 +102,7 @@ def read_rttm(path: str | Path, recording: str | Path | None = None) -> Speakers
 
 
 def read_rttm_of(
-    path: str | Path, recordings: Sequence[str | Path], say: Callable[[str], object] = lambda note: None
+    path: str | Path, recordings: Sequence[str | Path], say: Callable[[str], object] = str
 ) -> dict[str | Path, Speakers]:
     """The speakers of each of several recordings, whose ids are their names, with or without suffix and folder.
 
@@ -127,11 +127,11 @@ def read_rttm_of(
         ids = [id for id in turns if id in names] or [id for id in turns if _plain(id) in names]
         if not ids and is_one:
             ids = list(turns)
-            say(f"{path}: is of {shortened(ids[0], 80)}, and is taken for {Path(recording).stem}")
+            say(f"note: {path}: is of {shortened(ids[0], 80)}, and is taken for {Path(recording).stem}")
         if not ids:
             stem = Path(recording).stem
             raise InputError(f"{path}: is of {shortened(', '.join(turns), 80)}, and none of them is {stem}")
-        if again := next((other for other in found if of[other] == ids), None):
+        if again := next((other for other in found if of[other] == ids and other != recording), None):
             raise InputError(f"{path}: {shortened(ids[0], 80)} can be {again} and {recording}: name one of them")
         of[recording] = ids
         found[recording] = Speakers(turn for id in ids for turn in turns[id])

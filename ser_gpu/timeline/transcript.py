@@ -31,7 +31,7 @@ _PRAAT = re.compile(r'(?<!\S)(?:"((?:[^"]|"")*)"|([-+.\deE]+))(?!\S)')
 def read_transcript(path: str | Path) -> list[Segment]:
     """The segments, not yet answered, of an SRT, VTT, CSV or TextGrid file, in the order of their starts.
 
-    CSV has the columns start and end or duration and, where known, text and speaker. Of a TextGrid the first tier with text
+    CSV has the columns start, end or duration, and where known text and speaker. Of a TextGrid the first tier with text
     counts, without its intervals that have none. Raises InputError for what cannot be read, or has no segment.
     """
     reader = _READERS.get(Path(path).suffix.lower())

@@ -179,6 +179,20 @@ def test_rows_without_an_emotion_are_counted_and_what_pandas_writes_for_nothing_
 
 
 @pytest.mark.parametrize(
+    ("columns", "span"),
+    [
+        ("onset,offset", (0.5, 2.0)),
+        ("offset,duration", (0.5, 2.5)),
+        ("start,offset", (0.5, 2.0)),
+        ("offset,stop", (0.5, 2.0)),
+    ],
+)
+def test_an_offset_is_the_end_beside_another_start(columns, span, tmp_path):
+    (clip,) = corpora.load(csv_of(tmp_path, f"file,category,{columns}\na.wav,sad,0.5,2\n")).clips
+    assert (clip.emotion, clip.start, clip.end) == ("sad", *span)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("file,speaker\na.wav,x\n", r"line 1: no column emotion or label or class; there are: file, speaker"),
