@@ -114,6 +114,10 @@ def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
         ranks.agree(lambda: train_all(runs[ranks.rank :: ranks.count], train_arguments, args.jobs))
     if not ranks.is_first:
         return options.DONE
+    logs = [_log(run) for run in runs]
+    for line in dict.fromkeys(logs[0]):  # what is said of the data
+        if line.startswith(("left out: ", "note: ")) and all(line in log for log in logs):
+            console.err.print(line)
     for run in runs:
         if not run.finished:
             console.err.print(f"error: {run}: {_last_line(run).removeprefix('error: ')} ({run.out}/log.txt)")
@@ -250,10 +254,13 @@ def _train_one(run: Run, train_arguments: Sequence[str], threads: int) -> None:
             log.write(f"error: the training was ended by signal {-code}\n")
 
 
-def _last_line(run: Run) -> str:
+def _log(run: Run) -> list[str]:
     log = run.out / "log.txt"
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
-    return next((line for line in reversed(lines) if line.strip()), "no output")
+    return log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
+
+
+def _last_line(run: Run) -> str:
+    return next((line for line in reversed(_log(run)) if line.strip()), "no output")
 
 
 if __name__ == "__main__":
