@@ -1,13 +1,10 @@
 """Own recordings in folders: which of the folders around a recording name its emotion, its speaker and its part."""
 
-import string
 from collections.abc import Collection, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
 from ser_gpu.corpora.clip import OWN, PART_ALIASES, Clip, canonical, gender, is_emotion
-
-_AROUND = string.digits + string.punctuation + " "  # an emotion, as in 01_happy
 
 
 def understood(folder: Path, paths: Sequence[Path]) -> tuple[dict[Path, Clip], str | None]:
@@ -46,8 +43,7 @@ def understood(folder: Path, paths: Sequence[Path]) -> tuple[dict[Path, Clip], s
     for path, emotion in emotion_of.items():
         speaker, sex = (others[path][roles[role]] if role in roles else None for role in ("speaker", "gender"))
         name, part = path.relative_to(folder).with_suffix("").as_posix(), part_of[path]
-        emotion = canonical(emotion.strip(_AROUND) if is_emotion(emotion) else emotion)
-        clips[path] = Clip(name, path, emotion, speaker, OWN, sex and gender(sex), part=part)
+        clips[path] = Clip(name, path, canonical(emotion), speaker, OWN, sex and gender(sex), part=part)
     said += [f"{name}/ not used" for name in around]
     return clips, ", ".join(said) if len(said) > 1 else None
 
