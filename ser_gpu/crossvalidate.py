@@ -56,12 +56,7 @@ def add_run_options(parser: argparse.ArgumentParser, protocol: str | None = None
     """The options of every command that runs many trainings."""
     add = parser.add_argument
     options.add_protocol_choice(parser, f"(default: {protocol or 'by speakers'})", protocol)
-    add(
-        "--folds",
-        type=int,
-        nargs="+",
-        help="(default: all); of a random protocol, seeds of the split (default: 0 to 4)",
-    )
+    add("--folds", type=int, nargs="+", help="(default: all); of a random protocol, seeds of the split (0 to 4)")
     add("--seeds", type=int, nargs="+", default=[0], help="seeds of the trainings (default: 0)")
     add("--runs", default="runs", help="folder of all trainings (default: %(default)s)")
     add("--table", help="JSON file of the table (default: table.json beside the trainings)")

@@ -109,7 +109,7 @@ def _prepared(args: Namespace, device: torch.device, ranks: Ranks, held: ExitSta
         console.err.print("note: parts are named, which --protocol listed uses")
     if plan.refit and read_json(Path(plan.refit, RESULT_FILE))["manifest_hash"] != split.manifest_hash:
         raise InputError(f"{plan.refit}: a training on other clips or another split; a refit goes on with the same")
-    labels_of(clip for clip in clips if clip.id in split.part_of)  # before hours of reading
+    labels_of(clip for clip in clips if clip.id in split.part_of)  # before all are read
     dataset = Dataset(*options.read_clips(clips, plan.model.audio.sample_rate, device), split)
     if not (stored or plan.refit):
         plan = plan.fitted(sum(len(dataset.rows[part]) for part in plan.training.parts))

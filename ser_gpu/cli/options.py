@@ -140,9 +140,8 @@ def _listed(list_file: str) -> list[Path]:
         content = Path(list_file).read_bytes() if list_file != "-" else sys.stdin.buffer.read() if sys.stdin else b""
     except OSError as error:
         raise InputError(f"--list {list_file}: cannot be read: {reason(error).lower()}") from None
-    text = decoded(content) or os.fsdecode(content).removeprefix(
-        "\ufeff"
-    )  # names of bytes that are no UTF-8, or ended by NUL
+    # names may be ended by NUL, or be bytes that are no UTF-8
+    text = decoded(content) or os.fsdecode(content).removeprefix("\ufeff")
     if re.search(r"[\x01-\x08\x0e-\x1f]", text):
         raise InputError(f"--list {list_file}: is no list of names")
     lines = text.split("\0") if "\0" in text else re.split(r"\r\n?|\n", text)

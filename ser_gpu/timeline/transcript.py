@@ -40,9 +40,8 @@ def read_transcript(path: str | Path) -> list[Segment]:
     found = []
     try:
         for start, end, text, speaker in reader(path):
-            found.append(
-                silent(manifest.seconds(start), manifest.seconds(end), speaker or None, " ".join(text.split()))
-            )
+            times = map(manifest.seconds, (start, end))
+            found.append(silent(*times, speaker or None, " ".join(text.split())))
             if not 0 <= found[-1].start <= found[-1].end < float("inf"):
                 raise ValueError
     except InputError:
