@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -60,7 +60,7 @@ def add_run_options(parser: argparse.ArgumentParser, protocol: str | None = None
     add("--json", action="store_true", help="print the JSON instead of the table")
     add = parser.add_argument_group("trainings").add_argument
     options.add_protocol_choice(add, protocol or "actors5 of RAVDESS, else speakers", protocol)
-    help = "folds to train (default: all; of a random split, the first five)"
+    help = "folds to train (default: all; of a random split, whose folds are seeds, the first five)"
     add("--folds", type=int, nargs="+", metavar="K", help=help)
     add("--seeds", type=int, nargs="+", default=[0], metavar="N", help="seeds of the trainings (default: 0)")
     add("--jobs", type=options.positive_int, default=1, metavar="N", help="trainings at a time (default: %(default)s)")
@@ -112,6 +112,10 @@ def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
         ranks.agree(lambda: train_all(runs[ranks.rank :: ranks.count], train_arguments, args.jobs))
     if not ranks.is_first:
         return options.DONE
+    logs = [_log(run) for run in runs]
+    for line in dict.fromkeys(logs[0]):  # what is said of the data
+        if line.startswith(("left out: ", "note: ")) and all(line in log for log in logs):
+            console.err.print(line)
     for run in runs:
         if not run.finished:
             console.err.print(f"error: {run}: {_last_line(run).removeprefix('error: ')} ({run.out}/log.txt)")
@@ -211,7 +215,7 @@ def hold_to_one_setting(runs: Sequence[Run], train_arguments: Sequence[str]) -> 
         elif stored:  # what followed the number of clips
             fitted = {name: getattr(stored.training, name) for name in stored.free}
             here = replace(here, training=replace(here.training, **fitted))
-        if stored and (difference := first_difference(asdict(stored), asdict(here))):
+        if stored and (difference := first_difference(stored.values, here.values)):
             raise InputError(f"{run.out}: a training with other settings ({difference}); use another --name")
 
 
@@ -248,10 +252,13 @@ def _train_one(run: Run, train_arguments: Sequence[str], threads: int) -> None:
             log.write(f"error: the training was ended by signal {-code}\n")
 
 
-def _last_line(run: Run) -> str:
+def _log(run: Run) -> list[str]:
     log = run.out / "log.txt"
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
-    return next((line for line in reversed(lines) if line.strip()), "no output")
+    return log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
+
+
+def _last_line(run: Run) -> str:
+    return next((line for line in reversed(_log(run)) if line.strip()), "no output")
 
 
 if __name__ == "__main__":

@@ -40,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
     if args.emotions:
         from ser_gpu.corpora.manifest import read
 
-        paths, emotions = zip(*((clip.path, clip.emotion) for clip in read(args.emotions)), strict=True)
+        clips, left_out = read(args.emotions)
+        options.say_left_out(left_out)
+        paths, emotions = zip(*((clip.path, clip.emotion) for clip in clips), strict=True)
     else:
         paths, emotions = options.recordings(args.files, args.list).paths, args.emotion
     out = Path(args.out)

@@ -32,6 +32,12 @@ class NoSpeechError(AudioError):
 class UnexpectedError(AudioError):
     """A recording on which this package failed for an unknown reason: a bug."""
 
+    @classmethod
+    def at(cls, name: str, error: Exception) -> "UnexpectedError":
+        """The error to report for a recording."""
+        why = shortened(" ".join(f"{type(error).__name__}: {error}".split()), 100)
+        return cls.of(name, f"unexpected error, please report it ({why})")
+
 
 class MissingExtraError(ModuleNotFoundError, InputError):
     """A library that is not installed; the message says how to install it."""

@@ -97,17 +97,17 @@ def asked(args: argparse.Namespace, labels: Sequence[str], provenance: Provenanc
         protocol = Protocol(args.protocol or own.name, args.fold or 0)
     part = args.part or (ALL if is_new and protocol is own else "test")
     split = Split(dict.fromkeys((clip.id for clip in found), ALL)) if part == ALL else protocol.split(found)
-    if not (args.allow_trained or is_new):
-        _refuse_trained(path, provenance, found, split.ids(part))
     clips = [clip for clip in found if split.part_of[clip.id] == part]
     if not clips:
         raise InputError(f"{path}: {protocol.name} has no clip in its {part} part; --part names another")
     known = [clip for clip in clips if clip.emotion in labels]
+    if not known:
+        raise InputError(f"no clip to score in the {part} part: the model knows {', '.join(labels)}")
+    if not (args.allow_trained or is_new):
+        _refuse_trained(path, provenance, found, split.ids(part))
     if others := sorted({clip.emotion for clip in clips}.difference(labels)):
         shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
         console.err.print(f"left out: {len(clips) - len(known):,} clips of emotions unknown to the model ({shown})")
-    if not known:
-        raise InputError(f"no clip to score in the {part} part: the model knows {', '.join(labels)}")
     about = {
         "checkpoint": Path(path).name,
         "protocol": protocol.name,

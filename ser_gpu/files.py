@@ -5,6 +5,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -66,6 +67,13 @@ def read_text(path: str | Path, *others: str) -> str:
     if text is None:
         raise InputError(f"{path}: is no text")
     return text
+
+
+def listed(folder: Path, text: str) -> Path:
+    """The file that a list in `folder` names: as it stands or, where there is none, without spaces around it and with
+    / for the \\ of Windows."""
+    names = (text, text.strip(), text.strip().replace("\\", "/"))
+    return folder / next((each for each in names if os.path.exists(folder / each)), names[-1])  # noqa: PTH110 - long names
 
 
 def write_json(path: str | Path, content: object) -> None:

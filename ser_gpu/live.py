@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="ser-gpu live",
         description="Print the emotion of the last three seconds, twice a second: of a microphone, or of standard "
-        "input: raw samples, or an audio file (WAV, FLAC, MP3, ...). Ctrl-C ends it.",
+        "input: raw samples, or an audio file. WAV is answered as it comes, others when they have ended: "
+        "ffmpeg -v error -i - -f wav - makes WAV of them. Ctrl-C ends it.",
     )
     group = parser.add_argument_group("source")
     add, add_source = group.add_argument, group.add_mutually_exclusive_group().add_argument
@@ -74,12 +75,17 @@ def _run(args: argparse.Namespace) -> int:
         for chunk in listener.chunks:
             begin = time.perf_counter(), time.process_time()
             stream.push(chunk)
-            _show(stream.seconds, stream.now(), in_place)
+            if stream.seconds:
+                _show(stream.seconds, stream.now(), in_place)
             taken = time.perf_counter() - begin[0], time.process_time() - begin[1]
             times.append((len(chunk) / listener.rate, *taken))
     except KeyboardInterrupt:  # the usual end
         pass
     finally:
+        answered = stream.seconds
+        stream.close()
+        if stream.seconds > answered:
+            _show(stream.seconds, stream.now(), in_place)
         if in_place:
             print(flush=True)
     if times:
@@ -95,7 +101,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _show(seconds: float, answer: Prediction | None, in_place: bool) -> None:
     if in_place:
-        said = f"{answer.emotion} {percent(answer.confidence)}%" if answer else "nobody speaks"
+        said = f"{answer.emotion} {percent(answer.confidence)} %" if answer else "nobody speaks"
         print(f"\r{seconds:8.1f} s  {said:24}", end="", flush=True)
         return
     said = {name: getattr(answer, name, none) for name, none in _NOTHING.items()}

@@ -261,8 +261,7 @@ class _Job:
 
     def fail(self, error: Exception) -> None:
         if not isinstance(error, AudioError):
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:100]
-            error = UnexpectedError.of(self.name, f"unexpected error, please report it ({reason})")
+            error = UnexpectedError.at(self.name, error)
         if not self.outcome.done():
             self.outcome.set_result(error)
 

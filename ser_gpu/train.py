@@ -20,10 +20,11 @@ from ser_gpu.errors import InputError, require
 from ser_gpu.evaluation import figures, predictions
 from ser_gpu.evaluation.report import environment, notes
 from ser_gpu.files import only_one, read_json, write_csv, write_json
-from ser_gpu.settings import add_flags, first_difference, flat, given, parsed
+from ser_gpu.settings import add_flags, first_difference, given, parsed
 from ser_gpu.stages.prepared import trains_in_bfloat16
 from ser_gpu.training import initial
 from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, FEW_STEPS, PLAN_FILE, Plan, TrainConfig, with_settings
+from ser_gpu.training.dataset import labels_of
 from ser_gpu.training.distributed import Ranks
 from ser_gpu.training.loop import Dataset, Trainer
 
@@ -115,6 +116,7 @@ def _prepared(args: Namespace, device: torch.device, ranks: Ranks, held: ExitSta
         console.err.print("note: parts are named, which --protocol listed uses")
     if plan.refit and read_json(Path(plan.refit, RESULT_FILE))["manifest_hash"] != split.manifest_hash:
         raise InputError(f"{plan.refit}: a training on other clips or another split; a refit goes on with the same")
+    labels_of(clip for clip in clips if clip.id in split.part_of)  # before all are read
     dataset = Dataset(*options.read_clips(clips, plan.model.audio.sample_rate, device), split)
     if not (stored or plan.refit):
         plan = plan.fitted(sum(len(dataset.rows[part]) for part in plan.training.parts))
@@ -189,7 +191,7 @@ def new_plan(args: Namespace, device: torch.device) -> Plan:
 def _kept(args: Namespace, stored: Plan, folder: Path) -> Plan:
     # a stored plan, which no flag may contradict
     corpora, asked = options.corpora_of(args.corpora), _asked(args)
-    there = flat({"training": asdict(stored.training)} | stored.model.as_dict()) | vars(stored)
+    there = stored.values
     if corpora:
         asked["corpora"], there["corpora"] = sorted(corpora), sorted(stored.corpora or ())
     if difference := first_difference({name: there[name] for name in asked}, asked):

@@ -86,8 +86,9 @@ def test_seeds_of_a_fold_answer_as_one_model_too(finished, run, tmp_path):
 def test_started_again_it_trains_nothing_that_is_done_and_other_settings_need_another_name(finished, run):
     log = finished / "stratified" / "fold0-seed0" / "log.txt"
     before = log.read_text()
-    code, out, _ = run(finished)
+    code, out, err = run(finished)
     assert (code, log.read_text()) == (0, before)
+    assert "note: 192 of the 1,440 RAVDESS clips found" in err, "what every training said"
     assert "stratified, test part, 2 of 2 trainings" in out
     rows = [[cell.strip() for cell in line.split("│")[1:6]] for line in out.splitlines() if "│" in line]
     assert [row for row in rows if row[0] == "chance"] == [["chance", "", "", "0.125", "0.125"]]

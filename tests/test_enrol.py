@@ -65,13 +65,16 @@ def test_a_folder_is_enrolled_and_said_as_json(weights, tiny_ravdess, tmp_path, 
     assert (said["recordings"], said["emotions"]) == (32, ["neutral"])
 
 
-def test_emotions_come_from_a_list(weights, recordings, tmp_path):
+def test_emotions_come_from_a_list(weights, recordings, tmp_path, capsys):
     manifest = tmp_path / "list.csv"
     for path in recordings[:3]:
         shutil.copy(path, tmp_path)
     rows = zip((path.name for path in recordings[:3]), ("anger", "sad", "sad"), strict=True)
     manifest.write_text("file,emotion\n" + "".join(f"{name},{emotion}\n" for name, emotion in rows))
+    with manifest.open("a") as file:
+        file.write("absent.wav,NaN\n")
     assert run(weights, tmp_path / "a.voice", "--emotions", manifest) == 0
+    assert "left out: 1 without an emotion" in capsys.readouterr().err.splitlines()
     assert Voice.load(tmp_path / "a.voice").emotions == ("angry", "sad")
 
 

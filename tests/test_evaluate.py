@@ -90,6 +90,9 @@ def test_emotions_that_the_model_does_not_know_are_left_out_and_counted(run, tmp
     code, _, err = run(save(tmp_path / "model.pth", "tess", labels=("bored", "amused")))
     assert code == 2
     assert "no clip to score in the all part: the model knows bored, amused" in err
+    code, _, err = run(save(tmp_path / "model.pth", "own", labels=("bored", "amused")))
+    assert (code, "--allow-trained" in err) == (2, False), "which would not help"
+    assert "no clip to score in the test part: the model knows bored, amused" in err
 
 
 @pytest.mark.parametrize(("corpus", "named"), [("own", "own"), ("tess, savee", "savee, tess")])

@@ -54,7 +54,7 @@ def test_it_prints_emotion_and_percentage_then_all_eight(voice, weights, capsys)
     assert predict.main([str(voice), "--weights", weights]) == 0
     first, *bars = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{voice}: ")
-    assert first.endswith("%")
+    assert first.endswith(" %")
     assert sorted(line.split()[0] for line in bars) == sorted(EMOTIONS)
 
 

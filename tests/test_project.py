@@ -121,6 +121,10 @@ def test_the_ci_script_tests_with_the_recordings_beside_the_checkout(tmp_path):
     assert done.stderr == ""
 
 
+def test_the_situations_of_reports_are_a_script():
+    subprocess.run(["bash", "-n", ROOT / "tests" / "long" / "open_cases.sh"], check=True)
+
+
 def test_make_alone_lists_its_targets():
     done = subprocess.run(["make", "--silent"], cwd=ROOT, capture_output=True, text=True, check=True)
     for target in ("predict", "test", "lint", "train", "evaluate", "notebook", "audit", "lock"):

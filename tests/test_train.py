@@ -15,6 +15,7 @@ import torch
 
 import ser_gpu
 from ser_gpu import checkpoint, crossvalidate, evaluate, predict, train
+from ser_gpu.cli import options
 from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.training import initial
 from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, Plan, TrainConfig
@@ -204,6 +205,15 @@ def test_a_csv_with_speakers_is_split_by_them(tiny_ravdess, tmp_path, capsys):
     assert (result["protocol"], result["fold"]) == ("speakers", 1)
     assert evaluate.main([str(tmp_path / "last.pth"), "--data", str(data), "--device", "cpu"]) == 0
     assert f"{result['test']['accuracy']:.3f}" in capsys.readouterr().out
+
+
+def test_one_emotion_alone_is_said_before_anything_is_read(tiny_ravdess, tmp_path, monkeypatch, capsys):
+    (tmp_path / "own.csv").write_text(
+        "\n".join(["file,emotion", *(f"{path},sad" for path in tiny_ravdess.rglob("*.wav"))])
+    )
+    monkeypatch.setattr(options, "read_clips", None)
+    assert train.main(["--data", str(tmp_path / "own.csv"), "--device", "cpu", "--out", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err.endswith("error: all clips are sad: a model needs two emotions or more\n")
 
 
 def test_listed_parts_are_used_and_a_missing_one_is_said(tiny_ravdess, tmp_path, capsys):

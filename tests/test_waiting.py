@@ -7,6 +7,7 @@ device the same of whole epochs.
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,14 +20,13 @@ from ser_gpu.config import WARPS, AugmentConfig, ModelConfig
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Split
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.cnn import EmotionCnn
 from ser_gpu.stages.mel import nnaudio_kernels
 from ser_gpu.stages.spectrogram_augment import Mixup
 from ser_gpu.stages.waveform_augment import build_chain
 from ser_gpu.training.config import TrainConfig
 from ser_gpu.training.dataset import Dataset
-from ser_gpu.training.loop import members_loss
+from ser_gpu.training.loop import Trainer
 from ser_gpu.training.sampler import build
 
 
@@ -71,14 +71,14 @@ def operations_of_a_step(batch, config, kernels, chain, groups=1):
     mixup = Mixup(config.augment, len(model.labels))
     samples, offsets = torch.zeros(1_000_000, dtype=torch.int16), torch.arange(batch)
     bank = ClipBank(samples, offsets, torch.full((batch,), 200_000), 16_000, longest=200_000)
-    labels = torch.zeros(batch, dtype=torch.long)
+    zeros = torch.zeros(batch, dtype=torch.long)
+    known = torch.ones(1, len(model.labels), dtype=torch.bool) if groups > 1 else None
+    dataset = SimpleNamespace(bank=bank, targets=zeros, corpus=zeros, known=known)
+    trainer = SimpleNamespace(dataset=dataset, model=model, mixup=mixup, config=TrainConfig(), bfloat16=False)
+    trainer.device = zeros.device
     with Count() as count:
-        clips = bank.rows(torch.arange(batch), most=96_000, random=True)
-        spectrogram, targets = mixup(model.spectrogram(*clips), labels, groups)
-        speaker_norm.set_groups(model.cnn, groups)
-        logits = model.cnn(spectrogram)
-        members_loss(logits, targets, 0.1, known=targets > 0 if groups > 1 else None)
-    assert logits.device.type == "cuda"
+        loss = Trainer.loss(trainer, torch.arange(batch), groups)
+    assert loss.device.type == "cuda"
     return count.operations
 
 

@@ -81,7 +81,8 @@ def _path_of(source: Source, name: str, held: ExitStack) -> Path:
         try:
             source = held.enter_context(path.open("rb"))
         except FileNotFoundError:
-            problem = "is an address, not a file: download it first" if "://" in name else "no such file"
+            is_address = ":/" in name[2:]  # a Path has one slash; the first two may be a drive
+            problem = "is an address, not a file: download it first" if is_address else "no such file"
             raise AudioError.of(name, problem) from None
         except UnicodeEncodeError:  # half of a surrogate pair
             raise AudioError.of(name, "is no name of a file") from None

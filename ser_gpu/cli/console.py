@@ -70,15 +70,14 @@ def print_json(content: object, indent: int | None = 2) -> None:
 def show_prediction(name: str, said: Mapping, least: float) -> None:
     """One line with the emotion and its confidence, or with the likeliest one below `least`; then bars."""
     likeliest, confidence = said.get("likeliest"), said["confidence"]
-    sure = (
-        f"{confidence:.1%}" if likeliest is None else f"({likeliest} {100 * confidence:.1f} %, below {100 * least:g} %)"
-    )
+    sure = f"{100 * confidence:.1f} %"
+    sure = sure if likeliest is None else f"({likeliest} {sure}, below {100 * least:g} %)"
     out.print(Text.assemble(f"{printable(name)}: ", (said["emotion"], "bold"), f" {sure}"))
     grid = Table.grid(padding=(0, 1))
     for settings in ({"width": 2}, {"min_width": 9}, {"width": _BAR_WIDTH}, {"justify": "right"}):
         grid.add_column(**settings)
     for label, share in said["probabilities"].items():
-        grid.add_row("", label, _bar(share), f"{share:.1%}")
+        grid.add_row("", label, _bar(share), f"{100 * share:.1f} %")
     out.print(grid)
 
 
@@ -114,7 +113,7 @@ def show_report(title: str, report: dict, emotions: Sequence[str]) -> None:
     rows = [(emotion, *("." if count == 0 else str(count) for count in row)) for emotion, row in counts]
     out.print(table("Confusion (rows acted, columns predicted)", ("", *(name[:5] for name in emotions)), rows))
     for pair in report["most_confused"]:
-        out.print(f"{pair['share']:.0%} of {pair['acted']} was heard as {pair['predicted']}")
+        out.print(f"{100 * pair['share']:.0f} % of {pair['acted']} was heard as {pair['predicted']}")
 
     for facet, values in report["by"].items():
         rows = [(label, *(f"{scores[name]:.3f}" for scores in values.values())) for name, label in _SCORES]

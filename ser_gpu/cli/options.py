@@ -1,7 +1,6 @@
 """What the commands share: data, device, model; one clear line and an exit code for an error."""
 
 import atexit
-import codecs
 import os
 import re
 import signal
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from ser_gpu.audio.folder import AudioFolder, audio_files
 from ser_gpu.cli import console
 from ser_gpu.errors import InputError, printable, reason
+from ser_gpu.files import decoded, listed
 
 if TYPE_CHECKING:
     import torch
@@ -154,13 +154,12 @@ def _listed(list_file: str) -> list[Path]:
         content = Path(list_file).read_bytes() if list_file != "-" else sys.stdin.buffer.read() if sys.stdin else b""
     except OSError as error:
         raise InputError(f"--list {list_file}: cannot be read: {reason(error).lower()}") from None
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # of PowerShell
-        content = content.decode("utf-16", "replace").encode()
-    content = content.removeprefix(codecs.BOM_UTF8)
-    if re.search(rb"[\x01-\x08\x0e-\x1f]", content):
+    # names may be ended by NUL, or be bytes that are no UTF-8
+    text = decoded(content) or os.fsdecode(content).removeprefix("\ufeff")
+    if re.search(r"[\x01-\x08\x0e-\x1f]", text):
         raise InputError(f"--list {list_file}: is no list of names")
-    lines = content.split(b"\0") if b"\0" in content else content.splitlines()
-    paths = [Path(list_file).parent / os.fsdecode(line) for line in lines if line.strip()]
+    lines = text.split("\0") if "\0" in text else re.split(r"\r\n?|\n", text)
+    paths = [listed(Path(list_file).parent, line) for line in lines if line.strip()]
     if not paths:
         raise InputError(f"--list {list_file}: names no recording")
     return paths
@@ -324,11 +323,16 @@ def find_clips(
     bar = console.DownloadBar("Download")
     found = find.load_many(several) if several else find.load(data, corpus, progress=bar)
     console.say(found.description)
-    if found.left_out:
-        console.say(f"left out: {', '.join(f'{count:,} {reason}' for reason, count in sorted(found.left_out.items()))}")
+    say_left_out(found.left_out)
     if found.notice:
         console.say(f"note: {found.notice}")
     return found.clips
+
+
+def say_left_out(counts: Mapping[str, int]) -> None:
+    """One line on stderr, if anything is left out: reason -> number."""
+    if counts:
+        console.say(f"left out: {', '.join(f'{count:,} {reason}' for reason, count in sorted(counts.items()))}")
 
 
 def read_clips(clips: "Sequence[Clip]", sample_rate: int, device: "torch.device") -> "tuple[list[Clip], ClipBank]":

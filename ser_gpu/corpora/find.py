@@ -40,15 +40,15 @@ def load(data: str | Path | None = None, corpus: str | None = None, progress: ob
     data = Path(data)
     known = get(corpus) if corpus not in (None, OWN) else None
     if data.is_file():
-        clips = manifest.read(data, stretches=True)
-        return Loaded(clips, _described(f"the list {data.name}", clips, own=True), {})
+        clips, left_out = manifest.read(data, stretches=True)
+        return Loaded(clips, _described(f"the list {data.name}", clips, own=True), left_out)
     if not data.is_dir():
         raise InputError(f"{data}: no such folder or CSV file")
+    found = audio_files(data)
     if known is None and corpus != OWN:
-        found = audio_files(data)
         paths = [*found.paths, *(path for path, why in found.skipped if why != HIDDEN)]
         known = next((each for each in CORPORA.values() if 2 * sum(map(each.owns, paths)) > len(paths)), None)
-    return folder_per_emotion(data) if known is None else scan(data, known)
+    return _folder_per_emotion(data, found) if known is None else _scan(data, found, known)
 
 
 def load_many(places: Mapping[str, str | Path | None]) -> Loaded:
@@ -78,22 +78,19 @@ def load_many(places: Mapping[str, str | Path | None]) -> Loaded:
     return Loaded(clips, _described(f"{len(parts)} corpora ({', '.join(parts)})", clips), left_out, notice)
 
 
-def scan(folder: str | Path, corpus: Corpus) -> Loaded:
-    """The clips of a corpus under `folder`, in any nesting, videos left out. Raises InputError where there is none."""
+def _scan(folder: Path, inside: AudioFolder, corpus: Corpus) -> Loaded:
     nothing = f"{folder}: no {corpus.title} clip found (names like {corpus.example})"
-    clips, left_out = _gather(audio_files(folder), corpus.parse, nothing)
+    clips, left_out = _gather(inside, corpus.parse, nothing)
     found = f"{len(clips):,} of the {corpus.clips or 0:,} {corpus.title} clips found"
     so = "figures from a part of the data do not compare with published ones"
     notice = None if corpus.clips in (None, len(clips)) else f"{found}: {so}"
     return Loaded(clips, _described(corpus.title, clips), left_out, notice)
 
 
-def folder_per_emotion(folder: str | Path) -> Loaded:
-    """Every recording in a folder of an emotion, as `folders.understood` finds them. Raises InputError without any."""
-    found = audio_files(folder)
-    clips_of, notice = folders.understood(Path(folder), found.paths)
+def _folder_per_emotion(folder: Path, inside: AudioFolder) -> Loaded:
+    clips_of, notice = folders.understood(folder, inside.paths)
     nothing = f"{folder}: neither a folder per emotion (such as happy/a.wav) nor official names of a corpus"
-    clips, left_out = _gather(found, lambda path: clips_of.get(path, "not in a folder of an emotion"), nothing)
+    clips, left_out = _gather(inside, lambda path: clips_of.get(path, "not in a folder of an emotion"), nothing)
     return Loaded(clips, _described("a folder per emotion", clips, own=True), left_out, notice)
 
 

@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,29 +14,30 @@ from pathlib import Path
 from ser_gpu.corpora.clip import OWN, PART_ALIASES, Clip, by_id, canonical, gender
 from ser_gpu.corpora.known import registered_name
 from ser_gpu.errors import InputError
-from ser_gpu.files import decoded
+from ser_gpu.files import decoded, listed
 
 # what is read, and the names of its column, in any case and order: the first of them that is there counts. `part` is
 # for the protocol `listed`, `start` and what follows are seconds; other columns, such as `intensity`, are extra fields
 COLUMNS = {
     "file": "file path filepath filename audio audiofile audiopath audiofilepath wav wavfile wavpath",
-    "emotion": "emotion label class",
+    "emotion": "emotion label class emotionlabel category",
     "speaker": "speaker speakerid spk spkid subject subjectid actor",
     "gender": "gender sex",
     "part": "part split subset",
     "corpus": "corpus",
     "group": "group",
-    "start": "start offset begin starttime",
-    "end": "end stop endtime",
+    "start": "start begin starttime onset offset",
+    "end": "end stop endtime offset",  # where another column is the start
     "duration": "duration",
 }
 Row = tuple[int, dict[str, str]]  # number of its line, and name -> field
+_UNKNOWN = ("", "nan", "none", "null", "<na>", "n/a")  # as pandas and others write what is not known
 _BEFORE_HEADER = re.compile(r'[\r\n]*(?:"?sep=(.)"?[ \t,;]*(?:\r\n?|\n))?', re.IGNORECASE)  # Excel names the separator
 
 
-def read(path: str | Path, stretches: bool = False) -> tuple[Clip, ...]:
-    """The clips of a CSV or TSV file; ids are the given paths, without suffix where that is unique, and with start and
-    end where a file has several clips.
+def read(path: str | Path, stretches: bool = False) -> tuple[tuple[Clip, ...], dict[str, int]]:
+    """The clips of a CSV or TSV file, and reason -> number of rows that are left out; ids are the given paths, without
+    suffix where that is unique, and with start and end where a file has several clips.
 
     stretches: whether a clip may be a stretch of its file.
     Raises InputError, with the line where a column or a field is missing or wrong, or a clip is there twice.
@@ -45,7 +46,12 @@ def read(path: str | Path, stretches: bool = False) -> tuple[Clip, ...]:
     clips: list[Clip] = []
     missing: list[str] = []
     line_of: dict[tuple, int] = {}
+    left_out = 0
     for line, row in rows(path, path.read_bytes()):
+        row = {name: value for name, value in row.items() if value.lower() not in _UNKNOWN}
+        if "file" in row and "emotion" not in row:
+            left_out += 1
+            continue
         try:
             clip = _clip(row, path.parent)
             if not stretches and (clip.start or clip.end < math.inf):
@@ -62,7 +68,7 @@ def read(path: str | Path, stretches: bool = False) -> tuple[Clip, ...]:
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise InputError(f"{path}: no such file: {len(missing):,} of {len(clips):,}: {shown}")
     if not clips:
-        raise InputError(f"{path}: no clip in it")
+        raise InputError(f"{path}: no clip in it" + (f"; {left_out:,} rows have no emotion" if left_out else ""))
     clips_of = Counter(clip.id for clip in clips)
     files_of = Counter(Path(file).with_suffix("") for file in clips_of)
     for place, clip in enumerate(clips):
@@ -70,7 +76,7 @@ def read(path: str | Path, stretches: bool = False) -> tuple[Clip, ...]:
         name = stem.as_posix() if files_of[stem] == 1 else clip.id
         name += f":{clip.start:.10g}-{clip.end:.10g}" if clips_of[clip.id] > 1 else ""
         clips[place] = replace(clip, id=name)
-    return tuple(sorted(clips, key=by_id))
+    return tuple(sorted(clips, key=by_id)), {"without an emotion": left_out} if left_out else {}
 
 
 def rows(path: str | Path, content: bytes, needed: Sequence[str] = ("file", "emotion")) -> Iterator[Row]:
@@ -107,6 +113,7 @@ def _names(path: str | Path, columns: list[str], needed: Sequence[str]) -> dict[
         places = [place for other in others.split() for place, key in keys.items() if key == other]
         if places:
             names[places[0]] = name
+            del keys[places[0]]
         elif name in needed:
             shown = ", ".join(columns[:8]) + ", ..." * (len(columns) > 8) or "none"
             raise InputError(f"{path}, line 1: no column {' or '.join(others.split()[:3])}; there are: {shown}")
@@ -119,28 +126,30 @@ def _clip(row: dict[str, str], folder: Path) -> Clip:
     file, emotion, speaker, sex, part, corpus, group, *_ = (row.get(name, "") for name in COLUMNS)
     if not file:
         raise InputError("no file is named")
-    if not emotion:
-        raise InputError(f"no emotion for {file}")
     if part and part.lower() not in PART_ALIASES:
         raise InputError(f"part must be train, validation or test, got {part!r}")
-    name = file if os.path.isfile(folder / file) else file.replace("\\", "/")  # noqa: PTH113 - as Windows writes it
-    path = folder / name
-    start = _seconds(row, "start", 0.0)
-    end = _seconds(row, "end", start + _seconds(row, "duration", math.inf))
+    path = listed(folder, file)
+    times = {name: seconds(row[name]) for name in ("start", "end", "duration") if name in row}
+    if wrong := next((name for name, each in times.items() if not each >= 0), None):
+        raise InputError(f"{wrong} must be seconds or hours:minutes:seconds, got {row[wrong]!r}")
+    start = times.get("start", 0.0)
+    end = times.get("end", start + times.get("duration", math.inf))
     if end <= start:
         raise InputError(f"{file}: the end, {end:g} s, must be after the start, {start:g} s")
-    name = name if Path(name).is_absolute() else Path(os.path.relpath(path, folder)).as_posix()
+    name = str(path) if Path(file).is_absolute() else Path(os.path.relpath(path, folder)).as_posix()
     corpus, part = registered_name(corpus) or corpus or OWN, PART_ALIASES.get(part.lower())
     extra = tuple((key, value) for key, value in row.items() if key not in COLUMNS and value)
     who = speaker or None, corpus, gender(sex), group or None
     return Clip(name, path, canonical(emotion), *who, part, extra, start, end)
 
 
-def _seconds(row: Mapping[str, str], name: str, default: float) -> float:
-    text = row.get(name) or str(default)
-    seconds = math.nan
-    with suppress(ValueError):
-        seconds = float(text.replace(",", "."))  # also with a decimal comma
-    if not seconds >= 0:
-        raise InputError(f"{name} must be seconds, got {text!r}")
-    return seconds
+def seconds(text: str) -> float:
+    """Seconds from a text in seconds or hours:minutes:seconds, with a point or a comma; NaN for any other.
+
+    >>> seconds("1:02,5")
+    62.5
+    """
+    with suppress(ValueError, OverflowError):
+        parts = map(float, reversed(text.replace(",", ".").split(":")))
+        return sum(part * 60**place for place, part in enumerate(parts))
+    return math.nan

@@ -64,8 +64,10 @@ class Split:
 
     def shared_files(self, clips: Sequence[Clip]) -> list[str]:
         """The ids, sorted, of clips that are in another part with the same bytes."""
-        paths = {clip.path for clip in clips if clip.path.is_file()}
-        digests = {path: hashlib.sha256(path.read_bytes()).digest() for path in paths}
+        sizes = {clip.path: clip.path.stat().st_size for clip in clips if clip.path.is_file()}
+        times = Counter(sizes.values())
+        same_size = (path for path, size in sizes.items() if times[size] > 1)
+        digests = {path: hashlib.sha256(path.read_bytes()).digest() for path in same_size}
         contents = {clip.id: (digests[clip.path], clip.start, clip.end) for clip in clips if clip.path in digests}
         shared = set(self.shared(contents))
         return sorted(name for name in contents if contents[name] in shared)

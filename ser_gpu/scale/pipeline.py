@@ -63,8 +63,7 @@ class Answer:
         except AudioError as error:
             return error
         except Exception as error:  # a bug at one recording must not stop the others
-            problem = f"unexpected error, please report it ({type(error).__name__}: {reason(error)})"
-            return UnexpectedError.of(name_of(recording), problem)
+            return UnexpectedError.at(name_of(recording), error)
 
 
 def _recording(path: str, content: bytes | None) -> Source:

@@ -76,4 +76,6 @@ class Remote:
     def read(self, size: int) -> bytes:
         """The next bytes. Raises OSError where it cannot be read."""
         self._file = self._file or open_file(self.name)
-        return self._file.read(size)
+        if not (content := self._file.read(size)):
+            self._file.close()
+        return content

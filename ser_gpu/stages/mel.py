@@ -73,7 +73,7 @@ def normalised(decibels: Tensor) -> Tensor:
 
 class FftMelPower(nn.Module):
     """Mel power spectrogram by FFT; its kernels are part of its state. Shape: [B, L] -> [B, M, F].
-    On a GPU no frame is in memory: FFTs read an overlapping view, and the window is applied to the spectrum."""
+    On a GPU FFTs read an overlapping view of the samples, and the window, always Hann's, is applied to the spectrum."""
 
     def __init__(self, config: MelConfig, sample_rate: int, window: Tensor, mel_basis: Tensor):
         super().__init__()

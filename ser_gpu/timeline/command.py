@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = "a folder if it exists, if it ends in / or if there are several recordings"
     add("--out", metavar="FILE", help=f"file to write; {folder} (default: standard output)")
     add("--plot", metavar="PICTURE", help=f"also draw the timeline to this file; {folder}")
-    add("--skip-done", action="store_true", help="skip recordings whose --out and --plot exist and are newer")
+    add("--skip-done", action="store_true", help="skip recordings whose outputs are newer, by whatever options")
     options.add_model(parser)
     args = parser.parse_args(arguments)
     return options.run(lambda: _run(args))
@@ -78,7 +78,7 @@ def _formats(text: str) -> tuple[str, ...]:
 
 def _run(args: argparse.Namespace) -> int:
     paths = [str(path) for path in options.recordings(args.files, args.list).paths]
-    speakers_of = read_rttm_of(args.speakers, paths) if args.speakers else {}
+    speakers_of = read_rttm_of(args.speakers, paths, console.say) if args.speakers else {}
     given = read_transcript(args.segments) if args.segments else ()
     if given and len(paths) > 1:
         raise InputError(f"--segments {args.segments}: is of one recording, and here are {len(paths)}")

@@ -143,7 +143,7 @@ def _spoken(timeline: "Timeline") -> "Iterator[Segment]":
 
 
 def _share(segment: "Segment") -> str:
-    share = f"{segment.emotion} {percent(segment.confidence)}%"
+    share = f"{segment.emotion} {percent(segment.confidence)} %"
     return f"[{share}] {segment.text}" if segment.text else share
 
 

@@ -4,7 +4,7 @@ import math
 import re
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,7 +83,10 @@ class Speakers:
 
     def why_not(self, name: str, seconds: float) -> str:
         """Why a timeline of so many seconds has nothing of a speaker."""
-        if all(turn.start >= seconds for turn in self.turns if turn.speaker == name):
+        turns = [turn for turn in self.turns if turn.speaker == name]
+        if all(turn.start == turn.end for turn in turns):
+            return "their turns have no length"
+        if all(turn.start >= seconds for turn in turns):
             return "no turn of theirs begins before the end"
         if self.names.index(name) not in self._who:
             return "speaks only while somebody who began earlier does"
@@ -91,17 +94,19 @@ class Speakers:
 
 
 def read_rttm(path: str | Path, recording: str | Path | None = None) -> Speakers:
-    """The speakers of a recording; in a file of one recording, whatever its id.
+    """The speakers of a recording; of a file with one id, whatever it is.
 
     Raises InputError where the file cannot be read, a line is no RTTM, or none is of the recording.
     """
     return read_rttm_of(path, [recording or ""])[recording or ""]
 
 
-def read_rttm_of(path: str | Path, recordings: Sequence[str | Path]) -> dict[str | Path, Speakers]:
+def read_rttm_of(
+    path: str | Path, recordings: Sequence[str | Path], say: Callable[[str], object] = str
+) -> dict[str | Path, Speakers]:
     """The speakers of each of several recordings, whose ids are their names, with or without suffix and folder.
 
-    Raises InputError as `read_rttm`.
+    say: is told where the one id of the file is not that of the one recording. Raises InputError as `read_rttm`.
     """
     turns = defaultdict[str, list[Turn]](list)  # of each id
     for number, line in enumerate(read_text(path).splitlines(), 1):
@@ -116,15 +121,19 @@ def read_rttm_of(path: str | Path, recordings: Sequence[str | Path]) -> dict[str
             raise InputError(f"{path}, line {number}: is no RTTM: {printable(line.strip()[:60])}")
     if not turns:
         raise InputError(f"{path}: no line of it begins with SPEAKER, is it RTTM?")
-    if len(turns) == len(recordings) == 1:
-        return {recordings[0]: Speakers(*turns.values())}
-    found = {}
+    found, of, is_one = {}, {}, len(turns) == len(recordings) == 1
     for recording in recordings:
         names = {"_".join(name.split()) for name in (Path(recording).name, Path(recording).stem)}
         ids = [id for id in turns if id in names] or [id for id in turns if _plain(id) in names]
+        if not ids and is_one:
+            ids = list(turns)
+            say(f"note: {path}: is of {shortened(ids[0], 80)}, and is taken for {Path(recording).stem}")
         if not ids:
             stem = Path(recording).stem
             raise InputError(f"{path}: is of {shortened(', '.join(turns), 80)}, and none of them is {stem}")
+        if again := next((other for other in found if of[other] == ids and other != recording), None):
+            raise InputError(f"{path}: {shortened(ids[0], 80)} can be {again} and {recording}: name one of them")
+        of[recording] = ids
         found[recording] = Speakers(turn for id in ids for turn in turns[id])
     return found
 

@@ -31,7 +31,7 @@ _PRAAT = re.compile(r'(?<!\S)(?:"((?:[^"]|"")*)"|([-+.\deE]+))(?!\S)')
 def read_transcript(path: str | Path) -> list[Segment]:
     """The segments, not yet answered, of an SRT, VTT, CSV or TextGrid file, in the order of their starts.
 
-    CSV has the columns start and end and, where known, text and speaker. Of a TextGrid the first tier with text
+    CSV has the columns start, end or duration, and where known text and speaker. Of a TextGrid the first tier with text
     counts, without its intervals that have none. Raises InputError for what cannot be read, or has no segment.
     """
     reader = _READERS.get(Path(path).suffix.lower())
@@ -40,7 +40,8 @@ def read_transcript(path: str | Path) -> list[Segment]:
     found = []
     try:
         for start, end, text, speaker in reader(path):
-            found.append(silent(_seconds(start), _seconds(end), speaker or None, " ".join(text.split())))
+            times = map(manifest.seconds, (start, end))
+            found.append(silent(*times, speaker or None, " ".join(text.split())))
             if not 0 <= found[-1].start <= found[-1].end < float("inf"):
                 raise ValueError
     except InputError:
@@ -92,11 +93,6 @@ def answered(
     return name, parts()
 
 
-def _seconds(text: str) -> float:
-    parts = text.strip().replace(",", ".").split(":")
-    return sum(float(part) * 60**place for place, part in enumerate(reversed(parts)))
-
-
 def _cues(path: str | Path) -> Iterator[tuple[str, ...]]:
     lines = read_text(path, "cp1252").splitlines()
     starts = [at for at, line in enumerate(lines) if re.search(r"-->|\d\s*->\s*\d", line)]
@@ -112,11 +108,12 @@ def _cues(path: str | Path) -> Iterator[tuple[str, ...]]:
 
 def _rows(path: str | Path) -> Iterator[tuple[str, ...]]:
     try:
-        rows = list(manifest.rows(path, Path(path).read_bytes(), needed=("start", "end")))
+        rows = list(manifest.rows(path, Path(path).read_bytes(), needed=("start",)))
     except OSError as error:
         raise InputError(f"{path}: {reason(error).lower()}") from None
     for _, row in rows:
-        yield row["start"], row["end"], row.get("text", ""), row.get("speaker", "")
+        end = row.get("end") or str(manifest.seconds(row["start"]) + manifest.seconds(row["duration"]))
+        yield row["start"], end, row.get("text", ""), row.get("speaker", "")
 
 
 def _intervals(path: str | Path) -> Iterator[tuple[str, ...]]:

@@ -3,13 +3,13 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from ser_gpu.config import ModelConfig
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.errors import InputError
-from ser_gpu.settings import NOT_NEGATIVE, POSITIVE, PROBABILITY, Settings, at_least, parsed, setting
+from ser_gpu.settings import NOT_NEGATIVE, POSITIVE, PROBABILITY, Settings, at_least, flat, parsed, setting
 
 OPTIMIZERS = ("adamw", "muon")
 EPOCHS, EPOCHS_SPEAKER_INDEPENDENT = 120, 60  # for a test part of known speakers; new ones need fewer
@@ -82,6 +82,12 @@ class Plan:
     def protocol(self) -> Protocol:
         """Who is in which part."""
         return Protocol(self.training.protocol, self.training.fold, self.test_speakers, test_corpora=self.test_corpora)
+
+    @property
+    def values(self) -> dict[str, object]:
+        """All that it says, by the names of settings, such as "cnn.width", and of its other fields."""
+        others = {name: value for name, value in vars(self).items() if name not in ("training", "model")}
+        return flat({"training": asdict(self.training), **self.model.as_dict()}) | others
 
     def fitted(self, clips: int) -> "Plan":
         """For a training part of so many clips: below 256 batches are smaller, and epochs as many as give 240 steps.

@@ -1,6 +1,6 @@
 """What a training is about: clips on a device, and the part of each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -9,6 +9,14 @@ from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.corpora.clip import PARTS, Clip, ordered
 from ser_gpu.corpora.splits import Split
 from ser_gpu.errors import InputError
+
+
+def labels_of(clips: Iterable[Clip]) -> tuple[str, ...]:
+    """The emotions of clips, in order. InputError where there is one alone."""
+    labels = ordered(clip.emotion for clip in clips)
+    if len(labels) == 1:
+        raise InputError(f"all clips are {labels[0]}: a model needs two emotions or more")
+    return labels
 
 
 class Dataset:
@@ -20,7 +28,7 @@ class Dataset:
         self.device = bank.lengths.device
         part_of = [split.part_of.get(clip.id) for clip in clips]
         used = [clip for clip, part in zip(clips, part_of, strict=True) if part]
-        self.labels = ordered(clip.emotion for clip in used)
+        self.labels = labels_of(used)
         self.corpora = tuple(sorted({clip.corpus for clip in used}))
         # of each clip an index of labels, and one of corpora, [N] int64; -1 where only clips left out have it
         labels, corpora = ({name: place for place, name in enumerate(names)} for names in (self.labels, self.corpora))
@@ -30,8 +38,6 @@ class Dataset:
         needed = {"train", *split.part_of.values()}
         if lost := [part for part in PARTS if part in needed and len(self.rows[part]) == 0]:
             raise InputError(f"no clip is left in the {lost[0]} part: {len(clips):,} clips are too few for this split")
-        if len(self.labels) < 2:
-            raise InputError(f"all clips are {self.labels[0]}: a model needs two emotions or more")
         has = {(clip.corpus, clip.emotion) for clip in used}
         known = [[(corpus, label) in has for label in self.labels] for corpus in self.corpora]
         # which labels each corpus has, [corpora, C] bool; None where each has all

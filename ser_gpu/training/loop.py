@@ -153,14 +153,7 @@ class Trainer:
     def step(self, rows: Tensor, groups: int = 1) -> Tensor:
         """Train on one batch by operations on the device alone, which a CUDA graph can hold; only the schedules, which
         fill the learning rates, are the host's. Shape: [B] int64, in equal groups -> [], the loss on this rank."""
-        bank, most = self.dataset.bank, 2 * self.model.config.audio.clip_samples
-        spectrogram = self.model.spectrogram(*bank.rows(rows, most=most, random=bank.longest > most))
-        spectrogram, targets = self.mixup(spectrogram, self.dataset.targets[rows], groups)
-        speaker_norm.set_groups(self.model.cnn, groups)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            logits = self.model.cnn(spectrogram)
-        known = None if self.dataset.known is None else self.dataset.known[self.dataset.corpus[rows]]
-        loss = members_loss(logits, targets, self.config.label_smoothing, known)
+        loss = self.loss(rows, groups)
         self.model.zero_grad(set_to_none=True)
         loss.backward()
         self.ranks.average([each.grad for each in self.model.parameters() if each.grad is not None])
@@ -169,6 +162,17 @@ class Trainer:
         self.ranks.average([each for each in self.model.cnn.buffers() if each.is_floating_point()])
         self.ema.update()
         return loss.detach()
+
+    def loss(self, rows: Tensor, groups: int = 1) -> Tensor:
+        """The loss of a batch, as in `step`."""
+        bank, most = self.dataset.bank, 2 * self.model.config.audio.clip_samples
+        spectrogram = self.model.spectrogram(*bank.rows(rows, most=most, random=bank.longest > most))
+        spectrogram, targets = self.mixup(spectrogram, self.dataset.targets[rows], groups)
+        speaker_norm.set_groups(self.model.cnn, groups)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            logits = self.model.cnn(spectrogram)
+        known = None if self.dataset.known is None else self.dataset.known[self.dataset.corpus[rows]]
+        return members_loss(logits, targets, self.config.label_smoothing, known)
 
     @property
     def is_validated(self) -> bool:

@@ -126,6 +126,7 @@ def test_what_is_no_file_is_named_in_one_line(tmp_path):
         tmp_path / ("long" * 100): "file name too long",
         "/dev/null": "/dev/null: is empty",
         "https://example.org/a.wav": "is an address",
+        "https:/example.org/a.wav": "is an address",
         "": "is no name of a file",
         "a\0b.wav": "is no name of a file",
     }

@@ -70,7 +70,7 @@ def test_bars_are_of_what_the_encoding_has(encoding, bar, shown):
     said = {"emotion": "sad", "confidence": 0.5, "probabilities": {"sad": 0.5, "calm": 0.0}}
     draw = lambda: console.show_prediction("a [b] :smile:.wav", said, 0.0)  # noqa: E731
     first, second, third = shown(draw, encoding).splitlines()
-    assert first == "a [b] :smile:.wav: sad 50.0%"
+    assert first == "a [b] :smile:.wav: sad 50.0 %"
     assert bar in second
     assert "█" not in third
     assert "#" not in third

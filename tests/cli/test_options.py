@@ -283,8 +283,9 @@ def test_patterns_that_no_shell_expanded(names, found, four):
         "\ufeffa.wav\r\né /e.wav\r\nx[1]".encode(),
         "\ufeffa.wav\r\né /e.wav\r\nx[1]\r\n".encode("utf-16-le"),
         "a.wav\0é /e.wav\0x[1]\0".encode(),
+        " a.wav \r\né \\e.wav\t\nx[1] \n".encode(),
     ],
-    ids=["lines", "marked", "PowerShell", "find -print0"],
+    ids=["lines", "marked", "PowerShell", "find -print0", "spaces and backslashes"],
 )
 def test_a_list_is_relative_to_its_folder_or_standard_input(content, four, monkeypatch):
     names = ["a.wav", "é /e.wav", "x[1]/c.wav", "x[1]/deep/d.flac"]

@@ -170,6 +170,28 @@ def test_paths_may_be_absolute_or_of_windows_and_ids_stay_unique(tmp_path):
     assert ids == sorted([f"{tmp_path}/abs", "sub/x", "a.wav", "a.flac"])
 
 
+def test_rows_without_an_emotion_are_counted_and_what_pandas_writes_for_nothing_is_no_name(tmp_path):
+    rows = ["a.wav,sad,nan,None,0:01.5,", "b.wav,happy,tom,<NA>,,", "a.wav,nan,tom,,,", "b.wav,,,,,", "b.wav,None,,,,"]
+    found = corpora.load(csv_of(tmp_path, "\n".join(["file,emotion,speaker,part,start,end", *rows])))
+    assert found.left_out == {"without an emotion": 3}
+    clips = [(clip.emotion, clip.speaker, clip.part, clip.start) for clip in found.clips]
+    assert clips == [("sad", None, None, 1.5), ("happy", "tom", None, 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "span"),
+    [
+        ("onset,offset", (0.5, 2.0)),
+        ("offset,duration", (0.5, 2.5)),
+        ("start,offset", (0.5, 2.0)),
+        ("offset,stop", (0.5, 2.0)),
+    ],
+)
+def test_an_offset_is_the_end_beside_another_start(columns, span, tmp_path):
+    (clip,) = corpora.load(csv_of(tmp_path, f"file,category,{columns}\na.wav,sad,0.5,2\n")).clips
+    assert (clip.emotion, clip.start, clip.end) == ("sad", *span)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -177,18 +199,22 @@ def test_paths_may_be_absolute_or_of_windows_and_ids_stay_unique(tmp_path):
         ("emotion\nsad\n", r"line 1: no column file or path or filepath; there are: emotion"),
         ("", r"line 1: no column file or path or filepath; there are: none"),
         ("file,emotion,Emotion\na.wav,sad,sad\n", r"line 1: two columns are named emotion"),
-        ("file,emotion\na.wav,\n", r"line 2: no emotion for a.wav"),
+        ("file,emotion\na.wav,\na.wav,NaN\n", r"no clip in it; 2 rows have no emotion"),
         ("file,emotion\na.wav,sad\n,sad\n", r"line 3: no file is named"),
         ("file,emotion\na.wav,sad\nz.wav,sad\n", r"no such file: 1 of 2: z.wav \(line 3\)"),
         ("file,emotion\na.wav,sad\nb.wav,sad\na.wav,happy\n", r"line 4: a.wav is already in line 2"),
         ("file,emotion,part\na.wav,sad,exam\n", r"line 2: part must be train, validation or test, got 'exam'"),
         ("file,emotion\na.wav,sad,x\n", r"line 2: more fields than columns"),
         ("file,emotion\n", r"no clip in it"),
-        ("sep=;\nfile;emotion\na.wav;\n", r"line 3: no emotion for a.wav"),
         ("file,emotion,start,end\na.wav,sad,1,1\n", r"line 2: a.wav: the end, 1 s, must be after the start, 1 s"),
-        ("file,emotion,start,end\na.wav,sad,-1,1\n", r"line 2: start must be seconds, got '-1'"),
-        ("file,emotion,duration\na.wav,sad,nan\n", r"line 2: duration must be seconds, got 'nan'"),
-        ("file,emotion,offset\na.wav,sad,0:01\n", r"line 2: start must be seconds, got '0:01'"),
+        (
+            "file,emotion,start,end\na.wav,sad,-1,1\n",
+            r"line 2: start must be seconds or hours:minutes:seconds, got '-1'",
+        ),
+        (
+            "file,emotion,offset\na.wav,sad,0:1s\n",
+            r"line 2: start must be seconds or hours:minutes:seconds, got '0:1s'",
+        ),
         ("file,emotion,start,end\na.wav,sad,0,1\na.wav,angry,0,1\n", r"line 3: a.wav is already in line 2"),
     ],
 )

@@ -16,7 +16,6 @@ from ser_gpu import corpora
 from ser_gpu.audio.folder import HIDDEN
 from ser_gpu.corpora import ravdess
 from ser_gpu.corpora.clip import EMOTIONS
-from ser_gpu.corpora.find import scan
 from ser_gpu.corpora.known import FOREIGN
 from tests.conftest import official_names
 from tests.corpora.conftest import touch
@@ -30,7 +29,7 @@ def scanned(folder, *names):
     """What is found in a folder with these files in it."""
     if names:
         touch(folder, *names)
-    return scan(folder, RAVDESS)
+    return corpora.load(folder, "ravdess")
 
 
 def test_parse_reads_every_field():

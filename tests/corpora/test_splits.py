@@ -236,16 +236,19 @@ def test_small_data_has_every_emotion_in_every_part(name, count):
     assert len({Protocol(name, seed).split(few).manifest_hash for seed in range(8)}) > 3, "seeds deal differently"
 
 
-def test_files_with_the_same_bytes_in_two_parts_are_a_notice(tmp_path):
+def test_files_with_the_same_bytes_in_two_parts_are_a_notice(tmp_path, monkeypatch):
+    seen: list[str] = []
     contents = {"a": b"same", "b": b"same", "c": b"same!", "d": b"once", "e": b"once"}
     part_of = {"a": "train", "b": "test", "c": "test", "d": "train", "e": "train"}
     clips = []
     for name, content in contents.items():
         (path := tmp_path / f"{name}.wav").write_bytes(content)
         clips.append(Clip(name, path, "sad", name, "own", part=part_of[name]))
+    monkeypatch.setattr(Path, "read_bytes", lambda path, read=Path.read_bytes: seen.append(path.stem) or read(path))
     said = "2 clips are the same files in different parts: a, b"
     assert Protocol("listed").notice(clips) == Protocol("test-speakers", 0, ("b",)).notice(clips) == said
     assert Protocol("all").notice(clips) is None
+    assert "c" not in seen, "no other file has its size"
     stretches = [
         replace(clips[0], id=str(start), start=start, part=part) for start, part in enumerate(("train", "test"))
     ]

@@ -218,6 +218,7 @@ def test_speakers_are_answered_apart(segments, capsys):
         ("0 2500 alice, 2600 2500 bob", ["its turns end at 1:25:00, talk.wav at 00:09", "bob is left out: no turn"]),
         ("600 2 alice", ["its turns end at 10:02", "alice is left out: no turn"]),
         ("0 9 alice, 9 0 alice", []),
+        ("0 9 alice, 2 0 bob", ["bob is left out: their turns have no length"]),
         ("0 4 alice, 4 0.1 bob, 4.1 4 alice", ["bob is left out: their turns have no speech, or less than"]),
     ],
 )
@@ -228,6 +229,12 @@ def test_who_is_left_out_is_said(talk, capsys, turns, notes):
     said = capsys.readouterr().err.splitlines()
     assert len(said) == len(notes)
     assert all(note in line for note, line in zip(notes, said, strict=True))
+
+
+def test_the_turns_of_another_name_are_taken_with_a_note(talk, capsys):
+    (talk.parent / "talk.rttm").write_text("SPEAKER tuesday 1 0 9 <NA> <NA> alice <NA> <NA>\n")
+    assert main(WHO) == 0
+    assert capsys.readouterr().err == "note: talk.rttm: is of tuesday, and is taken for talk\n"
 
 
 def test_each_recording_has_its_own_turns(talk, other):

@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -34,10 +35,15 @@ def speech_16_bits(seconds):
 def test_raw_samples_are_answered_twice_a_second(said):
     lines, last = said(speech_16_bits(5.0), "--format", "s16le", "--rate", str(RATE))
     assert len(lines) == 10
-    assert lines[-1]["time"] > 4.5
+    assert lines[-1]["time"] == 5.0, "the last part of a second, too"
     assert any(line["speech"] and line["emotion"] in line["probabilities"] for line in lines)
     assert "real-time ratio" in last
     assert "dropped 0.0 s" in last
+
+
+def test_less_than_half_a_second_is_answered(said):
+    (line,), _ = said(speech_16_bits(0.4), "-")
+    assert (line["time"], line["speech"]) == (0.4, True)
 
 
 def test_all_formats_give_the_same(said):
@@ -250,7 +256,7 @@ def test_microphone_without_its_library_is_one_line(monkeypatch, capsys):
 def test_a_microphone_that_is_not_listened_to_counts_what_it_drops(microphone, monkeypatch):
     monkeypatch.setattr(live._Microphone, "chunks", [])
     listeners = []
-    monkeypatch.setattr(live, "Stream", lambda _, rate, name: listeners.append(rate))
+    monkeypatch.setattr(live, "Stream", lambda _, rate, name: (listeners.append(rate), Mock(seconds=0))[1])
     real = live._Microphone.__init__
     monkeypatch.setattr(live._Microphone, "__init__", lambda self, args: (listeners.append(self), real(self, args))[1])
     microphone(sound=np.zeros((23 * 22_050, 2)))

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ser_gpu.errors import InputError
-from ser_gpu.timeline.speakers import LEAST_SECONDS, Speakers, Turn, read_rttm
+from ser_gpu.timeline.speakers import LEAST_SECONDS, Speakers, Turn, read_rttm, read_rttm_of
 
 EXAMPLES = int(os.environ.get("SER_FUZZ_EXAMPLES", "60"))
 TURNS = st.lists(
@@ -55,6 +55,13 @@ def test_turns_that_overlap_and_pauses_between_them():
     assert speakers.of(19.6, 20.2) == "alice"
     assert speakers.changes(3.0, 5.0) == [4.0]
     assert speakers.changes(3.9, 5.0) == []
+
+
+def test_one_id_is_not_of_two_recordings(tmp_path):
+    (tmp_path / "a.rttm").write_text(line(0, 1, "alice") + line(0, 1, "bob", "other"))
+    with pytest.raises(InputError, match=r"a.rttm: talk can be x/talk.wav and y/talk.wav: name one of them"):
+        read_rttm_of(tmp_path / "a.rttm", ["x/talk.wav", "y/talk.wav"])
+    assert len(read_rttm_of(tmp_path / "a.rttm", ["talk.wav", "talk.wav", "other.wav"])) == 2
 
 
 def test_a_turn_inside_another_keeps_its_name():

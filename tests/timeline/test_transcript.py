@@ -83,6 +83,7 @@ def test_a_bad_transcript_is_one_line(tmp_path, name, content, problem):
     [
         ("a.srt", "1\n0:01 --> 0:02\nol\xe9\n2\n0:02 --> 0:03\n7\n"),  # without a blank line between
         ("a.csv", "sep=;\nbegin;end;text\n1;2;ol\xe9\n;;\n2;3;7\n"),
+        ("a.csv", "onset,duration,text\n1,1,ol\xe9\n2,0:01,7\n"),
         (
             "a.TextGrid",
             f'{SHORT}"IntervalTier" "phones" 0 3 1 0 3 "" "IntervalTier" "words" 0 3 2 1 2 "ol\xe9" 2 3 "7"',
