@@ -137,7 +137,7 @@ export function showBars(table, shares, labels) {
 export function showSegments(list, segments, labels, onChoose) {
   const spoken = segments.filter(({ speech }) => speech);
   spoken.forEach((segment, at) => {
-    const key = `${segment.start} ${segment.end} ${segment.emotion}`;
+    const key = `${segment.start} ${segment.end} ${segment.emotion} ${segment.confidence}`;
     const before = list.children[at];
     if (before?.dataset.key === key) return;
     const item = document.createElement("li");

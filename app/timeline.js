@@ -192,7 +192,7 @@ class Speech {
       for (let i = 0; i < CONTEXT; i++) rows[row + 4 * WINDOW - CONTEXT + i] = heard[end - 2 - i]; // reflected
     }
     this.context = heard.slice(-CONTEXT);
-    const { speech, state } = await this.model.call("speech", { rows, state: this.state });
+    const { speech, state } = await this.model.call("speech", { rows, state: this.state }, [rows.buffer]);
     this.state = state;
     return speech;
   }
