@@ -179,7 +179,7 @@ async function answer(entry, { cancelled }) {
 async function samplesOf(file) {
   const { about } = await loading;
   try {
-    return await decode(await file.arrayBuffer(), about.sample_rate);
+    return await decode(file, about.sample_rate);
   } catch {
     throw new Error(`${file.name}: this browser finds no audio in it that it can decode.`);
   }

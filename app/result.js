@@ -20,6 +20,8 @@ export class Result {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
     matchMedia("(forced-colors: active)").addEventListener("change", () => this.redraw());
     $("waveform").addEventListener("click", ({ offsetX }) => this.playAt(offsetX / $("waveform").clientWidth));
+    saves($("json"), "emotion.json", "application/json", () => JSON.stringify({ ...this.answer, offset: undefined }, null, 2));
+    saves($("csv"), "emotion.csv", "text/csv", () => this.csv());
     $("play").addEventListener("click", () => this.toggle($("play"), this.view.offset, this.view.offset + this.view.seconds));
   }
 
@@ -81,7 +83,6 @@ export class Result {
     if (!isLive) showSegments($("segments"), segments, labels, ({ start, end }, button) => this.toggle(button, start, end));
     $("waveform").setAttribute("aria-label", `Waveform, ${clock(seconds, true)}, in the colours of the emotions`);
     this.redraw();
-    this.setDownloads();
   }
 
   redraw() {
@@ -149,19 +150,16 @@ export class Result {
     $("playhead").hidden = true;
   }
 
-  /** JSON and CSV with the names that ser-gpu timeline gives them. */
-  setDownloads() {
-    const { offset, ...saved } = this.answer;
-    const { labels, segments } = saved;
+  /** With the names that ser-gpu timeline gives. */
+  csv() {
+    const { labels, segments } = this.answer;
     const share = (value) => value?.toFixed(4) ?? "";
     const row = ({ start, end, speech, emotion, confidence, probabilities }) => [
       ...[start.toFixed(3), end.toFixed(3), Number(speech), emotion ?? "", share(confidence)],
       ...labels.map((label) => share(probabilities[label])),
     ];
     const head = ["start", "end", "speech", "emotion", "confidence", ...labels];
-    const csv = [head, ...segments.map(row)].map((line) => `${line.join(",")}\n`).join("");
-    setDownload($("json"), JSON.stringify(saved, null, 2), "application/json");
-    setDownload($("csv"), csv, "text/csv");
+    return [head, ...segments.map(row)].map((line) => `${line.join(",")}\n`).join("");
   }
 }
 
@@ -177,7 +175,13 @@ function spokenSeconds(segments) {
   return segments.reduce((sum, { start, end, speech }) => sum + (speech ? end - start : 0), 0);
 }
 
-export function setDownload(link, text, type) {
-  if (link.href) URL.revokeObjectURL(link.href);
-  link.href = URL.createObjectURL(new Blob([text], { type }));
+/** A button that saves what `text` gives. */
+export function saves(button, name, type, text) {
+  button.addEventListener("click", () => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text()], { type }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  });
 }

@@ -264,7 +264,7 @@ test("goes on with another worker where one fails", async () => {
   const [failed, emotion] = await page.evaluate(async () => {
     const [{ decode }, { Model }] = await Promise.all(["audio", "model"].map((name) => import(`./${name}.js`)));
     const model = await Model.load();
-    const samples = await decode(await (await fetch("sample.wav")).arrayBuffer(), model.about.sample_rate);
+    const samples = await decode(await (await fetch("sample.wav")).blob(), model.about.sample_rate);
     const answer = model.predict(samples).catch(({ message }) => message);
     model.workers[0].worker.dispatchEvent(new ErrorEvent("error", { message: "out of memory" }));
     return [await answer, (await model.predict(samples)).emotion];
@@ -327,8 +327,8 @@ test("answers with a voice of ser-gpu enrol, and learns one as it does", async (
     const learnt = await page.evaluate(async ([contents, emotions]) => {
       const [{ decode }, { Model }, { enrol }] = await Promise.all(["audio", "model", "voice"].map((name) => import(`./${name}.js`)));
       const model = await Model.load();
-      const bytes = contents.map((content) => Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0)).buffer);
-      return enrol(await Promise.all(bytes.map((each) => decode(each, model.about.sample_rate))), emotions, model);
+      const bytes = contents.map((content) => Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0)));
+      return enrol(await Promise.all(bytes.map((each) => decode(new Blob([each]), model.about.sample_rate))), emotions, model);
     }, [contents, emotions]);
     const expected = JSON.parse(readFileSync(given.files[kind], "utf8"));
     for (const name of ["kind", "format_version", "model", "recordings", "windows", "emotions", "notes"]) {
