@@ -79,7 +79,7 @@ export class Timeline {
 
   ask(stretches) {
     const answers = stretches.map(({ start, end }) => {
-      const answer = this.answer(this.kept.slice(start - this.keptStart, end - this.keptStart));
+      const answer = this.answer(this.kept.subarray(start - this.keptStart, end - this.keptStart));
       answer.catch(() => {}); // it is awaited later
       return { start, end, answer };
     });

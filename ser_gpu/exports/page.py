@@ -19,6 +19,8 @@ from ser_gpu.voices import plan
 PACKAGE = Path(__file__).parent.parent
 RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 MODEL_FILES = ("model.onnx", "speech.onnx")
+OF_PLAN = ("POPULATION_WINDOWS", "POPULATION_WINDOWS_ONE_EMOTION", "SHARPENING", "HEAD_PRIOR", "MOST_HEAD_WINDOWS")
+OF_PLAN += ("MOST_WINDOWS", "HELPFUL_WINDOWS", "HELPFUL_NAMED_WINDOWS", "ALIKE_SHARE", "FEWEST_ALIKE")
 
 
 def page_folder() -> Path:
@@ -69,17 +71,8 @@ def _write_model(folder: Path, weights: Path, tta: bool, names: list[str]) -> No
             "network": model.network_hash,
             "population": onnx.population(model),
             "head": list(onnx.no_head(model).shape),
-            "population_windows": plan.POPULATION_WINDOWS,
-            "population_windows_one_emotion": plan.POPULATION_WINDOWS_ONE_EMOTION,
-            "sharpening": plan.SHARPENING,
-            "head_prior": plan.HEAD_PRIOR,
-            "most_head_windows": plan.MOST_HEAD_WINDOWS,
-            "most_windows": plan.MOST_WINDOWS,
             "temperature": float(model.temperature),
-            "helpful_windows": plan.HELPFUL_WINDOWS,
-            "helpful_named_windows": plan.HELPFUL_NAMED_WINDOWS,
-            "alike_share": plan.ALIKE_SHARE,
-            "fewest_alike": plan.FEWEST_ALIKE,
+            **{name.lower(): getattr(plan, name) for name in OF_PLAN},
         }
     about = {
         "name": weights.name,
@@ -105,7 +98,8 @@ def _write_model(folder: Path, weights: Path, tta: bool, names: list[str]) -> No
         onnx.to_onnx(model, folder / "model.onnx", **settings, speaker=speaker is not None, half=True)
         _forget_speech(folder / "model.onnx")
     about["bytes"] = {name: (folder / name).stat().st_size for name in names}
-    about["version"] = _hash(*(folder / name for name in names))  # of the page that a browser keeps
+    contents = _hash(*(folder / name for name in names))
+    about["version"] = hashlib.sha256(f"{about} {contents}".encode()).hexdigest()  # of the page that a browser keeps
     write_json(description, about)  # last, so that what it describes exists
 
 

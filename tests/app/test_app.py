@@ -62,7 +62,7 @@ def test_the_page_is_written_whole_and_a_model_once(runtime, tmp_path, capsys):
     assert len(about["speaker"]["population"]["mean"]) == len(about["speaker"]["population"]["variance"])
 
 
-def test_the_page_names_its_own_files_and_a_version_that_changes_with_them(runtime, tmp_path, monkeypatch):
+def test_the_page_names_its_own_files_and_a_version_that_changes_with_them(runtime, tmp_path):
     site = tmp_path / "site"
     site.mkdir()
     (site / "notes.txt").write_text("of somebody else")
