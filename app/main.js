@@ -96,7 +96,7 @@ function showRecordings() {
   for (const entry of recordings) {
     const [name, text] = entry.row.firstChild.children;
     name.textContent = entry.name;
-    text.textContent = entry.text;
+    text.textContent = entry.text.replace(`${entry.name}: `, "");
     entry.row.firstChild.setAttribute("aria-current", String(entry === shown));
   }
   $("recordings").append(...recordings.map(({ row }) => row).filter(({ isConnected }) => !isConnected));
@@ -281,6 +281,7 @@ loading.then(
     teacher = new Teacher(model, { jobs, record: recorded, onChange: (isUsed) => (usesVoice = isUsed) });
     await teacher.start();
     document.documentElement.dataset.ready = "true";
+    if (!jobs.kind) model.answer(new Float32Array(about.window_samples)).catch(() => {}); // the first one is slow
     navigator.serviceWorker?.register(`service-worker.js?${about.version}`).catch(() => {}); // without it the page only needs a network
   },
   (error) => {

@@ -297,6 +297,7 @@ test("answers all files that are dropped, one row each", async () => {
   const rows = await page.locator("#recordings button").allTextContents();
   for (const [i, text] of [given.expected.sample.emotion, "no speech", /\d.%/, given.expected.long.emotion, "no audio"].entries()) {
     assert.match(rows[i], new RegExp(text));
+    assert.equal(rows[i].split(".wav").length, 2, "its name once");
   }
   await page.locator("#recordings button").first().click();
   assert.equal(await page.textContent("#name"), "sample.wav");
