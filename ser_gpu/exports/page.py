@@ -54,7 +54,7 @@ def build(folder: str | Path, weights: str | Path | None = None, tta: bool = Tru
 
     Raises InputError as `files` and `ser_gpu.exports.onnx.to_onnx` do.
     """
-    folder, weights, copied = Path(folder), Path(weights or checkpoint.default_weights()), files()
+    folder, weights, copied = Path(folder), checkpoint.weights_file(weights), files()
     (folder / "ort").mkdir(parents=True, exist_ok=True)
     for name, path in copied.items():
         shutil.copy(path, folder / name)
