@@ -234,7 +234,7 @@ async function answerLive(job) {
   showRecordings();
   const found = await live(model, job, {
     onBlock: (seconds, block) => hearing(`Listening: ${clock(seconds)}`, block),
-    onAnswer: (answer, samples) => result.showLive({ ...answer, voice: usesVoice }, samples),
+    onAnswer: (answer, samples) => shown || result.showLive({ ...answer, voice: usesVoice }, samples),
   });
   if (!found) return;
   const entry = add({ name: "live", samples: found.samples, answer: { ...found.answer, voice: usesVoice } });

@@ -607,6 +607,14 @@ test("leaves no microphone open, whatever is pressed, and when", async () => {
   await page.click("#cancel");
   await assertNothingOpen(page);
   assert.equal(await page.textContent("#name"), "sample.wav");
+  await press("live");
+  await page.waitForSelector("#name:text-is('live')");
+  await page.locator("#recordings button:has-text('sample.wav')").first().click();
+  await page.waitForTimeout(1500);
+  assert.equal(await page.textContent("#name"), "sample.wav"); // what was chosen stays
+  await press("live");
+  await page.waitForSelector("#name:text-is('live')");
+  await assertNothingOpen(page);
   const rows = await page.locator("#recordings li").count();
   for (let turn = 0; turn < 3; turn++) await page.getByText("Try the sample").dblclick();
   await page.waitForFunction((count) => document.querySelectorAll("#recordings li").length === count, rows + 3);
