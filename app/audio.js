@@ -19,9 +19,10 @@ export async function decode(file, rate) {
   if (!(end - start > PIECE_SECONDS * second)) return whole(file);
   const samples = new Float32Array(Math.floor(((end - start) / second) * rate));
   for (let at = 0, from = start; from < end; at += PIECE_SECONDS * rate, from += PIECE_SECONDS * second) {
-    const content = file.slice(from, Math.min(end, from + PIECE_SECONDS * second));
+    const lead = at ? 1 : 0; // s: around a part the resampler would hear silence; the next part writes over the second after it
+    const content = file.slice(from - lead * second, Math.min(end, from + (PIECE_SECONDS + 1) * second));
     new DataView(header).setUint32(start - 4, content.size, true);
-    samples.set((await whole(new Blob([header, content]))).subarray(0, samples.length - at), at);
+    samples.set((await whole(new Blob([header, content]))).subarray(lead * rate).subarray(0, samples.length - at), at);
   }
   return samples;
 }

@@ -239,18 +239,16 @@ test("shows one recording while it answers another", async () => {
   const page = await open();
   await page.setInputFiles("#file", [given.files.sample, given.files.talk]);
   const rows = page.locator("#recordings button");
-  for (let turn = 0; turn < 2; turn++) {
-    await page.waitForSelector("#name:text-is('talk.wav')");
-    await page.waitForSelector("#segments button");
-    await rows.first().click();
-    await page.waitForSelector("#name:text-is('sample.wav')");
-    assert.ok(await page.isHidden("#over-time"));
-    assert.equal(JSON.parse(await downloaded(page, "#json")).file, "sample.wav");
-    await rows.last().click();
-  }
   await page.waitForSelector("#name:text-is('talk.wav')");
-  await page.click("#cancel");
-  assert.ok(await page.isHidden("#result"));
+  await page.waitForSelector("#segments button");
+  await rows.first().click();
+  await page.waitForSelector("#name:text-is('sample.wav')");
+  assert.ok(await page.isHidden("#over-time"));
+  assert.equal(JSON.parse(await downloaded(page, "#json")).file, "sample.wav");
+  await rows.last().click();
+  await page.waitForSelector("#name:text-is('talk.wav')");
+  await page.waitForSelector("#work", { state: "hidden" });
+  assert.equal(JSON.parse(await downloaded(page, "#json")).segments.length, given.talk.segments);
   await rows.first().focus();
   await page.keyboard.press("Enter");
   await page.waitForSelector("#name:text-is('sample.wav')");
@@ -268,7 +266,7 @@ test("goes on with another worker where one fails", async () => {
     const [{ decode }, { Model }] = await Promise.all(["audio", "model"].map((name) => import(`./${name}.js`)));
     const model = await Model.load();
     const samples = await decode(await (await fetch("sample.wav")).blob(), model.about.sample_rate);
-    const answer = model.predict(samples).catch(({ message }) => message);
+    const answer = model.answer(samples.slice()).catch(({ message }) => message);
     model.workers[0].worker.dispatchEvent(new ErrorEvent("error", { message: "out of memory" }));
     return [await answer, (await model.predict(samples)).emotion];
   });
@@ -441,7 +439,6 @@ test("decodes a long WAV file in parts as the browser decodes it whole", async (
     const whole = await new OfflineAudioContext(1, 1, 16_000).decodeAudioData(await file.arrayBuffer());
     const [left, right] = [0, 1].map((channel) => whole.getChannelData(channel));
     const differences = found.map((value, i) => Math.abs(value - (left[i] + right[i]) / 2));
-    differences.fill(0, 60 * 16_000 - 64, 60 * 16_000 + 64); // where a part begins, the resampler hears silence before it
     return [found.length, whole.length, differences.reduce((a, b) => Math.max(a, b))];
   });
   assert.ok(Math.abs(length - wholeLength) < 64, `${length}, ${wholeLength}`); // what the resampler adds
