@@ -19,7 +19,8 @@ export async function decode(file, rate) {
   if (!(end - start > PIECE_SECONDS * second)) return whole(file);
   const samples = new Float32Array(Math.floor(((end - start) / second) * rate));
   for (let at = 0, from = start; from < end; at += PIECE_SECONDS * rate, from += PIECE_SECONDS * second) {
-    const lead = at ? 1 : 0; // s: around a part the resampler would hear silence; the next part writes over the second after it
+    // a second more on each side, since the resampler would hear silence there; the next part writes over the last one
+    const lead = at ? 1 : 0;
     const content = file.slice(from - lead * second, Math.min(end, from + (PIECE_SECONDS + 1) * second));
     new DataView(header).setUint32(start - 4, content.size, true);
     samples.set((await whole(new Blob([header, content]))).subarray(lead * rate).subarray(0, samples.length - at), at);
@@ -27,7 +28,7 @@ export async function decode(file, rate) {
   return samples;
 }
 
-/** Of a WAV file, which can be decoded in parts: what is before its samples, where they are, and the bytes of a second. */
+/** What is before the samples of a WAV file, where they are, and the bytes of a second; null of what has no parts. */
 async function wavOf(file) {
   const view = new DataView(await file.slice(0, MOST_HEADER).arrayBuffer());
   const name = (at) => String.fromCharCode(...new Uint8Array(view.buffer, at, 4));

@@ -111,7 +111,9 @@ function answerFiles(files) {
 
 async function answerWaiting(job) {
   job.cancelled.addEventListener("abort", () => {
-    for (const entry of recordings) if (["waiting", "working"].includes(entry.state)) end(entry, "cancelled", "cancelled");
+    for (const entry of recordings.filter(({ state }) => state === "waiting" || state === "working")) {
+      end(entry, "cancelled", "cancelled");
+    }
     if (!shown?.answer) $("result").hidden = true;
     showRecordings();
   });

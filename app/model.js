@@ -47,7 +47,9 @@ export class Model {
   async call(kind, rest, transferred) {
     if (this.workers.length === 0) await this.grow();
     const best = this.workers.reduce((a, b) => (b.pending.size < a.pending.size ? b : a));
-    if (best.pending.size > 1 && this.workers.length < this.most) this.grow().catch(() => (this.most = this.workers.length));
+    if (best.pending.size > 1 && this.workers.length < this.most) {
+      this.grow().catch(() => (this.most = this.workers.length));
+    }
     return best.call(kind, rest, transferred);
   }
 
@@ -100,7 +102,10 @@ async function download(bytes, onProgress) {
     out.enqueue(chunk);
   };
   const settings = { headers: { "Content-Type": "application/wasm" } }; // whatever the host says
-  const counted = async (name) => new Response((await response(name)).body.pipeThrough(new TransformStream({ transform })), settings);
+  const counted = async (name) => {
+    const { body } = await response(name);
+    return new Response(body.pipeThrough(new TransformStream({ transform })), settings);
+  };
   const [runtime, ...graphs] = await Promise.all([
     WebAssembly.compileStreaming(counted(RUNTIME)),
     ...GRAPHS.map(async (name) => (await counted(name)).arrayBuffer()),
