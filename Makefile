@@ -60,7 +60,7 @@ audit:  ## look up known vulnerabilities of what requirements.lock pins
 	build/audit/bin/python $(PIP_INSTALL) pip-audit
 	build/audit/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip
 
-dist:  ## build the wheel and the source archive, to dist/, and check their metadata
+dist: app/node_modules  ## build the wheel and the source archive, to dist/, and check their metadata
 	$(PYTHON) -m venv build/dist
 	build/dist/bin/python $(PIP_INSTALL) build twine
 	build/dist/bin/python -m build --outdir dist .

@@ -2,15 +2,47 @@
 
 export const PIECE_SECONDS = 60;
 export const SHORTEST_SECONDS = 0.05;
+const MOST_HEADER = 2 ** 16; // bytes of a WAV file before its samples
+const PCM = [1, 3, 0xfffe]; // formats of WAV without compression
 const SMALLEST_PEAK = 1e-6; // of the largest sample: what float32 leaves of a constant
 const SMALLEST_POWER = 1e-10;
 const REMEMBERED = 0.92; // share of a power that still counts a quarter of a second later
 const CANCELLED = 0.0999; // of the channels' mean power: 10 dB
 
 /** Whatever the browser decodes, as mono samples at a rate; throws where it decodes nothing. */
-export async function decode(content, rate) {
-  const context = new OfflineAudioContext(1, 1, rate); // decodeAudioData resamples to its rate
-  return mono(await context.decodeAudioData(content));
+export async function decode(file, rate) {
+  const whole = async (blob) => {
+    const context = new OfflineAudioContext(1, 1, rate); // decodeAudioData resamples to its rate
+    return mono(await context.decodeAudioData(await blob.arrayBuffer()));
+  };
+  const { header, start, end, second } = (await wavOf(file)) ?? {};
+  if (!(end - start > PIECE_SECONDS * second)) return whole(file);
+  const samples = new Float32Array(Math.floor(((end - start) / second) * rate));
+  for (let at = 0, from = start; from < end; at += PIECE_SECONDS * rate, from += PIECE_SECONDS * second) {
+    // a second more on each side, since the resampler would hear silence there; the next part writes over the last one
+    const lead = at ? 1 : 0;
+    const content = file.slice(from - lead * second, Math.min(end, from + (PIECE_SECONDS + 1) * second));
+    new DataView(header).setUint32(start - 4, content.size, true);
+    samples.set((await whole(new Blob([header, content]))).subarray(lead * rate).subarray(0, samples.length - at), at);
+  }
+  return samples;
+}
+
+/** What is before the samples of a WAV file, where they are, and the bytes of a second; null of what has no parts. */
+async function wavOf(file) {
+  const view = new DataView(await file.slice(0, MOST_HEADER).arrayBuffer());
+  const name = (at) => String.fromCharCode(...new Uint8Array(view.buffer, at, 4));
+  if (view.byteLength < 44 || name(0) !== "RIFF" || name(8) !== "WAVE") return null;
+  for (let at = 12, second = 0; at + 24 <= view.byteLength; at += 8 + 2 * Math.ceil(view.getUint32(at + 4, true) / 2)) {
+    if (name(at) === "fmt " && PCM.includes(view.getUint16(at + 8, true))) {
+      second = view.getUint32(at + 12, true) * view.getUint16(at + 20, true);
+    } else if (name(at) === "data") {
+      const start = at + 8;
+      const end = Math.min(file.size, start + view.getUint32(at + 4, true));
+      return second ? { header: view.buffer.slice(0, start), start, end, second } : null;
+    }
+  }
+  return null;
 }
 
 /** Samples at another rate, by the browser's resampler. */

@@ -23,12 +23,14 @@ export function drawWaveform(canvas, view) {
   const { low, high } = peaks(view, pixels);
   const largest = Math.max(1e-3, ...high, ...low.map((value) => -value));
   let at = 0;
+  let last;
   for (let x = 0; x < high.length; x++) {
     const seconds = view.offset + ((x + 0.5) / pixels) * view.seconds;
     while (at < view.segments.length && view.segments[at].end <= seconds) at++;
     const segment = view.segments[at];
-    const spoken = segment?.speech && segment.start <= seconds;
-    context.fillStyle = colour(spoken ? colourOf(segment.emotion, view.labels) : "--silence");
+    const emotion = segment?.speech && segment.start <= seconds ? segment.emotion : null;
+    if (emotion !== last) context.fillStyle = colour(emotion ? colourOf(emotion, view.labels) : "--silence");
+    last = emotion;
     const top = middle - (reach * high[x]) / largest;
     context.fillRect(x, top, 1, Math.max(1, middle - (reach * low[x]) / largest - top));
   }
@@ -137,7 +139,7 @@ export function showBars(table, shares, labels) {
 export function showSegments(list, segments, labels, onChoose) {
   const spoken = segments.filter(({ speech }) => speech);
   spoken.forEach((segment, at) => {
-    const key = `${segment.start} ${segment.end} ${segment.emotion}`;
+    const key = `${segment.start} ${segment.end} ${segment.emotion} ${segment.confidence}`;
     const before = list.children[at];
     if (before?.dataset.key === key) return;
     const item = document.createElement("li");

@@ -11,14 +11,13 @@ import { Teacher } from "./teach.js";
 import { SHORT_SECONDS, timelineOf } from "./timeline.js";
 
 const LONG_SECONDS = 30; // from here on one emotion for all of it would mean little
-const MOST_KEPT_SECONDS = 2400; // of the recordings that can be chosen again
 const BUTTONS = { record: ["Record", "Stop and answer"], live: ["Live", "Stop"] };
 
 const $ = (id) => document.getElementById(id);
 const loading = Model.load((share) => ($("progress").value = share));
 const jobs = new Jobs(showJob, fail);
 const result = new Result(loading);
-const recordings = []; // {name, state, samples, answer}; waiting ones have a file
+const recordings = []; // {name, state, text, answer, row}, and the file, which is read again, or the samples
 let shown = null; // one of them
 let usesVoice = false;
 
@@ -69,36 +68,38 @@ function clearError() {
 }
 
 function add(entry) {
-  recordings.push(entry);
-  const seconds = () => recordings.reduce((sum, { answer }) => sum + (answer?.seconds ?? 0), 0);
-  while (recordings.length > 1 && seconds() > MOST_KEPT_SECONDS) recordings.shift();
+  const row = document.createElement("li");
+  row.innerHTML = '<button type="button"><b></b><span></span></button>';
+  row.firstChild.addEventListener("click", () => choose(entry));
+  recordings.push(Object.assign(entry, { row }));
   return entry;
 }
 
-function choose(entry) {
+async function choose(entry) {
   shown = entry;
   $("result").hidden = !entry.answer;
   if (entry.state === "failed") fail({ message: entry.text });
   else clearError();
-  if (entry.answer) result.show(entry.answer, entry.samples);
   showRecordings();
+  if (!entry.answer || result.answer === entry.answer) return;
+  try {
+    const samples = entry.samples ?? (await samplesOf(entry.file));
+    if (entry === shown) await result.show(entry.answer, samples);
+  } catch (error) {
+    if (entry === shown) fail(error);
+  }
 }
 
 /** A row for each, where there are several. */
 function showRecordings() {
   $("recordings").hidden = recordings.length < 2;
-  $("recordings").replaceChildren(
-    ...recordings.map((entry) => {
-      const row = document.createElement("li");
-      row.innerHTML = '<button type="button"><b></b><span></span></button>';
-      const [name, text] = row.firstChild.children;
-      name.textContent = entry.name;
-      text.textContent = entry.text;
-      row.firstChild.setAttribute("aria-current", String(entry === shown));
-      row.firstChild.addEventListener("click", () => choose(entry));
-      return row;
-    }),
-  );
+  for (const entry of recordings) {
+    const [name, text] = entry.row.firstChild.children;
+    name.textContent = entry.name;
+    text.textContent = entry.text.replace(`${entry.name}: `, "");
+    entry.row.firstChild.setAttribute("aria-current", String(entry === shown));
+  }
+  $("recordings").append(...recordings.map(({ row }) => row).filter(({ isConnected }) => !isConnected));
 }
 
 function answerFiles(files) {
@@ -110,7 +111,9 @@ function answerFiles(files) {
 
 async function answerWaiting(job) {
   job.cancelled.addEventListener("abort", () => {
-    for (const entry of recordings.filter(({ file }) => file)) end(entry, "cancelled", "cancelled");
+    for (const entry of recordings.filter(({ state }) => state === "waiting" || state === "working")) {
+      end(entry, "cancelled", "cancelled");
+    }
     if (!shown?.answer) $("result").hidden = true;
     showRecordings();
   });
@@ -126,7 +129,7 @@ async function answerWaiting(job) {
 }
 
 function end(entry, state, text) {
-  Object.assign(entry, { state, text, file: null });
+  Object.assign(entry, { state, text });
 }
 
 /** Answer one recording, from its file or its samples, and show it. */
@@ -138,9 +141,9 @@ async function answer(entry, { cancelled }) {
   working(`Reading ${entry.name} …`);
   const model = await loading;
   const { labels, sample_rate } = model.about;
-  entry.samples ??= await samplesOf(entry.file, sample_rate);
+  const { name } = entry;
+  const samples = entry.samples ?? (await samplesOf(entry.file));
   cancelled.throwIfAborted();
-  const { name, samples } = entry;
   const seconds = samples.length / sample_rate;
   if (seconds < SHORTEST_SECONDS) throw new Error(`${name}: ${Math.round(1000 * seconds)} ms is too short, 50 ms is the least.`);
   working(`Listening to ${name} …`);
@@ -154,16 +157,18 @@ async function answer(entry, { cancelled }) {
     found.segments = [];
   }
   const isShown = () => shown === entry;
-  if (isShown()) result.show(found, samples);
+  const drawn = isShown() && result.show(found, samples);
   if (seconds > SHORT_SECONDS) {
     const began = performance.now();
     found.segments = await timelineOf(samples, model, cancelled, (segments, share) => {
       const left = ((performance.now() - began) / 1000 / share) * (1 - share);
       working(`Listening to ${name}: ${left < 1.5 ? "nearly done" : `${Math.ceil(left)} s left`}`, share);
-      if (isShown()) result.update({ ...found, segments });
+      if (isShown()) result.show({ ...found, segments }, samples);
     });
     if (!found.segments.some(({ speech }) => speech)) throw new Error(`${name}: no speech was found, only silence or other sounds.`);
   }
+  await drawn;
+  cancelled.throwIfAborted();
   entry.answer = found;
   end(entry, "done", result.summary(found));
   if (isShown()) {
@@ -173,9 +178,10 @@ async function answer(entry, { cancelled }) {
   showRecordings();
 }
 
-async function samplesOf(file, rate) {
+async function samplesOf(file) {
+  const { about } = await loading;
   try {
-    return await decode(await file.arrayBuffer(), rate);
+    return await decode(file, about.sample_rate);
   } catch {
     throw new Error(`${file.name}: this browser finds no audio in it that it can decode.`);
   }
@@ -216,6 +222,7 @@ async function recordAndAnswer(job) {
     await answer(entry, job);
   } catch (error) {
     recordings.splice(recordings.indexOf(entry), 1);
+    entry.row.remove();
     showRecordings();
     $("result").hidden = true;
     throw error;
@@ -229,7 +236,7 @@ async function answerLive(job) {
   showRecordings();
   const found = await live(model, job, {
     onBlock: (seconds, block) => hearing(`Listening: ${clock(seconds)}`, block),
-    onAnswer: (answer, samples) => result.showLive({ ...answer, voice: usesVoice }, samples),
+    onAnswer: (answer, samples) => shown || result.showLive({ ...answer, voice: usesVoice }, samples),
   });
   if (!found) return;
   const entry = add({ name: "live", samples: found.samples, answer: { ...found.answer, voice: usesVoice } });
@@ -273,11 +280,11 @@ loading.then(
     if (!jobs.kind) $("work").hidden = true;
     const licence = about.licence ? `, ${about.licence}` : "";
     $("about").textContent = `Model: ${about.name}${licence}. ser_gpu ${about.ser_gpu}.`;
-    $("sample").hidden = !about.sample;
     teacher = new Teacher(model, { jobs, record: recorded, onChange: (isUsed) => (usesVoice = isUsed) });
     await teacher.start();
     document.documentElement.dataset.ready = "true";
-    navigator.serviceWorker?.register("service-worker.js").catch(() => {}); // without it the page only needs a network
+    if (!jobs.kind) model.answer(new Float32Array(about.window_samples)).catch(() => {}); // the first one is slow
+    navigator.serviceWorker?.register(`service-worker.js?${about.version}`).catch(() => {}); // without it the page only needs a network
   },
   (error) => {
     $("work").hidden = true;

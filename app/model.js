@@ -6,42 +6,56 @@ import { sharpness } from "./voice.js";
 
 // each worker has a copy of the model, and one thread: long recordings keep several of them busy
 const MOST_WORKERS = Math.min(3, navigator.hardwareConcurrency ?? 1);
+const RUNTIME = "ort/ort-wasm-simd-threaded.wasm";
+const GRAPHS = ["model.onnx", "speech.onnx"];
 
 export class Model {
   /** Load the model beside the page; `onProgress` gets the share that is there. */
   static async load(onProgress = () => {}) {
-    const response = await fetch("model.json");
-    if (!response.ok) throw new Error("The model's description is missing.");
-    const model = new Model(await response.json());
-    model.addWorker(onProgress);
-    await model.workers[0].loaded;
+    const about = await (await response("model.json")).json();
+    const model = new Model(about, download(about.bytes, onProgress));
+    await model.grow();
     return model;
   }
 
-  constructor(about) {
+  /** `files`: a promise of what each worker loads. */
+  constructor(about, files) {
     this.about = about;
+    this.files = files;
     this.workers = [];
+    this.most = MOST_WORKERS;
     this.voice = null;
   }
 
-  addWorker(onProgress) {
-    const worker = new Lane(onProgress);
-    worker.loaded = worker.call("load", { speaker: this.about.speaker, bytes: this.about.bytes });
-    if (this.voice) worker.call("use", { voice: this.voice });
-    this.workers.push(worker);
-    return worker;
+  /** One more worker, which gets no work before it is ready. */
+  grow() {
+    const add = async () => {
+      const worker = new Lane(() => (this.workers = this.workers.filter((each) => each !== worker)));
+      try {
+        await worker.call("load", { ...(await this.files), speaker: this.about.speaker });
+      } catch (error) {
+        worker.end(error);
+        throw error;
+      }
+      this.workers.push(worker);
+      worker.call("use", { voice: this.voice });
+    };
+    return (this.growing ??= add().finally(() => (this.growing = null)));
   }
 
   /** Where the least work waits; another worker where all have some. */
-  call(kind, rest, transferred) {
-    let best = this.workers.reduce((a, b) => (b.pending.size < a.pending.size ? b : a));
-    if (best.pending.size > 1 && this.workers.length < MOST_WORKERS) best = this.addWorker();
+  async call(kind, rest, transferred) {
+    if (this.workers.length === 0) await this.grow();
+    const best = this.workers.reduce((a, b) => (b.pending.size < a.pending.size ? b : a));
+    if (best.pending.size > 1 && this.workers.length < this.most) {
+      this.grow().catch(() => (this.most = this.workers.length));
+    }
     return best.call(kind, rest, transferred);
   }
 
-  /** The probabilities of one clip; with no voice where `isOfNobody`. */
+  /** The probabilities of one clip, whose samples go to the worker; with no voice where `isOfNobody`. */
   answer(samples, isOfNobody = false) {
-    return this.call("answer", { samples, isOfNobody });
+    return this.call("answer", { samples, isOfNobody }, [samples.buffer]);
   }
 
   /** Who speaks from now on; null where that is not known. */
@@ -78,21 +92,51 @@ export class Model {
   }
 }
 
+/** The runtime, compiled once for all workers, and the graphs. */
+async function download(bytes, onProgress) {
+  const names = [RUNTIME, ...GRAPHS];
+  const total = names.reduce((sum, name) => sum + bytes[name], 0);
+  let loaded = 0;
+  const transform = (chunk, out) => {
+    onProgress((loaded += chunk.length) / total);
+    out.enqueue(chunk);
+  };
+  const settings = { headers: { "Content-Type": "application/wasm" } }; // whatever the host says
+  const counted = async (name) => {
+    const { body } = await response(name);
+    return new Response(body.pipeThrough(new TransformStream({ transform })), settings);
+  };
+  const [runtime, ...graphs] = await Promise.all([
+    WebAssembly.compileStreaming(counted(RUNTIME)),
+    ...GRAPHS.map(async (name) => (await counted(name)).arrayBuffer()),
+  ]);
+  return { runtime, graphs };
+}
+
+async function response(name) {
+  const found = await fetch(name);
+  if (!found.ok) throw new Error(`${name} is missing.`);
+  return found;
+}
+
 class Lane {
-  constructor(onProgress = () => {}) {
+  constructor(onEnd) {
     this.pending = new Map();
     this.worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
-    this.worker.onmessage = ({ data: { id, answer, error, progress } }) => {
-      if (progress !== undefined) return onProgress(progress);
+    this.worker.onmessage = ({ data: { id, answer, error } }) => {
       const { resolve, reject } = this.pending.get(id);
       this.pending.delete(id);
       if (error === undefined) resolve(answer);
       else reject(new Error(error));
     };
-    this.worker.onerror = (event) => {
-      for (const { reject } of this.pending.values()) reject(new Error(event.message || "The worker cannot start."));
-      this.pending.clear();
-    };
+    this.worker.onerror = ({ message }) => this.end(new Error(message || "The model cannot start."));
+    this.onEnd = onEnd;
+  }
+
+  end(error) {
+    this.worker.terminate();
+    this.onEnd();
+    for (const { reject } of this.pending.values()) reject(error);
   }
 
   call(kind, rest, transferred = []) {

@@ -2,9 +2,11 @@
 
 import { clock, colourOf, drawSpectrogram, drawWaveform, percent, showBars, showSegments } from "./draw.js";
 import { HISTORY_SECONDS } from "./live.js";
+import { framesOf } from "./spectrogram.js";
 import { RATE } from "./timeline.js";
 
 const SUMMED = 3; // emotions in a summary
+const MOST_FRAMES = 720; // of the spectrogram
 
 const $ = (id) => document.getElementById(id);
 
@@ -18,42 +20,45 @@ export class Result {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
     matchMedia("(forced-colors: active)").addEventListener("change", () => this.redraw());
     $("waveform").addEventListener("click", ({ offsetX }) => this.playAt(offsetX / $("waveform").clientWidth));
+    saves($("json"), "emotion.json", "application/json", () => JSON.stringify({ ...this.answer, offset: undefined }, null, 2));
+    saves($("csv"), "emotion.csv", "text/csv", () => this.csv());
     $("play").addEventListener("click", () => this.toggle($("play"), this.view.offset, this.view.offset + this.view.seconds));
   }
 
   /** All of an answer, with the sound from `answer.offset` on. */
   async show(answer, samples) {
-    const { about } = await this.loading;
+    const model = await this.loading;
+    const { mel, sample_rate } = model.about;
+    $("result").hidden = false;
+    if (this.view?.samples === samples && !this.view.isLive) return this.update(answer);
     this.stop();
-    this.prepare(answer, samples, about.sample_rate);
+    const view = this.prepare(answer, samples, sample_rate);
     this.update(answer);
     $("play").hidden = false;
     $("spectrogram").hidden = false;
-    const settings = { ...about.mel, sample_rate: about.sample_rate };
-    const model = await this.loading;
-    const copy = samples.slice();
-    const bands = await model.call("spectrogram", { samples: copy, settings, most: 720 }, [copy.buffer]);
-    if (this.view.samples !== samples) return;
-    $("spectrogram").setAttribute("aria-label", `Log-mel spectrogram, ${about.mel.f_min} to ${about.mel.f_max} Hz`);
-    this.drawBands = () => drawSpectrogram($("spectrogram"), bands, about.mel.top_db);
+    const frames = framesOf(samples, mel, MOST_FRAMES);
+    const bands = await model.call("spectrogram", { frames, settings: { ...mel, sample_rate } }, [frames.buffer]);
+    if (this.view !== view) return;
+    $("spectrogram").setAttribute("aria-label", `Log-mel spectrogram, ${mel.f_min} to ${mel.f_max} Hz`);
+    this.drawBands = () => drawSpectrogram($("spectrogram"), bands, mel.top_db);
     this.drawBands();
   }
 
   /** What is heard now, and the last minute. */
-  async showLive(answer, samples) {
+  showLive(answer, samples) {
     this.stop();
-    this.prepare(answer, samples, RATE, HISTORY_SECONDS);
+    $("result").hidden = false;
+    this.prepare(answer, samples, RATE, HISTORY_SECONDS).isLive = true;
     this.update(answer, true);
     $("play").hidden = true;
     $("spectrogram").hidden = true;
   }
 
   prepare(answer, samples, rate, seconds = samples.length / rate) {
-    $("result").hidden = false;
     const offset = answer.offset ?? 0;
     this.view = { samples, rate, offset, seconds, segments: [], labels: answer.labels };
     this.drawBands = () => {};
-    if (answer.file !== this.answer?.file) $("segments").replaceChildren();
+    return this.view;
   }
 
   update(answer, isLive = false) {
@@ -78,7 +83,6 @@ export class Result {
     if (!isLive) showSegments($("segments"), segments, labels, ({ start, end }, button) => this.toggle(button, start, end));
     $("waveform").setAttribute("aria-label", `Waveform, ${clock(seconds, true)}, in the colours of the emotions`);
     this.redraw();
-    this.setDownloads();
   }
 
   redraw() {
@@ -114,13 +118,14 @@ export class Result {
 
   play(button, start, end) {
     const { samples, rate, offset, seconds } = this.view;
+    const from = Math.max(0, start - offset);
+    const part = samples.subarray(Math.floor(from * rate), Math.ceil((end - offset) * rate));
     const context = new AudioContext();
-    const buffer = context.createBuffer(1, samples.length, rate);
-    buffer.copyToChannel(samples, 0);
+    const buffer = context.createBuffer(1, part.length, rate);
+    buffer.copyToChannel(part, 0);
     const source = new AudioBufferSourceNode(context, { buffer });
     source.connect(context.destination);
-    const from = Math.max(0, start - offset);
-    source.start(0, from, end - offset - from);
+    source.start();
     const playing = { button, context };
     this.playing = playing;
     source.onended = () => this.playing === playing && this.stop();
@@ -145,19 +150,16 @@ export class Result {
     $("playhead").hidden = true;
   }
 
-  /** JSON and CSV with the names that ser-gpu timeline gives them. */
-  setDownloads() {
-    const { offset, ...saved } = this.answer;
-    const { labels, segments } = saved;
+  /** With the names that ser-gpu timeline gives. */
+  csv() {
+    const { labels, segments } = this.answer;
     const share = (value) => value?.toFixed(4) ?? "";
     const row = ({ start, end, speech, emotion, confidence, probabilities }) => [
       ...[start.toFixed(3), end.toFixed(3), Number(speech), emotion ?? "", share(confidence)],
       ...labels.map((label) => share(probabilities[label])),
     ];
     const head = ["start", "end", "speech", "emotion", "confidence", ...labels];
-    const csv = [head, ...segments.map(row)].map((line) => `${line.join(",")}\n`).join("");
-    setDownload($("json"), JSON.stringify(saved, null, 2), "application/json");
-    setDownload($("csv"), csv, "text/csv");
+    return [head, ...segments.map(row)].map((line) => `${line.join(",")}\n`).join("");
   }
 }
 
@@ -173,7 +175,13 @@ function spokenSeconds(segments) {
   return segments.reduce((sum, { start, end, speech }) => sum + (speech ? end - start : 0), 0);
 }
 
-export function setDownload(link, text, type) {
-  if (link.href) URL.revokeObjectURL(link.href);
-  link.href = URL.createObjectURL(new Blob([text], { type }));
+/** A button that saves what `text` gives. */
+export function saves(button, name, type, text) {
+  button.addEventListener("click", () => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text()], { type }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  });
 }

@@ -5,10 +5,20 @@ const HERTZ_PER_MEL = 200 / 3;
 const KNEE_MEL = KNEE_HERTZ / HERTZ_PER_MEL;
 const LOG_STEP = Math.log(6.4) / 27;
 
-/** Decibels below the loudest cell, [bands][frames], of at most `most` frames. */
-export function logMel(samples, { sample_rate, n_fft, hop, n_mels, f_min, f_max, top_db }, most) {
+/** At most `most` frames of a recording, [frames x n_fft]. */
+export function framesOf(samples, { n_fft, hop }, most) {
   const stride = Math.max(hop, Math.ceil(samples.length / most));
-  const frames = Math.floor(samples.length / stride) + 1;
+  const frames = new Float32Array((Math.floor(samples.length / stride) + 1) * n_fft);
+  for (let at = 0; at < frames.length; at += n_fft) {
+    const start = (at / n_fft) * stride - n_fft / 2;
+    frames.set(samples.subarray(Math.max(0, start), start + n_fft), at + Math.max(0, -start));
+  }
+  return frames;
+}
+
+/** Decibels below the loudest cell, [bands][frames]. */
+export function logMel(samples, { sample_rate, n_fft, n_mels, f_min, f_max, top_db }) {
+  const frames = samples.length / n_fft;
   const window = Float64Array.from({ length: n_fft }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / n_fft));
   const filters = melFilters(sample_rate, n_fft, n_mels, f_min, f_max);
   const bands = Array.from({ length: n_mels }, () => new Float32Array(frames));
@@ -16,8 +26,7 @@ export function logMel(samples, { sample_rate, n_fft, hop, n_mels, f_min, f_max,
   const imaginary = new Float64Array(n_fft);
   let loudest = -Infinity;
   for (let frame = 0; frame < frames; frame++) {
-    const start = frame * stride - n_fft / 2;
-    for (let i = 0; i < n_fft; i++) real[i] = (samples[start + i] ?? 0) * window[i];
+    for (let i = 0; i < n_fft; i++) real[i] = samples[frame * n_fft + i] * window[i];
     imaginary.fill(0);
     fft(real, imaginary);
     filters.forEach(({ from, weights }, band) => {

@@ -1,7 +1,7 @@
 // "Teach it your voice": eight sentences whose emotions are known, and what is done with the voice.
 
 import { percent } from "./draw.js";
-import { setDownload } from "./result.js";
+import { saves } from "./result.js";
 import { enrol, forget, keep, PLACE, read, stored } from "./voice.js";
 
 const SENTENCES = [
@@ -50,6 +50,7 @@ export class Teacher {
       if (target.returnValue === "delete") this.guarded(() => this.delete());
       target.returnValue = "";
     });
+    saves($("voice-download"), "my.voice", "application/json", () => JSON.stringify(this.voice));
     $("voice-file").addEventListener("change", ({ target }) => this.guarded(() => this.open(target)));
     addEventListener("storage", ({ key }) => {
       if (key === PLACE || key === null) this.guarded(() => this.takeStored()); // another tab has changed it
@@ -191,7 +192,6 @@ export class Teacher {
       const sentences = voice.recordings === 1 ? "recording" : "recordings";
       $("voice-about").textContent = `Your voice: ${voice.recordings} ${sentences}, ${voice.seconds.toFixed(0)} s of speech.`;
       $("voice-notes").textContent = voice.notes.map((note) => `Note: ${note}.`).join(" ");
-      setDownload($("voice-download"), JSON.stringify(voice), "application/json");
     }
     await this.use();
   }

@@ -79,7 +79,7 @@ export class Timeline {
 
   ask(stretches) {
     const answers = stretches.map(({ start, end }) => {
-      const answer = this.answer(this.kept.slice(start - this.keptStart, end - this.keptStart));
+      const answer = this.answer(this.kept.subarray(start - this.keptStart, end - this.keptStart));
       answer.catch(() => {}); // it is awaited later
       return { start, end, answer };
     });
@@ -192,7 +192,7 @@ class Speech {
       for (let i = 0; i < CONTEXT; i++) rows[row + 4 * WINDOW - CONTEXT + i] = heard[end - 2 - i]; // reflected
     }
     this.context = heard.slice(-CONTEXT);
-    const { speech, state } = await this.model.call("speech", { rows, state: this.state });
+    const { speech, state } = await this.model.call("speech", { rows, state: this.state }, [rows.buffer]);
     this.state = state;
     return speech;
   }

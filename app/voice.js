@@ -5,7 +5,6 @@ const WITHOUT_HEAD = 2; // an older format, which had none
 const KIND = "ser_gpu voice";
 export const PLACE = "ser_gpu.voice";
 const LARGEST_BYTES = 2 ** 24;
-const MOST_WINDOWS = 32; // all views of all of them are in memory at once
 const HEAD_STEPS = 5000;
 const HEAD_TOLERANCE = 1e-6;
 const MOST_FLOAT = 3.4028234663852886e38;
@@ -28,7 +27,7 @@ export async function enrol(recordings, emotions, model) {
       end = window.start + window.seconds;
     }
   }
-  const count = Math.min(heard.length, MOST_WINDOWS);
+  const count = Math.min(heard.length, speaker.most_windows);
   const place = (i) => Math.round((i * (heard.length - 1)) / Math.max(1, count - 1));
   const kept = Array.from({ length: count }, (_, i) => heard[place(i)]);
   const times = Map.groupBy(kept, ({ named }) => named);
@@ -189,7 +188,10 @@ export function read(text, about) {
     }
   }
   if (voice.head !== null && !isHead(voice.head, about.speaker.head)) throw new Error("its head is not that of this model");
-  if (!Array.isArray(voice.emotions)) throw new Error("it does not say which emotions it is of");
+  for (const name of ["emotions", "notes"]) {
+    const isTexts = Array.isArray(voice[name]) && voice[name].every((text) => typeof text === "string");
+    if (!isTexts) throw new Error(`its ${name} are no texts`);
+  }
   if (!(voice.seconds > 0 && voice.windows > 0 && voice.recordings > 0)) throw new Error("it says of no speech that it is of");
   return voice;
 }

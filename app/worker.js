@@ -6,7 +6,6 @@ import { logMel } from "./spectrogram.js";
 ort.env.logLevel = "error";
 ort.env.wasm.numThreads = 1; // several workers are faster, and need no special headers
 
-const RUNTIME = "ort/ort-wasm-simd-threaded.wasm";
 const HIDDEN = 128; // of the detector of speech
 let session;
 let detector;
@@ -26,17 +25,14 @@ self.onmessage = ({ data: { id, kind, ...rest } }) => {
 };
 
 const calls = {
-  async load({ speaker, bytes }) {
-    const names = [RUNTIME, "model.onnx", "speech.onnx"];
-    const total = names.reduce((sum, name) => sum + bytes[name], 0);
-    let loaded = 0;
-    const onBytes = (count) => self.postMessage({ progress: (loaded += count) / total });
-    const [runtime, ...graphs] = await Promise.all(names.map((name) => download(name, onBytes)));
-    ort.env.wasm.wasmBinary = runtime.buffer;
+  async load({ runtime, graphs, speaker }) {
+    // onnxruntime takes the bytes of its runtime alone, which each worker would keep and compile
+    const { instantiate } = WebAssembly;
+    WebAssembly.instantiate = async (_, imports) => ({ module: runtime, instance: await instantiate(runtime, imports) });
+    ort.env.wasm.wasmBinary = new ArrayBuffer(0);
     const settings = { executionProviders: ["wasm"], logSeverityLevel: 3 };
-    session = await ort.InferenceSession.create(graphs[0], settings);
-    detector = await ort.InferenceSession.create(graphs[1], settings);
-    delete ort.env.wasm.wasmBinary;
+    session = await ort.InferenceSession.create(new Uint8Array(graphs[0]), settings);
+    detector = await ort.InferenceSession.create(new Uint8Array(graphs[1]), settings);
     population = speaker && statistics({ ...speaker.population, head: speaker.head });
     voice = population;
   },
@@ -66,20 +62,8 @@ const calls = {
     return { speech: Array.from(speech.data), state: [hn.data, cn.data] };
   },
 
-  spectrogram: ({ samples, settings, most }) => logMel(samples, settings, most),
+  spectrogram: ({ frames, settings }) => logMel(frames, settings),
 };
-
-async function download(name, onBytes) {
-  const response = await fetch(new URL(name, import.meta.url));
-  if (!response.ok) throw new Error(`${name} is missing`);
-  const parts = [];
-  for (const reader = response.body.getReader(); ; ) {
-    const { done, value } = await reader.read();
-    if (done) return new Uint8Array(await new Blob(parts).arrayBuffer());
-    parts.push(value);
-    onBytes(value.length);
-  }
-}
 
 /** As if the logits had been multiplied by it. */
 function sharpened(probabilities, times) {
@@ -96,5 +80,5 @@ function statistics({ mean, variance, head }) {
 }
 
 function tensor(values, shape = [values.length]) {
-  return new ort.Tensor("float32", Float32Array.from(values), shape);
+  return new ort.Tensor("float32", values instanceof Float32Array ? values : Float32Array.from(values), shape);
 }

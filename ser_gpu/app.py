@@ -70,9 +70,9 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.port < 2**16:
         raise InputError(f"--port must be between 0 and 65535, got {args.port}")
     if args.out:
-        source = [page.SAMPLE, *page.page_folder().glob("*.*")]
-        names = ("model.onnx", "model.json", "speech.onnx", *(path.name for path in source))
-        options.require_free({"--out": [Path(args.out, name) for name in names]}, [args.weights, *source])
+        source = page.files()
+        written = [Path(args.out, name) for name in (*source, *page.MODEL_FILES, "model.json")]
+        options.require_free({"--out": written}, [args.weights, *source.values()])
     with console.err.status("Exporting the model"):
         folder = page.build(args.out or page.site_folder(), args.weights, args.tta)
     if args.out:

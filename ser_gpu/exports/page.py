@@ -17,8 +17,10 @@ from ser_gpu.timeline.cuts import TimelineSettings
 from ser_gpu.voices import plan
 
 PACKAGE = Path(__file__).parent.parent
-SAMPLE = PACKAGE.parent / "examples" / "sample.wav"
 RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
+MODEL_FILES = ("model.onnx", "speech.onnx")
+OF_PLAN = ("POPULATION_WINDOWS", "POPULATION_WINDOWS_ONE_EMOTION", "SHARPENING", "HEAD_PRIOR", "MOST_HEAD_WINDOWS")
+OF_PLAN += ("MOST_WINDOWS", "HELPFUL_WINDOWS", "HELPFUL_NAMED_WINDOWS", "ALIKE_SHARE", "FEWEST_ALIKE")
 
 
 def page_folder() -> Path:
@@ -28,8 +30,17 @@ def page_folder() -> Path:
 
 
 def runtime_folder() -> Path:
-    """The files of onnxruntime-web, after `npm ci`."""
+    """The files of onnxruntime-web: in a wheel that was built with them, or after `npm ci`."""
     return page_folder() / "node_modules" / "onnxruntime-web" / "dist"
+
+
+def files() -> dict[str, Path]:
+    """What the page is made of but for its model: name -> file. Raises InputError without onnxruntime-web."""
+    source, runtime = page_folder(), runtime_folder()
+    if not all((runtime / name).is_file() for name in RUNTIME_FILES):
+        raise InputError(f"{runtime}: onnxruntime-web is not installed: run npm ci --omit=dev in {source}")
+    own = [path for kind in ("html", "css", "js", "wav", "txt") for path in source.glob(f"*.{kind}")]
+    return {path.name: path for path in own} | {f"ort/{name}": runtime / name for name in RUNTIME_FILES}
 
 
 def site_folder() -> Path:
@@ -39,26 +50,20 @@ def site_folder() -> Path:
 
 
 def build(folder: str | Path, weights: str | Path | None = None, tta: bool = True) -> Path:
-    """Write the page, onnxruntime-web and the model; the same model is not exported again.
+    """Write the page, onnxruntime-web and the model; the same model by the same exporter is not exported again.
 
-    Raises InputError where onnxruntime-web is not installed, and as `ser_gpu.exports.onnx.to_onnx` does.
+    Raises InputError as `files` and `ser_gpu.exports.onnx.to_onnx` do.
     """
-    folder, weights = Path(folder), checkpoint.weights_file(weights)
-    source, runtime = page_folder(), runtime_folder()
-    if not all((runtime / name).is_file() for name in RUNTIME_FILES):
-        raise InputError(f"{runtime}: onnxruntime-web is not installed: run npm ci in {source}")
+    folder, weights, copied = Path(folder), checkpoint.weights_file(weights), files()
     (folder / "ort").mkdir(parents=True, exist_ok=True)
-    sample = [SAMPLE] if SAMPLE.is_file() else []
-    for path in (*source.glob("*.html"), *source.glob("*.css"), *source.glob("*.js"), *sample):
-        shutil.copy(path, folder / path.name)
-    for name in RUNTIME_FILES:
-        shutil.copy(runtime / name, folder / "ort" / name)
+    for name, path in copied.items():
+        shutil.copy(path, folder / name)
     _write_detector(folder / "speech.onnx")
-    _write_model(folder, weights, tta)
+    _write_model(folder, weights, tta, sorted([*copied, *MODEL_FILES]))
     return folder
 
 
-def _write_model(folder: Path, weights: Path, tta: bool) -> None:
+def _write_model(folder: Path, weights: Path, tta: bool, names: list[str]) -> None:
     model, provenance = checkpoint.load(weights, "cpu")
     speaker = None
     if speaker_norm.layers(model.cnn):  # only such a network takes a voice
@@ -66,22 +71,15 @@ def _write_model(folder: Path, weights: Path, tta: bool) -> None:
             "network": model.network_hash,
             "population": onnx.population(model),
             "head": list(onnx.no_head(model).shape),
-            "population_windows": plan.POPULATION_WINDOWS,
-            "population_windows_one_emotion": plan.POPULATION_WINDOWS_ONE_EMOTION,
-            "sharpening": plan.SHARPENING,
-            "head_prior": plan.HEAD_PRIOR,
-            "most_head_windows": plan.MOST_HEAD_WINDOWS,
             "temperature": float(model.temperature),
-            "helpful_windows": plan.HELPFUL_WINDOWS,
-            "helpful_named_windows": plan.HELPFUL_NAMED_WINDOWS,
-            "alike_share": plan.ALIKE_SHARE,
-            "fewest_alike": plan.FEWEST_ALIKE,
+            **{name.lower(): getattr(plan, name) for name in OF_PLAN},
         }
     about = {
         "name": weights.name,
-        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "sha256": _hash(weights),
         "licence": onnx.licence_of(provenance),
         "ser_gpu": __version__,
+        "exporter": _hash(Path(onnx.__file__), Path(__file__)),
         "tta": tta,
         "labels": list(model.labels),
         "sample_rate": model.sample_rate,
@@ -91,18 +89,22 @@ def _write_model(folder: Path, weights: Path, tta: bool) -> None:
         "timeline": vars(TimelineSettings()),
         "speech_threshold": silero.THRESHOLD,
         "speaker": speaker,
-        "sample": SAMPLE.is_file(),
     }
     description = folder / "model.json"
     known = read_json(description) if (folder / "model.onnx").is_file() and description.is_file() else {}
-    if about != {name: value for name, value in known.items() if name != "bytes"}:
+    if any(known.get(name) != value for name, value in about.items()):
         description.unlink(missing_ok=True)
         settings = {name: about[name] for name in ("tta", "licence", "sha256")}
         onnx.to_onnx(model, folder / "model.onnx", **settings, speaker=speaker is not None, half=True)
         _forget_speech(folder / "model.onnx")
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != description)
-    about["bytes"] = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+    about["bytes"] = {name: (folder / name).stat().st_size for name in names}
+    contents = _hash(*(folder / name for name in names))
+    about["version"] = hashlib.sha256(f"{about} {contents}".encode()).hexdigest()  # of the page that a browser keeps
     write_json(description, about)  # last, so that what it describes exists
+
+
+def _hash(*paths: Path) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def _forget_speech(path: Path) -> None:

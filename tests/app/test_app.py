@@ -17,7 +17,9 @@ from ser_gpu.audio.samples import load
 from ser_gpu.audio.silero import SpeechProbability
 from ser_gpu.exports import onnx, page
 
-PAGE_FILES = ("index.html", "style.css", "main.js", "worker.js")
+ROOT = Path(__file__).resolve().parent.parent.parent
+SAMPLE = ROOT / "examples" / "sample.wav"
+PAGE_FILES = ("index.html", "style.css", "main.js", "worker.js", "sample.wav", "onnxruntime-license.txt")
 
 
 @pytest.fixture
@@ -46,7 +48,8 @@ def test_the_page_is_written_whole_and_a_model_once(runtime, tmp_path, capsys):
         assert app.main(["--out", str(site), *arguments]) == 0
     assert [(each["tta"], each["speaker"]) for each in runtime] == [(True, True), (False, True)]
     assert all(each["half"] for each in runtime)
-    assert all((site / name).is_file() for name in (*PAGE_FILES, "model.onnx", "speech.onnx", "sample.wav"))
+    assert all((site / name).is_file() for name in (*PAGE_FILES, "model.onnx", "speech.onnx"))
+    assert (site / "sample.wav").read_bytes() == SAMPLE.read_bytes()  # the page in a wheel has one, too
     assert sorted(path.name for path in (site / "ort").iterdir()) == sorted(page.RUNTIME_FILES)
     about = json.loads((site / "model.json").read_text())
     assert (about["sample_rate"], about["window_samples"], about["tta"]) == (16_000, 48_000, False)
@@ -59,12 +62,34 @@ def test_the_page_is_written_whole_and_a_model_once(runtime, tmp_path, capsys):
     assert len(about["speaker"]["population"]["mean"]) == len(about["speaker"]["population"]["variance"])
 
 
+def test_the_page_names_its_own_files_and_a_version_that_changes_with_them(runtime, tmp_path):
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "notes.txt").write_text("of somebody else")
+    versions = [json.loads((page.build(site) / "model.json").read_text())["version"] for _ in range(2)]
+    assert versions[0] == versions[1]
+    assert not any("notes" in name for name in json.loads((site / "model.json").read_text())["bytes"])
+    (tmp_path / page.RUNTIME_FILES[0]).write_text("another runtime")
+    assert json.loads((page.build(site) / "model.json").read_text())["version"] != versions[0]
+    assert len(runtime) == 1
+
+
+def test_a_model_of_another_exporter_is_not_kept(runtime, tmp_path, monkeypatch):
+    page.build(tmp_path / "site")
+    description = tmp_path / "site" / "model.json"
+    description.write_text(json.dumps(json.loads(description.read_text()) | {"exporter": "an older one"}))
+    page.build(tmp_path / "site")
+    monkeypatch.setattr(page, "__version__", "0.0.0")
+    page.build(tmp_path / "site")
+    assert len(runtime) == 3
+
+
 def test_the_page_hears_speech_as_python_does(tmp_path):
     ort = pytest.importorskip("onnxruntime", reason="pip install 'ser_gpu[onnx]'")
     pytest.importorskip("onnx", reason="pip install 'ser_gpu[export]'")
     page._write_detector(tmp_path / "speech.onnx")
     session = ort.InferenceSession(tmp_path / "speech.onnx", providers=["CPUExecutionProvider"])
-    waveform = load(page.SAMPLE, 16_000).numpy()[: 50 * 512]
+    waveform = load(SAMPLE, 16_000).numpy()[: 50 * 512]
     expected, _ = SpeechProbability()(waveform)
     before = np.pad(waveform, (64, 0))
     frames = np.lib.stride_tricks.sliding_window_view(before, 576)[::512]
@@ -101,7 +126,7 @@ def test_what_is_missing_is_said_in_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(page, "runtime_folder", lambda: tmp_path)
     assert app.main(["--out", str(tmp_path / "site")]) == 2
     said = capsys.readouterr().err
-    assert "onnxruntime-web is not installed: run npm ci" in said
+    assert "onnxruntime-web is not installed: run npm ci --omit=dev in " in said
     assert said.count("\n") == 1
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from ser_gpu.exports.page import RUNTIME_FILES
 from tests.packaging.environment import ROOT, Environment, run
 
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "app", "ser_gpu", "weights")
+RUNTIME = "node_modules/onnxruntime-web/dist"
 MODULES_OF_EXTRAS = {  # not filelock, which torch brings along
     "train": {"nnAudio", "torch_audiomentations", "scipy", "sklearn", "pooch", "requests"},
     "figures": {"matplotlib"},
@@ -23,8 +25,11 @@ MODULES_OF_EXTRAS = {  # not filelock, which torch brings along
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Built from a copy, so that nothing of an earlier build gets into it."""
-    folder = tmp_path_factory.mktemp("wheel")
+    return built(tmp_path_factory.mktemp("wheel"))
+
+
+def built(folder: Path, runtime: Path | None = None) -> Path:
+    """A wheel from a copy, so that nothing of an earlier build gets into it; `runtime`: a folder of onnxruntime-web."""
     source = folder / "source"
     source.mkdir()
     for name in SOURCES:
@@ -32,10 +37,12 @@ def wheel(tmp_path_factory):
             shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
         else:
             shutil.copy(ROOT / name, source)
+    if runtime:
+        shutil.copytree(runtime, source / "app" / RUNTIME)
     flags = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     run([sys.executable, "-m", "pip", "wheel", *flags, "--wheel-dir", str(folder), str(source)], folder)
-    (built,) = folder.glob("*.whl")
-    return built
+    (wheel,) = folder.glob("*.whl")
+    return wheel
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +72,7 @@ def test_the_wheel_holds_the_package_and_two_weights(wheel):
     assert {"ser_gpu/page/index.html", "ser_gpu/page/package-lock.json"} <= page
     assert names == modules | weights | page | {"ser_gpu/py.typed"}
     assert metadata["License-Expression"] == "MIT AND CC-BY-NC-SA-4.0 AND LicenseRef-Research-Only"
-    assert metadata.get_all("License-File") == ["LICENSE", "weights/LICENSE"]
+    assert metadata.get_all("License-File") == ["LICENSE", "weights/LICENSE", "app/onnxruntime-license.txt"]
     assert wheel.stat().st_size < 10e6, "8.5 MB of weights, and the code"
 
 
@@ -100,8 +107,22 @@ def test_the_page_of_the_installed_package_says_what_it_lacks(installed, empty):
     done = installed.run("ser-gpu", "app", "--out", "site", cwd=empty)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
-    assert "onnxruntime-web is not installed: run npm ci in " in done.stderr
+    assert "onnxruntime-web is not installed: run npm ci --omit=dev in " in done.stderr
     assert str(Path("ser_gpu") / "page") in done.stderr
+
+
+def test_the_page_of_a_wheel_with_onnxruntime_web_needs_nothing_else(tmp_path, empty):
+    runtime = tmp_path / "dist"
+    runtime.mkdir()
+    for name in (*RUNTIME_FILES, "ort.js"):
+        (runtime / name).write_text("a runtime")
+    environment = Environment(tmp_path / "venv")
+    environment.install(built(tmp_path, runtime))
+    done = environment.run("ser-gpu", "app", "--no-tta", "--out", "site", cwd=empty)
+    assert (done.returncode, done.stdout) == (0, "")
+    about = json.loads((empty / "site" / "model.json").read_text())
+    assert {"index.html", "sample.wav", "onnxruntime-license.txt", "model.onnx"} < set(about["bytes"])
+    assert sorted(path.name for path in (empty / "site" / "ort").iterdir()) == sorted(RUNTIME_FILES)
 
 
 @pytest.mark.parametrize(
