@@ -86,7 +86,7 @@ def _chosen(names: str | None, known: Sequence[str]) -> tuple[str, ...]:
 def _answers(
     model: "Recognizer", paths: Sequence[Path], voice: "Voice | None", are_apart: bool
 ) -> Iterator[tuple[Path | Channel, Prediction | AudioError]]:
-    with _side_by_side(model, len(paths)) as workers:
+    with side_by_side(model, len(paths)) as workers:
         for is_stream, group in groupby(paths, lambda path: path == STANDARD_INPUT):
             files = list(group)
             if are_apart:
@@ -100,7 +100,7 @@ def _answers(
 
 
 @contextmanager
-def _side_by_side(model: "Recognizer", files: int) -> Iterator[dict[str, int]]:
+def side_by_side(model: "Recognizer", files: int) -> Iterator[dict[str, int]]:
     """On a CPU, a batch for each core, with one thread each, is faster than all cores on one batch."""
     if files < 2 or not hasattr(model, "device") or model.device.type != "cpu":
         yield {}
