@@ -22,6 +22,7 @@ from benchmarks.report import SUBJECTS
 from benchmarks.start import ROOT
 from benchmarks.timing import Job, failure
 from ser_gpu.cli import console, options
+from ser_gpu.errors import InputError
 from ser_gpu.evaluation.report import environment
 from ser_gpu.files import read_json, write_json
 
@@ -132,6 +133,8 @@ def _subject_in_process(name: str, args: argparse.Namespace, answers: Connection
         other = Path(args.against) if args.against else None
         for table, rows in SUBJECTS[name].run(Job(device, args.dry, args.processes, other)):
             answers.send({"tables": {table: rows}})
+    except InputError as error:
+        answers.send({"failed": str(error)})
     except Exception as error:  # the other subjects go on
         traceback.print_exc()
         answers.send({"failed": failure(error)})
