@@ -195,7 +195,8 @@ class SpeechEmotionModel(nn.Module, Recognizer):
         return found
 
     def _known(self) -> "_Known":
-        tensors = [self.temperature, *self.cnn.parameters(), *self.cnn.buffers()]
+        held = (each for module in self.cnn.modules() for each in (module._parameters, module._buffers))
+        tensors = [self.temperature, *(each for tensors in held for each in tensors.values() if each is not None)]
         state = [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in tensors]
         state += map(id, self._modules.values())
         with _COPYING:
