@@ -60,17 +60,25 @@ def run(job: Job) -> Iterator[tuple[str, list[dict]]]:
     with tempfile.TemporaryDirectory() as folder:
         paths = _write_files(Path(folder) / "files", job.of(3, 300, 300))
         own = checkpoint.default_weights()
-        weights = {"": own} if job.dry or job.on_gpu else _variants(own, Path(folder))
+        weights = {"ser_gpu": own} if job.dry or job.on_gpu else _variants(own, Path(folder))
         few = paths[: job.of(3, 64, 64)]
+        given = ["-m", "ser_gpu.predict", str(paths[0].parent), "--json", "--device"]
         for name, path in weights.items():
             model = ser_gpu.load_model(path, device=job.device)
             expected = _array([model.predict(each).probabilities for each in few])
             yield "running", [_running(job, name, model, paths, expected)]
+            commands = {name: ([*given, str(job.device), "--weights", str(path)], ROOT)}
+            if path == own and job.on_gpu:
+                commands["ser_gpu, on the processor"] = ([*given, "cpu", "--weights", str(path)], ROOT)
+            if path == own and job.other:
+                commands[f"ser_gpu in {job.other.name}"] = ([*given, str(job.device)], job.other)
+            rows = _processes(job, commands, len(paths), expected, job.of(1, 5, 2))
+            yield "process", rows
             if path == own:
-                yield "process", _processes(job, paths, own, name, expected, usual=True)
                 yield "steps", _steps(job, model, paths[: job.of(3, 100, 100)])
-            else:
-                yield "process", _processes(job, paths, path, name, expected)
+                librosa = ["-c", _LIBROSA, str(paths[0].parent), str(job.device)]
+                commands = {"librosa.load, then the same model, file by file": (librosa, ROOT)}
+                yield "process", _processes(job, commands, len(paths), expected, job.of(1, 5, 1), rows[0])
 
 
 def _variants(own: Path, folder: Path) -> dict[str, Path]:
@@ -80,7 +88,8 @@ def _variants(own: Path, folder: Path) -> dict[str, Path]:
         content = checkpoint.migrated(checkpoint.read(path))
         content["config"]["tta"]["enabled"] = False
         checkpoint.write(folder / path.name, content)
-        found |= {path.stem: path, f"{path.stem}, one copy": folder / path.name}
+        name = "ser_gpu" if path == own else f"ser_gpu, {path.stem}"
+        found |= {name: path, f"{name}, one copy": folder / path.name}
     return found
 
 
@@ -95,20 +104,14 @@ def _write_files(folder: Path, count: int) -> list[Path]:
 
 
 def _processes(
-    job: Job, paths: list[Path], weights: Path, name: str, expected: np.ndarray, usual: bool = False
+    job: Job,
+    commands: dict[str, tuple[list[str], Path]],
+    count: int,
+    expected: np.ndarray,
+    rounds: int,
+    ours: dict | None = None,
 ) -> list[dict]:
-    """Whole processes on the folder; `usual`: those that we are compared with, too."""
-    predict = ["-m", "ser_gpu.predict", str(paths[0].parent), "--json", "--device"]
-    ours = f"ser_gpu, {name}" if name else "ser_gpu"
-    given = ["--weights", str(weights)]
-    commands = {ours: ([*predict, str(job.device), *given], ROOT)}
-    if usual:
-        if job.on_gpu:
-            commands["ser_gpu, on the processor"] = ([*predict, "cpu", *given], ROOT)
-        if job.other:
-            commands[f"ser_gpu in {job.other.name}"] = ([*predict, str(job.device)], job.other)
-        librosa = ["-c", _LIBROSA, str(paths[0].parent), str(job.device)]
-        commands["librosa.load, then the same model, file by file"] = (librosa, ROOT)
+    """Whole processes, by their arguments and the checkout that they run in; the first is ours, unless it is given."""
     answers: dict[str, np.ndarray] = {}
 
     def answer(name: str) -> None:
@@ -116,26 +119,25 @@ def _processes(
         answers[name] = _array([json.loads(line)["probabilities"] for line in lines])
 
     calls = {name: lambda name=name: answer(name) for name in commands}
-    times = interleaved(job, calls, torch.get_num_threads(), rounds=job.of(1, 5, 1))
     found = []
-    for name, taken in times.items():
-        row = {"competitor": name, "files": len(paths), **rates(taken, len(paths))}
+    for name, taken in interleaved(job, calls, torch.get_num_threads(), seconds=0, rounds=rounds).items():
+        row = {"competitor": name, "files": count, **rates(taken, count)}
         if "note" not in row and commands[name][1] == ROOT:
             row["error"] = float(np.abs(answers[name][: len(expected)] - expected).max())
-        found.append(against(found[0] if found else row, row))
+        ours = ours or row
+        found.append(against(ours, row))
     return found
 
 
 def _running(job: Job, name: str, model: SpeechEmotionModel, paths: list[Path], expected: np.ndarray) -> dict:
-    many = (paths * 10)[: job.of(3, 1_000, 2_000)]
+    many = (paths * 10)[: job.of(3, 1_000, 1_000)]
 
     def answer() -> list:
         with side_by_side(model, len(many)) as workers:
             return [each.probabilities for each in model.predict_many(many, **workers)]
 
-    ours = f"ser_gpu, {name}" if name else "ser_gpu"
-    taken = interleaved(job, {ours: answer}, torch.get_num_threads(), rounds=job.of(1, 3, 3))[ours]
-    row = {"competitor": ours, "files": len(many), **rates(taken, len(many))}
+    taken = interleaved(job, {name: answer}, torch.get_num_threads(), rounds=job.of(1, 3, 3))[name]
+    row = {"competitor": name, "files": len(many), **rates(taken, len(many))}
     if "note" not in row:
         row["error"] = float(np.abs(_array(answer()[: len(expected)]) - expected).max())
     return row

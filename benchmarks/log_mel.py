@@ -6,7 +6,7 @@ peak.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 
 import numpy as np
@@ -74,61 +74,66 @@ def run(job: Job) -> Iterator[tuple[str, list[dict]]]:
     measured = ceilings(job, threads=1)
     for n_fft in (1024,) if job.dry else (1024, 512, 2048):
         config = ModelConfig(mel=MelConfig(n_fft=n_fft))
-        limit = _ceiling(config.mel, measured)
-        scan, rows = _rows(job, config, noise, limit["clips_per_second"], threads=1)
-        if n_fft == 1024:
-            yield (
-                "batch",
-                [{"competitor": name, **{str(size): rate for size, rate in scan[name].items()}} for name in scan],
-            )
-        yield "n_fft", rows
+        competitors, limit = _competitors(job, config), _ceiling(config.mel, measured)
+        ways = [competitors]
+        if n_fft == 1024 and (job.on_gpu or job.dry):
+            on_device = {name: each for name, each in competitors.items() if name != "librosa"}
+            ways.append({name + COMPILED: (job.compiled(f), place) for name, (f, place) in on_device.items()})
+        for way in ways:
+            sizes = [4**k for k in range(job.of(2, 6, 7))] if way is competitors else job.of((2,), (), (4096, 1024))
+            scan, rows = _rows(job, config, way, noise, limit["clips_per_second"], sizes, threads=1)
+            yield "n_fft", rows
+            if n_fft == 1024:
+                yield (
+                    "batch",
+                    [{"competitor": name, **{str(n): rate for n, rate in scan[name].items()}} for name in way],
+                )
+        if n_fft == 1024 and job.on_gpu and "flashmel" not in competitors:
+            yield "n_fft", [{"competitor": "flashmel", "n_fft": n_fft, "note": "not installed"}]
         yield "ceiling", [limit]
-    config = ModelConfig()
+    config, rows = ModelConfig(), []
+    if not job.on_gpu:
+        sizes, limit = [4**k for k in range(job.of(1, 5, 0))], _ceiling(config.mel, measured)["clips_per_second"]
+        _, rows = _rows(job, config, _competitors(job, config), noise, limit, sizes, job.processes)
+        yield "whole", rows
     pooled = _pooled(job, config, noise)
-    if job.on_gpu:
-        yield "whole", [pooled]
-    else:
-        _, rows = _rows(job, config, noise, _ceiling(config.mel, measured)["clips_per_second"], job.processes)
-        yield "whole", [*rows, against(rows[0], pooled)]
+    yield "whole", [against(rows[0], pooled) if rows else pooled]
 
 
 def _rows(
-    job: Job, config: ModelConfig, noise: Tensor, limit: float, threads: int
+    job: Job,
+    config: ModelConfig,
+    competitors: dict[str, tuple[Callable[[Tensor], object], torch.device]],
+    noise: Tensor,
+    limit: float,
+    sizes: Sequence[int],
+    threads: int,
 ) -> tuple[dict[str, dict[int, float]], list[dict]]:
-    """Clips a second by batch size, and a row for each competitor at its best size."""
-    competitors = _competitors(job, config)
+    """Clips a second by batch size, and a row for each competitor at its best size; the first is ours."""
 
-    def calls(size: int, names: set[str] | dict) -> dict[str, Callable[[], object]]:
-        batches = {place: rotated(noise.to(place), size, job) for place in {competitors[name][1] for name in names}}
-        return {
-            name: quietly(lambda f=competitors[name][0], x=batches[competitors[name][1]]: f(next(x))) for name in names
-        }
+    def calls(size: int, names: Iterable[str] = competitors) -> dict[str, Callable[[], object]]:
+        found = {}
+        for name in names:
+            function, place = competitors[name]
+            batches = rotated(noise.to(place), size, job)
+            found[name] = quietly(lambda f=function, x=batches: f(next(x)))
+        return found
 
-    eager = [name for name in competitors if not name.endswith(COMPILED)]
-    scan = by_batch(job, lambda size: calls(size, eager), [4**k for k in range(job.of(2, 6, 7))], threads)
-    sizes = job.of((2,), (), (1024, 4096))  # each size is compiled by itself
-    scan |= by_batch(job, lambda size: calls(size, {*competitors} - {*eager}), sizes, threads)
-    chosen = {name: size for name in competitors if name in scan and (size := best(scan[name]))}
-    timed = interleaved(job, {name: calls(size, {name})[name] for name, size in chosen.items()}, threads, seconds=0.4)
-    exact = baselines.log_mel(noise.numpy().astype(np.float64), config)
-    rows = {}
+    scan = by_batch(job, calls, sizes, threads)
+    chosen = {name: size for name in competitors if (size := best(scan[name]))}
+    timed = interleaved(job, {name: calls(size, [name])[name] for name, size in chosen.items()}, threads, seconds=0.4)
+    exact, found = baselines.log_mel(noise.numpy().astype(np.float64), config), []
     for name, (function, place) in competitors.items():
-        rows[name] = {"competitor": name, "n_fft": config.mel.n_fft, "batch": chosen.get(name)}
-        if name not in chosen or "note" in timed[name]:
-            rows[name] |= timed.get(name, {"note": "does not run here"})
-            continue
-        with torch.inference_mode():
-            answer = function(noise.to(place))
-        rows[name] |= rates(timed[name], chosen[name])
-        rows[name] |= {
-            "error_db": float(np.abs(_as_array(answer) - exact).max()),
-            "of_ceiling": rows[name]["clips_per_second"] / limit,
-        }
-    if "flashmel" not in rows and job.on_gpu:
-        rows["flashmel"] = {"competitor": "flashmel", "n_fft": config.mel.n_fft, "note": "not installed"}
-    ours = {True: rows.get("ser_gpu" + COMPILED), False: rows["ser_gpu"]}
-    like = {name: ours[name.endswith(COMPILED)] or rows["ser_gpu"] for name in rows}
-    return scan, [against(like[name], row) for name, row in rows.items()]
+        row = {"competitor": name, "n_fft": config.mel.n_fft, "batch": chosen.get(name)}
+        row |= rates(timed.get(name, {"note": "failed at every batch size"}), chosen.get(name, 0))
+        if "note" not in row:
+            with torch.inference_mode():  # a batch as it was timed: another would be compiled anew
+                answer = _as_array(function(next(rotated(noise.to(place), chosen[name], job))))
+            few = min(len(answer), len(exact))
+            row["error_db"] = float(np.abs(answer[:few] - exact[:few]).max())
+            row["of_ceiling"] = row["clips_per_second"] / limit
+        found.append(against(found[0] if found else row, row))
+    return scan, found
 
 
 def _competitors(job: Job, config: ModelConfig) -> dict[str, tuple[Callable[[Tensor], object], torch.device]]:
@@ -144,8 +149,6 @@ def _competitors(job: Job, config: ModelConfig) -> dict[str, tuple[Callable[[Ten
         from flashmel import MelSpectrogram as FlashMel
 
         functions["flashmel"] = _decibels(FlashMel(**_names(mel), **slaney).to(job.device))
-    if job.on_gpu or job.dry:
-        functions |= {name + COMPILED: job.compiled(function) for name, function in functions.items()}
     found = {name: (function, job.device) for name, function in functions.items()}
     return found | {"librosa": (lambda x: baselines.log_mel(x.numpy(), config), torch.device("cpu"))}
 

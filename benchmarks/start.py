@@ -45,7 +45,7 @@ def run(job: Job) -> Iterator[tuple[str, list[dict]]]:
         commands["a first number on the GPU"] = ["-c", "import torch; torch.zeros(1, device='cuda').cpu()"]
         commands["predict.py, on the GPU"] = [*predict, str(job.device)]
     started = {name: lambda given=given: subprocess_run(given) for name, given in commands.items()}
-    found = rows(started, job.of(1, 11, 3))
+    found = rows(started, job.of(1, 11, 2))
     yield "process", [row | {"against_torch": row["median_ms"] / found[0]["median_ms"]} for row in found]
 
 
@@ -56,14 +56,14 @@ def subprocess_run(arguments: list[str], folder: Path = ROOT) -> str:
 
 
 def rows(calls: dict[str, Callable[[], object]], rounds: int) -> list[dict]:
-    """Time the calls in turn, one call a round, after a warm-up where there are more rounds than one."""
+    """Time the calls in turn, one call a round, after a warm-up where there are many."""
     taken: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds + (rounds > 1)):
+    for _ in range(rounds + (rounds > 2)):
         for name, call in calls.items():
             start = time.perf_counter()
             call()
             taken[name].append(1000 * (time.perf_counter() - start))
-    timed = {name: times[1:] or times for name, times in taken.items()}
+    timed = {name: times[-rounds:] for name, times in taken.items()}
     return [
         {
             "way": name,

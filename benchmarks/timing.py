@@ -13,7 +13,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-_LONGEST_CALL_SECONDS = 2.0
+_LONGEST_CALL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Job:
 
     def compiled(self, function: Callable) -> Callable:
         """By `torch.compile`; away from a GPU only traced, which finds the same mistakes sooner."""
+        torch._dynamo.config.recompile_limit = 64  # of all functions of one line in one file
         return torch.compile(function, dynamic=False, backend="inductor" if self.on_gpu else "eager")
 
 
@@ -49,30 +50,36 @@ def interleaved(
 
     Args:
         threads: that torch and numpy may use.
-        seconds: of timing for each call and round, after a warm-up.
+        seconds: of timing for each call and round, after a warm-up; 0 for one call a round without it.
         rounds: left out, three on a GPU, whose rounds are nearly alike, and five elsewhere.
     """
-    meter, counts, found = EnergyMeter(job.device), {}, {}
+    meter, found = EnergyMeter(job.device), {name: {"taken": [], "joules": 0.0, "bytes": None} for name in calls}
+    counts = dict.fromkeys(calls, 1)
+
+    def warm_up(name: str) -> None:
+        calls[name]()  # compiles, and chooses kernels
+        if job.on_gpu:
+            torch.cuda.reset_peak_memory_stats(job.device)
+            before = torch.cuda.memory_allocated(job.device)
+        once = _seconds(calls[name], 1, job)
+        if job.on_gpu:
+            found[name]["bytes"] = torch.cuda.max_memory_allocated(job.device) - before
+        counts[name] = 1 if job.dry else max(1, int(seconds / once))
+
+    def measure(name: str) -> None:
+        before = meter.joules()
+        found[name]["taken"].append(_seconds(calls[name], counts[name], job))
+        found[name]["joules"] += (meter.joules() - before) / counts[name]
+
     with on_threads(threads):
-        for name, call in calls.items():
-            try:
-                call()  # compiles, and chooses kernels
-                found[name] = {"taken": [], "joules": 0.0, "bytes": None}
-                if job.on_gpu:
-                    torch.cuda.reset_peak_memory_stats(job.device)
-                    before = torch.cuda.memory_allocated(job.device)
-                once = _seconds(call, 1, job)
-                if job.on_gpu:
-                    found[name]["bytes"] = torch.cuda.max_memory_allocated(job.device) - before
-                counts[name] = 1 if job.dry else max(1, int(seconds / once))
-            except Exception as error:  # one that does not fit, or cannot be compiled, must not end the others
-                found[name] = {"note": failure(error)}
-        for _ in range(rounds or job.of(1, 5, 3)):
-            for name, count in counts.items():
-                before = meter.joules()
-                found[name]["taken"].append(_seconds(calls[name], count, job))
-                found[name]["joules"] += (meter.joules() - before) / count
-    for each in (found[name] for name in counts):
+        for step in [warm_up] * (seconds > 0) + [measure] * (rounds or job.of(1, 5, 3)):
+            for name in calls:
+                try:
+                    if "note" not in found[name]:
+                        step(name)
+                except Exception as error:  # one that does not fit, or cannot be compiled, must not end the others
+                    found[name] = {"note": failure(error)}
+    for each in (each for each in found.values() if "note" not in each):
         taken = each.pop("taken")
         each |= {"median_s": median(taken), "fastest_s": min(taken), "slowest_s": max(taken)}
         each["joules"] = each["joules"] / len(taken) or None

@@ -58,8 +58,8 @@ def run(job: Job) -> Iterator[tuple[str, list[dict]]]:
     pooled = f"librosa in {job.processes} loader workers"
     usual = {
         "log-mel computed before, augmented on the device": lambda: _Usual(_Computed(waveforms, job), job, True),
-        f"{pooled}, augmented on the device": lambda: _Usual(_loader(waveforms, job, False), job, True),
         f"{pooled}, augmented there": lambda: _Usual(_loader(waveforms, job, True), job, False),
+        f"{pooled}, augmented on the device": lambda: _Usual(_loader(waveforms, job, False), job, True),
     }
     for name, way in usual.items():
         yield "epoch", rows(job, {name: way}, 32, count, ours[32][0])

@@ -252,9 +252,7 @@ def uploaded(windows: Tensor, device: torch.device) -> Tensor:
     return moved
 
 
-@cache
-def _upload_stream(device: torch.device) -> "torch.cuda.Stream":
-    return torch.cuda.Stream(device)
+_upload_stream = cache(torch.cuda.Stream)  # of a device
 
 
 @cache

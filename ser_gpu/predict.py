@@ -38,10 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--least", type=share, default=0.0, metavar="P", help=f"answer {UNSURE!r} where no emotion reaches this share")
     add("--channels", choices=("mixed", "apart"), default="mixed", help="apart: answer each channel by itself")
     add("--top", type=options.positive_int, help="emotions to show (default: all)")
-    what = (
-        f"where there is one, but cpu for fewer than {FEW_FILES} files, since CUDA takes seconds to start: an estimate"
-    )
-    add("--device", help=f"cpu, cuda, cuda:1, ... (default: cuda {what})")
+    few = f"cpu for fewer than {FEW_FILES} files, since CUDA takes seconds to start (an estimate)"
+    add("--device", help=f"cpu, cuda, cuda:1, ... (default: {few}, else cuda where there is one)")
     add("--json", action="store_true", help="one JSON object a file and line, with an error where there is no answer")
     args = parser.parse_args(arguments)
     return options.run(lambda: run(args))
@@ -105,8 +103,7 @@ def _answers(
 
 @contextmanager
 def side_by_side(model: "Recognizer", files: int) -> Iterator[dict[str, int]]:
-    """How to answer files side by side: on a CPU a batch for each core, with one thread each, is faster than all cores
-    on one batch; on a GPU one batch is uploaded while another is answered."""
+    """On a CPU, a batch for each core, with one thread each, is faster than all cores on one batch."""
     kind = model.device.type if files > 1 and hasattr(model, "device") else None
     if kind != "cpu":
         yield {"workers": 2} if kind == "cuda" else {}

@@ -85,7 +85,7 @@ def test_windows_go_up_as_int16_on_a_stream_of_their_own(model, voices, monkeypa
         asked.append(f"up as {tensor.dtype}, waiting: {not non_blocking}")
         return tensor
 
-    monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream("upload"))
+    monkeypatch.setattr("ser_gpu.model._upload_stream", lambda device: Stream("upload"))
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: stream)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream("answer"))
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
