@@ -199,6 +199,7 @@ def test_the_summary_takes_the_fastest_of_the_others_and_says_ties():
         | {"slowest_round": 0.9 * rate, "fastest_round": 1.1 * rate}
         for name, rate in rates.items()
     ]
+    rows.append({"competitor": "torchaudio, compiled", "n_fft": 1024, "note": "failed"})
     rows.append({"competitor": "flashmel", "n_fft": 1024, "note": "not installed"})
     (row,) = summary.rows({"log-mel": {"tables": {"n_fft": rows}}})
     assert (row["ours"], row["theirs"]) == ("100 clips/s (10%)", "torchaudio: 50")
