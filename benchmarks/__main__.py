@@ -71,7 +71,7 @@ def _benchmark(args: argparse.Namespace) -> int:
         print(json.dumps(measured, indent=2))
     if path and not args.out:
         _update_pages()
-    console.err.print(f"written: {path}" if path else "nothing written: a dry run, without --out")
+    console.err.print(f"written: {path}" if path else "nothing written")
     return options.SOME_FAILED if any("failed" in each for each in measured.values()) else options.DONE
 
 

@@ -78,7 +78,7 @@ def run(job: Job) -> Iterator[tuple[str, list[dict]]]:
             scan = by_batch(
                 job, lambda size, tta=tta: {"": _resident(prepared, bank, size, tta)}, sizes, torch.get_num_threads()
             )
-            size = best(scan[""])
+            size = best(scan[""]) or sizes[0]
             calls = {"ser_gpu": _resident(prepared, bank, size, tta), **_uploads(job, prepared, bank, size, tta)}
             ours[tta] = _rows(job, calls, size, model.tta.copies if tta else 1, expected[tta])
             yield table, ours[tta]
@@ -103,15 +103,15 @@ def run(job: Job) -> Iterator[tuple[str, list[dict]]]:
 def _rows(
     job: Job, calls: dict[str, Callable[[], Tensor]], size: int, copies: int, expected: Tensor, ours: dict | None = None
 ) -> list[dict]:
-    """A row for each call, whose first answers are to the first clips."""
-    times, found = interleaved(job, calls, torch.get_num_threads()), []
-    for name, taken in times.items():
-        row = {"competitor": name, "copies": copies, "batch": size} | taken
-        if "note" not in taken:
-            answers = calls[name]().float().cpu()
-            few = min(len(answers), len(expected))
-            row = row | rates(taken, len(answers))
-            row["error"] = float((answers[:few] - expected[:few].cpu()).abs().max())
+    """A row for each call, whose first answer begins with the first clips."""
+    first: dict[str, Tensor] = {}
+    asked = {name: lambda name=name: first.setdefault(name, calls[name]()) for name in calls}
+    found = []
+    for name, taken in interleaved(job, asked, torch.get_num_threads()).items():
+        row = {"competitor": name, "copies": copies, "batch": size, **rates(taken, len(first.get(name, ())))}
+        if "note" not in row:
+            few = min(len(first[name]), len(expected))
+            row["error"] = float((first[name][:few].float().cpu() - expected[:few].cpu()).abs().max())
         ours = ours or row
         found.append(against(ours, row))
     return found
