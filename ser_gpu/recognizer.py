@@ -206,7 +206,7 @@ class Recognizer(ABC):
         first = max(0, starts[0] - round(_LEAD_SECONDS * own_rate))
         heard = samples.resample(sound[first : ends[-1]], own_rate, rate)
         cuts = SpeechCuts(self.hear, self.window_samples / own_rate, _CUTS)
-        ratio, spoken, at, more = own_rate / rate, np.zeros(len(windows), bool), 0, 2 * cuts.block
+        ratio, spoken, at, more = own_rate / rate, np.zeros(len(windows), bool), 0, cuts.block
         least = ratio * cuts.frame * (_CUTS.margin_frames + _CUTS.least_frames)  # a margin alone holds no voice
         while at < len(heard) and not spoken.all():  # what comes later would change nothing
             stretches = cuts.take(heard[at : at + more])
