@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import torch
+
 from benchmarks import baselines, report
 from benchmarks.report import SUBJECTS
 from benchmarks.start import ROOT
@@ -119,6 +121,8 @@ def _subject_in_process(name: str, args: argparse.Namespace, answers: Connection
         os.setpgrp()
     try:
         device = options.device(args.device)
+        if device.index is not None:
+            torch.cuda.set_device(device)
         answers.send(
             {
                 "measured": datetime.now(UTC).isoformat(timespec="seconds"),

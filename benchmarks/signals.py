@@ -6,7 +6,7 @@ from torch import Tensor
 
 SAMPLE_RATE = 16_000
 SECONDS = 3
-_DISTINCT = 32  # a second of processor time makes a few
+_DISTINCT = 8  # each takes a while to make
 
 
 def fading_noise(batch: int) -> np.ndarray:
@@ -52,7 +52,7 @@ def gliding_voice(hertz: float, tilt: float, samples: int, sample_rate: int = SA
 
 
 def recordings(count: int) -> tuple[Tensor, Tensor]:
-    """Clips as long as RAVDESS's: a voice that comes and goes, between stretches of near silence; after 32 the same.
+    """Clips as long as RAVDESS's: a voice that comes and goes, between stretches of near silence; after eight the same.
 
     Shape: -> [count, T] int16, [count] int64 samples of each.
     """

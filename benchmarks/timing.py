@@ -153,7 +153,7 @@ def rates(times: dict, clips: int) -> dict:
         "slowest_round": clips / times["slowest_s"],
         "fastest_round": clips / times["fastest_s"],
         "joules_a_million": times["joules"] and 1e6 * times["joules"] / clips,
-        "megabytes": times["bytes"] and times["bytes"] / 1e6,
+        "gpu_megabytes": times["bytes"] and times["bytes"] / 1e6,
     }
 
 
@@ -170,7 +170,7 @@ def against(ours: dict, row: dict) -> dict:
 RATE_COLUMNS = (("clips_per_second", "clips/s", "{:,.0f}"), ("spread", "spread", "{:.0%}"))
 COST_COLUMNS = (
     ("joules_a_million", "J a million", "{:,.0f}"),
-    ("megabytes", "GPU MB", "{:,.0f}"),
+    ("gpu_megabytes", "GPU MB", "{:,.0f}"),
     ("note", "note", "{}"),
 )
 AGAINST_COLUMN = ("ours_against", "ser_gpu, times as fast", "{:.2f}")
