@@ -32,20 +32,21 @@ def run(job: Job) -> Iterator[tuple[str, list[dict]]]:
     """Rows of each table."""
     if not (job.on_gpu or job.dry):
         return
-    count = job.of(32, 0, 1_152)
+    count, usually = job.of(8, 0, 1_152), job.of(8, 0, 32)
     waveforms = [clip[:length] for clip, length in zip(*recordings(count), strict=True)]
-    for batch in job.of((32,), (), (32, 256)):
+    for batch in (usually, 256) if job.on_gpu else (usually,):
         ways = {
             "ser_gpu": lambda batch=batch: training.epoch(training.trainer(waveforms, job, batch)),
             "ser_gpu, step as a CUDA graph": lambda batch=batch: _captured(training.trainer(waveforms, job, batch)),
         }
         rows = training.rows(job, ways, batch, count)
         yield "epoch", rows
-        timed = [row for row in rows if batch == 32 and "note" not in row]
+        if batch != usually:
+            continue
+        timed = [row for row in rows if "note" not in row]
         share = 15 * TrainConfig().epochs * _CLIPS_OF_ACTORS5 / training.EPOCH / 60
         yield "actors5", [{"step": row["competitor"], "minutes": share * row["epoch_seconds"]} for row in timed]
-        if batch == 32:
-            yield "weights", _differences(waveforms, job)
+        yield "weights", _differences(waveforms, job, batch)
 
 
 def _captured(trainer: Trainer) -> Callable[[], Tensor]:
@@ -84,13 +85,13 @@ def _steps(trainer: Trainer, parts: list[Tensor]) -> None:
         trainer.step(rows)
 
 
-def _differences(waveforms: list[Tensor], job: Job) -> list[dict]:
+def _differences(waveforms: list[Tensor], job: Job, batch: int) -> list[dict]:
     """From the same seeds: the eager step again too, since a GPU may add in another order each time."""
     weights, rows = {}, []
     for name in ("eager", "eager again", "one CUDA graph"):
         try:
-            trainer = training.trainer(waveforms, job, 32)
-            parts = [part for part in trainer.rows.split(32) if len(part) == 32]
+            trainer = training.trainer(waveforms, job, batch)
+            parts = [part for part in trainer.rows.split(batch) if len(part) == batch]
             torch.manual_seed(1)
             trainer.model.train()
             if name == "one CUDA graph":

@@ -48,26 +48,28 @@ EPOCH = 1_440
 
 def run(job: Job) -> Iterator[tuple[str, list[dict]]]:
     """Rows of each table: augmented, then plain."""
-    count = job.of(32, 512, 1_152)
+    count, usually = job.of(8, 512, 1_152), job.of(8, 32, 32)
     waveforms = [clip[:length] for clip, length in zip(*recordings(count), strict=True)]
     ours = {}
-    for batch in (32, 256, 1024) if job.on_gpu else (32,):
+    for batch in (usually, 256, 1024) if job.on_gpu else (usually,):
         ways = {"ser_gpu, augmented": lambda batch=batch: epoch(trainer(waveforms, job, batch))}
         ours[batch] = rows(job, ways, batch, count)
         yield "epoch", ours[batch]
     pooled = f"librosa in {job.processes} loader workers"
     usual = {
-        "log-mel computed before, augmented on the device": lambda: _Usual(_Computed(waveforms, job), job, True),
-        f"{pooled}, augmented there": lambda: _Usual(_loader(waveforms, job, True), job, False),
-        f"{pooled}, augmented on the device": lambda: _Usual(_loader(waveforms, job, False), job, True),
+        "log-mel computed before, augmented on the device": lambda: _Usual(
+            _Computed(waveforms, job, usually), job, True
+        ),
+        f"{pooled}, augmented there": lambda: _Usual(_loader(waveforms, job, usually, augmented=True), job, False),
+        f"{pooled}, augmented on the device": lambda: _Usual(_loader(waveforms, job, usually), job, True),
     }
     for name, way in usual.items():
-        yield "epoch", rows(job, {name: way}, 32, count, ours[32][0])
+        yield "epoch", rows(job, {name: way}, usually, count, ours[usually][0])
     plain = {
-        "ser_gpu, plain": lambda: epoch(trainer(waveforms, job, 32, augmented=False)),
-        f"{pooled}, plain": lambda: _Usual(_loader(waveforms, job, False), job, False),
+        "ser_gpu, plain": lambda: epoch(trainer(waveforms, job, usually, augmented=False)),
+        f"{pooled}, plain": lambda: _Usual(_loader(waveforms, job, usually), job, False),
     }
-    yield "epoch", rows(job, plain, 32, count)
+    yield "epoch", rows(job, plain, usually, count)
 
 
 def rows(
@@ -134,7 +136,7 @@ class _Features(torch.utils.data.Dataset):
         return baselines.decibels(clip, self.config)[None], label
 
 
-def _loader(waveforms: list[Tensor], job: Job, augmented: bool) -> DataLoader:
+def _loader(waveforms: list[Tensor], job: Job, batch: int, augmented: bool = False) -> DataLoader:
     """Batches by librosa in workers; in a dry run in this process."""
     workers = {
         "num_workers": job.processes,
@@ -144,13 +146,14 @@ def _loader(waveforms: list[Tensor], job: Job, augmented: bool) -> DataLoader:
     }
     features = _Features([waveform.numpy() for waveform in waveforms], ModelConfig(), augmented)
     more = {} if job.dry else workers
-    return DataLoader(features, 32, shuffle=True, **more, pin_memory=job.on_gpu, drop_last=True)
+    return DataLoader(features, batch, shuffle=True, **more, pin_memory=job.on_gpu, drop_last=True)
 
 
 class _Computed:
     """Batches out of all log-mel, which is on the device."""
 
-    def __init__(self, waveforms: list[Tensor], job: Job):
+    def __init__(self, waveforms: list[Tensor], job: Job, batch: int):
+        self._batch = batch
         model = SpeechEmotionModel(ModelConfig()).to(job.device).eval()
         bank = ClipBank.from_waveforms(waveforms, SAMPLE_RATE).to(job.device)
         rows = torch.arange(len(bank), device=job.device)
@@ -159,8 +162,8 @@ class _Computed:
         self._decibels, self._labels = torch.cat(parts), rows % len(EMOTIONS)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for rows in torch.randperm(len(self._labels), device=self._labels.device).split(32):
-            if len(rows) == 32:
+        for rows in torch.randperm(len(self._labels), device=self._labels.device).split(self._batch):
+            if len(rows) == self._batch:
                 yield self._decibels[rows], self._labels[rows]
 
 
