@@ -111,11 +111,11 @@ def test_the_detector_hears_no_more_than_decides(model, monkeypatch):
         return real(model, sound, state)
 
     monkeypatch.setattr(SpeechEmotionModel, "hear", hear)
-    answers = [model.predict(each) for each in recordings]
-    little, heard[:] = sum(heard), []
+    answers = [model.predict(recordings[0])]
+    assert sum(heard) < 25_000, "of 40,000 samples"
+    answers += [model.predict(each) for each in recordings[1:]]
     monkeypatch.setattr(SpeechCuts, "begun", lambda cuts: [])
     assert [model.predict(each) for each in recordings] == answers
-    assert little < 0.8 * sum(heard)
 
 
 def test_silent_windows_do_not_vote(model):
