@@ -1,13 +1,12 @@
 """Pitch shift, time stretch, noise, and the whole chain of a training clip; on every clip of the batch.
 
 On a GPU what runs there gets 1,024 clips, and what runs on the processor 16. Baselines at their best: librosa knows
-one ratio a call and goes clip by clip; torchaudio's time stretch and torch-audiomentations take the batch. The error
-of a pitch shift is the largest distance of a shifted tone from where it should be, in cents; that of a time stretch
-the largest distance from where it was.
+one ratio a call and goes clip by clip; torchaudio's time stretch and torch-audiomentations take the batch. torchaudio's
+pitch shift, whose filters are huge, takes minutes a clip and is left out. The error of a pitch shift is the largest
+distance of a shifted tone from where it should be, in cents; that of a time stretch the largest from where it was.
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -64,8 +63,6 @@ def run(job: Job) -> Iterator[tuple[str, list[dict]]]:
     yield "noise", _table(job, _noises(), waveforms)
     yield from _chains(job, batch)
     yield "vocoder", [_vocoder_error(dtype) for dtype in (torch.float64, torch.float32)]
-    if not (job.dry or job.on_gpu):
-        yield "pitch_shift", [_torchaudio_pitch_shift(waveforms)]
 
 
 def _table(job: Job, competitors: dict[str, tuple], waveforms: Tensor, error: Callable | None = None) -> list[dict]:
@@ -99,17 +96,6 @@ def _pitch_shifts(batch: int, device: torch.device) -> dict[str, tuple]:
         "ser_gpu": ("any, one a clip", ours, each),
         "torch-audiomentations": ("two, one a clip", lambda x: stock(x.unsqueeze(1)).samples.squeeze(1), None),
         "librosa, clip by clip": ("any", librosas, some),
-    }
-
-
-def _torchaudio_pitch_shift(waveforms: Tensor) -> dict:
-    """One call, on one clip: the sample rates of a semitone have no common divisor, and its filters are huge."""
-    start = time.perf_counter()
-    torchaudio.functional.pitch_shift(waveforms[:1], SAMPLE_RATE, 1, n_fft=1024).sum().item()
-    return {
-        "competitor": "torchaudio, one call",
-        "ratios": "whole semitones",
-        "clips_per_second": 1 / (time.perf_counter() - start),
     }
 
 

@@ -142,7 +142,7 @@ def _competitors(job: Job, config: ModelConfig) -> dict[str, tuple[Callable[[Ten
     ours = LogMel(mel, SAMPLE_RATE).to(job.device)
     functions = {
         "ser_gpu": lambda x: ours.decibels(x).squeeze(1),
-        "nnAudio": _decibels(MelSpectrogram(**_nnaudio_names(mel), verbose=False).to(job.device)),
+        "nnAudio": _decibels(MelSpectrogram(**_names(mel, "sr", "fmin", "fmax"), verbose=False).to(job.device)),
         "torchaudio": _decibels(torchaudio.transforms.MelSpectrogram(**_names(mel), **slaney).to(job.device)),
     }
     if find_spec("flashmel") and job.on_gpu:
@@ -162,28 +162,10 @@ def _pooled(job: Job, config: ModelConfig, noise: Tensor) -> dict:
     return {"competitor": name, "n_fft": config.mel.n_fft, "batch": len(clips), **rates(timed[name], len(clips))}
 
 
-def _nnaudio_names(config: MelConfig) -> dict:
-    return {
-        "sr": SAMPLE_RATE,
-        "n_fft": config.n_fft,
-        "hop_length": config.hop,
-        "n_mels": config.n_mels,
-        "fmin": config.f_min,
-        "fmax": config.f_max,
-        "pad_mode": "constant",
-    }
-
-
-def _names(config: MelConfig) -> dict:
-    return {
-        "sample_rate": SAMPLE_RATE,
-        "n_fft": config.n_fft,
-        "hop_length": config.hop,
-        "n_mels": config.n_mels,
-        "f_min": config.f_min,
-        "f_max": config.f_max,
-        "pad_mode": "constant",
-    }
+def _names(config: MelConfig, rate: str = "sample_rate", lowest: str = "f_min", highest: str = "f_max") -> dict:
+    """The settings as torchaudio and flashmel call them, or as others do."""
+    frames = {"n_fft": config.n_fft, "hop_length": config.hop, "pad_mode": "constant"}
+    return {rate: SAMPLE_RATE, lowest: config.f_min, highest: config.f_max, "n_mels": config.n_mels, **frames}
 
 
 def _ceiling(config: MelConfig, measured: dict[str, float]) -> dict:
