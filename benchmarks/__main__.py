@@ -174,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("subjects", nargs="*", type=_subject, metavar="SUBJECT", help=f"{', '.join(SUBJECTS)} (default: all)")
-    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    add("--device", help=options.DEVICE)
     what = f"end after so many minutes, with what was measured; without SUBJECT: {', '.join(SHARES)}"
     add("--minutes", type=options.number(0.1), help=what)
     add("--dry", action="store_true", help="tiny sizes, to find mistakes before; writes nothing without --out")

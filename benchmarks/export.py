@@ -46,7 +46,7 @@ def run(job: Job) -> Iterator[tuple[str, list[dict]]]:
         if not job.dry:
             paths["onnxruntime, with voices"] = Path(folder) / "speaker.onnx"
             export.to_onnx(model, paths["onnxruntime, with voices"], speaker=True)
-        paths["torch"] = checkpoint.default_weights()
+        paths["torch"] = checkpoint.weights_file()
         for batch in (1, 4) if job.dry else (1, 32):
             yield "runtime", _rows(job, model, paths, batch)
         scripts = {

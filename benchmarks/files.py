@@ -59,7 +59,7 @@ def run(job: Job) -> Iterator[tuple[str, list[dict]]]:
     """Rows of each table."""
     with tempfile.TemporaryDirectory() as folder:
         paths = _write_files(Path(folder) / "files", job.of(3, 300, 300))
-        own = checkpoint.default_weights()
+        own = checkpoint.weights_file()
         weights = {"ser_gpu": own} if job.dry or job.on_gpu else _variants(own, Path(folder))
         few = paths[: job.of(3, 64, 64)]
         given = ["-m", "ser_gpu.predict", str(paths[0].parent), "--json", "--device"]
@@ -85,11 +85,12 @@ def _variants(own: Path, folder: Path) -> dict[str, Path]:
     """The shipped weights, the default first, with test-time augmentation and without."""
     found = {}
     for path in (own, *sorted(set(own.parent.glob("*.pth")) - {own})):
-        content = checkpoint.migrated(checkpoint.read(path))
-        content["config"]["tta"]["enabled"] = False
-        checkpoint.write(folder / path.name, content)
-        name = "ser_gpu" if path == own else f"ser_gpu, {path.stem}"
-        found |= {name: path, f"{name}, one copy": folder / path.name}
+        content, name = checkpoint.migrated(checkpoint.read(path)), f"ser_gpu, {path.stem}"
+        found["ser_gpu" if path == own else name] = path
+        if content["config"]["tta"]["enabled"]:
+            content["config"]["tta"]["enabled"] = False
+            checkpoint.write(folder / path.name, content)
+            found[f"{name}, one copy"] = folder / path.name
     return found
 
 

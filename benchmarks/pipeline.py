@@ -73,7 +73,8 @@ def run(job: Job) -> Iterator[tuple[str, list[dict]]]:
 
         decibels, ours = librosas(), {}
         expected = {tta: quietly(lambda tta=tta: _network(model, decibels, tta))() for tta in (False, True)}
-        for tta in (False, True):
+        ways = (False, True) if model.tta.copies > 1 else (False,)
+        for tta in ways:
             sizes = (4,) if job.dry else (256, 1024, 2048) if job.on_gpu else (4, 16, 64)
             scan = by_batch(
                 job, lambda size, tta=tta: {"": _resident(prepared, bank, size, tta)}, sizes, torch.get_num_threads()
@@ -82,7 +83,7 @@ def run(job: Job) -> Iterator[tuple[str, list[dict]]]:
             calls = {"ser_gpu": _resident(prepared, bank, size, tta), **_uploads(job, prepared, bank, size, tta)}
             ours[tta] = _rows(job, calls, size, model.tta.copies if tta else 1, expected[tta])
             yield table, ours[tta]
-        for tta in (False, True):
+        for tta in ways:
             calls = {
                 f"librosa in {job.processes} processes, then the same CNN": lambda t=tta: _network(
                     prepared, librosas(), t
