@@ -84,9 +84,10 @@ def _finite(row: dict) -> dict:
 
 def _measure(name: str, args: argparse.Namespace, limit: float | None, keep: Callable[[dict], None]) -> None:
     """Run a subject in a process of its own: what fails in one, or takes too long, ends no other."""
-    kinds = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in kinds else "spawn")
-    context.set_forkserver_preload(["benchmarks.report", "torch._dynamo"])  # imported once, before any CUDA
+    # a fork imports nothing again, but cannot use CUDA where an import has asked for it
+    kind = "forkserver" if args.dry and "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(kind)
+    context.set_forkserver_preload(["benchmarks.report", "torch._dynamo"])
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_subject_in_process, args=(name, args, theirs))
     process.start()
