@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import ser_gpu
-from benchmarks import __main__ as benchmarks
+from benchmarks import command as benchmarks
 from benchmarks import report, signals, summary, timing
 from benchmarks.tables import TableForm
 from benchmarks.timing import Job
