@@ -1,4 +1,4 @@
-"""python -m benchmarks: time every subject. The baselines' workers import this file too, so it imports nothing first."""
+"""python -m benchmarks: time every subject. Workers of the baselines import this file too: it imports nothing more."""
 
 import sys
 
