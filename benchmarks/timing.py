@@ -214,7 +214,7 @@ def ceilings(job: Job, threads: int) -> dict[str, float]:
     a, b = torch.randn(side, side, device=job.device), torch.randn(side, side, device=job.device)
     out = torch.empty_like(a)
     calls = {"copy": lambda: target.copy_(source), "product": lambda: torch.mm(a, b, out=out)}
-    times = interleaved(job, calls, threads)
+    times = interleaved(job, calls, threads, rounds=5)
     return {
         "bytes_per_second": 2 * size / times["copy"]["fastest_s"],
         "flop_per_second": 2 * side**3 / times["product"]["fastest_s"],
