@@ -17,7 +17,7 @@ INT16_SCALE = 32_768.0
 
 def versions() -> dict[str, str]:
     """Versions of the baselines that are installed."""
-    return {name: version(name) for name in ("librosa", "scipy", "nnAudio2", "flashmel") if find_spec(name)}
+    return {name: version(name) for name in ("librosa", "scipy", "flashmel") if find_spec(name)}
 
 
 def log_mel(waveform: np.ndarray, config: ModelConfig) -> np.ndarray:
@@ -41,12 +41,20 @@ def log_mel(waveform: np.ndarray, config: ModelConfig) -> np.ndarray:
     return np.maximum(level - level.max(axis=(-2, -1), keepdims=True), -mel.top_db)
 
 
-def features(clip: np.ndarray, config: ModelConfig) -> np.ndarray:
-    """What the network sees of one clip as it was recorded.
+def decibels(clip: np.ndarray, config: ModelConfig) -> np.ndarray:
+    """Log-mel of one clip as it was recorded, without its silence.
 
     Shape: [T] int16 -> [M, F] float32.
     """
-    return _normalised(log_mel(_trimmed(clip, config), config))
+    return log_mel(_trimmed(clip, config), config)
+
+
+def features(clip: np.ndarray, config: ModelConfig) -> np.ndarray:
+    """The same as the network sees it.
+
+    Shape: [T] int16 -> [M, F] float32.
+    """
+    return _normalised(decibels(clip, config))
 
 
 def augmented_features(clip: np.ndarray, seed: int, config: ModelConfig) -> np.ndarray:
@@ -103,13 +111,13 @@ class Workers:
 
     Args:
         processes: how many.
-        quick: do it in this process, for a test.
+        dry: do it in this process, for a test.
     """
 
-    def __init__(self, processes: int, quick: bool):
+    def __init__(self, processes: int, dry: bool):
         self.processes = processes
         self._pool: ProcessPoolExecutor | None = None
-        if not quick:
+        if not dry:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(processes, mp_context=context, initializer=one_thread)
 

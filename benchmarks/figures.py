@@ -3,33 +3,33 @@
 from matplotlib.figure import Figure
 
 _STYLES = {  # Okabe and Ito's palette, and a marker each
-    "ser_gpu, fft": ("#0072B2", "o", 2.4),
-    "ser_gpu, conv": ("#56B4E9", "o", 1.2),
+    "ser_gpu": ("#0072B2", "o", 2.4),
     "torchaudio": ("#009E73", "s", 1.2),
     "nnAudio": ("#D55E00", "^", 1.2),
-    "nnAudio2": ("#E69F00", "v", 1.2),
     "flashmel": ("#CC79A7", "D", 1.2),
-    "librosa, batched": ("#000000", "x", 1.2),
+    "librosa": ("#000000", "x", 1.2),
 }
 
 
-def by_batch(frontend: dict) -> Figure:
+def by_batch(log_mel: dict) -> Figure:
     """Log-mel clips a second against the batch, every competitor, under the device's ceiling.
 
     Args:
-        frontend: the subject's part of a result file.
+        log_mel: the subject's part of a result file.
     """
-    tables, where = frontend["tables"], frontend["environment"]
+    tables, where = log_mel["tables"], log_mel["environment"]
     figure = Figure(figsize=(7.2, 4.8), layout="constrained")
     axes = figure.subplots()
     for row in tables["batch"]:
-        colour, marker, width = _STYLES[row["competitor"]]
+        name, _, compiled = row["competitor"].partition(", ")
+        colour, marker, width = _STYLES[name]
         sizes = [int(key) for key in row if key.isdecimal()]
         axes.plot(
             sizes,
             [row[str(size)] for size in sizes],
             color=colour,
             marker=marker,
+            linestyle=":" if compiled else "-",
             linewidth=width,
             label=row["competitor"],
         )

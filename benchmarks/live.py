@@ -1,14 +1,15 @@
 """Live: from the end of half a second of sound to the emotion of the last three, on one core."""
 
 import time
+from collections.abc import Iterator
 from itertools import cycle, islice
 
 import numpy as np
-import torch
 
 import ser_gpu
-from benchmarks.latency import SAMPLE
+from benchmarks.start import SAMPLE
 from benchmarks.tables import TableForm
+from benchmarks.timing import Job, on_threads
 from ser_gpu.audio.samples import load
 from ser_gpu.live import STEP_SECONDS
 
@@ -26,14 +27,10 @@ TABLES = {
 }
 
 
-def run(device: torch.device, quick: bool, processes: int) -> dict[str, list[dict]]:
+def run(job: Job) -> Iterator[tuple[str, list[dict]]]:
     """A row by the wall and one by the processor: on a machine that does other work, only the second holds."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return {"answer": _rows(ser_gpu.load_model(device=device), 20.0 if quick else 300.0)}
-    finally:
-        torch.set_num_threads(threads)
+    with on_threads(1):
+        yield "answer", _rows(ser_gpu.load_model(device=job.device), job.of(5.0, 300.0, 300.0))
 
 
 def _rows(model: ser_gpu.SpeechEmotionModel, seconds: float) -> list[dict]:

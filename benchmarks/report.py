@@ -10,30 +10,33 @@ from benchmarks import (
     export,
     figures,
     files,
-    frontend,
-    latency,
+    graph,
     live,
+    log_mel,
     pipeline,
     scale,
     score,
+    start,
     summary,
     training,
 )
 from benchmarks.tables import TableForm
 from experiments import markdown
+from ser_gpu import __version__
 from ser_gpu.cli import console
 from ser_gpu.evaluation.figures import save
 
 RESULTS = Path(__file__).resolve().parent / "results"
 DEVICES = ("cpu", "cuda")
 SUBJECTS = {
-    "frontend": frontend,
+    "log-mel": log_mel,
     "augment": augment,
     "pipeline": pipeline,
-    "latency": latency,
+    "start": start,
     "live": live,
     "files": files,
     "training": training,
+    "graph": graph,
     "scale": scale,
     "score": score,
     "export": export,
@@ -42,6 +45,7 @@ SUBJECTS = {
 
 def terminal_table(form: TableForm, rows: list[dict]) -> Table:
     """One table for rich."""
+    form = form.shown(rows)
     table = console.table(form.title, form.headings)
     for row in rows:
         table.add_row(*form.cells(row))
@@ -49,7 +53,7 @@ def terminal_table(form: TableForm, rows: list[dict]) -> Table:
 
 
 def summary_table() -> str:
-    """Each speed beside the best baseline of the same run, on each device that was measured; Markdown."""
+    """Each speed beside the fastest of the others in the same run, on each device that was measured; Markdown."""
     blocks = [
         f"{_machine(result)}:\n\n{_markdown(summary.FORM, summary.rows(result))}"
         for result in results().values()
@@ -67,10 +71,11 @@ def tables() -> str:
             blocks.append(f"## On {device}\n\nNot measured.")
             continue
         blocks.append(f"## On {device}: {_machine(result)}")
-        for name in SUBJECTS:
-            blocks += [f"### {name}", *_tables_of(name, result)]
-            if name == "frontend" and name in result:
+        for name in (each for each in SUBJECTS if each in result):
+            blocks += [f"### {name}", f"{_version(result[name])}.", *_tables_of(name, result)]
+            if name == "log-mel":
                 blocks.append(f"![Log-mel clips a second against the batch](results/{device}.batch.png)")
+        blocks.append(f"Not measured: {', '.join(sorted({*SUBJECTS} - {*result}))}.")
     return "\n\n".join(blocks)
 
 
@@ -81,23 +86,20 @@ def tables_of(name: str) -> str:
         if not result or name not in result:
             blocks.append(f"On {device}: not measured.")
             continue
-        quick = ", a short run" if result[name]["quick"] else ""
-        blocks += [f"On {device}: {_machine({name: result[name]})}{quick}.", *_tables_of(name, result)]
+        blocks += [f"On {device}: {_machine({name: result[name]})}.", *_tables_of(name, result)]
     return "\n\n".join(blocks)
 
 
 def _tables_of(name: str, result: dict) -> list[str]:
-    if name not in result:
-        return ["Not measured."]
-    forms = SUBJECTS[name].TABLES.items()
-    return [f"{form.title}:\n\n{_markdown(form, result[name]['tables'][key])}" for key, form in forms]
+    measured = ((form, result[name]["tables"].get(key)) for key, form in SUBJECTS[name].TABLES.items())
+    return [f"{form.title}:\n\n{_markdown(form.shown(rows), rows)}" for form, rows in measured if rows]
 
 
 def draw_figures() -> None:
     """Draw the figures anew from the results."""
     for device, result in results().items():
-        if result and "frontend" in result:
-            save(figures.by_batch(result["frontend"]), RESULTS / f"{device}.batch.png", dpi=110)
+        if result and "log-mel" in result:
+            save(figures.by_batch(result["log-mel"]), RESULTS / f"{device}.batch.png", dpi=110)
 
 
 def results() -> dict[str, dict | None]:
@@ -108,12 +110,21 @@ def results() -> dict[str, dict | None]:
 
 def _machine(result: dict) -> str:
     """The device, cores, versions and dates of a result, in words."""
-    where = next(iter(result.values()))["environment"]
-    versions = ", ".join(sorted({each["environment"]["ser_gpu"] for each in result.values()}))
-    days = sorted({each["measured"][:10] for each in result.values()})
-    when = " to ".join(dict.fromkeys((days[0], days[-1])))
-    machine = f"{where['device_name']}, {where['threads']} cores, torch {where['torch']}"
-    return f"{machine}; ser_gpu {versions}, measured {when}"
+    first = next(iter(result.values()))
+    where = first["environment"]
+    names = [where["device_name"] if where["device"] == "cuda" else None, first.get("processor")]
+    machine = ", ".join(filter(None, names)) or where["device_name"]
+    return f"{machine}, {where['threads']} cores, torch {where['torch']}; {_version(*result.values())}"
+
+
+def _version(*measured: dict) -> str:
+    """Which code was measured, and when."""
+    versions = ", ".join(sorted({each["environment"]["ser_gpu"] for each in measured}))
+    commits = ", ".join(sorted({each["commit"] for each in measured if "commit" in each}))
+    days = sorted({each["measured"][:10] for each in measured})
+    older = "" if versions == __version__ else ", older than this code"
+    code = f"ser_gpu {versions}{f' ({commits})' if commits else ''}{older}"
+    return f"{code}, measured {' to '.join(dict.fromkeys((days[0], days[-1])))}"
 
 
 def _markdown(form: TableForm, rows: list[dict]) -> str:

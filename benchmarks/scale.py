@@ -1,8 +1,7 @@
 """How the cost grows with the number of clips: a stream of batches, none kept; and what a million hours would take."""
 
-import multiprocessing
 import time
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from itertools import chain
 from statistics import median
 
@@ -12,12 +11,11 @@ import torch
 import ser_gpu
 from benchmarks.signals import recordings
 from benchmarks.tables import TableForm
-from ser_gpu.stages.prepared import trains_in_bfloat16
+from benchmarks.timing import Job
 
 TABLES = {
     "stream": TableForm(
-        "A stream of clips of 3.0 to 4.5 s through the model, without test-time augmentation, the CNN in bfloat16 "
-        "where that is fast",
+        "A stream of clips of 3.0 to 4.5 s through the model, without test-time augmentation",
         (
             ("clips", "clips", "{:,}"),
             ("repeats", "repeats", "{}"),
@@ -31,26 +29,18 @@ TABLES = {
         (("clips", "windows", "{:,}"), ("device_hours", "hours of this device", "{:,.0f}")),
     ),
 }
-_BATCH = 64
 
 
-def run(device: torch.device, quick: bool, processes: int) -> dict[str, list[dict]]:
-    """Rows of each table, from a process of its own, whose memory nothing else has filled."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_measure, str(device), quick).result()
-
-
-def _measure(device_name: str, quick: bool) -> dict[str, list[dict]]:
-    """A processor stops at 10^5 clips, a GPU at 10^6."""
-    device = torch.device(device_name)
-    model = ser_gpu.load_model(device=device)
-    batch = 1024 if device.type == "cuda" else _BATCH
-    clips, lengths = (part.to(device) for part in recordings(batch))
-    sizes = (100, 300) if quick else tuple(10**k for k in range(3, 6 if device.type == "cpu" else 7))
-    _stream(model, clips, lengths, 4 * batch)
+def run(job: Job) -> Iterator[tuple[str, list[dict]]]:
+    """Rows of each table; a processor stops at 10^5 clips, a GPU at 10^6."""
+    model = ser_gpu.load_model(device=job.device).with_voice()
+    batch = job.of(16, 64, 1024)
+    clips, lengths = (part.to(job.device) for part in recordings(batch))
+    sizes = (50, 100) if job.dry else tuple(10**k for k in range(3, 7 if job.on_gpu else 6))
+    _stream(model, clips, lengths, batch if job.dry else 4 * batch)
     rows = []
     for size in sizes:
-        repeats = max(1, (sizes[1] if quick else 10**4) // size)
+        repeats = max(1, job.of(0, 10**4, 10**4) // size)
         streams = [_stream(model, clips, lengths, size) for _ in range(repeats)]
         rows.append(
             {
@@ -62,10 +52,9 @@ def _measure(device_name: str, quick: bool) -> dict[str, list[dict]]:
             }
         )
     windows = 10**6 * 3_600 // 3
-    return {
-        "stream": rows,
-        "a_million_hours": [{"clips": windows, "device_hours": windows / rows[-1]["clips_per_second"] / 3_600}],
-    }
+    yield "stream", rows
+    hours = windows / rows[-1]["clips_per_second"] / 3_600
+    yield "a_million_hours", [{"clips": windows, "device_hours": hours}]
 
 
 @torch.inference_mode()
@@ -76,14 +65,12 @@ def _stream(model, clips: torch.Tensor, lengths: torch.Tensor, count: int) -> tu
     as a user would.
     """
     process, resident = psutil.Process(), 0
-    bfloat16 = trains_in_bfloat16(clips.device)
     taken, answered = [], 0.0
     for done in range(0, count, len(clips)):
         start = time.perf_counter()
         size = min(len(clips), count - done)
         waveform = (clips.roll(1 + done // len(clips), dims=0)[:size] + clips[:size]) / 65_536
-        with torch.autocast(clips.device.type, torch.bfloat16, enabled=bfloat16):
-            logits = model(waveform, lengths[:size], tta=False)
+        logits = model(waveform, lengths[:size], tta=False)
         answered += model.probabilities(logits).cpu().sum().item()
         taken.append(time.perf_counter() - start)
         resident = max(resident, process.memory_info().rss)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +20,10 @@ import soundfile
 import torch
 
 from benchmarks.signals import SAMPLE_RATE, recordings
+from benchmarks.start import ROOT
 from benchmarks.tables import TableForm
+from benchmarks.timing import Job
 
-ROOT = Path(__file__).resolve().parent.parent
 _RECORDINGS = 64
 _KILLS = 3
 _SAMPLED_SECONDS = 1.0
@@ -57,9 +59,9 @@ class Watched:
     megabytes: tuple[float, ...]
 
 
-def run(device: torch.device, quick: bool, processes: int) -> dict[str, list[dict]]:
+def run(job: Job) -> Iterator[tuple[str, list[dict]]]:
     """Rows of each table."""
-    sizes = (60, 120) if quick else (10**3, 10**4)
+    device, sizes = job.device, (60, 120) if job.dry else (10**3, 10**4)
     compared = sizes[1]
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
@@ -68,17 +70,14 @@ def run(device: torch.device, quick: bool, processes: int) -> dict[str, list[dic
         one, two = (_score(place, folders[compared], workers, device) for workers in (1, 2))
         predict = _predict(folders[compared], device)
         rows = [predict, one, two]
+        yield "workers", [row | {"against": row["files_per_second"] / predict["files_per_second"]} for row in rows]
         growth = [two if count == compared else _score(place, folders[count], 2, device) for count in sizes]
-        killed = _killed(place, folders[compared], device)
+        yield "growth", growth
+        yield "killed", [_killed(place, folders[compared], device)]
     rate = growth[-1]["files_per_second"] * seconds  # seconds of recordings a second
     where = "cores, at two workers on two" if device.type == "cpu" else "this GPU"
     share = 2 if device.type == "cpu" else 1
-    return {
-        "workers": [row | {"against": row["files_per_second"] / predict["files_per_second"]} for row in rows],
-        "growth": growth,
-        "killed": [killed],
-        "a_million_hours": [{"where": where, "hours": 10**6 / rate * share}],
-    }
+    yield "a_million_hours", [{"where": where, "hours": 10**6 / rate * share}]
 
 
 def _make_recordings(folder: Path) -> float:

@@ -110,8 +110,8 @@ class Recognizer(ABC):
         Args:
             recordings: each as `predict` takes it; one alone is a list of one.
             voice: one for all recordings, or one for each.
-            workers: threads that answer batches; fastest is one on a GPU, and on a processor one for each core after
-                `torch.set_num_threads(1)`.
+            workers: threads that answer batches; two on a GPU, so that one batch is uploaded while another is answered,
+                and on a processor one for each core after `torch.set_num_threads(1)`.
 
         Raises ValueError where there are fewer voices than recordings; VoiceError as `predict`.
         """
@@ -206,11 +206,14 @@ class Recognizer(ABC):
         first = max(0, starts[0] - round(_LEAD_SECONDS * own_rate))
         heard = samples.resample(sound[first : ends[-1]], own_rate, rate)
         cuts = SpeechCuts(self.hear, self.window_samples / own_rate, _CUTS)
-        stretches = cuts.take(heard) + cuts.close()
-        ratio, spoken = own_rate / rate, np.zeros(len(windows), bool)
+        ratio, spoken, at, more = own_rate / rate, np.zeros(len(windows), bool), 0, cuts.block
         least = ratio * cuts.frame * (_CUTS.margin_frames + _CUTS.least_frames)  # a margin alone holds no voice
-        for start, end in ((first + ratio * each.start, first + ratio * each.end) for each in stretches):
-            spoken |= np.minimum(ends, end) - np.maximum(starts, start) >= min(least, end - start)
+        while at < len(heard) and not spoken.all():  # what comes later would change nothing
+            stretches = cuts.take(heard[at : at + more])
+            at, more = at + more, 2 * more
+            stretches += cuts.begun() if at < len(heard) else cuts.close()
+            for start, end in ((first + ratio * each.start, first + ratio * each.end) for each in stretches):
+                spoken |= np.minimum(ends, end) - np.maximum(starts, start) >= min(least, end - start)
         return spoken if spoken.any() else np.repeat(silero.speaks(heard[None]), len(windows))
 
     def mean(self, name: str, answers: Iterable[tuple[np.ndarray, float]]) -> Prediction:

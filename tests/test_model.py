@@ -7,7 +7,7 @@ import torch
 
 from ser_gpu.audio.clip_bank import INT16_SCALE, as_int16
 from ser_gpu.config import ModelConfig
-from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.model import SpeechEmotionModel, uploaded
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,49 @@ def test_forward_refuses_what_is_no_batch_of_waveforms(model, waveform):
 
 def test_silence_gives_finite_logits(model):
     assert model(torch.zeros(1, 48_000)).isfinite().all()
+
+
+def test_windows_go_up_as_int16_on_a_stream_of_their_own(model, voices, monkeypatch):
+    """With streams that only write down what is asked of them, since there may be no GPU here."""
+    asked = []
+
+    class Stream:
+        def __init__(self, name):
+            self.name = name
+
+        def wait_stream(self, other):
+            asked.append(f"{self.name} waits for {other.name}")
+
+        def __enter__(self):
+            asked.append(f"on {self.name}")
+
+        def __exit__(self, *_):
+            asked.append(f"off {self.name}")
+
+    def to(tensor, place, non_blocking=False):
+        if isinstance(place, torch.dtype):
+            return tensor.type(place)
+        asked.append(f"up as {tensor.dtype}, waiting: {not non_blocking}")
+        return tensor
+
+    monkeypatch.setattr("ser_gpu.model._upload_stream", lambda device: Stream("upload"))
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream("answer"))
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: asked.append(f"kept for {stream.name}"))
+    quiet = 1e-4 * voices
+    moved = uploaded(quiet, torch.device("cuda", 9))
+    monkeypatch.undo()
+    assert asked == [
+        "on upload",
+        "up as torch.int16, waiting: False",
+        "off upload",
+        "answer waits for upload",
+        "kept for answer",
+    ]
+    # a quiet window keeps all 16 bits
+    torch.testing.assert_close(model.probabilities(model(moved)), model.probabilities(model(quiet)), atol=1e-3, rtol=0)
 
 
 def test_int16_is_heard_as_the_same_sound(model, voices):

@@ -16,6 +16,7 @@ from ser_gpu import checkpoint, predict
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.corpora.splits import Protocol
+from ser_gpu.errors import InputError
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.prediction import Prediction
 from ser_gpu.recognizer import Recognizer
@@ -56,6 +57,29 @@ def test_it_prints_emotion_and_percentage_then_all_eight(voice, weights, capsys)
     assert first.startswith(f"{voice}: ")
     assert first.endswith(" %")
     assert sorted(line.split()[0] for line in bars) == sorted(EMOTIONS)
+
+
+@pytest.mark.parametrize(
+    ("files", "given", "device"),
+    [(99, [], "cpu"), (100, [], None), (99, ["--device", "cuda"], "cuda"), (100, ["--device", "cpu"], "cpu")],
+)
+def test_few_files_do_not_wait_for_the_start_of_cuda(files, given, device, voice, monkeypatch):
+    asked = []
+
+    def model(weights, name):
+        asked.append(name)
+        raise InputError("enough")
+
+    monkeypatch.setattr(predict.options, "model", model)
+    assert predict.main([*[str(voice)] * files, *given]) == 2
+    assert asked == [device]
+
+
+def test_on_a_gpu_one_batch_is_uploaded_while_another_is_answered():
+    on_gpu = SimpleNamespace(device=torch.device("cuda"))
+    for files, workers in ((2, {"workers": 2}), (1, {})):
+        with predict.side_by_side(on_gpu, files) as found:
+            assert found == workers
 
 
 def test_the_threads_of_torch_are_left_as_they_were(voice, weights, monkeypatch, capsys):

@@ -22,6 +22,7 @@ from ser_gpu.errors import AudioError, InputError, NoSpeechError, UnexpectedErro
 from ser_gpu.model import SpeechEmotionModel, clip_logits
 from ser_gpu.prediction import Prediction
 from ser_gpu.recognizer import Recognizer
+from ser_gpu.timeline.cuts import SpeechCuts
 from tests.conftest import synthetic_voice
 
 
@@ -98,6 +99,23 @@ def test_an_answer_says_of_how_many_seconds_of_speech_it_is(model):
     assert 18.0 < prediction.speech_seconds < 18.0 + 2 * 3.0
     minutes = synthetic_voice(3, 1, 0, seconds=90.0)
     assert model.predict(minutes).speech_seconds == pytest.approx(90.0, abs=0.2)
+
+
+def test_the_detector_hears_no_more_than_decides(model, monkeypatch):
+    voice, silence = synthetic_voice(3, 1, 0, seconds=9.0), np.zeros(100_000, np.float32)
+    recordings = [voice[:40_000], voice, np.concatenate([voice[:40_000], silence, voice[:60_000], silence])]
+    real, heard = SpeechEmotionModel.hear, []
+
+    def hear(model, sound, state=None):
+        heard.append(len(sound))
+        return real(model, sound, state)
+
+    monkeypatch.setattr(SpeechEmotionModel, "hear", hear)
+    answers = [model.predict(recordings[0])]
+    assert sum(heard) < 25_000, "of 40,000 samples"
+    answers += [model.predict(each) for each in recordings[1:]]
+    monkeypatch.setattr(SpeechCuts, "begun", lambda cuts: [])
+    assert [model.predict(each) for each in recordings] == answers
 
 
 def test_silent_windows_do_not_vote(model):

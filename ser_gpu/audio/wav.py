@@ -22,8 +22,8 @@ _TYPES = {(1, 8): "u1", (1, 16): "<i2", (1, 32): "<i4", (3, 32): "<f4", (3, 64):
 def mended(path: Path, head: bytes) -> Iterator[Path]:
     """The file itself, with first bytes `head`; where its header hides samples, a temporary copy that shows them."""
     with ExitStack() as held:
-        file = held.enter_context(path.open("rb"))
-        if _is_wav(head) and (header := _Header(file)).hides_samples():
+        file = held.enter_context(path.open("rb")) if _is_wav(head) else None
+        if file and (header := _Header(file)).hides_samples():
             with tempfile.NamedTemporaryFile(delete=False) as copy:
                 path = Path(copy.name)
                 held.callback(path.unlink)

@@ -110,11 +110,11 @@ def add_recordings(parser: ArgumentParser, help: str) -> None:
     add("--list", metavar="FILE", help=help)
 
 
-def add_model(parser: ArgumentParser, file: str = MODEL_FILE) -> None:
+def add_model(parser: ArgumentParser, file: str = MODEL_FILE, device: str = DEVICE) -> None:
     """Add --weights and --device, for `model`."""
     add = parser.add_argument_group("model").add_argument
     add("--weights", metavar="NAME|FILE", help=f"{SHIPPED} {file}")
-    add("--device", help=DEVICE)
+    add("--device", help=device)
 
 
 def recordings(names: Sequence[str], list_file: str | None = None) -> AudioFolder:

@@ -91,6 +91,16 @@ class SpeechCuts:
         """End the recording; the stretch that is still open, if any."""
         return self._end(self._frame - self._quiet + self.settings.margin_frames, []) if self.in_speech else []
 
+    def begun(self) -> list[Stretch]:
+        """What is certain of the stretch that is still open, whatever follows; nothing where it may be dropped, or be
+        shorter than its margin and `least_frames` together."""
+        settings, end = self.settings, min(self._frame - self._quiet, self._start + self.most_frames // 2)
+        voiced = sum(each >= settings.on for each in self._speech)
+        if voiced < settings.least_frames or end - self._start < settings.margin_frames + settings.least_frames:
+            return []
+        first, last = self._start * self.frame, min(end * self.frame, self.samples_seen)
+        return [Stretch(first, self._kept[first - self._kept_start : last - self._kept_start])]
+
     def _gain(self, block: np.ndarray) -> np.float32:
         levels = np.sqrt(np.square(block.reshape(-1, self.frame)).mean(axis=1))
         self._levels = np.concatenate([self._levels, levels])[-_LEVEL_FRAMES:]

@@ -24,7 +24,8 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[Optimizer]:
     others = [each for each in model.parameters() if id(each) not in inside]
     decayed, spared = ([each for each in others if (each.ndim > 1) is decays] for decays in (True, False))
     groups = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]  # biases and batch normalisation
-    optimizers: list[Optimizer] = [AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=True)]
+    settings = {"fused": True, "capturable": next(model.parameters()).is_cuda}  # for a graph that holds the step
+    optimizers: list[Optimizer] = [AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, **settings)]
     if kernels:
         optimizers.append(Muon(kernels, lr=config.kernel_lr, weight_decay=config.weight_decay))
     for optimizer in optimizers:
@@ -35,7 +36,7 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[Optimizer]:
 def restore(optimizer: Optimizer, state: dict) -> None:
     """Go on from a saved state, where learning rates may be numbers."""
     pairs = zip(optimizer.param_groups, state["param_groups"], strict=True)
-    groups = [saved | {"fused": own.get("fused")} for own, saved in pairs]
+    groups = [saved | {name: own.get(name) for name in ("fused", "capturable")} for own, saved in pairs]
     optimizer.load_state_dict(state | {"param_groups": groups})
     for group in optimizer.param_groups:
         group["lr"] = torch.tensor(float(group["lr"]), device=group["params"][0].device)

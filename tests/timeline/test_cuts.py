@@ -35,6 +35,19 @@ def test_stretches_are_the_recording_and_never_too_long(seed, seconds, most_seco
         assert 0 < len(stretch.samples) <= (most_seconds + 0.1) * RATE
 
 
+@hypothesis.settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.5, 20.0), st.sampled_from([1.0, 3.0]))
+def test_what_is_certain_of_a_stretch_comes_true(seed, seconds, most_seconds):
+    waveform = speech_like(seconds, seed)
+    ends = {stretch.start: stretch.end for stretch in cut(waveform, most_seconds)}
+    cuts = SpeechCuts(LoudIsSpeech(), most_seconds, TimelineSettings())
+    for at in range(0, len(waveform) - cuts.block, cuts.block):
+        cuts.take(waveform[at : at + cuts.block])
+        for stretch in cuts.begun():
+            assert stretch.start < stretch.end <= ends[stretch.start]
+            assert np.array_equal(stretch.samples, waveform[stretch.start : stretch.end])
+
+
 def test_pause_cuts_and_a_breath_does_not():
     voice = noise(RATE)
     assert len(cut(np.concatenate([voice, zeros(RATE // 2), voice, zeros(RATE)]))) == 2
