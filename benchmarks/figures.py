@@ -15,7 +15,7 @@ _STYLES = {  # Okabe and Ito's palette, and a marker each
 }
 
 
-@styled
+@styled()
 def by_batch(frontend: dict) -> Figure:
     """Log-mel clips a second against the batch, every competitor, under the device's ceiling.
 

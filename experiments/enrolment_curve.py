@@ -39,7 +39,7 @@ def _draw(table: Path, out: str) -> int:
     return options.DONE
 
 
-@styled
+@styled()
 def figure(rows: Sequence[dict]) -> Figure:
     """A line a kind of clips: points above the same clips without a voice, with the standard deviation over draws.
 

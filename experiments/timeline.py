@@ -320,7 +320,7 @@ def show(result: dict) -> None:
     console.out.print(shown)
 
 
-@styled
+@styled()
 def _figure(result: dict) -> Figure:
     rows = result["settings"]
     figure = Figure(figsize=(8.0, 0.4 * len(rows) + 1.4))

@@ -106,7 +106,7 @@ def show(result: dict) -> None:
     console.out.print(shown)
 
 
-@styled
+@styled()
 def _figure(result: dict) -> Figure:
     figure = Figure(figsize=(8.0, 3.6))
     axes = figure.subplots()

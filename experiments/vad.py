@@ -179,7 +179,7 @@ def show(result: dict) -> None:
     console.out.print(shown)
 
 
-@styled
+@styled()
 def _figure(result: dict) -> Figure:
     voices = result["voices"] | result["no_words"]
     groups = {"voices; without words": voices, "no voice: lower is better": result["other_sounds"]}

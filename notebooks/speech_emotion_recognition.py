@@ -526,7 +526,7 @@ curves("ser_ravdess_actors")
 # %% [markdown]
 # Two things may surprise. First, the validation is flat in the first epochs, while the training loss already falls.
 # What is validated is not the network that is trained but the *moving average* of its weights, and at first that is
-# still the random network from which the training started.
+# still the random network from which the training started. (In newer trainings the average warms up.)
 
 # %%
 flat = {}

@@ -11,7 +11,7 @@ from experiments.figures.style import BLUE, COLOURS, GREEN, GREY, ORANGE, styled
 from ser_gpu.corpora.clip import Clip
 
 
-@styled
+@styled()
 def counts(clips: Sequence[Clip], emotions: Sequence[str], title: str) -> Figure:
     """Clips by emotion and intensity, by speaker, and by gender.
 
@@ -44,7 +44,7 @@ def counts(clips: Sequence[Clip], emotions: Sequence[str], title: str) -> Figure
     return figure
 
 
-@styled
+@styled()
 def distributions(columns: dict[str, np.ndarray], labels: np.ndarray, emotions: Sequence[str], title: str) -> Figure:
     """How values are spread within each emotion: a box of the middle half, its median, and whiskers to 5 and 95%.
 
@@ -77,7 +77,7 @@ def distributions(columns: dict[str, np.ndarray], labels: np.ndarray, emotions: 
     return figure
 
 
-@styled
+@styled()
 def distances(by_relation: dict[str, np.ndarray], title: str) -> Figure:
     """How far apart two clips are, by what they have in common.
 
@@ -100,7 +100,7 @@ def distances(by_relation: dict[str, np.ndarray], title: str) -> Figure:
     return figure
 
 
-@styled
+@styled()
 def acoustic_profile(features: dict[str, Interval], emotions: Sequence[str], title: str) -> Figure:
     """How each emotion differs from the speaker's own mean, with 95% intervals over speakers.
 

@@ -10,7 +10,7 @@ from experiments.figures.style import BLUE, GREEN, GREY, ORANGE, styled
 _COLOURS = (GREY, BLUE, GREEN, ORANGE)
 
 
-@styled
+@styled()
 def protocols(tables: dict[str, dict], classes: int, title: str) -> Figure:
     """Test UAR of every training by protocol, and its mean.
 
@@ -40,7 +40,7 @@ def protocols(tables: dict[str, dict], classes: int, title: str) -> Figure:
     return figure
 
 
-@styled
+@styled()
 def emotions_by_protocol(scores: dict[str, dict[str, float]], emotions: Sequence[str], title: str) -> Figure:
     """F1 of each emotion, a mark a protocol.
 
@@ -64,7 +64,7 @@ def emotions_by_protocol(scores: dict[str, dict[str, float]], emotions: Sequence
     return figure
 
 
-@styled
+@styled()
 def errors_by_side(sides: dict[str, dict], title: str) -> Figure:
     """Share of the errors that keep the arousal or valence of the acted emotion, beside that of evenly spread errors.
 

@@ -11,7 +11,7 @@ from experiments.figures.style import BLUE, COLOURS, GREY, ORANGE, draw_spectrog
 from ser_gpu.stages.spectrogram_augment import hertz_to_mel
 
 
-@styled
+@styled()
 def pipeline(
     raw: np.ndarray,
     trimmed: np.ndarray,
@@ -53,7 +53,7 @@ def pipeline(
     return figure
 
 
-@styled
+@styled()
 def trimming(
     raw: np.ndarray, bounds: tuple[int, int], window: np.ndarray, sample_rate: int, top_db: float, frame: int, hop: int
 ) -> Figure:
@@ -90,7 +90,7 @@ def trimming(
     return figure
 
 
-@styled
+@styled()
 def spectrograms(
     by_name: dict[str, np.ndarray], seconds: float, hertz: np.ndarray, title: str, columns: int = 2
 ) -> Figure:
@@ -121,7 +121,7 @@ def spectrograms(
     return figure
 
 
-@styled
+@styled()
 def band_difference(hertz: np.ndarray, difference: Interval, one: str, other: str, speakers: int) -> Figure:
     """Energy of each mel band in one emotion less that in another, with a 95% band over speakers.
 
@@ -144,7 +144,7 @@ def band_difference(hertz: np.ndarray, difference: Interval, one: str, other: st
     return figure
 
 
-@styled
+@styled()
 def spectra(hertz: np.ndarray, groups: dict[str, Interval], title: str) -> Figure:
     """Mean share of energy by mel band of two groups of clips, each with a 95% band over speakers.
 
@@ -163,7 +163,7 @@ def spectra(hertz: np.ndarray, groups: dict[str, Interval], title: str) -> Figur
     return figure
 
 
-@styled
+@styled()
 def from_wave_to_mel(
     power: np.ndarray, mel_basis: np.ndarray, decibels: np.ndarray, hertz: np.ndarray, seconds: float
 ) -> Figure:

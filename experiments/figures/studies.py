@@ -10,7 +10,7 @@ from experiments.figures.style import BLUE, COLOURS, GREEN, GREY, ORANGE, VOICES
 _PARTS = {"train": "training clips", "validation": "new speakers"}
 
 
-@styled
+@styled()
 def ablation(variants: Sequence[dict], title: str) -> Figure:
     """What each change of the recipe does to the validation UAR, in points, with its standard error.
 
@@ -35,7 +35,7 @@ def ablation(variants: Sequence[dict], title: str) -> Figure:
     return figure
 
 
-@styled
+@styled()
 def robustness(models: Sequence[dict], classes: int) -> Figure:
     """UAR under every condition, a point a model; the first condition is the recording as it is.
 
@@ -60,7 +60,7 @@ def robustness(models: Sequence[dict], classes: int) -> Figure:
     return figure
 
 
-@styled
+@styled()
 def pitch_counterfactual(shifts: Sequence[dict], emotions: Sequence[str]) -> Figure:
     """The same clips with another pitch: accuracy by gender, and how often each emotion is predicted.
 
@@ -103,7 +103,7 @@ def _fall(shifts: Sequence[dict], genders: Sequence[str]) -> str:
     return f"{semitones} semitones move the accuracy of {', of '.join(costs)}"
 
 
-@styled
+@styled()
 def pitch_bias(result: dict) -> Figure:
     """UAR of men's and women's voices beside that of listeners, and over thirds of the pitch.
 
@@ -138,7 +138,7 @@ def pitch_bias(result: dict) -> Figure:
     return figure
 
 
-@styled
+@styled()
 def occlusion(clips: Sequence[dict], seconds: float, hertz: np.ndarray, title: str) -> Figure:
     """Spectrograms above; below each of them the evidence for its emotion, by occlusion, on one scale.
 
@@ -165,7 +165,7 @@ def occlusion(clips: Sequence[dict], seconds: float, hertz: np.ndarray, title: s
     return figure
 
 
-@styled
+@styled()
 def overfitting(variants: Sequence[dict], title: str) -> Figure:
     """Accuracy on the training clips and on new speakers by epoch, a panel a variant of one network.
 

@@ -39,7 +39,7 @@ def compact(png: bytes) -> bytes:
     return file.getvalue()
 
 
-@styled
+@styled()
 def training_curves(history: Sequence[dict], title: str) -> "Figure":
     """Loss, and validation accuracy and UAR if there are any, by epoch; `history` has the rows of `metrics.csv`."""
     from matplotlib.figure import Figure  # here, since a command without it says how to get it
@@ -63,7 +63,7 @@ def training_curves(history: Sequence[dict], title: str) -> "Figure":
     return figure
 
 
-@styled
+@styled()
 def confusion(matrix: Sequence[Sequence[int]], emotions: Sequence[str], title: str) -> "Figure":
     """Each row's share by colour, clips as numbers. Shape: [C, C] counts, true emotion by row, predicted by column."""
     from matplotlib.figure import Figure
@@ -86,7 +86,7 @@ def confusion(matrix: Sequence[Sequence[int]], emotions: Sequence[str], title: s
     return figure
 
 
-@styled
+@styled()
 def reliability(before: Sequence[dict], after: Sequence[dict], title: str) -> "Figure":
     """Accuracy against confidence, before and after the temperature, as `metrics.reliability` gives them."""
     from matplotlib.figure import Figure

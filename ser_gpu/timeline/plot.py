@@ -1,8 +1,8 @@
 """The picture of a timeline: stacked probabilities of the emotions over time, and who speaks when."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import wraps
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,28 +20,22 @@ _HEX = "#6a7375 #2897b8 #88630b #2d41a0 #8e090c #9c50d8 #749652 #762a54"  # of t
 COLOURS = dict(zip(EMOTIONS, _HEX.split(), strict=True))
 STYLE = {"figure.constrained_layout.use": True, "figure.titlesize": 12, "axes.titlesize": 10, "axes.axisbelow": True}
 STYLE |= {"axes.spines.top": False, "axes.spines.right": False, "grid.alpha": 0.3, "legend.frameon": False}
-_SPEECH = "#333333"
 _NAME_POINTS = 8
 
 
-def styled(draw: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
-    """`draw`, whose figures then have the style of all."""
+@contextmanager
+def styled() -> Iterator[None]:
+    """A decorator: what is drawn has the style of all figures."""
+    from matplotlib import rc_context
 
-    @wraps(draw)
-    def drawn(*args: object, **settings: object) -> "Figure":
-        from matplotlib import rc_context
-
-        with rc_context(STYLE):
-            return draw(*args, **settings)
-
-    return drawn
+    with rc_context(STYLE):
+        yield
 
 
-@styled
+@styled()
 def figure(timeline: "Timeline") -> "Figure":
     """Draw a timeline in 1,200 columns; sure segments that are wide enough carry their emotion."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     edges, shares, rows = columns(timeline)
     drawn = Figure(figsize=(10.0, 3.0 + 0.25 * len(rows)))
@@ -54,12 +48,12 @@ def figure(timeline: "Timeline") -> "Figure":
         bottom = top
     above.set(ylim=(0, 1), yticks=(0, 0.5, 1), ylabel="probability")
     for row, share in enumerate(rows.values()):
-        below.stairs(row + share, edges, baseline=row, fill=True, color=_SPEECH)
+        below.stairs(row + share, edges, baseline=row, fill=True, color="#333333")
     below.set(ylim=(0, len(rows)), xlim=(0, edges[-1]))
     below.set_yticks([row + 0.5 for row in range(len(rows))], list(rows))
     below.tick_params("y", length=0)
-    below.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 1.5, 2, 3, 5, 6, 10]))
-    below.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds)))
+    below.locator_params("x", nbins=10, steps=[1, 1.5, 2, 3, 5, 6, 10])
+    below.xaxis.set_major_formatter(lambda seconds, _: clock(seconds))
     drawn.legend(loc="outside right center", reverse=True)
     _name(above, timeline)
     return drawn
