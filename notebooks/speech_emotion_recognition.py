@@ -565,15 +565,13 @@ rows = [
 ]
 clips_of = small["variants"][0]["clips"]
 folds = " and ".join(map(str, small["folds"]))
-below = (
-    f"{small['epochs']} epochs; means over folds {folds} of {small['protocol']}, each with {clips_of['train']} clips "
-)
-below += f"to train on and {clips_of['validation']} of new speakers to validate; "
+below = f"{small['epochs']} epochs; means over folds {folds} of {small['protocol']}, each with {clips_of['train']} "
+below += f"clips to train on and {clips_of['validation']} of new speakers to validate; "
 table(rows, f"{below}{small['seconds'] / 60:.0f} minutes for all.")
 
 # %% [markdown]
 # The gap between the two curves is overfitting. So short a training shows the gap, not the best accuracy: augmentation
-# makes the task harder, and pays in long trainings.
+# makes the task harder, and pays only in long trainings (experiments/README.md compares short and long ones).
 #
 # ## 8. Results
 #
@@ -870,11 +868,7 @@ def lines(*rows):
 
 
 lines(
-    (
-        "RAVDESS, eight emotions",
-        "1",
-        f"{len(clips):,} clips of {len(set(speakers))} speakers, {len(EMOTIONS)} emotions",
-    ),
+    ("RAVDESS, eight emotions", "1", f"{len(clips):,} clips, {len(set(speakers))} speakers, {len(EMOTIONS)} emotions"),
     ("3-second speech samples", "2, 4", f"a window of {window_seconds:g} s"),
     ("a CNN that generalises across voices, pitches, genders", "8, 9", f"UAR {new_uar:.3f} on new speakers; a verdict"),
     ("silence trimming", "2", f"{silent.mean():.0f}% of the corpus is cut as silence"),
