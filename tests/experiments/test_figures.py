@@ -104,7 +104,7 @@ def test_from_wave_to_mel_counts_cells(generator):
     figure = drawn(figures.from_wave_to_mel(power, np.eye(64, 513), decibels, HERTZ, 3.0))
     assert figure.axes[0].get_title() == f"{int((HERTZ < 1_000).sum())} of 64 bands lie below 1 kHz"
     share = (power > power.max() / 100).mean()
-    assert figure.axes[2].get_title().startswith(f"power: {share:.0%} of the cells")
+    assert figure.axes[2].get_title().startswith(f"power: {share:.0%} of cells")
 
 
 def test_overfitting_shows_both_parts_of_every_variant():
