@@ -1,7 +1,7 @@
 """python -m experiments.overfitting: one small network, with and without what keeps it from memorising its clips.
 
 That is augmentation, dropout and global average pooling: taken away one by one, and all together. The spectrograms are
-coarse and the clips those of one of the two sentences, so that all trainings together take a few minutes on one core.
+coarse and the clips those of one of the two sentences, so that all trainings together take ten minutes on one core.
 """
 
 import argparse

@@ -566,8 +566,8 @@ rows = [
 clips_of = small["variants"][0]["clips"]
 folds = " and ".join(map(str, small["folds"]))
 below = f"{small['epochs']} epochs; means over folds {folds} of {small['protocol']}, each with {clips_of['train']} "
-below += f"clips to train on and {clips_of['validation']} of new speakers to validate; "
-table(rows, f"{below}{small['seconds'] / 60:.0f} minutes for all.")
+below += f"clips to train on and {clips_of['validation']} of new speakers to validate."
+table(rows, below)
 
 # %% [markdown]
 # The gap between the two curves is overfitting. So short a training shows the gap, not the best accuracy: augmentation
