@@ -12,7 +12,7 @@ WORKDIR /opt/ser_gpu
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY ser_gpu ser_gpu
-COPY weights/DEFAULT weights/LICENSE weights/README.md weights/ser_ravdess.pth weights/
+COPY weights/DEFAULT weights/LICENSE weights/README.md weights/ser_ravdess.pth weights/ser_voices.pth weights/
 
 # For a CPU alone, the address of torch's CPU wheels here makes the image several GB smaller.
 ARG PIP_EXTRA_INDEX_URL=

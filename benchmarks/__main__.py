@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("subjects", nargs="*", type=_subject, metavar="SUBJECT", help=f"{', '.join(SUBJECTS)} (default: all)")
-    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    add("--device", help=options.DEVICE)
     add("--quick", action="store_true", help="small settings, for a test; writes nothing without --out")
     add(
         "--processes",

@@ -51,7 +51,7 @@ def run(device: torch.device, quick: bool, processes: int) -> dict[str, list[dic
         if not quick:
             paths["onnxruntime, with voices"] = Path(folder) / "speaker.onnx"
             export.to_onnx(model, paths["onnxruntime, with voices"], speaker=True)
-        paths["torch"] = checkpoint.default_weights()
+        paths["torch"] = checkpoint.weights_file()
         batches = (1, 4) if quick else (1, 32)
         rows = [row for batch in batches for row in _rows(model, paths, batch, quick)]
         return {"runtime": rows, "process": _processes(paths["onnxruntime"], 1 if quick else 11)}

@@ -8,13 +8,13 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 import numpy as np
-from scipy.special import softmax
 
+from experiments.study import on_new_corpora
 from ser_gpu import crossvalidate
 from ser_gpu.cli import console, options
 from ser_gpu.crossvalidate import Run, add_run_options, hold_to_one_setting, protocol_and_folds, train_all
 from ser_gpu.errors import InputError
-from ser_gpu.evaluation import metrics, predictions
+from ser_gpu.evaluation import predictions
 from ser_gpu.files import write_json
 
 SCORES = {
@@ -83,34 +83,15 @@ def read_variants(path: Path) -> dict[str, list[str]]:
 
 
 def _result(run: Run, score: str) -> dict:
-    """What a training says of itself; for `test`, with the scores of its answers to each corpus that was held out.
-
-    Answers are among the emotions that the corpus has. Their temperature is fitted on the other corpora that were held
-    out: a corpus of which nothing is known has no clips to fit it on, and that of a known one is far too low.
-    """
+    """What a training says of itself; for `test`, with its scores on each corpus that was held out."""
     if score == "validation":
         return run.result()
     answers = predictions.read(run.out / "predictions.csv")
     corpus_of = np.array([clip.corpus for clip in answers.clips])
-    corpora = np.unique(corpus_of).tolist()
-    logits = answers.logits.copy()  # [N, C]
-    for corpus in corpora:
-        rows = np.flatnonzero(corpus_of == corpus)
-        absent = np.setdiff1d(np.arange(logits.shape[1]), answers.truth[rows])
-        logits[np.ix_(rows, absent)] = -np.inf
-    by_corpus = {}
-    for corpus in corpora:
-        rows, others = corpus_of == corpus, corpus_of != corpus
-        temperature = metrics.fit_temperature(logits[others], answers.truth[others]) if others.any() else 1.0
-        truth, own = answers.truth[rows], logits[rows] / temperature
-        probabilities = softmax(own, axis=1)
-        predicted = probabilities.argmax(axis=1)
-        by_corpus[corpus] = {
-            "uar": metrics.headline(truth, predicted)["uar"],
-            "log_loss": metrics.log_loss(truth, own),
-            "confidence_above_accuracy": float(probabilities.max(axis=1).mean() - (predicted == truth).mean()),
-            "temperature": temperature,
-        }
+    rows_of = {corpus: corpus_of == corpus for corpus in np.unique(corpus_of).tolist()}
+    logits = answers.logits * run.result()["temperature"]  # what is stored are probabilities
+    _, scores = on_new_corpora({name: (logits[rows], answers.truth[rows]) for name, rows in rows_of.items()})
+    by_corpus = {name: {key: own[key] for key in SCORES["test"][:-1]} for name, own in scores.items()}
     return run.result() | {"test": {**_mean(list(by_corpus.values())), "by_corpus": by_corpus}}
 
 

@@ -37,27 +37,36 @@ def _measure(args: argparse.Namespace) -> int:
     if not several:
         raise InputError("--corpora names the corpora")
     found = options.find_clips(None, None, several)
-    rows = []
+    rows, logits_of = [], {}
     for path in args.checkpoints:
         model, provenance = checkpoint.load(path, device)
-        for name, clips in held_out(provenance, found):
+        for name, clips, trained_on in held_out(provenance, found):
             known = [clip for clip in clips if clip.emotion in model.labels]
             known, bank = options.read_clips(known, model.sample_rate, device)
             content = answers(model, bank, known, args.draws)
-            rows.append(scores(content, _trained_on(provenance, name), name) | {"seed": provenance.seed})
-    result = {"draws": args.draws, "environment": environment(device), "rows": rows}
+            row = scores(content, _titles(trained_on), name) | {"seed": provenance.seed}
+            logits = content["without"].clamp(min=1e-12).log() * model.temperature.item()
+            recipe = logits_of.setdefault((row["trained_on"], row["seed"]), {})
+            recipe[row["tested_on"]] = logits.numpy(), np.array(content["truth"])
+            rows.append(row)
+    calibrated = {recipe: study.on_new_corpora(own) for recipe, own in logits_of.items()}
+    for row in rows:
+        row["calibrated"] = calibrated[row["trained_on"], row["seed"]][1][row["tested_on"]]
+    temperature = float(np.exp(np.mean([np.log(each) for each, _ in calibrated.values()])))
+    result = {"draws": args.draws, "environment": environment(device), "temperature": temperature, "rows": rows}
     study.publish(args, result, show)
     return options.DONE
 
 
-def held_out(provenance: Provenance, found: Sequence[Clip]) -> Iterator[tuple[str, list[Clip]]]:
-    """The corpora of which no clip was in a training, and their clips.
+def held_out(provenance: Provenance, found: Sequence[Clip]) -> Iterator[tuple[str, list[Clip], set[str]]]:
+    """The corpora of which no clip was in a training, their clips, and the corpora of the training.
 
     Raises:
         ValueError: a training that held out a corpus of other clips than these.
     """
     protocol = Protocol.from_dict(provenance.protocol)
-    trained = {*(protocol.corpus or "").split(", ")}
+    # older files do not say it: they are of the first registered corpus
+    trained = {*(protocol.corpus or corpora.names()[0]).split(", ")}
     if protocol.name in ("loco", "test-corpora"):
         own = [clip for clip in found if clip.corpus in trained]
         split = protocol.split(own)
@@ -65,7 +74,7 @@ def held_out(provenance: Provenance, found: Sequence[Clip]) -> Iterator[tuple[st
             raise InputError("a checkpoint was trained on other clips than these corpora have")
         trained -= {clip.corpus for clip in own if split.part_of[clip.id] == "test"}
     for name in sorted({clip.corpus for clip in found} - trained):
-        yield name, [clip for clip in found if clip.corpus == name]
+        yield name, [clip for clip in found if clip.corpus == name], trained
 
 
 def answers(model: SpeechEmotionModel, bank: ClipBank, clips: Sequence[Clip], draws: int) -> dict:
@@ -83,6 +92,8 @@ def scores(content: dict, trained_on: str, tested_on: str) -> dict:
     uar = lambda rows, found: metrics.headline(truth[rows], metrics.likeliest(found, present))["uar"]  # noqa: E731
     without = content["without"].numpy()
     none, *enrolled = content["entries"]
+    predicted = metrics.likeliest(without, present)
+    confidence = without[:, present].max(axis=1) / without[:, present].sum(axis=1)
     parts = [(entry["rows"].numpy(), entry["probabilities"].numpy()) for entry in enrolled]
     return {
         "trained_on": trained_on,
@@ -90,6 +101,8 @@ def scores(content: dict, trained_on: str, tested_on: str) -> dict:
         "clips": len(truth),
         "emotions": len(present),
         "uar": uar(none["rows"].numpy(), without[none["rows"].numpy()]),
+        "interval95": metrics.bootstrap_intervals(truth, predicted, content["speakers"])["uar"],
+        "confidence_above_accuracy": float(confidence.mean() - (predicted == truth).mean()),  # as the file answers
         "enrolled": {
             "clips": len(parts[0][0]),
             "uar": float(np.mean([uar(rows, found) for rows, found in parts])),
@@ -100,10 +113,8 @@ def scores(content: dict, trained_on: str, tested_on: str) -> dict:
     }
 
 
-def _trained_on(provenance: Provenance, tested_on: str) -> str:
-    # older files do not say it: they are of the first registered corpus
-    names = (provenance.protocol.get("corpus") or corpora.names()[0]).split(", ")
-    titles = [_title(name) for name in names if name != tested_on]
+def _titles(names: set[str]) -> str:
+    titles = [_title(name) for name in sorted(names)]
     return ", ".join(titles) if len(titles) < 3 else f"{len(titles)} corpora"
 
 
@@ -112,14 +123,15 @@ def _title(name: str) -> str:
 
 
 def show(result: dict) -> None:
-    """A row a model and corpus."""
-    columns = ("tested on", "trained on", "clips", "emotions", "UAR", f"UAR, {COUNT} clips", "without")
+    """A row a model and corpus; the gap is confidence above accuracy, with the temperature of the other corpora."""
+    columns = ("tested on", "trained on", "clips", "emotions", "UAR", f"UAR, {COUNT} clips", "without", "gap")
     shown = console.table("Other corpora", columns)
     for row in result["rows"]:
         enrolled = row["enrolled"] or {}
         cells = [f"{enrolled[key]:.3f}" if enrolled else "" for key in ("uar", "without")]
         counts = (str(row["clips"]), str(row["emotions"]))
-        shown.add_row(row["tested_on"], row["trained_on"], *counts, f"{row['uar']:.3f}", *cells)
+        gap = f"{row['calibrated']['confidence_above_accuracy']:+.3f}"
+        shown.add_row(row["tested_on"], row["trained_on"], *counts, f"{row['uar']:.3f}", *cells, gap)
     console.out.print(shown)
 
 
@@ -128,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("checkpoints", nargs="+", help=".pth files of ser-gpu train")
     parser.add_argument("--corpora", nargs="+", metavar="NAME[=DIR]", help="all that are trained on and tested on")
     parser.add_argument("--draws", type=options.positive_int, default=3, help="of the clips (default: %(default)s)")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    parser.add_argument("--device", help=options.DEVICE)
     study.add_output_options(parser, "cross-corpus")
     return parser
 

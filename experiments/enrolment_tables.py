@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from experiments import markdown
-from experiments.page_tables import read, study_file, weights_file
+from experiments.page_tables import measured, read, study_file, weights_file
 from ser_gpu import corpora
 
 ALONE = "actors5-refit"
@@ -85,9 +85,10 @@ def cross_corpus(name: str) -> str:
         name: of the stored result.
     """
     found: dict[tuple[str, str], list[dict]] = {}
-    for row in read(study_file(name))["rows"]:
+    result = read(study_file(name))
+    for row in result["rows"]:
         found.setdefault((row["trained_on"], row["tested_on"]), []).append(row)
-    return markdown.table([_held_out(*names, rows) for names, rows in found.items()])
+    return measured(markdown.table([_held_out(*names, rows) for names, rows in found.items()]), result)
 
 
 def _held_out(trained_on: str, tested_on: str, rows: list[dict]) -> dict[str, object]:
@@ -105,6 +106,56 @@ def _held_out(trained_on: str, tested_on: str, rows: list[dict]) -> dict[str, ob
         "UAR, 8 clips enrolled": f"{fmean(each['uar'] for each in enrolled):.3f}" if enrolled else "",
         "the same clips without a voice": f"{fmean(each['without'] for each in enrolled):.3f}" if enrolled else "",
     }
+
+
+def new_corpora() -> str:
+    """Corpora of which nothing was in the training: networks of the recipe of `ser_voices.pth`, and the older file."""
+    others = read(study_file("cross-corpus"))["rows"]
+    of_ravdess = {row["tested_on"]: row for row in others if not row["trained_on"].endswith("corpora")}
+    rows = read(study_file("cross-corpus-voices"))["rows"]
+    table = []
+    for row in sorted(rows, key=lambda row: row["tested_on"].lower()):
+        low, high = row["interval95"]
+        table.append(
+            {"tested on": row["tested_on"], "trained on": row["trained_on"], "emotions": row["emotions"]}
+            | {
+                "chance": f"{1 / row['emotions']:.3f}",
+                "RAVDESS alone": _number(of_ravdess.get(row["tested_on"]), "uar"),
+            }
+            | {"UAR": f"{row['uar']:.3f}", "95 % interval": f"{low:.3f} to {high:.3f}"}
+            | {"UAR, 8 clips enrolled": _number(row["enrolled"], "uar")}
+            | {"confidence above accuracy": f"{row['calibrated']['confidence_above_accuracy']:+.3f}"}
+        )
+    columns = {"RAVDESS alone", "UAR", "UAR, 8 clips enrolled", "confidence above accuracy"}
+    means = {name: [float(row[name]) for row in table if row[name]] for name in columns}
+    mean = {name: f"{fmean(values):.3f}" for name, values in means.items()}
+    mean["confidence above accuracy"] = f"{fmean(means['confidence above accuracy']):+.3f}"
+    return markdown.table([*table, {name: mean.get(name, "") for name in table[0]} | {"tested on": "mean"}])
+
+
+def new_corpora_coverage() -> str:
+    """What `--least` is worth on such corpora: the mean over them of the share answered, and of the share right."""
+    rows = [row["calibrated"]["answered"] for row in read(study_file("cross-corpus-voices"))["rows"]]
+    return markdown.table(
+        [
+            {
+                "answers with a confidence of at least": least,
+                "answered": f"{fmean(row[least][0] for row in rows):.3f}",
+                "right of these": _mean_of([row[least][1] for row in rows]),
+                "corpora with an answer": sum(row[least][1] is not None for row in rows),
+            }
+            for least in rows[0]
+        ]
+    )
+
+
+def _mean_of(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{fmean(known):.3f}" if known else ""
+
+
+def _number(row: dict | None, name: str) -> str:
+    return f"{row[name]:.3f}" if row else ""
 
 
 def recipes() -> str:

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.overfitting", description=__doc__.splitlines()[0])
     options.add_data_options(parser)
     parser.add_argument("--epochs", type=options.positive_int, default=20, help="of each (default: %(default)s)")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    parser.add_argument("--device", help=options.DEVICE)
     study.add_output_options(parser, "overfitting")
     args = parser.parse_args(arguments)
     return options.run(lambda: _measure(args))

@@ -49,6 +49,12 @@ def read(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def measured(table: str, *results: dict) -> str:
+    """A table, and below it the versions of ser_gpu that its results were measured with."""
+    versions = sorted({each["environment"]["ser_gpu"] for each in results})
+    return f"{table}\n\nMeasured with ser_gpu {', '.join(versions)}."
+
+
 def settings() -> str:
     """A heading and a table for each part of the settings, from the fields."""
     sections = []
@@ -80,11 +86,12 @@ def results() -> str:
 
 def cross_validations() -> str:
     """Every cross-validation: mean and spread over its trainings, and the scores of all answers pooled."""
-    rows = []
+    rows, trainings = [], []
     for name, tested_on in CROSS_VALIDATIONS.items():
         table = _cross_validation(name)
         seeds, folds = (len({row[axis] for row in table["rows"]}) for axis in ("seed", "fold"))
         scores, pooled = table["summary"]["test"], table["pooled"]
+        trainings += table["rows"]
         rows.append(
             {"protocol": f"`{name}`", "tested on": tested_on}
             | {"trainings": f"{table['runs']} ({folds} x {seeds})"}
@@ -103,7 +110,7 @@ def cross_validations() -> str:
             )
         if name.startswith("actors5"):
             rows.append(_unchosen(name))
-    return markdown.table(rows)
+    return measured(markdown.table(rows), *trainings)
 
 
 def _unchosen(name: str) -> dict[str, object]:
@@ -146,7 +153,7 @@ def trainings() -> str:
     shipped = {name: read(weights_file(f"{name}.training.json")) for name in ("ser_ravdess", "ser_ravdess_actors")}
     facts = {
         "protocol": lambda result: f"`{result['protocol']}`",
-        "fold": lambda result: result["fold"],
+        "fold or split": lambda result: result["fold"],
         "seed": lambda result: result["seed"],
         "test clips": lambda result: result["test"]["clips"],
         "parameters": lambda result: f"{result['parameters']:,}",
@@ -156,6 +163,7 @@ def trainings() -> str:
         "device": lambda result: result["environment"]["device"],
         "threads": lambda result: result["environment"]["threads"],
         "precision": lambda result: "bfloat16" if result["bfloat16"] else "float32",
+        "ser_gpu": lambda result: result["environment"]["ser_gpu"],
         "torch": lambda result: result["environment"]["torch"],
         "manifest hash": lambda result: f"`{result['manifest_hash'][:16]}`",
     }
@@ -174,7 +182,7 @@ def schedules() -> str:
         shorter = read(weights_file(f"runs/{protocol}-60-epochs.json"))
         longer = next(row for row in _cross_validation(protocol)["rows"] if (row["fold"], row["seed"]) == (0, 0))
         rows += [
-            {"training": f"`{protocol}`, fold 0", "epochs": result["config"]["training"]["epochs"]}
+            {"training": f"`{protocol}`, split 0", "epochs": result["config"]["training"]["epochs"]}
             | {
                 f"{part}: {label}": f"{result[part][key]:.3f}"
                 for part in ("validation", "test")
@@ -221,23 +229,22 @@ def groups(name: str) -> str:
 def robustness() -> str:
     """UAR under every condition, a column a model."""
     models = read(study_file("robustness"))["models"]
-    return markdown.table(
-        [
-            {"condition": condition}
-            | {f"`{model['name']}`": f"{model['conditions'][condition]['uar']:.3f}" for model in models}
-            for condition in models[0]["conditions"]
-        ]
-    )
+    rows = [
+        {"condition": condition}
+        | {f"`{model['name']}`": f"{model['conditions'][condition]['uar']:.3f}" for model in models}
+        for condition in models[0]["conditions"]
+    ]
+    return measured(markdown.table(rows), *models)
 
 
 def pitch_counterfactual() -> str:
     """Accuracy by gender with the pitch moved."""
-    rows = []
-    for shift in read(study_file("pitch-counterfactual"))["shifts"][::2]:
+    rows, result = [], read(study_file("pitch-counterfactual"))
+    for shift in result["shifts"][::2]:
         of = shift["by"]["gender"]
         accuracy = {f"{words}: accuracy": f"{of[gender]['accuracy']:.3f}" for gender, words in VOICES.items()}
         rows.append({"pitch moved by": f"{shift['semitones']:+d} semitones"} | accuracy)
-    return markdown.table(rows)
+    return measured(markdown.table(rows), result)
 
 
 def pitch_bias() -> str:
@@ -250,7 +257,7 @@ def pitch_bias() -> str:
             "accuracy": f"{row['accuracy']:.3f}",
             "UAR": f"{row['uar']:.3f}",
             "95 % interval of the UAR": _interval(row),
-            "listeners": f"{bias['listeners'][gender]:.3f}",
+            "listeners: accuracy": f"{bias['listeners'][gender]:.3f}",
             "p value": "",
         }
         for gender, words in VOICES.items()
@@ -262,7 +269,7 @@ def pitch_bias() -> str:
         "accuracy": "",
         "UAR": f"{bias['uar_difference']:+.3f}",
         "95 % interval of the UAR": "",
-        "listeners": f"{bias['listeners']['female'] - bias['listeners']['male']:+.3f}",
+        "listeners: accuracy": f"{bias['listeners']['female'] - bias['listeners']['male']:+.3f}",
         "p value": f"{bias['p_value']:.2g}",
     }
     return markdown.table([*rows, difference])
@@ -306,20 +313,34 @@ def _shares_and_accuracies(name: str) -> list[tuple[float, float]]:
 
 def ablation(name: str) -> str:
     """Every variant of a stored ablation against its first one."""
-    return markdown.table(
-        [
-            {
-                "variant": variant["name"],
-                "runs": variant["runs"],
-                "parameters": f"{variant['parameters']:,}",
-                "UAR": f"{variant['validation']['uar']:.3f}",
-                "difference": f"{variant['difference']:+.3f}",
-                "standard error": f"{variant['standard_error']:.3f}",
-                "ECE": f"{variant['validation']['ece']:.3f}",
-            }
-            for variant in read(study_file(name))["variants"]
-        ]
-    )
+    result = read(study_file(name))
+    rows = [
+        {
+            "variant": variant["name"],
+            "runs": variant["runs"],
+            "parameters": f"{variant['parameters']:,}",
+            "UAR": f"{variant['validation']['uar']:.3f}",
+            "difference": f"{variant['difference']:+.3f}",
+            "standard error": f"{variant['standard_error']:.3f}",
+            "ECE": f"{variant['validation']['ece']:.3f}",
+        }
+        for variant in result["variants"]
+    ]
+    return measured(markdown.table(rows), result)
+
+
+def any_voice() -> str:
+    """Variants of the recipe on corpora that were held out."""
+    result = read(study_file("any-voice"))
+    rows = [
+        {"variant": variant["name"], "settings": f"`{' '.join(variant['settings'])}`", "runs": variant["runs"]}
+        | {"UAR": f"{variant['test']['uar']:.3f}"}
+        | {name: f"{each['uar']:.3f}" for name, each in variant["test"]["by_corpus"].items()}
+        | {"log loss": f"{variant['test']['log_loss']:.3f}"}
+        | {"confidence above accuracy": f"{variant['test']['confidence_above_accuracy']:+.3f}"}
+        for variant in result["variants"]
+    ]
+    return markdown.table(rows)
 
 
 def _cross_validation(name: str) -> dict:

@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("checkpoint", help="a .pth file that ser_gpu.train wrote")
     options.add_data_options(parser)
-    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    add("--device", help=options.DEVICE)
     study.add_output_options(parser, "pitch-counterfactual")
     return parser
 

@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     add("checkpoints", nargs="+", metavar="CHECKPOINT", help="models to compare, such as before and after a training")
     options.add_data_options(parser)
     add("--seed", type=int, default=0, help="of noise and rooms (default: %(default)s)")
-    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    add("--device", help=options.DEVICE)
     study.add_output_options(parser, "robustness")
     return parser
 

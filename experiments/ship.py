@@ -26,19 +26,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.ship", description=__doc__.splitlines()[0])
     parser.add_argument("run", help="the folder that ser-gpu train wrote")
     parser.add_argument("name", help="of the file in weights/, without suffix")
+    what = "JSON of experiments.cross_corpus, whose temperature is that of new corpora (default: as it was trained)"
+    parser.add_argument("--temperature-of", metavar="JSON", help=what)
     args = parser.parse_args(arguments)
-    return options.run(lambda: _ship(Path(args.run), args.name))
+    return options.run(lambda: _ship(Path(args.run), args.name, args.temperature_of))
 
 
-def _ship(run: Path, name: str) -> int:
+def _ship(run: Path, name: str, temperature_of: str | None) -> int:
     if not (run / "result.json").is_file():
         raise InputError(f"{run}: holds no finished training")
     content = checkpoint.read(run / "last.pth")
     content["state_dict"] = {key: stored(value) for key, value in content["state_dict"].items()}
+    result = read_json(run / "result.json")
+    if temperature_of:
+        temperature = result["temperature"] = read_json(Path(temperature_of))["temperature"]
+        content["state_dict"]["temperature"] = torch.tensor(temperature)
+        result["temperature_of"] = Path(temperature_of).name
     path = weights_file(f"{name}.pth")
     checkpoint.write(path, content)
     checkpoint.load(path, "cpu")  # it must be what the package loads
-    write_json(weights_file(f"{name}.training.json"), read_json(run / "result.json"))
+    write_json(weights_file(f"{name}.training.json"), result)
     for source, suffix in _COPIED.items():
         with replacing(weights_file(f"{name}.{suffix}")) as temporary:
             shutil.copy(run / source, temporary)

@@ -1,11 +1,13 @@
 """What the studies share: the test part of a checkpoint, and where results go."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
+from scipy.special import softmax
 
 from ser_gpu import checkpoint
 from ser_gpu.audio.clip_bank import ClipBank
@@ -14,11 +16,12 @@ from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.errors import InputError
-from ser_gpu.evaluation import figures
+from ser_gpu.evaluation import figures, metrics
 from ser_gpu.evaluation.report import environment
 from ser_gpu.files import write_json
 from ser_gpu.model import SpeechEmotionModel
 
+LEAST = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # confidences, as of `ser-gpu predict --least`
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -68,7 +71,7 @@ def enrolment_parser(name: str, description: str, checkpoints: str, draws: int) 
     parser.add_argument("checkpoints", nargs="+", help=checkpoints)
     options.add_data_options(parser)
     parser.add_argument("--draws", type=options.positive_int, default=draws, help="of the clips (default: %(default)s)")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    parser.add_argument("--device", help=options.DEVICE)
     add_output_options(parser, name.replace("_", "-"))
     return parser
 
@@ -82,6 +85,47 @@ def publish(args: argparse.Namespace, result: dict, show: Callable[[dict], None]
         console.print_json(result)
     else:
         show(result)
+
+
+def on_new_corpora(answers: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[float, dict[str, dict[str, float]]]:
+    """Scores on corpora of which nothing was in the training, among the emotions that each has.
+
+    The temperature of a corpus is fitted on the others: of a new corpus no answers are known, and in a corpus that is
+    known a model is right far more often. Also returned is that of all of them, which is for corpora still to come.
+
+    Args:
+        answers: corpus -> logits [N, C] before any temperature, and truth [N].
+    """
+    logits_of, truth_of = {}, {name: truth for name, (_, truth) in answers.items()}
+    for name, (logits, truth) in answers.items():
+        logits_of[name] = logits.astype(np.float64)
+        logits_of[name][:, np.setdiff1d(np.arange(logits.shape[1]), truth)] = -np.inf
+
+    def fitted(names: list[str]) -> float:
+        if not names:
+            return 1.0
+        logits, truth = (np.concatenate([of[name] for name in names]) for of in (logits_of, truth_of))
+        return metrics.fit_temperature(logits, truth)
+
+    scores = {}
+    for name, truth in truth_of.items():
+        temperature = fitted([other for other in answers if other != name])
+        logits = logits_of[name] / temperature
+        probabilities = softmax(logits, axis=1)
+        confidence, predicted = probabilities.max(axis=1), probabilities.argmax(axis=1)
+        right = predicted == truth
+        scores[name] = {
+            "uar": metrics.headline(truth, predicted)["uar"],
+            "log_loss": metrics.log_loss(truth, logits),
+            "confidence_above_accuracy": float(confidence.mean() - right.mean()),
+            "temperature": temperature,
+            "accuracy": float(right.mean()),
+            "answered": {
+                f"{least:.1f}": [float(sure.mean()), float(right[sure].mean()) if sure.any() else None]
+                for least, sure in ((least, confidence >= least) for least in LEAST)
+            },
+        }
+    return fitted([*answers]), scores
 
 
 def header(path: str, provenance: Provenance, clips: list[Clip], device: torch.device) -> dict:

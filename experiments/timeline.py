@@ -346,7 +346,7 @@ def _parser() -> argparse.ArgumentParser:
     options.add_data_options(parser)
     add("--clips", type=options.positive_int, default=144, help="to join (default: %(default)s)")
     add("--seed", type=int, default=0, help="of the draw, the order and the noise (default: %(default)s)")
-    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    add("--device", help=options.DEVICE)
     add("--fit", action="store_true", help="compare settings on validation clips instead")
     for name, default in FITTED.items():
         flag = f"--{name.replace('_', '-')}"

@@ -1,7 +1,7 @@
 """python -m experiments.timeline_voices CHECKPOINT: timelines of new speakers, with a voice and without.
 
 Each test speaker of the checkpoint has one recording, joined from clips as in `experiments.timeline`. It is answered
-for nobody in particular, with the voice of other clips of the speaker, and with its own voice. The same for a recording
+with no voice given, with the voice of other clips of the speaker, and with its own voice. The same for a recording
 of angry clips alone, for which its own voice is wrong; and for speakers in turn, where it is known who speaks when.
 """
 
@@ -24,7 +24,7 @@ from ser_gpu.timeline.speakers import Speakers, Turn
 from ser_gpu.voices.enrol import of_windows, own_voice
 
 SCORES = ("accuracy", "uar", "eder")
-ROWS = ("nobody in particular", "voice of other clips", "own voice")
+ROWS = ("no voice given", "voice of other clips", "own voice")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,7 +78,7 @@ def _of_call(model: SpeechEmotionModel, clips: Sequence[Clip], args: argparse.Na
     known = Speakers(Turn(part.start / RATE, part.end / RATE, part.speaker) for part in parts)
     own = own_voice(model, (RATE, waveform), speakers=known)
     return {
-        "nobody in particular": _scored(model, waveform, parts),
+        "no voice given": _scored(model, waveform, parts),
         "who speaks when": _scored(model, waveform, parts, speakers=known),
         "own voice of each": _scored(model, waveform, parts, speakers=known, voice=own),
     }
@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--enrolled", type=options.positive_int, default=16, help="other clips of the voice (default: %(default)s)")
     add("--speakers", type=options.positive_int, default=100, help="at most (default: all)")
     add("--seed", type=int, default=0, help="of the draw, the order and the noise (default: %(default)s)")
-    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    add("--device", help=options.DEVICE)
     study.add_output_options(parser, "timeline-voices")
     return parser
 

@@ -89,8 +89,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="ser-gpu app", description="A page that names the emotion of a voice in the browser; no audio leaves it."
     )
     add = parser.add_argument
-    add("--weights", help="checkpoint (default: the shipped one)")
-    add("--port", type=int, default=8_000, help="of the page on localhost, 0 for any (default: %(default)s)")
+    add("--weights", metavar="NAME|FILE", help=f"{options.SHIPPED} a checkpoint")
+    add("--port", type=int, default=8_000, help="port on localhost, 0 for a free one (default: %(default)s)")
     add("--out", metavar="DIR", help="write the page for any static host instead of serving it")
     add("--tta", action=argparse.BooleanOptionalAction, default=True, help="test-time augmentation (default: yes)")
     return parser

@@ -49,9 +49,9 @@ def save(path: str | Path, model: SpeechEmotionModel, provenance: Provenance) ->
 
 
 def load(path: str | Path | None = None, device: Device | None = None) -> tuple[SpeechEmotionModel, Provenance]:
-    """The stored model, in evaluation mode, and where it comes from; default: the package's weights, `default_device`.
-    Raises CheckpointError where the file is missing, damaged, not a checkpoint of ser_gpu, or of a newer format."""
-    path = default_weights() if path is None else path
+    """The stored model, in evaluation mode, and where it comes from; `path` as `weights_file` takes it, default device
+    `default_device`. CheckpointError where the file is missing, damaged, no checkpoint, or of a newer version."""
+    path = weights_file(path)
     stored = read(path)
     if stored and all(isinstance(value, Tensor) for value in stored.values()):
         raise CheckpointError(f"{path}: is a state dict, not a checkpoint; write it with ser_gpu.checkpoint.save")
@@ -101,13 +101,17 @@ def rebuilt(config: dict, labels: list[str], weights: dict[str, Tensor]) -> Spee
     return model
 
 
-def default_weights() -> Path:
-    """The weights of the package: inside the installed package, or beside it in a checkout."""
+def weights_file(path: str | Path | None = None) -> Path:
+    """The file that is meant: a path, the name of weights of the package, such as "ser_ravdess", or the default."""
     package = Path(__file__).resolve().parent
-    for folder in (package / "weights", package.parent / "weights"):
-        if (folder / "DEFAULT").is_file():
+    for folder in (package / "weights", package.parent / "weights"):  # installed, or in a checkout
+        if path is None and (folder / "DEFAULT").is_file():
             return folder / (folder / "DEFAULT").read_text(encoding="utf-8").strip()
-    raise CheckpointError(f"{package}: the package has no weights; name a checkpoint")
+        if path is not None and Path(path).name == str(path) and (named := folder / f"{path}.pth").is_file():
+            return Path(path) if Path(path).is_file() else named
+    if path is None:
+        raise CheckpointError(f"{package}: the package has no weights; name a checkpoint")
+    return Path(path)
 
 
 def default_device() -> torch.device:
@@ -128,7 +132,8 @@ def read(path: str | Path) -> dict:
     Raises CheckpointError where the file is missing, damaged, or holds more than plain data and tensors."""
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
+        shipped = "" if path.suffix else ", ".join(sorted(each.stem for each in weights_file().parent.glob("*.pth")))
+        raise CheckpointError(f"{path}: no such checkpoint{shipped and f'; shipped are {shipped}'}")
     if path.suffix.lower() == ".pt2":
         raise CheckpointError(f"{path}: a .pt2 file is for torch.export.load; predict takes a .pth or .onnx file")
     _check_archive(path)

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -52,30 +52,33 @@ class Run:
         return read_json(self.out / "result.json")
 
 
-def add_run_options(parser: argparse.ArgumentParser, protocol: str | None = None) -> None:
-    """The options of every command that runs many trainings."""
-    add = parser.add_argument
-    options.add_protocol_choice(parser, f"(default: {protocol or 'by speakers'})", protocol)
-    add("--folds", type=int, nargs="+", help="(default: all; for a random protocol, split seeds 0 to 4)")
-    add("--seeds", type=int, nargs="+", default=[0], help="seeds of the trainings (default: 0)")
-    add("--runs", default="runs", help="folder of all trainings (default: %(default)s)")
-    add("--table", help="JSON file of the table (default: table.json beside the trainings)")
-    add("--jobs", type=options.positive_int, default=1, help="trainings at a time (default: %(default)s)")
+def add_run_options(parser: argparse.ArgumentParser, protocol: str | None = None) -> Callable:
+    """The options of every command that runs many trainings; gives the adder of more of them."""
+    add = parser.add_argument_group("output").add_argument
+    add("--runs", default="runs", metavar="DIR", help="folder for the folders of all trainings (default: %(default)s)")
+    add("--table", metavar="FILE", help="JSON file of the table (default: table.json in the folder of the trainings)")
     add("--json", action="store_true", help="print the JSON instead of the table")
+    add = parser.add_argument_group("trainings").add_argument
+    options.add_protocol_choice(add, protocol or "actors5 of RAVDESS, else speakers", protocol)
+    help = "folds to train (default: all; of a random split, the first five)"
+    add("--folds", type=int, nargs="+", metavar="K", help=help)
+    add("--seeds", type=int, nargs="+", default=[0], metavar="N", help="seeds of the trainings (default: 0)")
+    add("--jobs", type=options.positive_int, default=1, metavar="N", help="trainings at a time (default: %(default)s)")
+    return add
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="ser-gpu crossvalidate",
-        description="Train every fold and seed of a protocol and print the table. Started again, it goes on where it "
+        description="Train every fold and seed of a protocol and print the table. Started again, it continues where it "
         "stopped. Arguments that are not named here go to ser-gpu train, such as --data, --epochs, --set or --device; "
         "{fold} and {seed} in them stand for the training's own.",
     )
-    add_run_options(parser)
-    parser.add_argument("--name", help="of the folder and the table (default: the protocol, -refit for a refit)")
+    add = add_run_options(parser)
+    add("--name", help="name of their folder and table (default: the protocol's, with -refit for a refit)")
     again = "repeat the finished trainings of this folder, such as RUNS/speakers, on training and validation parts; "
     again += "a seed that it lacks repeats another one of the fold"
-    parser.add_argument("--refit", metavar="FOLDER", help=again)
+    add("--refit", metavar="FOLDER", help=again)
     args, train_arguments = parser.parse_known_args(arguments)
     train.parser().parse_args(train_arguments)  # what is wrong is said once, not by each training
     return options.run(lambda: _run(args, train_arguments))

@@ -19,15 +19,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Learn a speaker's voice from recordings of this speaker alone, so that the model answers that "
         "speaker better. The recordings must be varied: a speaker who is angry in all of them is made neutral.",
     )
-    options.add_recordings(parser, f"recordings, folders or patterns; {HELPFUL_WINDOWS} varied ones help")
-    add = parser.add_argument
-    add("--out", required=True, metavar="NAME.voice", help="file to write")
-    named = parser.add_mutually_exclusive_group()
-    named.add_argument("--emotion", help="all of them have this emotion, such as neutral")
+    options.add_recordings(parser, f"recordings, folders or patterns; {HELPFUL_WINDOWS} varied recordings help")
+    named = parser.add_argument_group("labels").add_mutually_exclusive_group()
+    named.add_argument("--emotion", help="the emotion of all FILEs, such as neutral")
     named.add_argument("--emotions", metavar="CSV", help="instead of FILE, a list with columns file and emotion")
-    add("--weights", help="checkpoint, or .onnx file of ser-gpu export --speaker (default: the shipped one)")
-    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    add = parser.add_argument_group("output").add_argument
+    add("--out", required=True, metavar="NAME.voice", help="file to write")
     add("--json", action="store_true", help="print what was enrolled as JSON")
+    options.add_model(parser, f"{options.MODEL_FILE} --speaker")
     args = parser.parse_args(arguments)
     if bool(args.files or args.list) == bool(args.emotions):
         parser.error("name the speaker's recordings, or a CSV of them with --emotions")

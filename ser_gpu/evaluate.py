@@ -26,11 +26,11 @@ ALL = "all"
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Which clips of which recordings are scored."""
     options.add_data_options(parser)
-    options.add_protocol_options(parser, "who is in which part (default: as the checkpoint was trained)")
-    default = "(default: test, or all of a corpus that the model was not trained on)"
-    parser.add_argument("--part", choices=(*PARTS, ALL), help=f"part to score {default}")
-    parser.add_argument("--allow-trained", action="store_true", help="score clips that the model was trained on, too")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    add = options.add_protocol_options(parser, "that of the checkpoint's training")
+    default = "(default: test; all, if the model was trained on another corpus)"
+    add("--part", choices=(*PARTS, ALL), help=f"part to score {default}")
+    add("--allow-trained", action="store_true", help="also score clips that the model was trained on")
+    parser.add_argument("--device", help=options.DEVICE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,8 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="ser-gpu evaluate", description=about)
     parser.add_argument("checkpoint", help="a .pth file that ser-gpu train wrote")
     add_options(parser)
-    parser.add_argument("--out", help="folder for the JSON and the figures (default: beside the checkpoint)")
-    parser.add_argument("--json", action="store_true", help="print the JSON instead of tables")
+    add = parser.add_argument_group("output").add_argument
+    add("--out", metavar="DIR", help="folder for the JSON and the figures (default: that of the checkpoint)")
+    add("--json", action="store_true", help="print the JSON instead of tables")
     args = parser.parse_args(arguments)
     return options.run(lambda: _run(args))
 

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     """Write the file or folder, and one line on stderr about it."""
     *given, out = args.files if not args.hub else [*args.files, None]
-    weights = Path(given[0]) if given else checkpoint.default_weights()
+    weights = checkpoint.weights_file(given[0] if given else None)
     suffix = None if args.hub else next((each for each in (".onnx", ".pt2") if out.lower().endswith(each)), "")
     if suffix == "":
         raise InputError(f"{out}: the name must end in .onnx or .pt2")
@@ -65,15 +65,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ser-gpu export", description="Write the whole model, waveform in and probabilities out, as one file."
     )
-    add = parser.add_argument
-    add("files", nargs="*", metavar="FILE", help="[checkpoint] file.onnx, or file.pt2 (default: the shipped weights)")
-    help = "test-time augmentation, a mean of several answers; without it an answer takes a fraction of the time"
-    add("--tta", action=argparse.BooleanOptionalAction, default=True, help=help)
-    add("--half", action="store_true", help="weights in 16 bits: half the size, probabilities within 2e-3")
-    add("--speaker", action="store_true", help="a file that enrols speakers, and answers with their voices")
-    add("--licence", help="of the weights, for the metadata (default: that of their corpus, where it is known)")
+    add = parser.add_argument_group("files").add_argument
+    help = "a checkpoint, if it is not the shipped one, and the file to write: NAME.onnx or NAME.pt2"
+    add("files", nargs="*", metavar="FILE", help=help)
     help = "write a folder for the Hugging Face Hub: model.safetensors, config.json, README.md"
     add("--hub", metavar="DIR", help=help)
+    add = parser.add_argument_group("model").add_argument
+    help = "test-time augmentation, a mean of several answers; without it an answer takes a fraction of the time"
+    add("--tta", action=argparse.BooleanOptionalAction, default=True, help=help)
+    add("--half", action="store_true", help="weights in 16 bits: half the size, probabilities differ by at most 2e-3")
+    add("--speaker", action="store_true", help="a file that can enrol speakers, and answers with their voices")
+    add("--licence", help="licence of the weights, for the metadata (default: that of their corpus, if it is known)")
     return parser
 
 

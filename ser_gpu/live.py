@@ -37,27 +37,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Print the emotion of the last three seconds, twice a second: of a microphone, or of standard "
         "input: raw samples, or an audio file (WAV, FLAC, MP3, ...). Ctrl-C ends it.",
     )
-    add = parser.add_argument
-    add_source = parser.add_mutually_exclusive_group().add_argument
+    group = parser.add_argument_group("source")
+    add, add_source = group.add_argument, group.add_mutually_exclusive_group().add_argument
     add_source("source", nargs="?", choices=("-",), help="standard input (default: the microphone)")
     add_source("--input", metavar="NAME", help="a microphone: part of its name, or its number (default: the system's)")
     add("--list-inputs", action="store_true", help="show the microphones, and end")
-    add("--format", choices=FORMATS, help=f"of raw samples on standard input (default: {DEFAULT_FORMAT})")
-    add(
-        "--rate",
-        type=options.positive_int,
-        help="sample rate in Hz (default: 16000 for raw samples, a microphone's own)",
-    )
-    add(
-        "--channels",
-        type=int,
-        choices=range(1, MOST_CHANNELS + 1),
-        help="how many (default: 1 for raw samples, a microphone's own)",
-    )
+    add("--format", choices=FORMATS, help=f"format of raw samples on standard input (default: {DEFAULT_FORMAT})")
+    help = "sample rate (default: 16000 for raw samples, else that of the microphone)"
+    add("--rate", type=options.positive_int, metavar="HZ", help=help)
+    help = f"number of channels, at most {MOST_CHANNELS} (default: 1 for raw samples, else those of the microphone)"
+    add("--channels", type=int, choices=range(1, MOST_CHANNELS + 1), metavar="N", help=help)
+    add = parser.add_argument_group("answers").add_argument
+    add("--voice", metavar="FILE", help=options.VOICE)
     add("--json", action="store_true", help="print one JSON object a line, on a terminal too")
-    add("--voice", metavar="FILE", help="the speaker's voice, as ser-gpu enrol wrote it with the same checkpoint")
-    add("--weights", help="checkpoint, or .onnx file of ser-gpu export (default: the shipped one)")
-    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    options.add_model(parser)
     args = parser.parse_args(arguments)
     return options.run(lambda: _list_inputs() if args.list_inputs else _run(args))
 

@@ -142,6 +142,12 @@ class SpeechEmotionModel(nn.Module, Recognizer):
         dtype = next(self.cnn.parameters()).dtype
         return self.cnn(spectrogram.to(dtype)).mean(dim=0).unflatten(0, (-1, clips)).mean(dim=0)
 
+    def embed(self, waveform: Tensor, lengths: Tensor | None = None, tta: bool = True) -> Tensor:
+        """What the last layer sees, for a classifier of your own; takes and raises what `forward` does.
+        Shape: [B, T], [B] -> [B, E] float32."""
+        spectrogram = self.spectrogram(waveform, lengths, tta).to(next(self.cnn.parameters()).dtype)
+        return self.cnn.features(spectrogram).float().unflatten(0, (-1, waveform.shape[0])).mean(dim=0)
+
     def probabilities(self, logits: Tensor) -> Tensor:
         """Softmax after the temperature that was fitted on validation clips. Shape: [B, C] -> [B, C] float32.
 

@@ -29,16 +29,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Name the emotion in recordings of a voice, with a confidence for each emotion.",
     )
     options.add_recordings(parser, "audio of any rate and length, folders, patterns, or - for standard input")
-    add = parser.add_argument
-    add("--weights", help="checkpoint, or .onnx file of ser-gpu export (default: the shipped one)")
-    add("--voice", metavar="FILE", help="the speaker's voice, as ser-gpu enrol wrote it with the same checkpoint")
-    add("--emotions", metavar="A,B,...", help="answer among these emotions alone (default: all that the model knows)")
-    share = options.number(0.0, 1.0)
-    add("--least", type=share, default=0.0, metavar="P", help=f"answer {UNSURE!r} where no emotion reaches this share")
-    add("--channels", choices=("mixed", "apart"), default="mixed", help="apart: answer each channel by itself")
-    add("--top", type=options.positive_int, help="emotions to show (default: all)")
-    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
-    add("--json", action="store_true", help="one JSON object a file and line, with an error where there is no answer")
+    add = parser.add_argument_group("answers").add_argument
+    add("--voice", metavar="FILE", help=options.VOICE)
+    add("--emotions", metavar="A,B,...", help="choose among these emotions only (default: all that the model knows)")
+    share, least = options.number(0.0, 1.0), f"answer {UNSURE!r} if no emotion has a probability of P (0 to 1) or more"
+    add("--least", type=share, default=0.0, metavar="P", help=least)
+    add("--channels", choices=("mixed", "apart"), default="mixed", help=options.CHANNELS)
+    add = parser.add_argument_group("output").add_argument
+    add("--top", type=options.positive_int, metavar="N", help="show the N most likely emotions (default: all)")
+    add("--json", action="store_true", help="print a JSON object a line for each file, with the key error if it failed")
+    options.add_model(parser)
     args = parser.parse_args(arguments)
     return options.run(lambda: run(args))
 

@@ -65,24 +65,26 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ser-gpu score",
         description="Name the emotion of very many recordings with Ray Data, and write the answers as Parquet files. "
-        "Started again, it goes on where it stopped.",
+        "Started again, it continues where it stopped.",
     )
-    add = parser.add_argument
+    add = parser.add_argument_group("recordings and answers").add_argument
     help = (
-        "folders, files, patterns such as 'calls/**/*.wav', lists (CSV, TSV or Parquet with a column path or file), "
+        "folders, files, patterns such as 'plays/**/*.wav', lists (CSV, TSV or Parquet with a column path or file), "
         "and Parquet files with the bytes of audio files (column audio or bytes); here, or at an address such as "
-        "s3://bucket/calls"
+        "s3://bucket/plays"
     )
     add("sources", nargs="+", metavar="SOURCE", help=help)
-    add("--out", required=True, metavar="DIR", help="folder or address of the result")
-    add("--retry", action="store_true", help="try again the recordings that have an error in DIR")
+    add("--out", required=True, metavar="DIR", help="folder or address of the answers")
+    add("--retry", action="store_true", help="try the recordings again that have an error in DIR")
     add("--timeline", action="store_true", help="give the segments of each recording, instead of one emotion")
-    add("--weights", help="checkpoint (default: the shipped one)")
-    add("--address", help="of a Ray cluster, such as auto (default: Ray on this machine, for this command alone)")
-    add("--workers", type=options.positive_int, help="that hold a model (default: Ray starts as many as there is room)")
-    help = "of each worker, such as 0.5 (default: 1 where the cluster has any, else 0)"
-    add("--gpus", type=options.number(0.0), help=help)
     add("--json", action="store_true", help="print the counts as JSON")
+    add = parser.add_argument_group("model and machines").add_argument
+    add("--weights", metavar="NAME|FILE", help=f"{options.SHIPPED} a checkpoint")
+    add("--address", help="address of a Ray cluster, or auto (default: Ray on this machine, for this command alone)")
+    help = "number of processes that each hold a model (default: Ray starts as many as there is room for)"
+    add("--workers", type=options.positive_int, metavar="N", help=help)
+    help = "GPUs for each worker, such as 0.5 (default: 1 if the cluster has any, else 0)"
+    add("--gpus", type=options.number(0.0), metavar="SHARE", help=help)
     return parser
 
 

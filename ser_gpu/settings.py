@@ -1,6 +1,6 @@
 """Settings: frozen dataclasses of plain scalars whose fields know their rules and the help of their flag."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import field, fields
 from difflib import get_close_matches
@@ -50,11 +50,11 @@ def _flags(kind: type[Settings]) -> dict[str, Any]:
     return {f"--{each.name.replace('_', '-')}": each for each in fields(kind) if each.metadata.get("help")}
 
 
-def add_flags(parser: ArgumentParser, kind: type[Settings]) -> None:
+def add_flags(add: Callable, kind: type[Settings]) -> None:
     """A flag for each field that has a help; None where it is left out."""
     for flag, each in _flags(kind).items():
         help = each.metadata["help"] + ("" if "(default" in each.metadata["help"] else f" (default: {each.default})")
-        parser.add_argument(flag, type=each.type, choices=each.metadata["choices"], help=help)
+        add(flag, type=each.type, choices=each.metadata["choices"], help=help)
 
 
 def given(args: Namespace, part: str, kind: type[Settings]) -> dict[str, object]:

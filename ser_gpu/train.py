@@ -36,26 +36,30 @@ def parser() -> ArgumentParser:
     """The command line; a flag that is left out is None, so that a resumed training keeps its own setting."""
     about = "Train a speech emotion model; the .pth file that comes out takes raw audio."
     flags = ArgumentParser(prog="ser-gpu train", description=about)
-    add = flags.add_argument
     options.add_data_options(flags)
-    options.add_protocol_options(flags, f"who is in which part (default: {TrainConfig.protocol})")
+    add = options.add_protocol_options(flags, TrainConfig.protocol)
     add("--test-corpora", nargs="+", metavar="CORPUS", help="test these of the --corpora, instead of --protocol")
-    add_flags(flags, TrainConfig)
-    add_flags(flags, CnnConfig)
+    add("--no-test", action="store_true", help="do not score the test part: while settings are chosen")
+    add = flags.add_argument_group("training").add_argument
+    add_flags(add, TrainConfig)
+    add_flags(add, CnnConfig)
     add("--no-augment", action="store_true", help="train without augmentation, masks and mixup")
     add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="any setting, such as cnn.width=48")
     again = "train again on the training and validation parts, with settings and temperature of this finished training"
     add("--refit", metavar="RUN", help=again)
-    begin = "begin with the weights of this file: the network, and its last layer where labels have the same name"
-    add("--init", metavar="CHECKPOINT", help=begin)
-    fitted = "of the probabilities (default: fitted on the validation part)"
-    add("--temperature", type=options.number(0.01, 100.0), help=fitted)
-    add("--no-test", action="store_true", help="do not score the test part: for a comparison on validation")
-    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
-    add("--amp", choices=("auto", "on", "off"), help="bfloat16 for the CNN (default: where it is fast)")
-    add("--compile", action="store_true", help="torch.compile the CNN")
-    add("--out", help="folder to write (default: runs/PROTOCOL-foldK-seedS)")
-    add("--resume", action="store_true", help="go on with the unfinished training in --out, with its settings")
+    begin = "begin with these weights, such as ser_voices or a file: the network, and its last layer where labels have "
+    add("--init", type=_weights, metavar="CHECKPOINT", help=begin + "the same name")
+    alone = "fit the last layer alone, to the features of --init: seconds instead of minutes, for a few dozen clips"
+    add("--head-only", action="store_true", help=alone)
+    fitted = "number that the logits are divided by (default: fitted on the validation part)"
+    add("--temperature", type=options.number(0.01, 100.0), metavar="T", help=fitted)
+    add = flags.add_argument_group("device").add_argument
+    add("--device", help=options.DEVICE)
+    add("--amp", choices=("auto", "on", "off"), help="bfloat16 for the CNN; auto, the default: if it is fast here")
+    add("--compile", action="store_true", help="compile the CNN by torch.compile")
+    add = flags.add_argument_group("output").add_argument
+    add("--out", metavar="DIR", help="folder to write (default: runs/PROTOCOL-foldK-seedS)")
+    add("--resume", action="store_true", help="continue the unfinished training in --out, with its settings")
     return flags
 
 
@@ -79,7 +83,10 @@ def run(args: Namespace) -> int:
         trainer, plan, out = ranks.agree(lambda: _prepared(args, device, ranks, held))
         if args.compile:
             trainer.model.cnn.compile()
-        _fit(trainer, out)
+        if plan.training.head_only:
+            trainer.fit_head()
+        else:
+            _fit(trainer, out)
         if ranks.is_first:
             _finish(trainer, plan, out)
             (out / RESUME_FILE).unlink(missing_ok=True)
@@ -120,7 +127,7 @@ def _prepared(args: Namespace, device: torch.device, ranks: Ranks, held: ExitSta
             said = f"{init} was trained on {', '.join(known)} by another split, so it may know clips or speakers"
             console.err.print(f"note: {said} of the test part")
     trainer = Trainer(plan.training, plan.model, dataset, plan.bfloat16, init, ranks)
-    if (steps := plan.training.epochs * trainer.steps) < FEW_STEPS:
+    if not plan.training.head_only and (steps := plan.training.epochs * trainer.steps) < FEW_STEPS:
         console.err.print(f"note: {steps} optimizer steps are few: more --epochs or a smaller --batch-size give more")
     if resume_file.exists():
         trainer.restore(checkpoint.read(resume_file))
@@ -137,6 +144,7 @@ def _asked(args: Namespace) -> dict[str, object]:
         "training.protocol": by_flag or ALIASES.get(args.protocol, args.protocol),
         "training.fold": args.fold,
         "training.refit": True if args.refit else None,
+        "training.head_only": args.head_only or None,
         "augment.enabled": False if args.no_augment else None,
         **given(args, "training", TrainConfig),
         **given(args, "cnn", CnnConfig),
@@ -157,7 +165,7 @@ def new_plan(args: Namespace, device: torch.device) -> Plan:
     """The plan of a training that begins: that of the flags, or that of the training which it repeats."""
     asked = _asked(args)
     bfloat16 = {"bfloat16": asked.get("bfloat16", trains_in_bfloat16(device))}
-    begin = {"init": _absolute(args.init), **initial.origin(args.init)} if args.init else {}
+    begin = {"init": args.init, **initial.origin(args.init)} if args.init else {}
     if args.refit:
         first, path = Plan.read(Path(args.refit)), Path(args.refit, RESULT_FILE)
         if first is None or not path.exists():
@@ -192,6 +200,10 @@ def _kept(args: Namespace, stored: Plan, folder: Path) -> Plan:
 def default_out(args: Namespace) -> str:
     training = new_plan(args, torch.device("cpu")).training
     return f"runs/{training.protocol}-fold{training.fold}-seed{training.seed}{'-refit' if training.refit else ''}"
+
+
+def _weights(name: str) -> str:
+    return str(checkpoint.weights_file(name).resolve())
 
 
 def _absolute(path: str | None) -> str | None:
@@ -260,7 +272,8 @@ def _finish(trainer: Trainer, plan: Plan, out: Path) -> None:
         licence=licence,
     )
     checkpoint.save(out / "last.pth", model, provenance)
-    figures.save(figures.training_curves(trainer.history, f"Training: {title}"), out / "curves.png")
+    if trainer.history:
+        figures.save(figures.training_curves(trainer.history, f"Training: {title}"), out / "curves.png")
     result = {
         "protocol": protocol.name,
         "fold": protocol.fold,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis.strategies import booleans, data, floats, integers, lists, none, sampled_from, text
 
 import ser_gpu
-from ser_gpu import checkpoint
+from ser_gpu import checkpoint, predict
 from ser_gpu.checkpoint import CheckpointError, Provenance
 from ser_gpu.config import CnnConfig, MelConfig, ModelConfig
 from ser_gpu.model import SpeechEmotionModel
@@ -276,5 +276,19 @@ def test_a_setting_that_no_longer_exists_is_named(of_version_1, name, value):
 def test_without_a_path_it_is_the_shipped_model():
     shipped = ser_gpu.load_model(device="cpu")
     assert shipped.labels == ser_gpu.EMOTIONS
-    assert checkpoint.default_weights().name == "ser_ravdess.pth"
+    assert checkpoint.weights_file().name == "ser_voices.pth"
     assert ser_gpu.load_model().device.type == checkpoint.default_device().type
+
+
+def test_shipped_weights_are_found_by_name_and_own_files_come_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shipped = Path(__file__).parents[1] / "weights" / "ser_ravdess.pth"
+    assert checkpoint.weights_file("ser_ravdess") == shipped
+    assert ser_gpu.load_model("ser_ravdess", "cpu").network_hash == ser_gpu.load_model(shipped, "cpu").network_hash
+    own = tmp_path / "ser_ravdess"
+    own.write_bytes(b"")
+    assert checkpoint.weights_file("ser_ravdess") == Path("ser_ravdess")
+    for name in ("ser_gpu", "weights/ser_ravdess", "../weights/ser_ravdess"):
+        assert checkpoint.weights_file(name) == Path(name)
+    assert predict.main(["x.wav", "--weights", "ser_raydess"]) == 2
+    assert "ser_raydess: no such checkpoint; shipped are " in capsys.readouterr().err

@@ -32,6 +32,17 @@ def test_a_clip_alone_equals_the_clip_in_a_batch(model, voices):
         torch.testing.assert_close(together[i : i + 1], model(voices[i : i + 1, :length]), atol=1e-5, rtol=0)
 
 
+def test_embed_gives_what_the_last_layers_see(model, voices):
+    features = model.embed(voices)
+    last = [member.classify for member in model.cnn.members]
+    parts = features.split([layer.in_features for layer in last], dim=1)
+    logits = torch.stack([layer(part) for layer, part in zip(last, parts, strict=True)]).mean(dim=0)
+    torch.testing.assert_close(logits, model(voices), atol=1e-5, rtol=0)  # linear, so the order of means is free
+    torch.testing.assert_close(model.embed(voices[2:3]), features[2:3], atol=1e-5, rtol=0)
+    # folded into one network the numbers differ by rounding
+    torch.testing.assert_close(model.with_voice().embed(voices), features, atol=1e-3, rtol=1e-3)
+
+
 def test_eval_repeats_itself_and_train_does_not(voices):
     model = SpeechEmotionModel().eval()
     assert torch.equal(model(voices), model(voices))

@@ -68,7 +68,7 @@ def test_predict_names_the_emotion_of_48_khz_wav_files(ravdess_dir, tmp_path, ca
         samples, rate = soundfile.read(clip.path, dtype="int16")
         assert rate == 48_000
         soundfile.write(tmp_path / f"{clip.id}.wav", samples, rate)
-    assert predict.main([str(tmp_path), "--device", "cpu", "--json"]) == 0
+    assert predict.main([str(tmp_path), "--weights", "ser_ravdess", "--device", "cpu", "--json"]) == 0
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     right = sum(a["emotion"] == c.emotion for a, c in zip(answers, heard, strict=True))
     assert len(answers) == len(heard) == 12

@@ -485,6 +485,38 @@ def test_a_training_on_several_corpora_and_one_that_begins_with_its_weights(tiny
     assert "last.pth: has changed since the training was planned" in refused(capsys, *again, tmp_path / "d")
 
 
+def test_the_last_layer_alone_is_fitted(tiny_ravdess, tmp_path, capsys):
+    init = OLDER / "last.pth"
+    for own in (tiny_ravdess, folders(tiny_ravdess, tmp_path / "own", cheerful="03", bored="04")):
+        out = tmp_path / f"of-{own.name}"
+        result = trained(own, out, *LIKE_OLDER, "--init", str(init), "--head-only")
+        before, after = (checkpoint.load_model(path, "cpu") for path in (init, out / "last.pth"))
+        then, now = before.cnn.state_dict(), after.cnn.state_dict()
+        changed = {name for name in now if not torch.equal(then[name], now[name])}
+        assert changed == {
+            f"members.{n}.classify.{name}" for n in range(len(after.cnn.members)) for name in ("weight", "bias")
+        }
+        assert not (out / "metrics.csv").exists()
+        assert "steps are few" not in capsys.readouterr().err
+    assert result["config"]["training"]["head_only"] is True
+    scored = [
+        str(out / "last.pth"),
+        "--data",
+        str(own),
+        "--part",
+        "train",
+        "--allow-trained",
+        "--device",
+        "cpu",
+        "--json",
+    ]
+    capsys.readouterr()
+    assert evaluate.main(scored) == 0
+    assert json.loads(capsys.readouterr().out)["uar"] > 0.6
+    where = ["--data", tiny_ravdess, "--out", tmp_path / "none", "--device", "cpu"]
+    assert "--head-only needs the features of --init" in refused(capsys, *where, "--head-only")
+
+
 def test_what_learnt_from_non_commercial_weights_is_so_in_every_generation(tiny_ravdess, tmp_path, capsys):
     parent, data = tmp_path / "parent.pth", folders(tiny_ravdess, tmp_path / "own", cheerful="03", bored="04")
     model, provenance = checkpoint.load(OLDER / "last.pth", "cpu")
@@ -507,13 +539,13 @@ def test_what_the_code_of_7ee649e_wrote_is_read(tiny_ravdess, tmp_path, capsys):
     last, plan, result = older / "last.pth", Plan.read(older), result_of(older)
     model, provenance = checkpoint.load(last, "cpu")
     assert model.config == plan.model
-    assert provenance.training == asdict(plan.training) | {"init_sha256": None}
+    assert provenance.training | {"head_only": False} == asdict(plan.training) | {"init_sha256": None}
     assert provenance.manifest_hash == result["manifest_hash"]
     assert evaluate.main([str(last), "--data", str(tiny_ravdess), "--device", "cpu", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] == result["test"]["accuracy"]
     begun = trained(tiny_ravdess, tmp_path / "init", *LIKE_OLDER, "--init", str(last))
     of_ravdess = {"init_corpora": ("ravdess",), "init_licence": "CC BY-NC-SA 4.0"}
-    assert initial.origin(last) == initial.origin(checkpoint.default_weights()) == of_ravdess
+    assert initial.origin(last) == initial.origin(checkpoint.weights_file("ser_ravdess")) == of_ravdess
     assert begun["init_sha256"] == hashlib.sha256(last.read_bytes()).hexdigest()
     again = trained(tiny_ravdess, tmp_path / "refit", *LIKE_OLDER, "--refit", str(older))
     assert again["temperature"] == pytest.approx(result["temperature"])

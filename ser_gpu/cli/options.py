@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from ser_gpu.voices.voice import Voice
 
 DONE, SOME_FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+DEVICE = "cpu, cuda, cuda:1, ... (default: cuda if there is one, else cpu)"
+VOICE = "the speaker's voice: a file that ser-gpu enrol wrote with the same model"
+CHANNELS = "mixed: one answer for the mean of all channels; apart: an answer for each channel (default: mixed)"
+# their terms: weights/LICENSE
+SHIPPED = "ser_voices (default: any voice) or ser_ravdess (like RAVDESS), for non-commercial research; or"
+MODEL_FILE = "a checkpoint, or .onnx file of ser-gpu export"
 
 
 def device(name: str | None) -> "torch.device":
@@ -98,9 +104,17 @@ positive_int = number(1, kind=int)
 
 def add_recordings(parser: ArgumentParser, help: str) -> None:
     """Add FILE... and --list, for `recordings`."""
-    parser.add_argument("files", nargs="*", metavar="FILE", help=help)
-    help = "also those of this list: one path a line, or ended by NUL, relative to its folder; - is standard input"
-    parser.add_argument("--list", metavar="FILE", help=help)
+    add = parser.add_argument_group("recordings").add_argument
+    add("files", nargs="*", metavar="FILE", help=help)
+    help = "a list of more names, one a line or ended by NUL, relative to the folder of the list; - is standard input"
+    add("--list", metavar="FILE", help=help)
+
+
+def add_model(parser: ArgumentParser, file: str = MODEL_FILE) -> None:
+    """Add --weights and --device, for `model`."""
+    add = parser.add_argument_group("model").add_argument
+    add("--weights", metavar="NAME|FILE", help=f"{SHIPPED} {file}")
+    add("--device", help=DEVICE)
 
 
 def recordings(names: Sequence[str], list_file: str | None = None) -> AudioFolder:
@@ -250,14 +264,16 @@ def quiet_decoders() -> Iterator[None]:
 
 def add_data_options(parser: ArgumentParser) -> None:
     """Add the options that name the recordings."""
+    add = parser.add_argument_group("data").add_argument
     what = (
-        "a corpus' folder, a folder for each emotion, or a CSV file with columns file, emotion and, where known, "
-        "speaker, gender, part (default: RAVDESS, from the folder in $RAVDESS_DIR or downloaded)"
+        "the folder of a corpus, a folder that has a folder for each emotion, or a CSV file with the columns file and "
+        "emotion, and speaker, gender and part if they are known (default: RAVDESS, in the folder that $RAVDESS_DIR "
+        "names, else downloaded)"
     )
-    parser.add_argument("--data", metavar="DIR|CSV", help=what)
-    parser.add_argument("--corpus", help="read --data as this corpus (default: found out)")
-    what = "several corpora together, instead of --data; one without DIR is under $SER_CORPORA_DIR"
-    parser.add_argument("--corpora", nargs="+", action="extend", metavar="NAME[=DIR]", help=what)
+    add("--data", metavar="DIR|CSV", help=what)
+    add("--corpus", metavar="NAME", help="the corpus that --data is (default: recognised by its file names)")
+    what = "several corpora together, instead of --data; one without DIR is looked for in $SER_CORPORA_DIR"
+    add("--corpora", nargs="+", action="extend", metavar="NAME[=DIR]", help=what)
 
 
 def corpora_of(texts: "Sequence[str] | None") -> dict[str, str | None] | None:
@@ -278,20 +294,23 @@ def corpora_of(texts: "Sequence[str] | None") -> dict[str, str | None] | None:
     return folders
 
 
-def add_protocol_options(parser: ArgumentParser, help: str) -> None:
-    """Add the options that choose who is in train, validation and test."""
-    add_protocol_choice(parser, help)
-    parser.add_argument("--fold", type=int, help="fold of the protocol, or seed of a random split (default: 0)")
+def add_protocol_options(parser: ArgumentParser, default: str) -> Callable:
+    """Add the options that choose who is in train, validation and test; gives the adder of more of them."""
+    add = parser.add_argument_group("split").add_argument
+    add_protocol_choice(add, default)
+    add("--fold", type=int, metavar="K", help="fold of the protocol, or number of a random split (default: 0)")
     what = "test these speakers, instead of --protocol"
-    parser.add_argument("--test-speakers", "--test-actors", nargs="+", metavar="SPEAKER", help=what)
+    add("--test-speakers", "--test-actors", nargs="+", metavar="SPEAKER", help=what)
+    return add
 
 
-def add_protocol_choice(parser: ArgumentParser, help: str, default: str | None = None) -> None:
+def add_protocol_choice(add: Callable, shown: str, default: str | None = None) -> None:
     """Add --protocol; test speakers and test corpora have flags of their own."""
     from ser_gpu.corpora.splits import ALIASES, protocol_names
 
     named = [name for name in protocol_names() if ALIASES.get(name, name) not in ("test-speakers", "test-corpora")]
-    parser.add_argument("--protocol", choices=named, default=default, help=help)
+    what = f"how the clips are split: {', '.join(named)} (default: {shown})"
+    add("--protocol", choices=named, default=default, metavar="NAME", help=what)
 
 
 def find_clips(

@@ -43,7 +43,7 @@ def build(folder: str | Path, weights: str | Path | None = None, tta: bool = Tru
 
     Raises InputError where onnxruntime-web is not installed, and as `ser_gpu.exports.onnx.to_onnx` does.
     """
-    folder, weights = Path(folder), Path(weights or checkpoint.default_weights())
+    folder, weights = Path(folder), checkpoint.weights_file(weights)
     source, runtime = page_folder(), runtime_folder()
     if not all((runtime / name).is_file() for name in RUNTIME_FILES):
         raise InputError(f"{runtime}: onnxruntime-web is not installed: run npm ci in {source}")

@@ -60,8 +60,11 @@ class ResidualCnn(nn.Module):
         self.classify = SpeakerLinear(widths[-1] * cells, classes)
 
     def forward(self, spectrogram: Tensor) -> Tensor:
-        x = self.blocks(self.stem(spectrogram))
-        return self.classify(self.dropout(self.pool(x)))
+        return self.classify(self.dropout(self.features(spectrogram)))
+
+    def features(self, spectrogram: Tensor) -> Tensor:
+        """What the last layer classifies. Shape: [B, 1, M, F] -> [B, E]."""
+        return self.pool(self.blocks(self.stem(spectrogram)))
 
 
 # Name -> a class that is made from (CnnConfig, bands M, frames F, classes C) and maps [B, 1, M, F] to [B, C] logits
@@ -87,3 +90,10 @@ class EmotionCnn(nn.Module):
     def forward(self, spectrogram: Tensor) -> Tensor:
         spectrogram = spectrogram.contiguous(memory_format=torch.channels_last)
         return torch.stack([member(spectrogram) for member in self.members])
+
+    def features(self, spectrogram: Tensor) -> Tensor:
+        """Those of all members side by side. Shape: [B, 1, M, F] -> [B, E]. ValueError where a member gives none."""
+        if not all(hasattr(member, "features") for member in self.members):
+            raise InputError("this network gives no features: its class has no method `features`")
+        spectrogram = spectrogram.contiguous(memory_format=torch.channels_last)
+        return torch.cat([member.features(spectrogram) for member in self.members], dim=1)

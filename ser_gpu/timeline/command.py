@@ -49,22 +49,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="The emotions of recordings over time. Without --format and --out: a bar a minute.",
     )
     options.add_recordings(parser, "audio of any rate and length, folders, patterns, or - for standard input")
-    add = parser.add_argument
-    add("--format", type=_formats, default=(), metavar="A,B,...", help=f"of {', '.join(formats.FORMATS)}")
-    folder = "of several recordings, or where it is there or ends in /, a folder"
-    add("--out", metavar="FILE", help=f"where to; {folder} (default: standard output)")
-    add("--plot", metavar="PICTURE", help=f"also draw it; {folder}")
-    add("--channels", choices=("mixed", "apart"), default="mixed", help="apart: answer each channel by itself")
-    add("--skip-done", action="store_true", help="skip recordings whose --out and --plot are there and newer")
+    group = parser.add_argument_group("answers")
+    add, add_voice = group.add_argument, group.add_mutually_exclusive_group().add_argument
+    add("--channels", choices=("mixed", "apart"), default="mixed", help=options.CHANNELS)
     add("--segments", metavar="FILE", help="answer these segments: a transcript in SRT, VTT, CSV or TextGrid")
-    add_voice = parser.add_mutually_exclusive_group().add_argument
-    help = "who speaks, as ser-gpu enrol wrote it with the same checkpoint; of --speakers, once for each NAME"
-    add_voice("--voice", metavar="[NAME=]FILE", action="append", default=[], help=help)
-    help = "enrol the recording's own speech first, that of each of --speakers, else of one; it must be varied"
-    add_voice("--own-voice", action="store_true", help=help)
     add("--speakers", metavar="RTTM", help="who speaks when, from any diarization tool; each speaker is answered apart")
-    add("--weights", help="checkpoint, or .onnx file of ser-gpu export (default: the shipped one)")
-    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    help = f"{options.VOICE}; with --speakers once for each NAME"
+    add_voice("--voice", metavar="[NAME=]FILE", action="append", default=[], help=help)
+    help = "enrol the speaker, or each of --speakers, from the recording itself; this speech must be varied"
+    add_voice("--own-voice", action="store_true", help=help)
+    add = parser.add_argument_group("output").add_argument
+    add("--format", type=_formats, default=(), metavar="A,B,...", help=f"of {', '.join(formats.FORMATS)}")
+    folder = "a folder if it exists, if it ends in / or if there are several recordings"
+    add("--out", metavar="FILE", help=f"file to write; {folder} (default: standard output)")
+    add("--plot", metavar="PICTURE", help=f"also draw the timeline to this file; {folder}")
+    add("--skip-done", action="store_true", help="skip recordings whose --out and --plot exist and are newer")
+    options.add_model(parser)
     args = parser.parse_args(arguments)
     return options.run(lambda: _run(args))
 

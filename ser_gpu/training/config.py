@@ -15,7 +15,7 @@ OPTIMIZERS = ("adamw", "muon")
 EPOCHS, EPOCHS_SPEAKER_INDEPENDENT = 120, 60  # for a test part of known speakers; new ones need fewer
 FEW_STEPS, FEW_STEPS_AN_EPOCH, SMALL_BATCH = 240, 8, 8  # see `Plan.fitted`
 PLAN_FILE = "config.json"
-_EPOCHS = f"(default: {EPOCHS}, or {EPOCHS_SPEAKER_INDEPENDENT} where its speakers are in no other part"
+_EPOCHS = f"(default: {EPOCHS}, or {EPOCHS_SPEAKER_INDEPENDENT} where the test speakers are not in training"
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,19 @@ class TrainConfig(Settings):
     protocol: str = "stratified"
     fold: int = setting(0, NOT_NEGATIVE)
     seed: int = setting(
-        0, NOT_NEGATIVE, (lambda seed: seed < 2**32, "below 2^32"), help="seed of weights, order and augmentation"
+        0, NOT_NEGATIVE, (lambda seed: seed < 2**32, "below 2^32"), help="seed of first weights, order and augmentation"
     )
     epochs: int = setting(EPOCHS, POSITIVE, help=f"passes over the training part {_EPOCHS}; more for few clips)")
     batch_size: int = setting(32, POSITIVE, help="clips a step (default: 32, or fewer for few clips)")
     optimizer: str = setting("muon", choices=OPTIMIZERS)  # "muon" for convolution kernels, AdamW for the rest
-    lr: float = setting(2e-3, POSITIVE, help="peak learning rate of the one-cycle schedule")
+    lr: float = setting(2e-3, POSITIVE, help="highest learning rate of the one-cycle schedule")
     kernel_lr: float = setting(0.02, POSITIVE)  # Muon's
     weight_decay: float = setting(0.05, NOT_NEGATIVE)
     warmup: float = setting(0.15, (lambda warmup: 0 < warmup < 1, "between 0 and 1, both excluded"))  # share of steps
     label_smoothing: float = setting(0.1, PROBABILITY)
     ema_decay: float = setting(0.99, PROBABILITY)
     refit: bool = False  # train on the validation part too
+    head_only: bool = False  # fit the last layer alone, to features of the first weights
     grouped_share: float = setting(0.0, PROBABILITY)  # share of batches that are groups of one speaker each
     speaker_group: int = setting(8, at_least(2))  # clips a group; batch normalisation and mixup stay inside it
     corpus_power: float = setting(0.5, NOT_NEGATIVE)  # a corpus is drawn by its number of clips to this power

@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from experiments import (
     head_prior,
     ship,
     shrinkage,
+    study,
     tta_copies,
 )
 from experiments import enrolment as enrolment_scores
@@ -126,7 +128,10 @@ def test_a_corpus_that_was_held_out_is_scored(two_corpora, tmp_path, capsys):
     assert cross_corpus.main([path, *more]) == 0
     (row,) = json.loads((tmp_path / "cross.json").read_text())["rows"]
     assert (row["tested_on"], row["trained_on"], row["emotions"], row["enrolled"]) == ("two", "one", 2, None)
-    assert 0.0 <= row["uar"] <= 1.0
+    low, high = row["interval95"]
+    assert 0.0 <= low <= row["uar"] <= high <= 1.0
+    assert row["calibrated"]["temperature"] == 1.0, "no other corpus was held out"
+    assert row["calibrated"]["uar"] == pytest.approx(row["uar"])
     assert cross_corpus.main([path, "--device", "cpu"]) == 2
     assert "--corpora names the corpora" in capsys.readouterr().err
 
@@ -187,6 +192,38 @@ def test_corpora_that_were_held_out_are_a_table(stored):
     assert second == "| A | C | 1 | 1,200 | 4 | 0.300 | 0.250 |  |  |"
 
 
+def test_new_corpora_are_calibrated_by_the_others():
+    generator = np.random.default_rng(0)
+    truth = {name: generator.integers(0, 3, 400) for name in ("a", "b", "c")}
+    answers = {}
+    for scale, name in enumerate(truth, start=1):  # logits that tell the truth, but too loudly
+        right = generator.normal(size=(400, 4)) + np.eye(4)[truth[name]]
+        answers[name] = scale * right, truth[name]
+    pooled, scores = study.on_new_corpora(answers)
+    assert scores["a"]["temperature"] > scores["c"]["temperature"] > 1.0, "c is the loudest, and not asked for its own"
+    assert scores["c"]["temperature"] < pooled < scores["a"]["temperature"]
+    assert scores["c"]["confidence_above_accuracy"] > 0.05 > scores["a"]["confidence_above_accuracy"]
+    right = answers["a"][0][:, :3].argmax(axis=1) == truth["a"]  # the fourth emotion is not in the corpus
+    assert scores["a"]["accuracy"] == pytest.approx(right.mean())
+    answered = [share for share, _ in scores["a"]["answered"].values()]
+    assert answered == sorted(answered, reverse=True)
+
+
+def test_new_corpora_are_a_table(stored):
+    row = {"trained_on": "7 corpora", "tested_on": "B", "emotions": 4, "uar": 0.3, "interval95": [0.2, 0.4]}
+    row |= {"enrolled": {"uar": 0.5}, "calibrated": {"confidence_above_accuracy": 0.02}}
+    row["calibrated"]["answered"] = {"0.3": [0.8, 0.5], "0.9": [0.0, None]}
+    other = row | {"tested_on": "C", "uar": 0.5, "enrolled": None, "trained_on": "RAVDESS speech"}
+    stored.write_text(json.dumps({"rows": [row, other]}))
+    lines = enrolment_tables.new_corpora().splitlines()
+    assert lines[2] == "| B | 7 corpora | 4 | 0.250 |  | 0.300 | 0.200 to 0.400 | 0.500 | +0.020 |"
+    assert lines[-1] == "| mean |  |  |  | 0.500 | 0.400 |  | 0.500 | +0.020 |"
+    assert enrolment_tables.new_corpora_coverage().splitlines()[2:] == [
+        "| 0.3 | 0.800 | 0.500 | 2 |",
+        "| 0.9 | 0.000 |  | 0 |",
+    ]
+
+
 def test_the_curve_is_drawn(stored, tmp_path, capsys):
     assert enrolment_curve.main([str(stored), "--out", str(tmp_path / "curve.png")]) == 0
     assert (tmp_path / "curve.png").stat().st_size > 3_000
@@ -214,3 +251,8 @@ def test_a_training_is_shipped_in_half_precision(tiny_ravdess, tmp_path, monkeyp
     assert (tmp_path / "shipped.pth").stat().st_size < (run / "last.pth").stat().st_size
     digest = hashlib.sha256((tmp_path / "shipped.pth").read_bytes()).hexdigest()
     assert (tmp_path / "SHA256SUMS").read_text() == f"{digest}  shipped.pth\n"
+    (tmp_path / "new.json").write_text('{"temperature": 1.75}')
+    assert ship.main([str(run), "shipped", "--temperature-of", str(tmp_path / "new.json")]) == 0
+    assert checkpoint.load_model(tmp_path / "shipped.pth", "cpu").temperature.item() == 1.75
+    stated = {"temperature": 1.75, "temperature_of": "new.json"}
+    assert json.loads((tmp_path / "shipped.training.json").read_text()) == stated

@@ -36,6 +36,6 @@ def test_a_voice_and_who_speaks_when_are_compared(tiny_checkpoint, tiny_ravdess,
     assert "varied speech" in capsys.readouterr().out
     recordings = json.loads(out.with_suffix(".json").read_text())["recordings"]
     assert list(recordings["varied speech"]) == list(timeline_voices.ROWS)
-    assert list(recordings["two speakers in turn"]) == ["nobody in particular", "who speaks when", "own voice of each"]
+    assert list(recordings["two speakers in turn"]) == ["no voice given", "who speaks when", "own voice of each"]
     for rows in recordings.values():
         assert all(0 <= row["accuracy"] <= 1 for row in rows.values())

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLES = ROOT / "examples"
 METADATA = {
     "pipeline_tag": "audio-classification",
-    "license": "cc-by-nc-sa-4.0",
+    "license": "other",
     "metrics": ["accuracy", "recall", "f1"],
     "library_name": "ser_gpu",
 }
@@ -39,7 +39,7 @@ def test_the_gradio_example_answers_what_gradio_gives_it(monkeypatch):
 
 
 def test_the_cards_hold_what_the_hub_asks_for():
-    weights = checkpoint.default_weights()
+    weights = checkpoint.weights_file()
     model, provenance = checkpoint.load(weights, "cpu")
     card = huggingface_hub.ModelCard(hub.card(model, provenance, onnx.licence_of(provenance)))
     space = huggingface_hub.SpaceCard((EXAMPLES / "gradio_space.md").read_text(encoding="utf-8"))

@@ -114,7 +114,7 @@ def speakers_clips(speaker: int) -> list:
 
 
 def licence() -> str | None:
-    path = checkpoint.default_weights()
+    path = checkpoint.weights_file()
     return onnx.licence_of(checkpoint.load(path, "cpu")[1])
 
 
@@ -169,7 +169,7 @@ def test_the_file_says_what_it_is(exported, onnx_model, shipped):
     assert onnx_model.sample_rate == SAMPLE_RATE
     about = onnx_model.metadata
     assert about["window_samples"] == "48000"
-    assert about["sha256"] == hashlib.sha256(checkpoint.default_weights().read_bytes()).hexdigest()
+    assert about["sha256"] == hashlib.sha256(checkpoint.weights_file().read_bytes()).hexdigest()
     assert about["licence"] == licence()
     assert about["opset"] == "18"
     (given,) = onnx_model.session.get_inputs()

@@ -11,7 +11,7 @@ from tests.conftest import harmonic_voice
 @torch.inference_mode()
 def of_shipped_weights(seed: int) -> Tensor:
     """Shape: -> [8, C], one clip of each pitch."""
-    model = ser_gpu.load_model(device="cpu")
+    model = ser_gpu.load_model("ser_ravdess", "cpu")
     return torch.cat([model(voice[None]) for voice in clips(seed)])
 
 
