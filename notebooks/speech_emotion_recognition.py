@@ -496,7 +496,7 @@ table(rows)
 #
 # A training passes all clips of the training part through the network, epoch after epoch, and changes its weights to
 # lower the cross-entropy. The validation part changes no weight: it shows whether the network learns something general.
-# Below are the histories of the two models that come with this repository: for one all speakers are in training, for
+# Below are the histories of two models that come with this repository: for one all speakers are in training, for
 # the other some were held out. UAR is the unweighted average recall: the mean over emotions of the share recognised.
 
 
