@@ -2,6 +2,8 @@
 
 from matplotlib.figure import Figure
 
+from ser_gpu.timeline.plot import styled
+
 _STYLES = {  # Okabe and Ito's palette, and a marker each
     "ser_gpu": ("#0072B2", "o", 2.4),
     "torchaudio": ("#009E73", "s", 1.2),
@@ -11,6 +13,7 @@ _STYLES = {  # Okabe and Ito's palette, and a marker each
 }
 
 
+@styled()
 def by_batch(log_mel: dict) -> Figure:
     """Log-mel clips a second against the batch, every competitor, under the device's ceiling.
 
@@ -18,7 +21,7 @@ def by_batch(log_mel: dict) -> Figure:
         log_mel: the subject's part of a result file.
     """
     tables, where = log_mel["tables"], log_mel["environment"]
-    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+    figure = Figure(figsize=(7.2, 4.8))
     axes = figure.subplots()
     for row in tables["batch"]:
         name, _, compiled = row["competitor"].partition(", ")
@@ -44,6 +47,6 @@ def by_batch(log_mel: dict) -> Figure:
         ylabel="3-second clips a second",
         title=f"Log-mel spectrograms, n_fft 1024, one thread\n({where['device_name']}, torch {where['torch']})",
     )
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside lower center", frameon=False, ncols=4)
+    axes.grid()
+    figure.legend(loc="outside lower center", ncols=4)
     return figure

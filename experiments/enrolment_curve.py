@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from experiments.figures.style import BLUE, GREEN, GREY, ORANGE
+from experiments.figures.style import BLUE, GREEN, GREY, ORANGE, styled
 from experiments.page_tables import read
 from experiments.study import RESULTS
 from ser_gpu.cli import console, options
@@ -39,6 +39,7 @@ def _draw(table: Path, out: str) -> int:
     return options.DONE
 
 
+@styled()
 def figure(rows: Sequence[dict]) -> Figure:
     """A line a kind of clips: points above the same clips without a voice, with the standard deviation over draws.
 
@@ -47,7 +48,7 @@ def figure(rows: Sequence[dict]) -> Figure:
     Args:
         rows: as `experiments.enrolment.table` gives them.
     """
-    drawn = Figure(figsize=(7.0, 3.6), layout="constrained")
+    drawn = Figure(figsize=(8.4, 3.6))
     axes = drawn.subplots()
     axes.axhline(0.0, color=GREY, linestyle="--", linewidth=1)
     for kind, (label, colour, marker) in KINDS.items():
@@ -65,8 +66,8 @@ def figure(rows: Sequence[dict]) -> Figure:
     axes.set_xscale("log", base=2)
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.set(xlabel="enrolled clips of the speaker", ylabel="UAR, points above no enrolment")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, title="enrolled clips", loc="lower right")
+    axes.grid()
+    drawn.legend(title="enrolled clips", loc="outside right center")
     return drawn
 
 

@@ -1,4 +1,4 @@
-"""The parts of the network, in the order in which a spectrogram passes them: shapes, parameters, receptive fields."""
+"""The layers of the network, in the order in which a spectrogram passes them: shapes, parameters, receptive fields."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,16 @@ from torch import nn
 
 from ser_gpu.model import SpeechEmotionModel
 
+_NAMES = {"SpeakerNorm2d": "BatchNorm2d", "SpeakerLinear": "Linear"}  # what these are, but for a voice
+
 
 @dataclass(frozen=True)
-class Part:
-    """One part of the network.
+class Layer:
+    """One layer of the network.
 
     Attributes:
         name: as in the code.
-        kind: the class, or the layers of a sequence.
+        kind: as PyTorch names it, with its size.
         shape: of the output, for one clip.
         parameters: how many are trained.
         receptive_field: mel bands and frames of the spectrogram that one cell of the output depends on.
@@ -28,58 +30,36 @@ class Part:
 
 
 @torch.inference_mode()
-def parts(model: SpeechEmotionModel) -> list[Part]:
-    """The parts of the model's network, or of its first one where several answer together.
+def layers(model: SpeechEmotionModel) -> list[Layer]:
+    """The layers of the model's network, or of its first one where several answer together.
 
-    Receptive fields follow the convolutions and poolings in order and stop at the size of the spectrogram.
+    Activations, reshaping and dropout of nothing are left out. Receptive fields follow the convolutions and poolings in
+    order and stop at the size of the spectrogram.
 
     Source: Araujo et al., Computing Receptive Fields of Convolutional Neural Networks, Distill 2019.
     """
     network, config = model.cnn.members[0], model.config
     size = (config.mel.n_mels, config.frames)
-    was_training = network.training
-    named = _named_parts(network)
-    shapes, layers = _passed(network.eval(), named, (1, *size))
-    network.train(was_training)
     field, stride = [1, 1], [1, 1]
-    rows = []
-    for name, part in named.items():
-        own = set(part.modules())
-        for layer in (layer for layer in layers if layer in own):
-            _widen(layer, field, stride)
-        whole = len(shapes[name]) == 1
+    rows: list[Layer] = []
+    names = {module: name for name, module in network.named_modules()}
+
+    def passed(layer: nn.Module, _: object, out: torch.Tensor) -> None:
+        if isinstance(layer, nn.ReLU | nn.Flatten) or getattr(layer, "p", 1) == 0:
+            return
+        _widen(layer, field, stride)
+        whole = out.ndim == 2 or out.shape[2:] == (1, 1)
         reached = size if whole else tuple(min(pair) for pair in zip(field, size, strict=True))
-        parameters = sum(p.numel() for p in part.parameters())
-        rows.append(Part(name, _kind(part), shapes[name], parameters, reached))
-    return rows
+        parameters = sum(each.numel() for each in layer.parameters())
+        rows.append(Layer(names[layer], _kind(layer), tuple(out.shape[1:]), parameters, reached))
 
-
-def _passed(
-    network: nn.Module, named: dict[str, nn.Module], spectrogram: tuple[int, int, int]
-) -> tuple[dict[str, tuple[int, ...]], list[nn.Module]]:
-    """The output shape of each part, for one clip, and the layers in the order in which they are called."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    layers: list[nn.Module] = []
-    hooks = [
-        part.register_forward_hook(lambda _, __, out, name=name: shapes.__setitem__(name, tuple(out.shape[1:])))
-        for name, part in named.items()
-    ]
-    hooks += [module.register_forward_hook(lambda layer, *_: layers.append(layer)) for module in network.modules()]
-    network(torch.zeros(1, *spectrogram, device=next(network.parameters()).device))
+    hooks = [layer.register_forward_hook(passed) for layer in names if not list(layer.children())]
+    was_training = network.training
+    network.eval()(torch.zeros(1, 1, *size, device=model.device))
+    network.train(was_training)
     for hook in hooks:
         hook.remove()
-    return shapes, layers
-
-
-def _named_parts(network: nn.Module) -> dict[str, nn.Module]:
-    """The children, each block on its own, without dropout."""
-    named = {}
-    for name, child in network.named_children():
-        if isinstance(child, nn.Sequential) and all(list(block.children()) for block in child):
-            named |= {f"{name}.{number}": block for number, block in child.named_children()}
-        elif not isinstance(child, nn.Dropout):
-            named[name] = child
-    return named
+    return rows
 
 
 def _widen(layer: nn.Module, field: list[int], stride: list[int]) -> None:
@@ -95,7 +75,9 @@ def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return value if isinstance(value, tuple) else (value, value)
 
 
-def _kind(part: nn.Module) -> str:
-    if isinstance(part, nn.Sequential):
-        return ", ".join(type(layer).__name__ for layer in part)
-    return type(part).__name__
+def _kind(layer: nn.Module) -> str:
+    kind = type(layer).__name__
+    if isinstance(layer, nn.Dropout | nn.Dropout2d):
+        return f"{kind}, p = {layer.p:g}"
+    size = getattr(layer, "kernel_size", None)
+    return f"{_NAMES.get(kind, kind)}{'' if size is None else ' {} x {}'.format(*_pair(size))}"

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from experiments import study
+from experiments.figures.style import BLUE, ORANGE, styled
 from experiments.sounds import in_noise, telephone
 from ser_gpu import checkpoint
 from ser_gpu.audio.samples import load, resample
@@ -319,19 +320,22 @@ def show(result: dict) -> None:
     console.out.print(shown)
 
 
+@styled()
 def _figure(result: dict) -> Figure:
     rows = result["settings"]
-    figure = Figure(figsize=(8.0, 0.4 * len(rows) + 1.4), layout="constrained")
+    figure = Figure(figsize=(8.0, 0.4 * len(rows) + 1.4))
     axes = figure.subplots()
     places = np.arange(len(rows))
-    for source, marker, label in (("perfect_cuts", "|", "cut at the known times"), ("timeline", "o", "timeline")):
+    perfect, found = ("perfect_cuts", "|", BLUE, "cut at the known times"), ("timeline", "o", ORANGE, "timeline")
+    for source, marker, colour, label in (perfect, found):
         scored = [100 * row[source]["accuracy"] for row in rows.values()]
-        axes.plot(scored, places, marker, markersize=11 if marker == "|" else 7, markeredgewidth=2, label=label)
+        size = 11 if marker == "|" else 7
+        axes.plot(scored, places, marker, color=colour, markersize=size, markeredgewidth=2, label=label)
     axes.set_yticks(places, list(rows))
     axes.invert_yaxis()
-    axes.grid(alpha=0.3)
+    axes.grid()
     axes.set(xlabel="frames of speech named right (%)", xlim=(40, 100))
-    axes.legend(frameon=False)
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from experiments import study
+from experiments.figures.style import BLUE, styled
 from experiments.timeline import RATE, SETTINGS, Part, drawn, joined, scores, sounds_of
 from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
@@ -105,11 +106,12 @@ def show(result: dict) -> None:
     console.out.print(shown)
 
 
+@styled()
 def _figure(result: dict) -> Figure:
-    figure = Figure(figsize=(8.0, 3.6), layout="constrained")
+    figure = Figure(figsize=(8.0, 3.6))
     axes = figure.subplots()
     rows = [(f"{what}: {who}", row) for what, group in result["recordings"].items() for who, row in group.items()]
-    axes.barh(range(len(rows)), [100 * row["accuracy"] for _, row in rows])
+    axes.barh(range(len(rows)), [100 * row["accuracy"] for _, row in rows], color=BLUE)
     axes.set_yticks(range(len(rows)), [name for name, _ in rows])
     axes.invert_yaxis()
     axes.set(xlabel="frames of speech named right (%)", xlim=(0, 100))

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from experiments import study
+from experiments.figures.style import BLUE, ORANGE, styled
 from experiments.sounds import Condition, as_recorded, in_noise, quiet_after_a_click, telephone, whispered
 from experiments.synthetic_sounds import NO_VOICE, NO_WORDS, RATE
 from ser_gpu.audio import silero
@@ -178,14 +179,15 @@ def show(result: dict) -> None:
     console.out.print(shown)
 
 
+@styled()
 def _figure(result: dict) -> Figure:
     voices = result["voices"] | result["no_words"]
     groups = {"voices; without words": voices, "no voice: lower is better": result["other_sounds"]}
-    figure = Figure(figsize=(10, 8), layout="constrained")
+    figure = Figure(figsize=(10, 8))
     for axes, (title, rows) in zip(figure.subplots(1, 2), groups.items(), strict=True):
-        for offset, detector in zip((-0.2, 0.2), DETECTORS, strict=True):
+        for offset, detector, colour in zip((-0.2, 0.2), DETECTORS, (BLUE, ORANGE), strict=True):
             places = [at + offset for at in range(len(rows))]
-            axes.barh(places, [100 * row[detector] for row in rows.values()], 0.4, label=detector)
+            axes.barh(places, [100 * row[detector] for row in rows.values()], 0.4, color=colour, label=detector)
         axes.set_yticks(range(len(rows)), list(rows))
         axes.invert_yaxis()
         axes.set(title=title, xlabel="a voice is found in (%)", xlim=(0, 105))

@@ -66,6 +66,7 @@ def execute(source: Path, variables: Mapping[str, str] | None = None) -> nbforma
     client = NotebookClient(
         notebook,
         timeout=CELL_SECONDS,
+        startup_timeout=CELL_SECONDS,
         kernel_name="python3",
         extra_arguments=["--log-level=40"],  # errors alone
         record_timing=False,

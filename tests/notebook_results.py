@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from unittest.mock import patch
 
-from experiments import ablate, pitch_bias, pitch_counterfactual
+from experiments import ablate, overfitting, pitch_bias, pitch_counterfactual
 from ser_gpu import corpora, crossvalidate, evaluate, train
 from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.evaluation import figures
@@ -34,6 +34,8 @@ def make(root: Path, data: Path) -> Path:
     assert pitch_bias.main(bias) == 0
     shifted = ["--data", str(data), "--device", "cpu", "--out", str(results / "pitch-counterfactual"), "--json"]
     assert pitch_counterfactual.main([str(weights / "ser_ravdess.pth"), *shifted]) == 0
+    small = ["--data", str(data), "--device", "cpu", "--out", str(results / "overfitting"), "--json"]
+    assert overfitting.main([*small, "--epochs", "1"]) == 0
     return root
 
 

@@ -27,6 +27,8 @@ SECTIONS = (
     "Calibration and occlusion",
     "Try it",
     "Your own voice",
+    "The assignment, line by line",
+    "References",
 )
 
 

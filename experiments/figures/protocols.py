@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.figures.style import BLUE, GREEN, GREY, ORANGE
+from experiments.figures.style import BLUE, GREEN, GREY, ORANGE, styled
 
 _COLOURS = (GREY, BLUE, GREEN, ORANGE)
 
 
+@styled()
 def protocols(tables: dict[str, dict], classes: int, title: str) -> Figure:
     """Test UAR of every training by protocol, and its mean.
 
@@ -18,7 +19,7 @@ def protocols(tables: dict[str, dict], classes: int, title: str) -> Figure:
         classes: number of emotions, for the level of chance.
         title: what the figure shows.
     """
-    figure = Figure(figsize=(8.0, 0.62 * len(tables) + 1.5), layout="constrained")
+    figure = Figure(figsize=(8.0, 0.62 * len(tables) + 1.5))
     axes = figure.subplots()
     for place, (table, colour) in enumerate(zip(tables.values(), _COLOURS * 2, strict=False)):
         scores = [row["test"]["uar"] for row in table["rows"]]
@@ -33,11 +34,13 @@ def protocols(tables: dict[str, dict], classes: int, title: str) -> Figure:
     runs = {name: f"{table['runs']} training{'s' if table['runs'] > 1 else ''}" for name, table in tables.items()}
     axes.set_yticks(range(len(tables)), [f"{name}\n({count})" for name, count in runs.items()])
     axes.set_ylim(len(tables) - 0.5, -0.75)
-    axes.set(xlabel="UAR of the test part (a point: one training; a line: their mean)", xlim=(0, 1), title=title)
-    axes.grid(axis="x", alpha=0.3)
+    axes.set(xlabel="UAR of the test part (a point: one training; a line: their mean)", xlim=(0, 1))
+    figure.suptitle(title)
+    axes.grid(axis="x")
     return figure
 
 
+@styled()
 def emotions_by_protocol(scores: dict[str, dict[str, float]], emotions: Sequence[str], title: str) -> Figure:
     """F1 of each emotion, a mark a protocol.
 
@@ -46,7 +49,7 @@ def emotions_by_protocol(scores: dict[str, dict[str, float]], emotions: Sequence
         emotions: in the order to draw them.
         title: what the figure shows.
     """
-    figure = Figure(figsize=(8.4, 3.6), layout="constrained")
+    figure = Figure(figsize=(8.4, 3.6))
     axes = figure.subplots()
     places = np.arange(len(emotions))
     for (name, of_emotion), colour, marker in zip(scores.items(), (BLUE, ORANGE, GREEN, GREY), "osD^", strict=False):
@@ -54,12 +57,14 @@ def emotions_by_protocol(scores: dict[str, dict[str, float]], emotions: Sequence
     ends = np.array([[of_emotion[e] for e in emotions] for of_emotion in scores.values()])
     axes.vlines(places, ends.min(axis=0), ends.max(axis=0), color=GREY, linewidth=0.8, zorder=0)
     axes.set_xticks(places, emotions)
-    axes.set(ylabel="F1 (share)", ylim=(0, 1), title=title)
-    axes.grid(axis="y", alpha=0.3)
-    figure.legend(frameon=False, loc="outside lower center", ncols=len(scores))
+    axes.set(ylabel="F1 (share)", ylim=(0, 1))
+    figure.suptitle(title)
+    axes.grid(axis="y")
+    figure.legend(loc="outside lower center", ncols=len(scores))
     return figure
 
 
+@styled()
 def errors_by_side(sides: dict[str, dict], title: str) -> Figure:
     """Share of the errors that keep the arousal or valence of the acted emotion, beside that of evenly spread errors.
 
@@ -67,7 +72,7 @@ def errors_by_side(sides: dict[str, dict], title: str) -> Figure:
         sides: name of an axis -> `kept`, `chance` and `errors` of `experiments.arousal_valence.kept_by_errors`.
         title: what the figure shows.
     """
-    figure = Figure(figsize=(6.6, 3.4), layout="constrained")
+    figure = Figure(figsize=(6.6, 3.4))
     axes = figure.subplots()
     for place, row in enumerate(sides.values()):
         axes.bar(place, row["kept"], 0.5, color=(ORANGE, BLUE)[place % 2])
@@ -75,8 +80,8 @@ def errors_by_side(sides: dict[str, dict], title: str) -> Figure:
         axes.annotate(f"{row['kept']:.0%}", (place, row["kept"] / 2), ha="center", va="center", color="white", size=13)
     axes.plot([], [], color="black", linestyle="--", label="if every wrong emotion were as likely")
     axes.set_xticks(range(len(sides)), [f"{name}\n({row['errors']:,} errors)" for name, row in sides.items()])
-    axes.set(ylabel="share of errors that keep it", ylim=(0, 1), xlim=(-0.6, len(sides) - 0.4), title=title)
-    axes.set_axisbelow(True)
-    axes.grid(axis="y", alpha=0.3)
-    axes.legend(frameon=False, loc="upper right")
+    axes.set(ylabel="share of errors that keep it", ylim=(0, 1), xlim=(-0.6, len(sides) - 0.4))
+    figure.suptitle(title)
+    axes.grid(axis="y")
+    axes.legend(loc="upper right")
     return figure

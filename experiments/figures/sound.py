@@ -7,10 +7,11 @@ import torch
 from matplotlib.figure import Figure
 
 from experiments.acoustics import Interval, frame_levels
-from experiments.figures.style import BLUE, GREEN, GREY, ORANGE, draw_spectrogram, hertz_axis
+from experiments.figures.style import BLUE, COLOURS, GREY, ORANGE, draw_spectrogram, hertz_axis, styled
 from ser_gpu.stages.spectrogram_augment import hertz_to_mel
 
 
+@styled()
 def pipeline(
     raw: np.ndarray,
     trimmed: np.ndarray,
@@ -29,7 +30,7 @@ def pipeline(
         probabilities: of each emotion.
         sample_rate: Hz.
     """
-    figure = Figure(figsize=(14.0, 2.9), layout="constrained")
+    figure = Figure(figsize=(14.0, 2.9))
     panels = figure.subplots(1, 5, width_ratios=[1, 1, 1, 1.15, 0.8])
     peak = max(np.abs(wave).max() for wave in (raw, trimmed)) * 1.05
     seconds = len(trimmed) / sample_rate
@@ -52,6 +53,7 @@ def pipeline(
     return figure
 
 
+@styled()
 def trimming(
     raw: np.ndarray, bounds: tuple[int, int], window: np.ndarray, sample_rate: int, top_db: float, frame: int, hop: int
 ) -> Figure:
@@ -65,7 +67,7 @@ def trimming(
         top_db: silence is so far below the loudest frame.
         frame, hop: of the level, in samples.
     """
-    figure = Figure(figsize=(9.0, 5.6), layout="constrained")
+    figure = Figure(figsize=(9.0, 5.6))
     above, middle, below = figure.subplots(3, 1, height_ratios=[1, 1.1, 1])
     start, end = (bound / sample_rate for bound in bounds)
     seconds = len(raw) / sample_rate
@@ -88,6 +90,7 @@ def trimming(
     return figure
 
 
+@styled()
 def spectrograms(
     by_name: dict[str, np.ndarray], seconds: float, hertz: np.ndarray, title: str, columns: int = 2
 ) -> Figure:
@@ -101,12 +104,12 @@ def spectrograms(
         columns: of panels.
     """
     rows = -(-len(by_name) // columns)
-    figure = Figure(figsize=(8.6, 0.7 + 1.9 * rows if columns > 2 else 3.3 * rows), layout="constrained")
+    figure = Figure(figsize=(9.4, 0.7 + 7.2 / columns * rows))
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     lowest = min(spectrogram.min() for spectrogram in by_name.values())
     for axes, (name, spectrogram) in zip(panels.flat, by_name.items(), strict=False):
         image = draw_spectrogram(axes, spectrogram, seconds, hertz, vmin=lowest, vmax=0)
-        axes.set_title(name, fontsize=9 if columns > 2 else None)
+        axes.set_title(name)
     for axes in panels.flat[len(by_name) :]:
         axes.axis("off")
     for axes in panels[:, 0]:
@@ -118,46 +121,49 @@ def spectrograms(
     return figure
 
 
+@styled()
 def band_difference(hertz: np.ndarray, difference: Interval, one: str, other: str, speakers: int) -> Figure:
-    """Energy of each mel band in one emotion less that in another, with a 95 % band over speakers.
+    """Energy of each mel band in one emotion less that in another, with a 95% band over speakers.
 
     Shape: [M], `Interval` of [M] in dB.
     """
-    figure = Figure(figsize=(8.4, 3.9), layout="constrained")
+    figure = Figure(figsize=(8.4, 3.9))
     axes = figure.subplots()
     axes.axhline(0, color=GREY, linewidth=0.8)
-    axes.fill_between(
-        hertz, difference.low, difference.high, color=ORANGE, alpha=0.3, label=f"95 % band over {speakers} speakers"
-    )
-    axes.plot(hertz, difference.mean, color=ORANGE, label=f"{one} minus {other}")
+    band = f"95% interval over {speakers} speakers"
+    axes.fill_between(hertz, difference.low, difference.high, color=GREY, alpha=0.25, linewidth=0, label=band)
+    axes.plot(hertz, difference.mean, color="black", label=f"{one} minus {other}")
+    for emotion, side in ((one, np.maximum(difference.mean, 0)), (other, np.minimum(difference.mean, 0))):
+        axes.fill_between(hertz, 0, side, color=COLOURS[emotion], alpha=0.6, linewidth=0, label=f"more in {emotion}")
     more, less = hertz[difference.low > 0], hertz[difference.high < 0]
     found = f"{one.capitalize()} has more of its energy in {len(more)} of {len(hertz)} bands{_range(more)}"
-    axes.set(
-        title=f"{found},\nand less in {len(less)}{_range(less)}",
-        xlabel="frequency (Hz)",
-        ylabel="difference in level (dB)",
-    )
+    figure.suptitle(f"{found},\nand less in {len(less)}{_range(less)}")
+    axes.set(xlabel="frequency (Hz)", ylabel="difference in level (dB)")
     hertz_axis(axes)
-    axes.legend(frameon=False, loc="best")
+    figure.legend(loc="outside lower center", ncols=4)
     return figure
 
 
+@styled()
 def spectra(hertz: np.ndarray, groups: dict[str, Interval], title: str) -> Figure:
-    """Mean share of energy by mel band of some groups of clips, each with a 95 % band over speakers.
+    """Mean share of energy by mel band of two groups of clips, each with a 95% band over speakers.
 
     Shape: [M], `Interval` of [M] in dB each.
     """
-    figure = Figure(figsize=(8.4, 3.7), layout="constrained")
+    figure = Figure(figsize=(8.4, 3.7))
     axes = figure.subplots()
-    for (name, level), colour, style in zip(groups.items(), (ORANGE, BLUE, GREEN), ("-", "--", ":"), strict=False):
+    for (name, level), colour, style in zip(groups.items(), (ORANGE, BLUE), ("-", "--"), strict=True):
         axes.fill_between(hertz, level.low, level.high, color=colour, alpha=0.25)
         axes.plot(hertz, level.mean, color=colour, linestyle=style, label=name)
-    axes.set(title=title, xlabel="frequency (Hz)", ylabel="energy of a band\n(dB re the whole clip)")
+    figure.suptitle(title)
+    axes.set_xlabel("frequency (Hz); shaded: 95% interval over speakers")
+    axes.set_ylabel("energy of a band\n(dB re the whole clip)")
     hertz_axis(axes)
-    axes.legend(frameon=False)
+    axes.legend()
     return figure
 
 
+@styled()
 def from_wave_to_mel(
     power: np.ndarray, mel_basis: np.ndarray, decibels: np.ndarray, hertz: np.ndarray, seconds: float
 ) -> Figure:
@@ -170,28 +176,29 @@ def from_wave_to_mel(
         hertz: centre of each band, [M].
         seconds: length of the clip.
     """
-    figure = Figure(figsize=(8.6, 5.6), layout="constrained")
+    figure = Figure(figsize=(9.4, 6.0))
     (scale, filters), (linear, logarithmic) = figure.subplots(2, 2)
     highest = hertz[-1]
     curve = np.linspace(0, highest, 400)
     scale.plot(curve, _mels(curve), color=BLUE)
     scale.plot(hertz, _mels(hertz), ".", color=ORANGE, label=f"centres of {len(hertz)} bands")
     below = int((hertz < 1_000).sum())
-    scale.set(title=f"{below} of {len(hertz)} bands lie below 1 kHz", xlabel="frequency (Hz)", ylabel="pitch (mel)")
-    scale.legend(frameon=False)
+    title = f"{below} of {len(hertz)} bands lie below 1 kHz"
+    scale.set(title=title, xlabel="frequency (Hz)", ylabel="pitch (mel, scale of Slaney)")
+    scale.legend()
     frequency = np.linspace(0, 1, mel_basis.shape[1]) * highest * _nyquist_ratio(mel_basis, hertz)
     for number in range(0, len(hertz), 4):
         filters.plot(frequency, mel_basis[number] / mel_basis[number].max(), color=BLUE if number % 8 else ORANGE)
-    filters.set(
-        title="each band is a triangle (every fourth is drawn)", xlabel="frequency (Hz)", ylabel="weight (peak at 1)"
-    )
+    filters.set(title="each fourth band: a triangle", xlabel="frequency (Hz)", ylabel="weight (peak at 1)")
+    for axes in (scale, filters):
+        axes.xaxis.set_major_formatter("{x:,.0f}")
     loud = (power > power.max() / 100).mean()
     image = draw_spectrogram(linear, power / power.max(), seconds, hertz, vmin=0, vmax=1)
-    linear.set(title=f"power: {loud:.0%} of the cells are above 1 % of the peak", ylabel="frequency (Hz)")
+    linear.set(title=f"power: {loud:.0%} of cells above 1% of the peak", ylabel="frequency (Hz)")
     figure.colorbar(image, ax=linear, label="power (peak at 1)")
     image = draw_spectrogram(logarithmic, decibels, seconds, hertz, vmin=decibels.min(), vmax=0)
     grey = (decibels > decibels.min() + 1).mean()
-    logarithmic.set(title=f"decibels: {grey:.0%} of the cells are above the floor")
+    logarithmic.set(title=f"decibels: {grey:.0%} of cells above the floor")
     figure.colorbar(image, ax=logarithmic, label="level (dB below the peak)")
     for axes in (linear, logarithmic):
         axes.set_xlabel("time (s)")

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.figures.style import BLUE, COLOURS, GREEN, GREY, ORANGE, VOICES, draw_spectrogram
+from experiments.figures.style import BLUE, COLOURS, GREEN, GREY, ORANGE, VOICES, draw_spectrogram, styled
 
-_PARTS = {"train": "training clips", "validation": "validation clips"}
+_PARTS = {"train": "training clips", "validation": "new speakers"}
 
 
+@styled()
 def ablation(variants: Sequence[dict], title: str) -> Figure:
     """What each change of the recipe does to the validation UAR, in points, with its standard error.
 
@@ -18,7 +19,7 @@ def ablation(variants: Sequence[dict], title: str) -> Figure:
         title: what the figure shows.
     """
     rows = sorted((row for row in variants[1:] if row["difference"] is not None), key=lambda row: row["difference"])
-    figure = Figure(figsize=(8.0, 0.25 * len(rows) + 1.5), layout="constrained")
+    figure = Figure(figsize=(8.0, 0.25 * len(rows) + 1.5))
     axes = figure.subplots()
     axes.axvline(0, color=GREY, linewidth=0.8)
     for place, row in enumerate(rows):
@@ -26,13 +27,15 @@ def ablation(variants: Sequence[dict], title: str) -> Figure:
         colour = BLUE if points < 0 else GREEN
         axes.errorbar(points, place, xerr=error or None, color=colour, marker="o", capsize=3)
     axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
-    axes.set(xlabel="change of the validation UAR (points, with standard error)")
+    runs = " or ".join(map(str, sorted({row["runs"] for row in rows})))
+    axes.set(xlabel=f"change of the validation UAR (points; mean of n = {runs} trainings, with its standard error)")
     figure.suptitle(title)
     axes.set_ylim(-0.7, len(rows) - 0.3)
-    axes.grid(axis="x", alpha=0.3)
+    axes.grid(axis="x")
     return figure
 
 
+@styled()
 def robustness(models: Sequence[dict], classes: int) -> Figure:
     """UAR under every condition, a point a model; the first condition is the recording as it is.
 
@@ -41,7 +44,7 @@ def robustness(models: Sequence[dict], classes: int) -> Figure:
         classes: number of emotions, for the level of chance.
     """
     conditions = list(models[0]["conditions"])
-    figure = Figure(figsize=(8.0, 0.34 * len(conditions) + 1.4), layout="constrained")
+    figure = Figure(figsize=(8.0, 0.34 * len(conditions) + 1.4))
     axes = figure.subplots()
     places = np.arange(len(conditions))[::-1]
     for model, colour, marker in zip(models, (BLUE, ORANGE, GREEN, GREY), "osD^", strict=False):
@@ -50,12 +53,14 @@ def robustness(models: Sequence[dict], classes: int) -> Figure:
         axes.axvline(scores[0], color=colour, linewidth=0.8, linestyle=":")
     axes.axvline(1 / classes, color=GREY, linewidth=0.8, linestyle="--", label="chance")
     axes.set_yticks(places, conditions)
-    axes.set(xlabel="UAR (dotted: as recorded)", xlim=(0, 1), title="Robustness: UAR by condition")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(0.14, 0.5))
+    axes.set(xlabel="UAR (dotted: as recorded)", xlim=(0, 1))
+    axes.grid()
+    figure.suptitle("Robustness: UAR by condition")
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
+@styled()
 def pitch_counterfactual(shifts: Sequence[dict], emotions: Sequence[str]) -> Figure:
     """The same clips with another pitch: accuracy by gender, and how often each emotion is predicted.
 
@@ -65,21 +70,22 @@ def pitch_counterfactual(shifts: Sequence[dict], emotions: Sequence[str]) -> Fig
     """
     semitones = [row["semitones"] for row in shifts]
     genders = [gender for gender in VOICES if gender in shifts[0]["by"]["gender"]]
-    figure = Figure(figsize=(4.2 * (1 + len(genders)), 3.9), layout="constrained")
+    figure = Figure(figsize=(4.2 * (1 + len(genders)), 3.9))
     panels = figure.subplots(1, 1 + len(genders))
     for gender, colour, marker in zip(genders, (BLUE, ORANGE), "os", strict=False):
         accuracy = [row["by"]["gender"][gender]["accuracy"] for row in shifts]
         panels[0].plot(semitones, accuracy, marker=marker, color=colour, label=VOICES[gender])
     panels[0].set(title="Accuracy", xlabel="pitch moved by (semitones)", ylabel="share right", ylim=(0, 1))
-    panels[0].legend(frameon=False)
+    panels[0].axhline(1 / len(emotions), color=GREY, linestyle="--", label="chance")
+    panels[0].legend(loc="center left", bbox_to_anchor=(0, 0.35))
     for axes, gender in zip(panels[1:], genders, strict=True):
         shares = np.array([row["by"]["gender"][gender]["predicted"] for row in shifts]).T
-        axes.stackplot(semitones, shares, labels=emotions, colors=COLOURS)
+        axes.stackplot(semitones, shares, labels=emotions, colors=[COLOURS.get(emotion) for emotion in emotions])
         axes.set(title=f"Predicted for {VOICES[gender]}", xlabel="pitch moved by (semitones)", ylabel="share of clips")
         axes.set(xlim=(semitones[0], semitones[-1]), ylim=(0, 1))
     handles, names = panels[-1].get_legend_handles_labels()
-    figure.legend(handles[::-1], names[::-1], loc="outside right center", frameon=False)
-    panels[0].grid(alpha=0.3)
+    figure.legend(handles[::-1], names[::-1], loc="outside right center")
+    panels[0].grid()
     figure.suptitle(_fall(shifts, genders))
     return figure
 
@@ -97,13 +103,14 @@ def _fall(shifts: Sequence[dict], genders: Sequence[str]) -> str:
     return f"{semitones} semitones move the accuracy of {', of '.join(costs)}"
 
 
+@styled()
 def pitch_bias(result: dict) -> Figure:
     """UAR of men's and women's voices beside that of listeners, and over thirds of the pitch.
 
     Args:
         result: `by`: "gender" with intervals, `uar_difference`, `p_value`, `by_pitch`, `listeners`.
     """
-    figure = Figure(figsize=(9.4, 4.0), layout="constrained")
+    figure = Figure(figsize=(9.4, 4.0))
     genders, pitch = figure.subplots(1, 2, sharey=True, width_ratios=[1, 1.5])
     scores = result["by"]["gender"]
     for place, (gender, colour) in enumerate(zip(VOICES, (BLUE, ORANGE), strict=True)):
@@ -125,14 +132,15 @@ def pitch_bias(result: dict) -> Figure:
         pitch.plot(hertz, uar, marker=marker, color=colour, label=label)
     pitch.set(xlabel="median pitch of a third of the clips (Hz)", title="by thirds of the pitch")
     for axes in (genders, pitch):
-        axes.grid(alpha=0.3)
-    genders.legend(frameon=False, loc="upper center")
-    pitch.legend(frameon=False, loc="lower right")
+        axes.grid()
+    genders.legend(loc="upper center")
+    pitch.legend(loc="lower right")
     return figure
 
 
+@styled()
 def occlusion(clips: Sequence[dict], seconds: float, hertz: np.ndarray, title: str) -> Figure:
-    """Spectrograms above; below each of them the evidence for its emotion, by occlusion.
+    """Spectrograms above; below each of them the evidence for its emotion, by occlusion, on one scale.
 
     Args:
         clips: `name`, `decibels` [M, F], and `evidence` [M, F] in nats.
@@ -140,40 +148,42 @@ def occlusion(clips: Sequence[dict], seconds: float, hertz: np.ndarray, title: s
         hertz: centre of each band, [M].
         title: what the figure shows.
     """
-    figure = Figure(figsize=(8.6, 5.4), layout="constrained")
+    figure = Figure(figsize=(9.4, 5.4))
     panels = figure.subplots(2, len(clips), squeeze=False, sharex=True, sharey=True)
     lowest = min(clip["decibels"].min() for clip in clips)
+    most = max(float(np.abs(clip["evidence"]).max()) for clip in clips) or 1.0
     for column, clip in zip(panels.T, clips, strict=True):
         sound = draw_spectrogram(column[0], clip["decibels"], seconds, hertz, vmin=lowest, vmax=0)
         column[0].set_title(clip["name"])
-        most = float(np.abs(clip["evidence"]).max()) or 1.0
         found = draw_spectrogram(column[1], clip["evidence"], seconds, hertz, vmin=-most, vmax=most, cmap="PuOr_r")
         column[1].set_xlabel("time (s)")
-        figure.colorbar(found, ax=column[1], label="evidence (nats of log-odds)", location="bottom", shrink=0.8)
     figure.colorbar(sound, ax=panels[0], label="level (dB below the peak)")
+    figure.colorbar(found, ax=panels[1], label="evidence (nats of log-odds)")
     for axes in panels[:, 0]:
         axes.set_ylabel("frequency (Hz)")
     figure.suptitle(title)
     return figure
 
 
-def overfitting(history: Sequence[dict], title: str) -> Figure:
-    """Loss, and accuracy on the training clips beside that on new voices, by epoch.
+@styled()
+def overfitting(variants: Sequence[dict], title: str) -> Figure:
+    """Accuracy on the training clips and on new speakers by epoch, a panel a variant of one network.
 
     Args:
-        history: a row an epoch, as a training gives them, with `train_accuracy` added.
+        variants: `name`, `train_accuracy` and `validation_accuracy`, as `experiments.overfitting` gives them.
         title: what the figure shows.
     """
-    epochs = [row["epoch"] for row in history]
-    figure = Figure(figsize=(9.0, 3.8), layout="constrained")
-    loss, accuracy = figure.subplots(1, 2)
-    for part, colour in (("train", GREY), ("validation", BLUE)):
-        loss.plot(epochs, [row[f"{part}_loss"] for row in history], color=colour, label=_PARTS[part])
-        accuracy.plot(epochs, [row[f"{part}_accuracy"] for row in history], color=colour, label=_PARTS[part])
-    loss.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="Loss", ylim=(0, None))
-    accuracy.set(xlabel="epoch", ylabel="share right", title="Accuracy", ylim=(0, 1))
-    for axes in (loss, accuracy):
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False, loc="best")
+    figure = Figure(figsize=(10.4, 3.2))
+    panels = figure.subplots(1, len(variants), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, row in zip(panels, variants, strict=True):
+        for part, colour in (("train", GREY), ("validation", BLUE)):
+            right = row[f"{part}_accuracy"]
+            axes.plot(range(1, len(right) + 1), right, color=colour, label=_PARTS[part])
+            end = {"xy": (len(right), right[-1]), "xytext": (-2, -12), "textcoords": "offset points", "ha": "right"}
+            axes.annotate(f"{right[-1]:.0%}", color=colour, **end)
+        axes.set(title=row["name"], xlabel="epoch", ylim=(0, 1.02))
+        axes.grid()
+    panels[0].set_ylabel("share right")
     figure.suptitle(title)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure

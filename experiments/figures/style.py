@@ -1,16 +1,15 @@
-"""What the figures share: a palette that colour-blind readers can tell apart, and names."""
+"""What the figures share: colours that colour-blind readers can tell apart, and names."""
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
 from ser_gpu.evaluation.figures import BLUE, GREY, ORANGE
+from ser_gpu.timeline.plot import COLOURS, styled
 
-__all__ = ["BLUE", "COLOURS", "GREEN", "GREY", "ORANGE", "VOICES", "draw_spectrogram", "hertz_axis"]
+__all__ = ["BLUE", "COLOURS", "GREEN", "GREY", "ORANGE", "VOICES", "draw_spectrogram", "hertz_axis", "styled"]
 
-# Okabe and Ito, as the other three
-GREEN = "#009E73"
-COLOURS = ("#999999", "#56B4E9", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#009E73", "#E69F00")
+GREEN = "#009E73"  # of Okabe and Ito, as the other three; no emotion has one of them
 VOICES = {"male": "men's voices", "female": "women's voices"}
 _TICKS_HZ = (250, 500, 1_000, 2_000, 4_000, 8_000)
 

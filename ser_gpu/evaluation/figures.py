@@ -10,11 +10,11 @@ import numpy as np
 
 from ser_gpu.evaluation.metrics import calibration_error
 from ser_gpu.files import replacing
+from ser_gpu.timeline.plot import styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_PALETTE = 48
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"  # Okabe and Ito: colour-blind readers can tell them apart
 
 
@@ -29,21 +29,24 @@ def save(figure: "Figure", path: str | Path, dpi: int = 120) -> None:
 
 
 def compact(png: bytes) -> bytes:
-    """The same image with a palette of 48 colours, enough for lines and for a spectrogram: a third of the bytes."""
+    """The same image with a palette of 256 colours, which nobody sees: half of the bytes."""
     from PIL import Image  # which matplotlib brings
 
     with Image.open(io.BytesIO(png)) as image:
-        palette = image.convert("RGB").quantize(_PALETTE, dither=Image.Dither.NONE, kmeans=1)
+        palette = image.convert("RGB").quantize(256, dither=Image.Dither.NONE, kmeans=1)
     file = io.BytesIO()
     palette.save(file, "PNG", optimize=True)
     return file.getvalue()
 
 
+@styled()
 def training_curves(history: Sequence[dict], title: str) -> "Figure":
     """Loss, and validation accuracy and UAR if there are any, by epoch; `history` has the rows of `metrics.csv`."""
+    from matplotlib.figure import Figure  # here, since a command without it says how to get it
+
     validated = "validation_loss" in history[0]
     column = {name: [row[name] for row in history] for name in history[0]}
-    figure = _new_figure(figsize=(9.0 if validated else 4.5, 3.8))
+    figure = Figure(figsize=(9.0 if validated else 4.5, 3.8))
     loss, *others = figure.subplots(1, 2 if validated else 1, squeeze=False)[0]
     loss.plot(column["epoch"], column["train_loss"], color=GREY, label="training (augmented, mixed)")
     loss.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="Loss", ylim=(0, None))
@@ -53,19 +56,22 @@ def training_curves(history: Sequence[dict], title: str) -> "Figure":
         score.plot(column["epoch"], column["validation_accuracy"], color=BLUE, label="accuracy")
         score.plot(column["epoch"], column["validation_uar"], color=ORANGE, linestyle="--", label="UAR")
         score.set(xlabel="epoch", ylabel="share right", title="Validation", ylim=(0, 1))
-        score.legend(frameon=False, loc="lower right")
-    loss.legend(frameon=False, loc="best")
+        score.legend(loc="lower right")
+    loss.legend(loc="best")
     for axes in (loss, *others):
-        axes.grid(alpha=0.3)
+        axes.grid()
     return figure
 
 
+@styled()
 def confusion(matrix: Sequence[Sequence[int]], emotions: Sequence[str], title: str) -> "Figure":
     """Each row's share by colour, clips as numbers. Shape: [C, C] counts, true emotion by row, predicted by column."""
+    from matplotlib.figure import Figure
+
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = max(1.0, len(emotions) / 10)
-    figure = _new_figure(figsize=(6.4 * size, 5.8 * size))
+    figure = Figure(figsize=(6.4 * size, 5.8 * size))
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     places = range(len(emotions))
@@ -80,9 +86,12 @@ def confusion(matrix: Sequence[Sequence[int]], emotions: Sequence[str], title: s
     return figure
 
 
+@styled()
 def reliability(before: Sequence[dict], after: Sequence[dict], title: str) -> "Figure":
     """Accuracy against confidence, before and after the temperature, as `metrics.reliability` gives them."""
-    figure = _new_figure(figsize=(8.4, 4.2))
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.4, 4.2))
     panels = figure.subplots(1, 2, sharey=True)
     for axes, rows, name in zip(panels, (before, after), ("before temperature", "after temperature"), strict=True):
         clips = sum(row["clips"] for row in rows)
@@ -92,14 +101,8 @@ def reliability(before: Sequence[dict], after: Sequence[dict], title: str) -> "F
         axes.scatter(confidence, accuracy, s=[600 * row["clips"] / clips + 8 for row in rows], color=BLUE)
         axes.set(title=f"{name}: ECE {calibration_error(rows):.3f}", xlabel="confidence")
         axes.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05))
-        axes.grid(alpha=0.3)
+        axes.grid()
     panels[0].set_ylabel("share right (area of a point: clips)")
-    panels[0].legend(frameon=False, loc="lower right")
+    panels[0].legend(loc="lower right")
     figure.suptitle(title, parse_math=False)
     return figure
-
-
-def _new_figure(**settings: object) -> "Figure":
-    from matplotlib.figure import Figure  # here, since a command without it says how to get it
-
-    return Figure(layout="constrained", **settings)

@@ -1,5 +1,7 @@
 """The picture of a timeline: stacked probabilities of the emotions over time, and who speaks when."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,38 +16,46 @@ if TYPE_CHECKING:
     from ser_gpu.timeline.segment import Timeline
 
 COLUMNS = 1_200
-_HEX = "#BBBBBB #56B4E9 #F0E442 #0072B2 #B22222 #CC79A7 #009E73 #E69F00"  # Okabe and Ito, with a darker red for anger
+_HEX = "#6a7375 #2897b8 #88630b #2d41a0 #8e090c #9c50d8 #749652 #762a54"  # of the page of `ser-gpu app`, when light
 COLOURS = dict(zip(EMOTIONS, _HEX.split(), strict=True))
-_SPEECH = "#333333"
-_NAME_POINTS = 9
+STYLE = {"figure.constrained_layout.use": True, "figure.titlesize": 12, "axes.titlesize": 10, "axes.axisbelow": True}
+STYLE |= {"axes.spines.top": False, "axes.spines.right": False, "grid.alpha": 0.3, "legend.frameon": False}
+_NAME_POINTS = 8
 
 
+@contextmanager
+def styled() -> Iterator[None]:
+    """A decorator: what is drawn has the style of all figures."""
+    from matplotlib import rc_context
+
+    with rc_context(STYLE):
+        yield
+
+
+@styled()
 def figure(timeline: "Timeline") -> "Figure":
     """Draw a timeline in 1,200 columns; sure segments that are wide enough carry their emotion."""
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     edges, shares, rows = columns(timeline)
-    with rc_context({"font.size": 12, "axes.spines.top": False, "axes.spines.right": False}):
-        drawn = Figure(figsize=(12.0, 3.6 + 0.3 * len(rows)), layout="constrained")
-        above, below = drawn.subplots(2, 1, sharex=True, height_ratios=(12, len(rows)))
-        bottom = np.zeros(len(shares))
-        for number, label in enumerate(timeline.labels):
-            top = bottom + shares[:, number]
-            colour = COLOURS.get(label, f"C{number}")
-            above.stairs(top, edges, baseline=bottom, fill=True, color=colour, label=label)
-            bottom = top
-        above.set(ylim=(0, 1), yticks=(0, 0.5, 1), ylabel="probability")
-        for row, share in enumerate(rows.values()):
-            below.stairs(row + share, edges, baseline=row, fill=True, color=_SPEECH)
-        below.set(ylim=(0, len(rows)), xlim=(0, edges[-1]))
-        below.set_yticks([row + 0.5 for row in range(len(rows))], list(rows))
-        below.tick_params("y", length=0)
-        below.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 1.5, 2, 3, 5, 6, 10]))
-        below.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds)))
-        drawn.legend(loc="outside right center", frameon=False, reverse=True)
-        _name(above, timeline)
+    drawn = Figure(figsize=(10.0, 3.0 + 0.25 * len(rows)))
+    above, below = drawn.subplots(2, 1, sharex=True, height_ratios=(12, len(rows)))
+    bottom = np.zeros(len(shares))
+    for number, label in enumerate(timeline.labels):
+        top = bottom + shares[:, number]
+        colour = COLOURS.get(label, f"C{number}")
+        above.stairs(top, edges, baseline=bottom, fill=True, color=colour, label=label)
+        bottom = top
+    above.set(ylim=(0, 1), yticks=(0, 0.5, 1), ylabel="probability")
+    for row, share in enumerate(rows.values()):
+        below.stairs(row + share, edges, baseline=row, fill=True, color="#333333")
+    below.set(ylim=(0, len(rows)), xlim=(0, edges[-1]))
+    below.set_yticks([row + 0.5 for row in range(len(rows))], list(rows))
+    below.tick_params("y", length=0)
+    below.locator_params("x", nbins=10, steps=[1, 1.5, 2, 3, 5, 6, 10])
+    below.xaxis.set_major_formatter(lambda seconds, _: clock(seconds))
+    drawn.legend(loc="outside right center", reverse=True)
+    _name(above, timeline)
     return drawn
 
 

@@ -228,8 +228,8 @@ def test_new_corpora_are_a_table(stored):
 def test_the_curve_is_drawn(stored, tmp_path, capsys):
     assert enrolment_curve.main([str(stored), "--out", str(tmp_path / "curve.png")]) == 0
     assert (tmp_path / "curve.png").stat().st_size > 3_000
-    axes = enrolment_curve.figure(enrolment_rows()).axes[0]
-    assert {text.get_text() for text in axes.get_legend().get_texts()} > {"any clips", "neutral"}
+    (legend,) = enrolment_curve.figure(enrolment_rows()).legends
+    assert {text.get_text() for text in legend.get_texts()} > {"any clips", "neutral"}
     (tmp_path / "none.json").write_text("{}")
     assert enrolment_curve.main([str(tmp_path / "none.json")]) == 2
     assert "holds no scores with enrolled clips" in capsys.readouterr().err

@@ -1,9 +1,19 @@
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 
+from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.timeline import plot
 from ser_gpu.timeline.segment import Timeline, spoken
+
+PAGE = Path(__file__).parents[2] / "app" / "style.css"
+
+
+def test_an_emotion_has_the_colour_of_the_page():
+    light = re.findall(r"--emotion-(\w+): (#\w+);", PAGE.read_text(encoding="utf-8"))[: len(EMOTIONS)]
+    assert dict(light) == plot.COLOURS
 
 
 def test_hours_stay_readable():
