@@ -205,7 +205,8 @@ def default_out(args: Namespace) -> str:
 
 
 def _weights(name: str) -> str:
-    return str(checkpoint.weights_file(name).resolve())
+    path = checkpoint.weights_file(name)
+    return str(path.resolve()) if path.exists() else name
 
 
 def _absolute(path: str | None) -> str | None:

@@ -88,7 +88,7 @@ def test_started_again_it_trains_nothing_that_is_done_and_other_settings_need_an
     before = log.read_text()
     code, out, err = run(finished)
     assert (code, log.read_text()) == (0, before)
-    assert "note: 192 of the 1,440 RAVDESS clips found" in err, "what every training said"
+    assert "note: 192 of the 1,440 RAVDESS speech clips found" in err, "what every training said"
     assert "stratified, test part, 2 of 2 trainings" in out
     rows = [[cell.strip() for cell in line.split("│")[1:6]] for line in out.splitlines() if "│" in line]
     assert [row for row in rows if row[0] == "chance"] == [["chance", "", "", "0.125", "0.125"]]

@@ -35,10 +35,8 @@ def runtime_folder() -> Path:
 
 
 def files() -> dict[str, Path]:
-    """What the page is made of but for its model: name -> file. Raises InputError without onnxruntime-web."""
+    """What the page is made of but for its model: name -> file."""
     source, runtime = page_folder(), runtime_folder()
-    if not all((runtime / name).is_file() for name in RUNTIME_FILES):
-        raise InputError(f"{runtime}: onnxruntime-web is not installed: run npm ci --omit=dev in {source}")
     own = [path for kind in ("html", "css", "js", "wav", "txt") for path in source.glob(f"*.{kind}")]
     return {path.name: path for path in own} | {f"ort/{name}": runtime / name for name in RUNTIME_FILES}
 
@@ -52,9 +50,12 @@ def site_folder() -> Path:
 def build(folder: str | Path, weights: str | Path | None = None, tta: bool = True) -> Path:
     """Write the page, onnxruntime-web and the model; the same model by the same exporter is not exported again.
 
-    Raises InputError as `files` and `ser_gpu.exports.onnx.to_onnx` do.
+    Raises InputError without onnxruntime-web, and as `ser_gpu.exports.onnx.to_onnx` does.
     """
     folder, weights, copied = Path(folder), checkpoint.weights_file(weights), files()
+    if not all(path.is_file() for path in copied.values()):
+        where = f"{runtime_folder()}: onnxruntime-web is not installed"
+        raise InputError(f"{where}: run npm ci --omit=dev in {page_folder()}")
     (folder / "ort").mkdir(parents=True, exist_ok=True)
     for name, path in copied.items():
         shutil.copy(path, folder / name)

@@ -75,7 +75,7 @@ def test_scan_refuses_a_folder_without_clips(tmp_path):
         scanned(tmp_path)
     with pytest.raises(ValueError, match=r"left out: 1 video$"):
         scanned(tmp_path, "01-01-01-01-01-01-01.mp4")
-    with pytest.raises(ValueError, match=r"left out: 1 a folder that cannot be read$"):
+    with pytest.raises(ValueError, match=r"absent: no such folder or CSV file$"):
         scanned(tmp_path / "absent")
 
 

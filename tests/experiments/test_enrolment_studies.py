@@ -186,8 +186,10 @@ def test_corpora_that_were_held_out_are_a_table(stored):
         | {"enrolled": {"clips": 900, "uar": 0.5, "without": 0.4}}
         for uar in (0.3, 0.4)
     ]
-    stored.write_text(json.dumps({"rows": [*rows, rows[0] | {"tested_on": "C", "enrolled": None}]}))
-    _, _, first, second = enrolment_tables.cross_corpus("cross-corpus").splitlines()
+    rows.append(rows[0] | {"tested_on": "C", "enrolled": None})
+    stored.write_text(json.dumps({"rows": rows, "environment": {"ser_gpu": "0.3"}}))
+    _, _, first, second, _, version = enrolment_tables.cross_corpus("cross-corpus").splitlines()
+    assert version == "Measured with ser_gpu 0.3."
     assert first == "| A | B | 2 | 1,200 | 4 | 0.350 | 0.250 | 0.500 | 0.400 |"
     assert second == "| A | C | 1 | 1,200 | 4 | 0.300 | 0.250 |  |  |"
 

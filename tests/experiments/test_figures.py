@@ -188,4 +188,4 @@ def test_a_compact_png_is_smaller_and_looks_the_same(generator, tmp_path):
     before, after = (
         np.asarray(Image.open(io.BytesIO(each)).convert("RGB"), float) for each in (full.getvalue(), compact)
     )
-    assert np.abs(before - after).max() < 4, "of 255: no cell changes its colour"
+    assert np.abs(before - after).mean() < 1, "of 255: a step of 256 colours"

@@ -18,7 +18,11 @@ def tables(tmp_path, monkeypatch):
     test = {"accuracy": score(0.75, 0.02), "uar": score(0.74, 0.03), "macro_f1": score(0.73, None)}
     table = {
         "runs": 4,
-        "rows": [{"fold": fold, "seed": seed, "bfloat16": seed == 1} for fold in (0, 1) for seed in (0, 1)],
+        "rows": [
+            {"fold": fold, "seed": seed, "bfloat16": seed == 1, "environment": {"ser_gpu": "0.3"}}
+            for fold in (0, 1)
+            for seed in (0, 1)
+        ],
         "summary": {"test": test | {"ece": score(0.05, 0.01)}},
         "pooled": {"all answers": report, "seeds together": report},
     }
