@@ -123,11 +123,17 @@ def new_corpora() -> str:
             | {"UAR, 8 clips enrolled": f"{row['enrolled']['uar']:.3f}" if row["enrolled"] else ""}
             | {GAP: _gap(row["calibrated"])}
         )
-    mean = {}
+    both = [row for row in table if row["RAVDESS alone"]]
+    means = [_means(table, "mean")] + ([_means(both, "mean without RAVDESS")] if len(both) < len(table) else [])
+    return markdown.table([*table, *means])
+
+
+def _means(rows: list[dict], title: str) -> dict[str, str]:
+    found = dict.fromkeys(rows[0], "") | {"tested on": title}
     for name in ("RAVDESS alone", f"its {GAP}", "UAR", "UAR, 8 clips enrolled", GAP):
-        values = [float(row[name]) for row in table if row[name]]
-        mean[name] = format(fmean(values), "+.3f" if GAP in name else ".3f")
-    return markdown.table([*table, {name: mean.get(name, "") for name in table[0]} | {"tested on": "mean"}])
+        values = [float(row[name]) for row in rows if row[name]]
+        found[name] = format(fmean(values), "+.3f" if GAP in name else ".3f")
+    return found
 
 
 def _gap(row: dict | None) -> str:
