@@ -837,7 +837,7 @@ with_acted(tested.timeline(np.concatenate(waves)).plot())
 # A model hears a new voice worse than one it knows. *Enrolment* measures a few clips of the speaker, without labels.
 # The network's batch normalisation then works with the speaker's statistics instead of those of all training voices.
 # Below, eight clips of the new speaker are enrolled, and their other clips are answered without and with the voice.
-# One speaker and one choice of clips prove nothing: the model card has the mean over all speakers and five draws.
+# One speaker and one choice of clips prove nothing: docs/enrolment.md has the mean over all speakers and five draws.
 
 # %%
 own = [i for i, clip in enumerate(clips) if clip.speaker == new_speaker]
