@@ -28,6 +28,7 @@ from ser_gpu.training.config import TrainConfig
 from ser_gpu.training.dataset import Dataset
 from ser_gpu.training.distributed import ONE, Ranks
 from ser_gpu.training.optimizers import MovingAverage, build_optimizers, restore
+from ser_gpu.voices.plan import posterior
 
 DIVERGED_GUESSES = 10.0  # a guess costs ln C nats; at ten times that the weights can no longer be trained
 HEAD_PRIOR = 100.0  # its weight; chosen with 48 clips of SAVEE, URDU or TurEV, which the network had not heard
@@ -110,25 +111,18 @@ class Trainer:
             parts = [model.embed(part.to(self.device)) for part in torch.cat(windows).split(model.windows_at_once)]
         features = torch.stack([each.mean(dim=0) for each in torch.cat(parts).split([len(each) for each in windows])])
         spread, mean = torch.std_mean(features, dim=0, correction=0)  # [E]
-        scaled = (features - mean) / spread.clamp(min=1e-6)
+        spread = spread.clamp(min=1e-6)
         known = torch.tensor([[label in self.known_labels] for label in model.labels], device=self.device)  # [C, 1]
         weight = torch.cat([layer.weight.detach() for layer in last], dim=1) * known / len(last)  # [C, E]
         bias = sum(layer.bias.detach() for layer in last) * known[:, 0] / len(last)
-        change = torch.zeros(len(bias), len(mean) + 1, device=self.device, requires_grad=True)
         per_clip = truth.bincount(minlength=len(bias)).float().reciprocal()[truth] * len(truth) / len(bias)
-        optimizer = torch.optim.LBFGS([change], max_iter=500, line_search_fn="strong_wolfe")
-
-        def loss() -> Tensor:
-            optimizer.zero_grad()
-            logits = features @ weight.T + bias + scaled @ change[:, :-1].T + change[:, -1]
-            clips = F.cross_entropy(logits, truth, reduction="none") * per_clip
-            found = clips.sum() + HEAD_PRIOR / 2 * change[:, :-1].square().sum()
-            found.backward()
-            return found
-
-        optimizer.step(loss)
-        moved = change.detach()[:, :-1] / spread.clamp(min=1e-6)
-        bias = bias + change.detach()[:, -1] - moved @ mean
+        scaled, logits = F.pad((features - mean) / spread, (0, 1), value=1.0), features @ weight.T + bias
+        arrays = (
+            each.double().cpu().numpy() for each in (scaled, logits, F.one_hot(truth, len(bias)), per_clip[:, None])
+        )
+        change = torch.from_numpy(posterior(*arrays, HEAD_PRIOR)).to(features)  # [C, E + 1]
+        moved = change[:, :-1] / spread
+        bias = bias + change[:, -1] - moved @ mean
         sizes = [layer.in_features for layer in last]
         for layer, own in zip(last, (weight + moved).split(sizes, dim=1), strict=True):
             layer.weight.data.copy_(own * len(last))  # the model's logits are the mean over members

@@ -101,13 +101,19 @@ def head(plan: Plan, measured: Measured, labels: Sequence[str], temperature: flo
     prior = (HEAD_PRIOR / min(plan.effective, MOST_HEAD_WINDOWS)) ** 2
     logits = sharpness(plan.count, plan.emotions) * measured.log_probabilities[is_known][:, of_known].astype(np.float64)
     found = np.zeros((len(labels), features.shape[1]))
-    found[of_known] = _posterior(features @ features.T, logits, truth, scale * weight / (2 * prior), scale).T @ features
+    found[of_known] = posterior(features, logits, truth, scale * weight, 2 * prior, scale)
     return np.array([[float(f"{value:.4g}") for value in row] for row in found], np.float32)  # short in a file
 
 
-def _posterior(gram: np.ndarray, logits: np.ndarray, truth: np.ndarray, weight: np.ndarray, scale: float) -> np.ndarray:
-    # [K, K], [K, S], [K, S], [K, 1] -> [K, S]; accelerated descent, whose solution is weight * (truth - probabilities)
-    # Source: Nesterov, Introductory Lectures on Convex Optimization, 2004, scheme 2.2.11
+def posterior(
+    features: np.ndarray, logits: np.ndarray, truth: np.ndarray, weight: np.ndarray, prior: float, scale: float = 1.0
+) -> np.ndarray:
+    """What is added to a last layer: the least of the weighted cross-entropy of `logits + scale * features @ change.T`
+    and of `prior / 2` times the squares of the change; `weight` is that of each row times the scale.
+    Shape: [K, N], [K, S], [K, S], [K, 1] -> [S, N].
+    Source: Nesterov, Introductory Lectures on Convex Optimization, 2004, scheme 2.2.11."""
+    # what is sought, [K, S], is weight * (truth - probabilities), by accelerated descent
+    gram, weight = features @ features.T, weight / prior
     condition = 1.0 + 0.5 * scale * weight.max() * np.linalg.norm(gram, 2)
     momentum = (np.sqrt(condition) - 1) / (np.sqrt(condition) + 1)
     found = ahead = np.zeros_like(truth)
@@ -119,7 +125,7 @@ def _posterior(gram: np.ndarray, logits: np.ndarray, truth: np.ndarray, weight: 
         ahead = found + momentum * (found - before)
         if np.abs(missing).max() <= _HEAD_TOLERANCE * weight.max():
             break
-    return found
+    return found.T @ features
 
 
 def notes(plan: Plan, answers: Sequence[str]) -> tuple[str, ...]:
