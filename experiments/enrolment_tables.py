@@ -17,7 +17,7 @@ SHOWN = {
     ("labelled", 8): "8 clips, with labels",
     ("labelled", 16): "16 clips, with labels",
 }
-GAP = "confidence above accuracy"
+GAP = "confidence minus accuracy"
 # the recipes that were compared on validation speakers, and what each is
 RECIPES = {
     "voices-grouped": "all batches by speaker groups, 20 epochs",
@@ -118,19 +118,19 @@ def new_corpora() -> str:
         alone = of_ravdess.get(row["tested_on"])
         table.append(
             {"tested on": row["tested_on"], "trained on": row["trained_on"], "chance": f"{1 / row['emotions']:.3f}"}
-            | {"RAVDESS alone": f"{alone['uar']:.3f}" if alone else "", f"its {GAP}": _gap(alone)}
+            | {"RAVDESS alone: UAR": f"{alone['uar']:.3f}" if alone else "", f"RAVDESS alone: {GAP}": _gap(alone)}
             | {"UAR": f"{row['uar']:.3f}", "95 % interval": f"{low:.3f} to {high:.3f}"}
             | {"UAR, 8 clips enrolled": f"{row['enrolled']['uar']:.3f}" if row["enrolled"] else ""}
             | {GAP: _gap(row["calibrated"])}
         )
-    both = [row for row in table if row["RAVDESS alone"]]
+    both = [row for row in table if row["RAVDESS alone: UAR"]]
     means = [_means(table, "mean")] + ([_means(both, "mean without RAVDESS")] if len(both) < len(table) else [])
     return markdown.table([*table, *means])
 
 
 def _means(rows: list[dict], title: str) -> dict[str, str]:
     found = dict.fromkeys(rows[0], "") | {"tested on": title}
-    for name in ("RAVDESS alone", f"its {GAP}", "UAR", "UAR, 8 clips enrolled", GAP):
+    for name in ("RAVDESS alone: UAR", f"RAVDESS alone: {GAP}", "UAR", "UAR, 8 clips enrolled", GAP):
         values = [float(row[name]) for row in rows if row[name]]
         found[name] = format(fmean(values), "+.3f" if GAP in name else ".3f")
     return found

@@ -337,7 +337,7 @@ def any_voice() -> str:
         | {"UAR": f"{variant['test']['uar']:.3f}"}
         | {name: f"{each['uar']:.3f}" for name, each in variant["test"]["by_corpus"].items()}
         | {"log loss": f"{variant['test']['log_loss']:.3f}"}
-        | {"confidence above accuracy": f"{variant['test']['confidence_above_accuracy']:+.3f}"}
+        | {"confidence minus accuracy": f"{variant['test']['confidence_above_accuracy']:+.3f}"}
         for variant in result["variants"]
     ]
     return markdown.table(rows)
