@@ -11,6 +11,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends ffmpeg && rm -r
 WORKDIR /opt/ser_gpu
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
+COPY examples/sample.wav examples/
 COPY ser_gpu ser_gpu
 COPY weights/DEFAULT weights/LICENSE weights/README.md weights/ser_ravdess.pth weights/ser_voices.pth weights/
 

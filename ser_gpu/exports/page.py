@@ -37,7 +37,8 @@ def runtime_folder() -> Path:
 def files() -> dict[str, Path]:
     """What the page is made of but for its model: name -> file."""
     source, runtime = page_folder(), runtime_folder()
-    own = [path for kind in ("html", "css", "js", "wav", "txt") for path in source.glob(f"*.{kind}")]
+    own = [path for kind in ("html", "css", "js", "txt") for path in source.glob(f"*.{kind}")]
+    own.append(source.parent / "examples" / "sample.wav")
     return {path.name: path for path in own} | {f"ort/{name}": runtime / name for name in RUNTIME_FILES}
 
 
@@ -53,7 +54,7 @@ def build(folder: str | Path, weights: str | Path | None = None, tta: bool = Tru
     Raises InputError without onnxruntime-web, and as `ser_gpu.exports.onnx.to_onnx` does.
     """
     folder, weights, copied = Path(folder), checkpoint.weights_file(weights), files()
-    if not all(path.is_file() for path in copied.values()):
+    if not all(copied[f"ort/{name}"].is_file() for name in RUNTIME_FILES):
         where = f"{runtime_folder()}: onnxruntime-web is not installed"
         raise InputError(f"{where}: run npm ci --omit=dev in {page_folder()}")
     (folder / "ort").mkdir(parents=True, exist_ok=True)

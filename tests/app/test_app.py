@@ -49,7 +49,7 @@ def test_the_page_is_written_whole_and_a_model_once(runtime, tmp_path, capsys):
     assert [(each["tta"], each["speaker"]) for each in runtime] == [(True, True), (False, True)]
     assert all(each["half"] for each in runtime)
     assert all((site / name).is_file() for name in (*PAGE_FILES, "model.onnx", "speech.onnx"))
-    assert (site / "sample.wav").read_bytes() == SAMPLE.read_bytes()  # the page in a wheel has one, too
+    assert (site / "sample.wav").read_bytes() == SAMPLE.read_bytes()
     assert sorted(path.name for path in (site / "ort").iterdir()) == sorted(page.RUNTIME_FILES)
     about = json.loads((site / "model.json").read_text())
     assert (about["sample_rate"], about["window_samples"], about["tta"]) == (16_000, 48_000, False)

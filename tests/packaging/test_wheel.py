@@ -13,7 +13,7 @@ import pytest
 from ser_gpu.exports.page import RUNTIME_FILES
 from tests.packaging.environment import ROOT, Environment, run
 
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "app", "ser_gpu", "weights")
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "app", "examples", "ser_gpu", "weights")
 RUNTIME = "node_modules/onnxruntime-web/dist"
 MODULES_OF_EXTRAS = {  # not filelock, which torch brings along
     "train": {"nnAudio", "torch_audiomentations", "scipy", "sklearn", "pooch", "requests"},
@@ -70,7 +70,7 @@ def test_the_wheel_holds_the_package_and_two_weights(wheel):
     }
     page = {f"ser_gpu/page/{path.name}" for path in (ROOT / "app").iterdir() if path.is_file()}
     assert {"ser_gpu/page/index.html", "ser_gpu/page/package-lock.json"} <= page
-    assert names == modules | weights | page | {"ser_gpu/py.typed"}
+    assert names == modules | weights | page | {"ser_gpu/py.typed", "ser_gpu/examples/sample.wav"}
     assert metadata["License-Expression"] == "MIT AND CC-BY-NC-SA-4.0 AND LicenseRef-Research-Only"
     assert metadata.get_all("License-File") == ["LICENSE", "weights/LICENSE", "app/onnxruntime-license.txt"]
     assert wheel.stat().st_size < 10e6, "8.5 MB of weights, and the code"
