@@ -33,12 +33,12 @@ export class Model {
       const worker = new Lane(() => (this.workers = this.workers.filter((each) => each !== worker)));
       try {
         await worker.call("load", { ...(await this.files), speaker: this.about.speaker });
+        this.workers.push(worker); // first, so that it hears of every later voice
+        await worker.call("use", { voice: this.voice });
       } catch (error) {
         worker.end(error);
         throw error;
       }
-      this.workers.push(worker);
-      worker.call("use", { voice: this.voice });
     };
     return (this.growing ??= add().finally(() => (this.growing = null)));
   }
