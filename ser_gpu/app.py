@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = options.Parser(
         prog="ser-gpu app", description="A page that names the emotion of a voice in the browser; no audio leaves it."
     )
     add = parser.add_argument

@@ -68,7 +68,7 @@ def add_run_options(parser: argparse.ArgumentParser, protocol: str | None = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = options.Parser(
         prog="ser-gpu crossvalidate",
         description="Train every fold and seed of a protocol and print the table. Started again, it continues where it "
         "stopped. Arguments that are not named here go to ser-gpu train, such as --data, --epochs, --set or --device; "

@@ -14,7 +14,7 @@ SUFFIX = ".voice"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and enrol."""
-    parser = argparse.ArgumentParser(
+    parser = options.Parser(
         prog="ser-gpu enrol",
         description="Learn a speaker's voice from recordings of this speaker alone, so that the model answers that "
         "speaker better. The recordings must be varied: a speaker who is angry in all of them is made neutral.",

@@ -35,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     about = "Score a checkpoint on the test part of its own protocol, or on clips of your choice."
-    parser = argparse.ArgumentParser(prog="ser-gpu evaluate", description=about)
+    parser = options.Parser(prog="ser-gpu evaluate", description=about)
     parser.add_argument("checkpoint", help="a .pth file that ser-gpu train wrote")
     add_options(parser)
     add = parser.add_argument_group("output").add_argument

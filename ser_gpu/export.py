@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = options.Parser(
         prog="ser-gpu export", description="Write the whole model, waveform in and probabilities out, as one file."
     )
     add = parser.add_argument_group("files").add_argument

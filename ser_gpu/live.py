@@ -32,7 +32,7 @@ _NOTHING = {"emotion": None, "confidence": None, "probabilities": {}}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and listen."""
-    parser = argparse.ArgumentParser(
+    parser = options.Parser(
         prog="ser-gpu live",
         description="Print the emotion of the last three seconds, twice a second: of a microphone, or of standard "
         "input: raw samples, or an audio file. WAV is answered as it comes, others when they have ended: "

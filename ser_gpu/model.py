@@ -278,7 +278,7 @@ def _detector() -> SpeechProbability:
 
     @torch.inference_mode()
     def recurrence(features: np.ndarray, *state: np.ndarray) -> tuple[np.ndarray, ...]:
-        before = [torch.from_numpy(each)[None] for each in state]
+        before = [torch.tensor(each)[None] for each in state]
         outputs, hidden, cell = torch.lstm(torch.from_numpy(features), before, weights, True, 1, 0, False, False, False)
         return outputs.numpy(), hidden[0].numpy(), cell[0].numpy()
 

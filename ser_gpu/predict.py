@@ -25,7 +25,7 @@ FEW_FILES = 100  # of about 15 ms each on a processor; no GPU has measured the l
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and predict."""
-    parser = argparse.ArgumentParser(
+    parser = options.Parser(
         prog="ser-gpu predict",
         description="Name the emotion in recordings of a voice, with a confidence for each emotion.",
     )

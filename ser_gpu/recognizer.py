@@ -4,7 +4,7 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import lru_cache
 from itertools import islice, repeat
@@ -230,13 +230,15 @@ class Recognizer(ABC):
 
 def _several(recordings: object) -> Iterable:
     # one recording where several are meant is that one; an array [N, T] has several
-    if isinstance(recordings, list | tuple):  # of numbers, or (rate, samples)
-        is_one = any(isinstance(each, Number) or getattr(each, "ndim", None) == 0 for each in recordings[:2])
+    if isinstance(recordings, str | bytes | bytearray | memoryview | os.PathLike | Mapping):
+        is_one = True
+    elif isinstance(recordings, Sequence):  # of numbers, or (rate, samples)
+        first = islice(recordings, 2)
+        is_one = any(isinstance(each, Number) or getattr(each, "ndim", None) == 0 for each in first)
     elif hasattr(recordings, "shape") and getattr(getattr(recordings, "dtype", "O"), "kind", "f") in "biufc":
         is_one = len(recordings.shape) < 2 or recordings.shape[-1] <= samples.MOST_CHANNELS
     else:
-        is_one = isinstance(recordings, str | bytes | bytearray | memoryview | os.PathLike | Mapping)
-        is_one = is_one or hasattr(recordings, "read") or not isinstance(recordings, Iterable)
+        is_one = hasattr(recordings, "read") or not isinstance(recordings, Iterable)
     return [recordings] if is_one else recordings
 
 

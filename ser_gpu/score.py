@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = options.Parser(
         prog="ser-gpu score",
         description="Name the emotion of very many recordings with Ray Data, and write the answers as Parquet files. "
         "Started again, it continues where it stopped.",

@@ -36,7 +36,7 @@ _IN_CHECKPOINT = ("clips", "accuracy", "uar", "macro_f1", "ece")
 def parser() -> ArgumentParser:
     """The command line; a flag that is left out is None, so that a resumed training keeps its own setting."""
     about = "Train a speech emotion model; the .pth file that comes out takes raw audio."
-    flags = ArgumentParser(prog="ser-gpu train", description=about)
+    flags = options.Parser(prog="ser-gpu train", description=about)
     options.add_data_options(flags)
     add = options.add_protocol_options(flags, TrainConfig.protocol)
     add("--test-corpora", nargs="+", metavar="CORPUS", help="test these of the --corpora, instead of --protocol")

@@ -3,6 +3,7 @@ import itertools
 import math
 import os
 import threading
+from array import array
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -418,7 +419,9 @@ def test_one_recording_where_several_are_meant_is_that_one(one, model, tmp_path)
         assert "list is no recording" in str(answer)
 
 
-@pytest.mark.parametrize("one", [None, 7, 0.5, [0.1, 0.2, 0.3], np.zeros(0), {"a.wav": 1}, "absent.wav"])
+@pytest.mark.parametrize(
+    "one", [None, 7, 0.5, [0.1, 0.2], array("f", [0.1] * 9), np.zeros(0), {"a.wav": 1}, "absent.wav"]
+)
 def test_what_is_no_recording_is_one_line_where_several_are_meant(one, model):
     (answer,) = model.predict_many(one)
     assert isinstance(answer, AudioError)

@@ -250,6 +250,8 @@ def test_what_cannot_be_enrolled_is_refused(model, tmp_path):
         model.enrol(recordings(1), ["sad"])
     with pytest.raises(ValueError, match="no such emotion: sleepy"):
         model.enrol(recordings(1), "sleepy")
+    with pytest.raises(ValueError, match="an emotion needs a name, got None"):
+        model.enrol(recordings(1), ["sad", None] * 4)
     with pytest.raises(AudioError, match="no speech found"):
         model.enrol([*recordings(1), (16_000, np.zeros(16_000, np.float32))])
     with pytest.raises(AudioError, match="no such file"):

@@ -5,10 +5,11 @@ import os
 import re
 import signal
 import sys
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from glob import glob
+from itertools import pairwise
 from pathlib import Path
 from stat import S_ISREG
 from tempfile import TemporaryFile
@@ -34,6 +35,17 @@ CHANNELS = "mixed: one answer for the mean of all channels; apart: an answer for
 # their terms: weights/LICENSE
 SHIPPED = "ser_voices (default: any voice) or ser_ravdess (like RAVDESS), for non-commercial research; or"
 MODEL_FILE = "a checkpoint, or .onnx file of ser-gpu export"
+
+
+class Parser(ArgumentParser):
+    """A parser that refuses an empty argument: an unset variable of the shell is not the default."""
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Namespace | None = None) -> tuple:
+        args = sys.argv[1:] if args is None else list(args)
+        for before, each in pairwise([self.prog, *args]):
+            if not each or (each.startswith("--") and each.endswith("=")):
+                self.error(f"an argument is empty, after {each or before}")
+        return super().parse_known_args(args, namespace)
 
 
 def device(name: str | None) -> "torch.device":
@@ -201,7 +213,8 @@ def _identity(path: str | Path) -> object:
     try:
         status = os.fstat(0) if str(path) == "-" else Path(path).stat()
     except OSError:
-        return os.path.realpath(path)
+        real = os.path.realpath(path)  # A.csv and a.csv are one file in most folders of these systems
+        return real.lower() if sys.platform in ("win32", "darwin") else real
     return status.st_dev, status.st_ino
 
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -57,24 +58,35 @@ _OTHER_NAMES = {
 }
 # a letter stands here only if all corpora agree on it; others stand in the entry of their corpus
 ALIASES = {alias: emotion for emotion, aliases in _OTHER_NAMES.items() for alias in aliases.split()}
+# in other languages: they tell which folder is the emotion, and stay as they are
+_FOREIGN = {
+    "German": "wut ärger zorn freude fröhlich glücklich trauer traurig angst ekel überraschung langeweile",
+    "Spanish": "enojo enfado alegría alegria feliz felicidad tristeza triste miedo asco sorpresa neutro",
+    "French": "colère colere joie tristesse peur dégoût degout neutre",
+    "Italian": "rabbia gioia tristezza paura disgusto neutrale",
+}
+_KNOWN = ALIASES.keys() | _OTHER_NAMES.keys() | set(" ".join(_FOREIGN.values()).split())
+# no names at all: what pandas, R, Excel and others write for what is not known
+UNKNOWN = {"", "nan", "-nan", "na", "#n/a", "#na", "nat", "none", "null", "<na>", "n/a"}
 _GENDERS = {"m": "male", "man": "male", "f": "female", "w": "female", "woman": "female", "unknown": None, "": None}
 
 
 def canonical(name: str, aliases: Mapping[str, str] = ALIASES) -> str:
     """The canonical name of an emotion; an unknown one in lower case with _ for spaces and hyphens.
 
-    aliases: of one corpus, in lower case; they go before the general ones. Raises InputError for an empty name.
+    aliases: of one corpus, in lower case; they go before the general ones. Raises InputError for no name.
     """
-    key = "_".join(name.lower().replace("-", " ").replace("_", " ").split())
-    if not key:
+    text = unicodedata.normalize("NFC", name.lower()).strip("\"'` ") if isinstance(name, str) else ""
+    key = "_".join(re.split(r"[\s_-]+", text.strip("-_ ")))
+    if not any(map(str.isalnum, key)):
         raise InputError(f"an emotion needs a name, got {name!r}")
     return aliases.get(key) or ALIASES.get(key, key)
 
 
 def is_emotion(name: str) -> bool:
     """True where a known name of an emotion is in `name`, as in "01_happy"; short ones such as "n" stand alone."""
-    words = re.split(r"[\W\d_]+", name.lower())
-    return any(len(word) > 2 or words == [word] for word in words if word in ALIASES or word in _OTHER_NAMES)
+    words = re.split(r"[\W\d_]+", unicodedata.normalize("NFC", name.lower()))
+    return any(len(word) > 2 or words == [word] for word in words if word in _KNOWN)
 
 
 def ordered(names: Iterable[str]) -> tuple[str, ...]:

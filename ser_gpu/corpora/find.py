@@ -21,7 +21,7 @@ class Loaded:
     clips: tuple[Clip, ...]  # sorted by id
     description: str  # one line for the user
     left_out: dict[str, int]  # reason -> number of other files
-    notice: str | None = None  # one line where clips are missing
+    notice: str | None = None  # one line about missing clips, or what folders or columns are taken for
 
 
 def load(data: str | Path | None = None, corpus: str | None = None, progress: object = False) -> Loaded:
@@ -41,7 +41,9 @@ def load(data: str | Path | None = None, corpus: str | None = None, progress: ob
     known = get(corpus) if corpus not in (None, OWN) else None
     if data.is_file():
         clips, left_out = manifest.read(data, stretches=True)
-        return Loaded(clips, _described(f"the list {data.name}", clips, own=True), left_out)
+        unused = ", ".join(dict.fromkeys(name for clip in clips for name, _ in clip.extra))
+        notice = f"columns not used: {unused}" if unused else None
+        return Loaded(clips, _described(f"the list {data.name}", clips, own=True), left_out, notice)
     if not data.is_dir():
         raise InputError(f"{data}: no such folder or CSV file")
     found = audio_files(data)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-from ser_gpu.corpora.clip import OWN, PART_ALIASES, Clip, canonical, gender, is_emotion
+from ser_gpu.corpora.clip import EMOTIONS, OWN, PART_ALIASES, UNKNOWN, Clip, canonical, gender, is_emotion
 
 
 def understood(folder: Path, paths: Sequence[Path]) -> tuple[dict[Path, Clip], str | None]:
@@ -28,7 +28,9 @@ def understood(folder: Path, paths: Sequence[Path]) -> tuple[dict[Path, Clip], s
     emotion_of = {
         path: names[level]
         for path, names in names_of.items()
-        if _has(names, level) and (part_of[path] or not strict or is_emotion(names[level]))
+        if _has(names, level)
+        and names[level].lower() not in UNKNOWN
+        and (part_of[path] or not strict or is_emotion(names[level]))
     }
     others = {path: names_of[path][:level] + names_of[path][level:][1:] for path in emotion_of}
     said = [f"emotions by folder {name}/" for name in sorted(emotion_of.values())[:1]]
@@ -45,6 +47,7 @@ def understood(folder: Path, paths: Sequence[Path]) -> tuple[dict[Path, Clip], s
         name, part = path.relative_to(folder).with_suffix("").as_posix(), part_of[path]
         clips[path] = Clip(name, path, canonical(emotion), speaker, OWN, sex and gender(sex), part=part)
     said += [f"{name}/ not used" for name in around]
+    said += ["no name is a known emotion"] * (len(said) > 1 and not any(map(is_emotion, emotion_of.values())))
     return clips, ", ".join(said) if len(said) > 1 else None
 
 
@@ -64,10 +67,12 @@ def _is_wrapped(every: Collection[Sequence[str]]) -> bool:
 
 def _emotion_level(every: Collection[Sequence[str]]) -> int:
     # counted from the outermost folder, or from the recording: -1, -2, ...
-    def known(level: int) -> int:
+    def known(level: int) -> tuple[int, int]:
         names = [names[level] for names in every if _has(names, level) and is_emotion(names[level])]
+        kinds = set(map(canonical, names))
         # one name that few clips have may be a speaker who is called Joy
-        return len(names) if 2 * len(names) > len(every) or len(set(map(canonical, names))) > 1 else 0
+        is_sure = 2 * len(names) > len(every) or len(kinds) > 1 or {*map(str.lower, names)} <= {*EMOTIONS}
+        return (len(names), len(kinds)) if is_sure else (0, 0)
 
     depth = max(map(len, every), default=0)
     return max([*range(depth), *range(-1, -depth - 1, -1)], key=known, default=0)

@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from ser_gpu.corpora.clip import OWN, PART_ALIASES, Clip, by_id, canonical, gender
+from ser_gpu.corpora.clip import OWN, PART_ALIASES, UNKNOWN, Clip, by_id, canonical, gender
 from ser_gpu.corpora.known import registered_name
-from ser_gpu.errors import InputError
+from ser_gpu.errors import InputError, shortened
 from ser_gpu.files import decoded, listed
 
 # what is read, and the names of its column, in any case and order: the first of them that is there counts. `part` is
@@ -26,12 +26,13 @@ COLUMNS = {
     "part": "part split subset",
     "corpus": "corpus",
     "group": "group",
-    "start": "start begin starttime onset offset",
-    "end": "end stop endtime offset",  # where another column is the start
+    "start": "start begin starttime onset xmin offset",
+    "end": "end stop endtime xmax offset",  # where another column is the start
     "duration": "duration",
 }
+_END = "\0"  # a row that no text has
 Row = tuple[int, dict[str, str]]  # number of its line, and name -> field
-_UNKNOWN = ("", "nan", "none", "null", "<na>", "n/a")  # as pandas and others write what is not known
+_TIME = re.compile(r"((?:start|end)(?:time)?|begin|stop|onset|offset|duration)(?:in)?s(?:ec(?:ond)?s?)?")  # start (s)
 _BEFORE_HEADER = re.compile(r'[\r\n]*(?:"?sep=(.)"?[ \t,;]*(?:\r\n?|\n))?', re.IGNORECASE)  # Excel names the separator
 
 
@@ -48,7 +49,7 @@ def read(path: str | Path, stretches: bool = False) -> tuple[tuple[Clip, ...], d
     line_of: dict[tuple, int] = {}
     left_out = 0
     for line, row in rows(path, path.read_bytes()):
-        row = {name: value for name, value in row.items() if value.lower() not in _UNKNOWN}
+        row = {name: value for name, value in row.items() if value.lower() not in UNKNOWN}
         if "file" in row and "emotion" not in row:
             left_out += 1
             continue
@@ -68,7 +69,7 @@ def read(path: str | Path, stretches: bool = False) -> tuple[tuple[Clip, ...], d
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise InputError(f"{path}: no such file: {len(missing):,} of {len(clips):,}: {shown}")
     if not clips:
-        raise InputError(f"{path}: no clip in it" + (f"; {left_out:,} rows have no emotion" if left_out else ""))
+        raise InputError(f"{path}: no clip in it" + (f"; rows without an emotion: {left_out:,}" if left_out else ""))
     clips_of = Counter(clip.id for clip in clips)
     files_of = Counter(Path(file).with_suffix("") for file in clips_of)
     for place, clip in enumerate(clips):
@@ -88,7 +89,7 @@ def rows(path: str | Path, content: bytes, needed: Sequence[str] = ("file", "emo
     if text is None:
         raise InputError(f"{path}: neither a folder nor a list: no text in UTF-8, UTF-16 or Latin-1")
     before = _BEFORE_HEADER.match(text)
-    file = io.StringIO(text[before.end() :], newline="")
+    file = io.StringIO(f"{text[before.end() :]}\n{_END}", newline="")
     header = file.readline()
     file.seek(0)
     reader = csv.reader(file, delimiter=before[1] or max(",;\t|", key=header.count))
@@ -99,16 +100,23 @@ def rows(path: str | Path, content: bytes, needed: Sequence[str] = ("file", "emo
             line = reader.line_num + len(before[0].splitlines())
             if any(fields[len(columns) :]):
                 raise InputError(f"{path}, line {line}: more fields than columns")
+            row = {name: fields[place].strip() for place, name in names.items() if place < len(fields)}
+            if fields == [_END]:
+                return
+            if wide := [row[name] for name in needed if re.search(r"[\r\n]", row.get(name, ""))]:
+                raise InputError(f"{path}: a quotation mark is not closed: {shortened(wide[0], 60)}")
             if any(map(str.strip, fields)):
-                yield line, {name: fields[place].strip() for place, name in names.items() if place < len(fields)}
+                yield line, row
     except csv.Error as error:
         raise InputError(f"{path}: not a CSV file: {error}") from None
+    raise InputError(f"{path}: a quotation mark is not closed")
 
 
 def _names(path: str | Path, columns: list[str], needed: Sequence[str]) -> dict[int, str]:
     # place of a column -> name in `COLUMNS`, or its own in lower case
     names = {place: column.strip().lower() for place, column in enumerate(columns) if column.strip()}
     keys = {place: re.sub(r"[\W_]+", "", name) for place, name in names.items()}
+    keys = {place: match[1] if (match := _TIME.fullmatch(key)) else key for place, key in keys.items()}
     for name, others in COLUMNS.items():
         places = [place for other in others.split() for place, key in keys.items() if key == other]
         if places:
@@ -116,7 +124,8 @@ def _names(path: str | Path, columns: list[str], needed: Sequence[str]) -> dict[
             del keys[places[0]]
         elif name in needed:
             shown = ", ".join(columns[:8]) + ", ..." * (len(columns) > 8) or "none"
-            raise InputError(f"{path}, line 1: no column {' or '.join(others.split()[:3])}; there are: {shown}")
+            needs = " or ".join(others.split()[:3])
+            raise InputError(f"{path}, line 1: no column {needs}; there are: {shortened(shown, 200)}")
     if twice := [name for name, count in Counter(names.values()).items() if count > 1]:
         raise InputError(f"{path}, line 1: two columns are named {twice[0]}")
     return names

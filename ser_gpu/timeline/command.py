@@ -27,7 +27,7 @@ from ser_gpu.timeline.transcript import answered, read_transcript
 from ser_gpu.voices.enrol import own_voice
 from ser_gpu.voices.voice import Voice
 
-STANDARD_INPUT = "-"
+STANDARD_INPUT = STANDARD_OUTPUT = "-"
 PICTURES = (".png", ".jpg", ".webp", ".pdf", ".svg", ".eps")
 _BAR = 30
 
@@ -44,7 +44,7 @@ class _Job(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and write timelines."""
-    parser = argparse.ArgumentParser(
+    parser = options.Parser(
         prog="ser-gpu timeline",
         description="The emotions of recordings over time. Without --format and --out: a bar a minute.",
     )
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add = parser.add_argument_group("output").add_argument
     add("--format", type=_formats, default=(), metavar="A,B,...", help=f"of {', '.join(formats.FORMATS)}")
     folder = "a folder if it exists, if it ends in / or if there are several recordings"
-    add("--out", metavar="FILE", help=f"file to write; {folder} (default: standard output)")
+    add("--out", metavar="FILE", help=f"file to write; {folder} (default, or -: standard output)")
     add("--plot", metavar="PICTURE", help=f"also draw the timeline to this file; {folder}")
     add("--skip-done", action="store_true", help="skip recordings whose outputs are newer, by whatever options")
     options.add_model(parser)
@@ -77,6 +77,7 @@ def _formats(text: str) -> tuple[str, ...]:
 
 
 def _run(args: argparse.Namespace) -> int:
+    args.out = None if args.out == STANDARD_OUTPUT else args.out
     paths = [str(path) for path in options.recordings(args.files, args.list).paths]
     speakers_of = read_rttm_of(args.speakers, paths, console.say) if args.speakers else {}
     given = read_transcript(args.segments) if args.segments else ()
@@ -178,7 +179,7 @@ def _voice_files(args: argparse.Namespace, paths: Sequence[str], turns: Iterable
         raise InputError("--voice: of several speakers, name each once, as NAME=FILE")
     known = {turn.speaker for turn in turns if turn.speaker}
     for name in files.keys() - known - {""}:
-        there = f"only {', '.join(sorted(known))} speak" if known else "nobody says who speaks, with --speakers"
+        there = f"there are {', '.join(sorted(known))}" if known else "nobody says who speaks, with --speakers"
         raise InputError(f"--voice {name}: {there}")
     return files
 
@@ -226,9 +227,10 @@ def _say_what_is_missing(args: argparse.Namespace, timeline: Timeline, job: _Job
     if missing := len(job.given) - sum(each.speech for each in timeline.stretches if job.given):
         why = "silent, shorter than 50 ms or not in the recording"
         console.say(f"note: {args.segments}: {missing:,} of {len(job.given):,} segments without an emotion: {why}")
-    if job.speakers and (last := max(turn.end for turn in job.speakers.turns)) > timeline.seconds + 1:
-        ends = f"its turns end at {clock(last)}, {timeline.name} at {clock(timeline.seconds)}"
-        console.say(f"note: {args.speakers}: {ends}: is it of another recording, or in milliseconds?")
+    for file, parts in (args.segments, job.given), (args.speakers, job.speakers.turns if job.speakers else ()):
+        if (last := max((part.end for part in parts), default=0.0)) > timeline.seconds + 1:
+            ends = f"ends at {clock(last)}, {timeline.name} at {clock(timeline.seconds)}"
+            console.say(f"note: {file}: {ends}: is it of another recording, or in milliseconds?")
     for name in job.speakers.names if job.speakers else ():
         if name not in timeline.speakers:
             console.say(f"note: {timeline.name}: {name} is left out: {job.speakers.why_not(name, timeline.seconds)}")

@@ -2,10 +2,11 @@
 
 import math
 import re
+import unicodedata
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
 import numpy as np
@@ -22,10 +23,10 @@ MOST_EARLY_SECONDS = 1.0  # a turn that begins so long before the recording begi
 # of RTTM, and comments
 _OTHER_TYPES = r";;|(SPKR-INFO|SEGMENT|NOSCORE|NO_RT_METADATA|LEXEME|NON-LEX|NON-SPEECH|FILLER|EDIT|IP|SU|CB|A/P)\b"
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
-# a name that may have spaces, channel, start, seconds, two fields that are no numbers, speaker, confidence, <NA>
+# a name that may have spaces, channel, start, seconds, two fields that are no numbers, speaker, confidence, <NA>, more
 _LINE = re.compile(
     rf"SPEAKER\s+(.+)\s+\S+\s+({_NUMBER})\s+({_NUMBER})(?:\s+(?![-+.\d])\S+){{2}}"
-    rf"\s+(\S.*?)(?:\s+(?:<NA>|{_NUMBER})){{0,2}}",
+    rf"\s+(\S.*?)(?:\s+{_NUMBER}){{0,2}}(?:\s+(?:<NA>|;;).*)?",
     re.IGNORECASE,
 )
 
@@ -124,7 +125,7 @@ def read_rttm_of(
     found, of, is_one = {}, {}, len(turns) == len(recordings) == 1
     for recording in recordings:
         names = {"_".join(name.split()) for name in (Path(recording).name, Path(recording).stem)}
-        ids = [id for id in turns if id in names] or [id for id in turns if _plain(id) in names]
+        ids = [id for id in turns if id in names] or [id for id in turns if _plain(id) in map(_plain, names)]
         if not ids and is_one:
             ids = list(turns)
             say(f"note: {path}: is of {shortened(ids[0], 80)}, and is taken for {Path(recording).stem}")
@@ -139,5 +140,5 @@ def read_rttm_of(
 
 
 def _plain(id: str) -> str:
-    path = Path(id)
-    return path.stem if path.suffix.lower() in SUFFIXES else path.name
+    path = PureWindowsPath(unicodedata.normalize("NFC", id).casefold())  # which has both / and \
+    return path.stem if path.suffix in SUFFIXES else path.name

@@ -40,10 +40,10 @@ def read_transcript(path: str | Path) -> list[Segment]:
     found = []
     try:
         for start, end, text, speaker in reader(path):
-            times = map(manifest.seconds, (start, end))
-            found.append(silent(*times, speaker or None, " ".join(text.split())))
-            if not 0 <= found[-1].start <= found[-1].end < float("inf"):
+            each = silent(*map(manifest.seconds, (start, end)), speaker or None, " ".join(text.split()))
+            if not 0 <= each.start <= each.end < float("inf"):
                 raise ValueError
+            found.append(each)
     except InputError:
         raise
     except (ArithmeticError, LookupError, ValueError):
@@ -95,7 +95,7 @@ def answered(
 
 def _cues(path: str | Path) -> Iterator[tuple[str, ...]]:
     lines = read_text(path, "cp1252").splitlines()
-    starts = [at for at, line in enumerate(lines) if re.search(r"-->|\d\s*->\s*\d", line)]
+    starts = [at for at, line in enumerate(lines) if re.search(r"\d\s*(?:-->|->\s*\d)|-->\s*\d", line)]
     for at, following in pairwise([*starts, len(lines)]):
         if (times := _TIMES.fullmatch(lines[at].strip())) is None:
             raise ValueError

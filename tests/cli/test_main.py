@@ -50,6 +50,16 @@ def test_an_unknown_command_is_one_line(capsys):
     assert "did you mean" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", main.COMMANDS)
+@pytest.mark.parametrize(("arguments", "after"), [([""], "{}"), (["--out", "x", ""], "x"), (["--out="], "--out=")])
+def test_an_empty_argument_is_not_the_default(name, arguments, after, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main.main([name, *arguments])
+    assert ended.value.code == 2
+    after = after.format(f"ser-gpu {name}")
+    assert capsys.readouterr().err.endswith(f": error: an argument is empty, after {after}\n")
+
+
 def test_a_library_that_is_not_installed_is_named(capsys, monkeypatch):
     def missing(name):
         raise ModuleNotFoundError(name="scipy.stats")

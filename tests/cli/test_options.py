@@ -216,6 +216,17 @@ def test_what_is_read_is_not_written_over_by_any_name(link, tmp_path, monkeypatc
             options.require_free({"--out": [Path("c.json"), out]}, ["a.wav"])
 
 
+@pytest.mark.parametrize(("platform", "is_one"), [("darwin", True), ("win32", True), ("linux", False)])
+def test_two_cases_of_a_name_are_one_file_where_they_are(platform, is_one, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "platform", platform)
+    outputs = {"--out": [tmp_path / "a.csv", tmp_path / "A.csv"]}
+    if is_one:
+        with pytest.raises(InputError, match="two inputs have the same name"):
+            options.require_free(outputs, [])
+    else:
+        options.require_free(outputs, [])
+
+
 def test_what_is_standard_input_is_not_written_over(tmp_path):
     (tmp_path / "a.wav").touch()
     script = "import sys; from pathlib import Path; from ser_gpu.cli.options import require_free; "

@@ -62,6 +62,11 @@ TURNED = ["/".join(reversed(place.split("/"))) for place in PEOPLE]
         (["joy/sad", "joy/angry", "ann/sad", "ann/mad"], "angry mad sad", "ann joy", "", "speakers by folder ann/"),
         (["angry", "sad/anna", "sad"], "angry sad", "", "", "emotions by folder angry/, anna/ not used"),
         (["anna/monday/sad", "bob/angry"], "angry sad", "anna bob", "", "speakers by folder anna/, monday/ not used"),
+        (["ann/Wut", "ann/Trauer", "ben/Wut"], "trauer wut", "ann ben", "", "speakers by folder ann/"),
+        (["loc1/Joie", "loc2/Cole\u0300re"], "colère joie", "loc1 loc2", "", "speakers by folder loc1/"),
+        (["ann/neutral", "ann/odd", "ben/neutral", "ben/odd"], "neutral odd", "ann ben", "", "speakers by folder ann/"),
+        (["p1/odd", "p2/odd", "p1/even"], "p1 p2", "even odd", "", ", no name is a known emotion"),
+        (["sad_set/sad", "sad_set/angry"], "angry sad", "", "", "sad_set/ not used"),
         (["sad/m", "angry/female"], "angry sad", "", "", "emotions by folder angry/, genders by folder female/"),
         (["sad", "angry", ".Trash/glad", "__MACOSX/mad"], "angry sad", "", "", None),
         (["train/sad", "dev/sad", "Test/angry"], "angry sad", "", "test train validation", None),
@@ -82,6 +87,13 @@ def test_known_emotions_tell_which_folder_is_what(places, emotions, speakers, pa
     hidden = sum(2 for place in places if place.startswith((".", "__")))
     assert found.left_out.get(HIDDEN, 0) == hidden
     assert len(found.clips) + sum(found.left_out.values()) == 2 * len(places)
+
+
+def test_what_stands_for_nothing_is_no_folder_of_an_emotion(tmp_path):
+    touch(tmp_path, "sad/a.wav", "angry/b.wav", "nan/c.wav", "None/d.wav")
+    found = corpora.load(tmp_path)
+    assert {clip.emotion for clip in found.clips} == {"sad", "angry"}
+    assert found.left_out == {"not in a folder of an emotion": 2}
 
 
 def test_folders_of_genders_name_them(tmp_path):

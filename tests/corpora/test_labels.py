@@ -35,9 +35,14 @@ def test_a_subset_keeps_the_order_and_what_is_not_there_or_empty_is_refused():
     assert clip.subset(["surprise", "neu"], ("neutral", "sad", "surprised")) == ("neutral", "surprised")
     with pytest.raises(ValueError, match="no such emotion: bored; there are neutral, sad"):
         clip.subset(["boredom", "sad"], ("neutral", "sad"))
-    for name in ("", "  ", "_"):
+    for name in ("", "  ", "_", "-", "?", None, float("nan")):
         with pytest.raises(ValueError, match="an emotion needs a name"):
             clip.canonical(name)
+
+
+def test_quotes_and_ways_to_write_an_accent_make_no_other_name():
+    names = ("'sad'", '"Sadness"', "fro\u0308hlich", "fr\u00f6hlich", "very  Sad-ish", "`very_sad_ish`")
+    assert list(map(clip.canonical, names)) == ["sad", "sad", "fr\u00f6hlich", "fr\u00f6hlich", *["very_sad_ish"] * 2]
 
 
 def test_genders():

@@ -119,6 +119,9 @@ def test_of_two_names_for_one_thing_the_first_counts_and_the_other_is_kept(tmp_p
         ("end", "2", (0.0, 2.0)),
         ("duration", "2", (0.0, 2.0)),
         ("Start Time,End_Time", "1e-3,1e2", (0.001, 100.0)),
+        ("Start (s),end_sec", "0.5,1", (0.5, 1.0)),
+        ("onset_seconds,Duration in s", "0.5,1", (0.5, 1.5)),
+        ("xmin,xmax", "0.5,1", (0.5, 1.0)),
         ("start,end", ",", (0.0, math.inf)),
         ("start,end", "1,", (1.0, math.inf)),
     ],
@@ -130,6 +133,12 @@ def test_a_clip_may_be_a_stretch_of_its_file(columns, row, span, tmp_path):
     if span != (0.0, math.inf):
         with pytest.raises(ValueError, match="line 2: start, end and duration are read for training and evaluation"):
             manifest.read(path)
+
+
+def test_columns_that_are_not_used_are_said(tmp_path):
+    found = corpora.load(csv_of(tmp_path, "file,emotion,start_ms,end_ms\na.wav,sad,0,900\nb.wav,sad,,\n"))
+    assert found.notice == "columns not used: start_ms, end_ms"
+    assert corpora.load(csv_of(tmp_path, "file,emotion,speaker\na.wav,sad,ann\n")).notice is None
 
 
 def test_stretches_of_one_file_are_clips_of_their_own(tmp_path):
@@ -172,8 +181,9 @@ def test_paths_may_be_absolute_or_of_windows_and_ids_stay_unique(tmp_path):
 
 def test_rows_without_an_emotion_are_counted_and_what_pandas_writes_for_nothing_is_no_name(tmp_path):
     rows = ["a.wav,sad,nan,None,0:01.5,", "b.wav,happy,tom,<NA>,,", "a.wav,nan,tom,,,", "b.wav,,,,,", "b.wav,None,,,,"]
+    rows += [f"a.wav,{nothing},,,," for nothing in ("NA", "#N/A", "-nan", "NaT")]  # of R, Excel, C, pandas
     found = corpora.load(csv_of(tmp_path, "\n".join(["file,emotion,speaker,part,start,end", *rows])))
-    assert found.left_out == {"without an emotion": 3}
+    assert found.left_out == {"without an emotion": 7}
     clips = [(clip.emotion, clip.speaker, clip.part, clip.start) for clip in found.clips]
     assert clips == [("sad", None, None, 1.5), ("happy", "tom", None, 0.0)]
 
@@ -199,12 +209,16 @@ def test_an_offset_is_the_end_beside_another_start(columns, span, tmp_path):
         ("emotion\nsad\n", r"line 1: no column file or path or filepath; there are: emotion"),
         ("", r"line 1: no column file or path or filepath; there are: none"),
         ("file,emotion,Emotion\na.wav,sad,sad\n", r"line 1: two columns are named emotion"),
-        ("file,emotion\na.wav,\na.wav,NaN\n", r"no clip in it; 2 rows have no emotion"),
+        ("file,emotion\na.wav,\na.wav,NaN\n", r"no clip in it; rows without an emotion: 2"),
         ("file,emotion\na.wav,sad\n,sad\n", r"line 3: no file is named"),
         ("file,emotion\na.wav,sad\nz.wav,sad\n", r"no such file: 1 of 2: z.wav \(line 3\)"),
         ("file,emotion\na.wav,sad\nb.wav,sad\na.wav,happy\n", r"line 4: a.wav is already in line 2"),
         ("file,emotion,part\na.wav,sad,exam\n", r"line 2: part must be train, validation or test, got 'exam'"),
         ("file,emotion\na.wav,sad,x\n", r"line 2: more fields than columns"),
+        ('file,emotion\na.wav,"sad\nb.wav,happy\n', r"a quotation mark is not closed: sad\\nb.wav,happy"),
+        ('file,text,emotion\na.wav,"oh,sad\nb.wav,ah,happy\n', r"a quotation mark is not closed$"),
+        ('file,emotion\na.wav,"sad\nb.wav,"happy\n', r"a quotation mark is not closed: sad\\n"),
+        ('"file,emotion\n' + "a.wav,sad\n" * 99, r"no column file or path or filepath; there are: .{0,240}$"),
         ("file,emotion\n", r"no clip in it"),
         ("file,emotion,start,end\na.wav,sad,1,1\n", r"line 2: a.wav: the end, 1 s, must be after the start, 1 s"),
         (

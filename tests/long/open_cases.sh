@@ -12,7 +12,7 @@ P
 c 1 the output is the input; cp call.wav rec.wav; ser-gpu timeline rec.wav --format json --out rec.wav; echo "rc $?"; head -c 15 rec.wav
 c 2 dots in --out; ser-gpu timeline call.wav --format srt,vtt --out talk.1; ser-gpu timeline a.wav --format srt,vtt --out talk.2; ls talk*
 c 3 --out of a folder that is not there yet; ser-gpu timeline a.wav --format json --out results/; ls -ld results*
-c 4 tried too late; mkdir ro; cp "$(python -c 'from ser_gpu.checkpoint import default_weights as d; print(d())')" ro/m.pth; chmod 555 ro; capsh --drop=cap_dac_override -- -c "ser-gpu timeline call.wav --plot ro/x.png --format json; ser-gpu timeline call.wav --out ro/x.srt" 2>&1 | cut -c1-80 | tail -2
+c 4 tried too late; mkdir ro; cp "$(python -c 'from ser_gpu.checkpoint import weights_file as d; print(d())')" ro/m.pth; chmod 555 ro; capsh --drop=cap_dac_override -- -c "ser-gpu timeline call.wav --plot ro/x.png --format json; ser-gpu timeline call.wav --out ro/x.srt" 2>&1 | cut -c1-80 | tail -2
 R(){ printf "$1" > x.rttm; ser-gpu timeline call.wav --speakers x.rttm --format csv 2>&1 | cut -d, -f1-5 | grep -v ',0,,$'; }
 c 5 a space in the name of an RTTM recording; R 'SPEAKER my call 1 0.0 3.0 <NA> <NA> alice <NA> <NA>\nSPEAKER my call 1 3.0 3.0 <NA> <NA> bob <NA> <NA>\n'
 c 8 a start of -0.01; R 'SPEAKER call 1 -0.01 2.5 <NA> <NA> alice <NA> <NA>\nSPEAKER call 1 2.6 2.5 <NA> <NA> bob <NA> <NA>\n'
@@ -48,7 +48,7 @@ class InputStream:
     def __exit__(self, *a): pass
 P
 c 15 17 a microphone of 48 kHz; ONLY48=1 PYTHONPATH=fake ser-gpu live --json; ONLY48=1 PYTHONPATH=fake ser-gpu live --json --rate 48000
-c 16 unplugged; PYTHONPATH=fake timeout 15 ser-gpu live --json | wc -l; echo "rc ${PIPESTATUS[0]} (124: waits for ever)"
+c 16 unplugged; PYTHONPATH=fake timeout 60 ser-gpu live --json | wc -l; echo "rc ${PIPESTATUS[0]} (124: waits for ever)"
 c 18 a WAV file into live; ser-gpu live - < c48.wav 2>&1 | grep -o '"emotion": "[a-z]*"' | sort | uniq -c
 c 18b live at another rate prints a leak report of C++; python -c "import soundfile as sf,sys; y,r=sf.read('call.wav'); sys.stdout.buffer.write((y*32767).astype('<i2').tobytes())" | ser-gpu live - --rate 22050 2>&1 | grep -c leaked
 c 20 a child of a process that has predicted; cat > f.py <<'P'
@@ -90,7 +90,7 @@ for e in ('happy', 'angry'):
 sf.write('s/happy/4.wav', 0 * y, r); sf.write('s/angry/4.wav', y[:int(.03 * r)], r)
 P
 ser-gpu train --data s --epochs 1 --out so --device cpu 2>&1 | grep -i "note\|left out\|silen\|short"
-c 34 a stale WORLD_SIZE; WORLD_SIZE=2 RANK=0 MASTER_ADDR=127.0.0.1 MASTER_PORT=29555 timeout 20 ser-gpu train --data s --epochs 1 --out r3 --device cpu; echo "rc $? (124: waits, and says nothing)"
+c 34 a stale WORLD_SIZE; WORLD_SIZE=2 RANK=0 MASTER_ADDR=127.0.0.1 MASTER_PORT=29555 timeout 60 ser-gpu train --data s --epochs 1 --out r3 --device cpu; echo "rc $? (124: waits, and says nothing)"
 c 38 a pattern that the shell did not expand; ser-gpu predict '*.wav'
 c 41 one channel inverted; ser-gpu predict --top 1 a.wav anti.wav
 c 43 one recording for predict_many; python -c "

@@ -61,6 +61,12 @@ def test_terminal_shows_a_bar_a_minute(talk, capsys):
     assert error == "", "no progress but on a terminal"
 
 
+def test_a_line_is_standard_output(talk, capsys):
+    assert main(["talk.wav", "--format", "csv", "--out", "-"]) == 0
+    assert capsys.readouterr().out.startswith("start,end,")
+    assert sorted(path.name for path in talk.parent.iterdir()) == ["talk.rttm", "talk.wav"]
+
+
 @pytest.fixture
 def other(talk):
     soundfile.write("other.wav", speech_like(2.0, 1), RATE)
@@ -144,7 +150,7 @@ WHO = ["talk.wav", "--speakers", "talk.rttm"]
         (["talk.wav", "a.wav", "--segments", "talk.srt"], 2, "--segments talk.srt: is of one recording"),
         (["-", "--own-voice"], 2, "--own-voice: standard input cannot be read twice"),
         (["talk.wav", "--voice", "bob=alice.voice"], 2, "--voice bob: nobody says who speaks"),
-        ([*WHO, "--voice", "carol=alice.voice"], 2, "--voice carol: only alice, bob speak"),
+        ([*WHO, "--voice", "carol=alice.voice"], 2, "--voice carol: there are alice, bob"),
         ([*WHO, "--voice", "bob=alice.voice", "--voice", "bob=alice.voice"], 2, "name each once"),
         ([*WHO, "--voice", "bob=alice.voice", "--voice", "alice.voice"], 2, "name each once, as NAME=FILE"),
         (["talk.wav", "--speakers", "talk.wav"], 2, "is no text"),
@@ -264,7 +270,9 @@ late
 def test_the_segments_of_a_transcript_are_answered(segments, talk, small_model, capsys):
     (talk.parent / "talk.srt").write_text(SRT)
     found = segments("--segments", "talk.srt")
-    assert "note: talk.srt: 1 of 3 segments without an emotion" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "note: talk.srt: 1 of 3 segments without an emotion" in said
+    assert "note: talk.srt: ends at 10:01, talk.wav at 00:09: is it of another recording, or in milliseconds?" in said
     assert [(each["start"], each["end"], each.get("text"), each.get("speaker")) for each in found] == [
         (0.0, 0.5, None, None),
         (0.5, 1.75, 'Hello, "you" & me', "Bob"),

@@ -97,6 +97,8 @@ def test_rttm_of_a_diarizer(tmp_path):
         ("SPEAKER\ttalk\t1\t0\t1\t<NA>\t<NA>\talice\t<NA>\r\n", [(0, 1, "alice")]),
         ("  SPEAKER talk <NA> 0 1 <NA> unknown J\u00f6rg 0.5 0.5", [(0, 1, "J\u00f6rg")]),
         ("SPEAKER talk 1 0 1 <NA> <NA> alice", [(0, 1, "alice")]),
+        (line(0, 1, "alice").rstrip() + " ;; by hand", [(0, 1, "alice")]),
+        ("SPEAKER talk 1 0 1 <NA> <NA> Dr. Li 0.9 <NA> <NA> more", [(0, 1, "Dr. Li")]),
         (line(5, 1, "bob") + line(0, 0, "alice"), [(0, 0, "alice"), (5, 6, "bob")]),
     ],
 )
@@ -140,11 +142,20 @@ def test_any_rttm_line_of_a_tool_gives_its_turn(tmp_path, name, rows):
 
 
 @pytest.mark.parametrize("recording", ["talk.wav", "calls/talk.mp3", "talk"])
-@pytest.mark.parametrize("ids", [("talk", "b"), ("talk.wav", "b.wav"), ("x/talk", "x/b"), ("talk.flac", "talk.1.wav")])
+@pytest.mark.parametrize(
+    "ids",
+    [("talk", "b"), ("talk.wav", "b.wav"), ("x/talk", "x/b"), ("talk.flac", "talk.1.wav"), ("C:\\x\\TALK.WAV", "b")],
+)
 def test_an_id_has_a_suffix_and_a_folder_or_not(tmp_path, recording, ids):
     path = tmp_path / "all.rttm"
     path.write_text("".join(line(0, 1, who, id) for who, id in zip(("alice", "bob"), ids, strict=True)))
     assert read_rttm(path, recording).names == ("alice",)
+
+
+def test_an_accent_is_the_same_however_it_is_written(tmp_path):
+    path = tmp_path / "all.rttm"
+    path.write_text(line(0, 1, "alice", "caf\u00e9") + line(0, 1, "bob", "b"), encoding="utf-8")
+    assert read_rttm(path, "cafe\u0301.wav").names == ("alice",)
 
 
 def test_rttm_of_several_recordings(tmp_path):

@@ -55,7 +55,8 @@ def test_what_is_written_is_read_again(call, tmp_path, name):
         ("a.doc", "", "segments are read from .srt, .vtt, .csv, .textgrid"),
         ("a.srt", "no time in it", "segments need a start and an end"),
         ("a.srt", f"{'1:' * 400}1 --> 2\nx\n", "segments need a start and an end"),
-        ("a.vtt", "00:02 --> 00:01\nx\n", "segments need a start and an end"),
+        ("a.vtt", "00:02 --> 00:01\nx\n", "in seconds or hours:minutes:seconds$"),
+        ("a.srt", "1\n0:01 --> 0:02\na\n\n2\n0:02 --> end\nb\n", "segment 2 has other ones"),
         ("a.csv", "from,to\n1,2\n", "line 1: no column start"),
         ("a.srt", "1\n0:01 --> 0:02\na\n\n2\n0:02 -> 0:03\nb\n", "segment 2 has other ones"),
         ("a.srt", "1\n0:01 --> 0:02\na\n\n2\n-0:02 --> 0:03\nb\n", "segment 2 has other ones"),
@@ -94,6 +95,13 @@ def test_a_transcript_of_another_program_is_read(tmp_path, name, content):
     (tmp_path / name).write_bytes(content.encode("latin-1"))
     found = [(each.start, each.end, each.text) for each in read_transcript(tmp_path / name)]
     assert found == [(1.0, 2.0, "ol\xe9"), (2.0, 3.0, "7")]
+
+
+def test_an_arrow_may_stand_in_the_text(tmp_path):
+    (tmp_path / "a.vtt").write_text("WEBVTT\n\nNOTE a --> b\n\n0:01 --> 100:00:00.5\nred --> green, r2 -> c\n")
+    assert [(each.end, each.text) for each in read_transcript(tmp_path / "a.vtt")] == [
+        (360_000.5, "red --> green, r2 -> c")
+    ]
 
 
 def test_segments_are_answered_whatever_the_blocks(small_model, loud_is_speech, voice):
