@@ -221,7 +221,7 @@ def hold_to_one_setting(runs: Sequence[Run], train_arguments: Sequence[str]) -> 
 
 def train_all(runs: Sequence[Run], train_arguments: Sequence[str], jobs: int) -> None:
     """Run the unfinished trainings of this rank, `jobs` processes at a time that share the cores."""
-    threads = max(1, cores() // (jobs * int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+    threads = max(1, cores() // (jobs * Ranks.of_torchrun().on_machine))
     runs = [run for run in runs if not run.finished]
     with console.progress() as progress, ThreadPoolExecutor(jobs) as pool:
         task = progress.add_task("Trainings", total=len(runs))
@@ -258,7 +258,8 @@ def _log(run: Run) -> list[str]:
 
 
 def _last_line(run: Run) -> str:
-    return next((line for line in reversed(_log(run)) if line.strip()), "no output")
+    said = (line for line in reversed(_log(run)) if line.strip() and not line.startswith("note: "))
+    return next(said, "no output")
 
 
 if __name__ == "__main__":

@@ -58,6 +58,7 @@ _STARTS = {
         PK\x03\x04 a zip archive | PK\x05\x06 a zip archive | \x1f\x8b gzip-compressed | BZh bzip2-compressed
         | \xfd7zXZ xz-compressed | \x28\xb5\x2f\xfd zstd-compressed | 7z\xbc\xaf a 7z archive | Rar! a rar archive
         | \x93NUMPY a NumPy array (load it and give the array) | \#EXTM3U a playlist
+        | \x89PNG a PNG picture | \xff\xd8\xff a JPEG picture | %PDF a PDF document
         | version\x20https://git-lfs a Git LFS pointer (git lfs pull fetches the file)""",
 }
 _KINDS = [

@@ -20,7 +20,7 @@ from ser_gpu.cli import console, options
 from ser_gpu.errors import AudioError, InputError, require
 from ser_gpu.recognizer import Answers, Recognizer
 from ser_gpu.timeline import formats, stretches
-from ser_gpu.timeline.plot import clock
+from ser_gpu.timeline.plot import clock, require_picture
 from ser_gpu.timeline.segment import Segment, Timeline, merged
 from ser_gpu.timeline.speakers import Speakers, Turn, read_rttm_of
 from ser_gpu.timeline.transcript import answered, read_transcript
@@ -28,7 +28,6 @@ from ser_gpu.voices.enrol import own_voice
 from ser_gpu.voices.voice import Voice
 
 STANDARD_INPUT = STANDARD_OUTPUT = "-"
-PICTURES = (".png", ".jpg", ".webp", ".pdf", ".svg", ".eps")
 _BAR = 30
 
 
@@ -143,8 +142,7 @@ def _plan_files(args: argparse.Namespace, jobs: Sequence[_Job]) -> None:
     if args.plot:
         require("figures", "matplotlib")
         _plan(jobs, args.plot, {"plot": ".png"})
-        if jobs[0].files["plot"].suffix.lower() not in PICTURES:
-            raise InputError(f"--plot {args.plot}: a picture ends in one of {', '.join(PICTURES)}")
+        require_picture(jobs[0].files["plot"], "--plot ")
     if args.skip_done and not jobs[0].files:
         raise InputError("--skip-done needs --out or --plot")
 

@@ -144,11 +144,15 @@ def _spoken(timeline: "Timeline") -> "Iterator[Segment]":
 
 def _share(segment: "Segment") -> str:
     share = f"{segment.emotion} {percent(segment.confidence)} %"
-    return f"[{share}] {segment.text}" if segment.text else share
+    return f"[{share}] {_one_line(segment.text)}" if segment.text else share
 
 
 def _said(segment: "Segment") -> str:
-    return _share(segment) if segment.speaker is None else f"{segment.speaker}: {_share(segment)}"
+    return _share(segment) if segment.speaker is None else f"{_one_line(segment.speaker)}: {_share(segment)}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())  # an empty line would end the cue
 
 
 def _one_word(text: str) -> str:

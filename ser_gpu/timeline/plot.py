@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ser_gpu.corpora.clip import EMOTIONS
+from ser_gpu.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from ser_gpu.timeline.segment import Timeline
 
 COLUMNS = 1_200
+PICTURES = (".png", ".jpg", ".webp", ".pdf", ".svg", ".eps")
 _HEX = "#6a7375 #2897b8 #88630b #2d41a0 #8e090c #9c50d8 #749652 #762a54"  # of the page of `ser-gpu app`, when light
 COLOURS = dict(zip(EMOTIONS, _HEX.split(), strict=True))
 STYLE = {"figure.constrained_layout.use": True, "figure.titlesize": 12, "axes.titlesize": 10, "axes.axisbelow": True}
@@ -86,6 +89,12 @@ def columns(timeline: "Timeline") -> tuple[np.ndarray, np.ndarray, dict[str, np.
     speakers = timeline.speakers or (None,)
     speaks = [np.array([cell.speech and cell.speaker == name for cell in cells], float) for name in speakers]
     return edges, shares, dict(zip(timeline.speakers or ("speech",), speaks, strict=True))
+
+
+def require_picture(path: str | Path, option: str = "") -> None:
+    """Raise InputError where the suffix is none of a picture."""
+    if Path(path).suffix.lower() not in PICTURES:
+        raise InputError(f"{option}{path}: a picture ends in one of {', '.join(PICTURES)}")
 
 
 def clock(seconds: float) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from ser_gpu.errors import InputError
 from ser_gpu.files import replacing
 from ser_gpu.timeline.formats import FORMATS, of_suffix
-from ser_gpu.timeline.plot import figure
+from ser_gpu.timeline.plot import figure, require_picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -141,7 +141,9 @@ class Timeline:
             temporary.write_text(FORMATS[name](self), encoding="utf-8", newline="")
 
     def plot(self, path: str | Path | None = None) -> "Figure":
-        """The picture as a matplotlib figure; with a path the file is written whole, too."""
+        """The picture as a matplotlib figure; with a path the file is written whole, too. InputError for its suffix."""
+        if path is not None:
+            require_picture(path)
         drawn = figure(self)
         if path is not None:
             with replacing(path) as temporary:

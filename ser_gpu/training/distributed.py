@@ -3,10 +3,11 @@ part; gradients are averaged, so only augmentation, dropout and mixup partners d
 
 import os
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -56,6 +57,12 @@ class Ranks:
         return self.rank == 0
 
     @property
+    def on_machine(self) -> int:
+        """How many of them this machine has."""
+        said = os.environ.get("LOCAL_WORLD_SIZE", "")
+        return int(said) if self.count > 1 and said.isdecimal() and 0 < int(said) <= self.count else 1
+
+    @property
     def command(self) -> str:
         return "ser-gpu train" if self.count == 1 else f"torchrun --nproc-per-node={self.count} -m ser_gpu.train"
 
@@ -85,6 +92,10 @@ class Ranks:
         notice = threading.Timer(_NOTICE_SECONDS, say, [f"note: {waits}"])
         notice.start()
         try:
+            while not _is_known(host):  # torch would fill the screen
+                if time.monotonic() > ends:
+                    raise InputError(f"{waits}: there is no such host")
+                time.sleep(0.5)
             limit = timedelta(seconds=_MEETING_SECONDS)
             held = dist.TCPStore(host, port, is_master=holds_store, timeout=limit, wait_for_workers=False)
             store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", held)
@@ -155,6 +166,12 @@ class Ranks:
         said = str(error).lower()
         words = ("connection", "peer", "nccl", "gloo", "socket")
         return self.count > 1 and "out of memory" not in said and any(word in said for word in words)
+
+
+def _is_known(host: str) -> bool:
+    with suppress(OSError, UnicodeError):
+        return bool(socket.getaddrinfo(host, None))
+    return False
 
 
 ONE = Ranks()

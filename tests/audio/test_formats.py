@@ -30,6 +30,9 @@ def test_what_libsndfile_writes_is_known(container):
 
 NO_AUDIO = {
     "a zip archive": b"PK\x03\x04\x14\0\0\0\0\0",
+    "a PNG picture": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+    "a JPEG picture": b"\xff\xd8\xff\xe0\0\x10JFIF\0",
+    "a PDF document": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n",
     "gzip-compressed": b"\x1f\x8b\x08\0\0\0\0\0",
     "a web page (HTML)": b"\n<!DOCTYPE html><html lang=en>",
     "text": "these are words, é".encode(),

@@ -104,4 +104,4 @@ for e, k in (('happy', 1.3), ('angry', 0.8)):
     os.makedirs(f'o/{e}', exist_ok=True)
     for n in range(24): t = np.arange(0, len(y), k * rng.uniform(.97, 1.03)); sf.write(f'o/{e}/{n}.wav', np.interp(t, np.arange(len(y)), y), r)
 P
-ser-gpu train --data o --epochs 30 --out oo --device cpu 2>&1 | grep -i "accuracy\|uar" | tail -2
+ser-gpu train --data o --epochs 30 --out oo --device cpu 2>&1 | grep -E "│ (accuracy|UAR) "

@@ -115,6 +115,13 @@ def test_markup_is_text(awkward, tmp_path):
     assert [caption.voice for caption in captions] == [None, "b Bob", None]
 
 
+def test_a_cue_is_one_paragraph():
+    parts = (spoken_part(0.0, 1.0, {"sad": 0.9, "calm": 0.1}, "Bob\nLi", "one\n\ntwo\tthree"),)
+    timeline = Timeline("a", 1.0, ("sad", "calm"), parts)
+    for name, said in (("vtt", "<v Bob Li>"), ("srt", "Bob Li: "), ("audacity", "\tBob Li: ")):
+        assert FORMATS[name](timeline).endswith(f"{said}[sad 90 %] one two three\n")
+
+
 @pytest.mark.parametrize("player", ["pysubs2", "ffmpeg"])
 def test_players_of_srt_show_all_of_it(awkward, player):
     name = "<laughter> & joy 99 %"

@@ -146,6 +146,7 @@ def test_wav_is_answered_while_it_is_written(of_commands, monkeypatch, capsys):
         (bytes(2 * RATE + 1), "ends inside a sample: 1 bytes of 2 are left"),
         (b"", "is empty"),
         (b"these are words\n" * 300, "is text, not audio"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "is a PNG picture, not audio"),
         (b"PK\3\4" + bytes(100), "is a zip archive, not audio"),
         (in_file(np.zeros(0)).tobytes(), "holds no samples"),
     ],

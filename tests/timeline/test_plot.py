@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ser_gpu.corpora.clip import EMOTIONS
+from ser_gpu.errors import InputError
 from ser_gpu.timeline import plot
 from ser_gpu.timeline.segment import Timeline, spoken
 
@@ -58,3 +59,11 @@ def test_each_speaker_has_a_row(call):
     assert found["bob <b>"].mean() * 7 == pytest.approx(1.5, abs=0.01)
     _, below = call.plot().axes
     assert [label.get_text() for label in below.get_yticklabels()] == ["alice", "bob <b>"]
+
+
+@pytest.mark.parametrize("name", ["talk", "talk.docx", ".png", ""])
+def test_a_picture_needs_its_suffix(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"a picture ends in one of \.png, "):
+        Timeline("talk", 1.0, ("sad", "calm"), (spoken(0, 1, {"sad": 0.9, "calm": 0.1}),)).plot(name)
+    assert not list(tmp_path.iterdir()), "nothing is left behind"

@@ -87,6 +87,13 @@ def test_variables_are_believed_together_and_in_range(wrong, monkeypatch):
         of_torchrun(monkeypatch, TORCHRUN | wrong)
 
 
+@pytest.mark.parametrize(("said", "count"), [("2", 2), ("1", 1), ("", 1), ("x", 1), ("0", 1), ("-1", 1), ("3", 1)])
+def test_cores_are_shared_by_as_many_as_there_are(said, count, monkeypatch):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", said)
+    assert of_torchrun(monkeypatch, TORCHRUN).on_machine == count
+    assert of_torchrun(monkeypatch, {}).on_machine == 1
+
+
 def test_variables_of_one_process_are_no_ranks(monkeypatch):
     for alone in ({}, {"WORLD_SIZE": "1"}, {"RANK": "0", "LOCAL_RANK": "3"}, {"MASTER_ADDR": "a", "MASTER_PORT": "b"}):
         assert of_torchrun(monkeypatch, alone) == Ranks()
@@ -109,6 +116,15 @@ def test_who_waits_says_for_whom_and_ends(rank, missing, tiny_ravdess, tmp_path,
     (error,) = errors(said)
     assert error.startswith(f"error: {waits}")
     assert missing in error
+
+
+def test_a_host_that_is_not_there_is_one_line(monkeypatch, capfd):
+    of_torchrun(monkeypatch, TORCHRUN | {"MASTER_ADDR": "no.host.invalid"})
+    monkeypatch.setattr(distributed, "_MEETING_SECONDS", 0)
+    with pytest.raises(InputError, match=r"waits for rank 0 at no\.host\.invalid:29555: there is no such host$"):
+        with Ranks(1, 2, 1).joined("gloo", print):
+            pass
+    assert "".join(capfd.readouterr()) == "", "torch says nothing"
 
 
 def test_a_batch_is_dealt_in_whole_groups():
