@@ -83,7 +83,8 @@ def asked(args: argparse.Namespace, labels: Sequence[str], provenance: Provenanc
     path = args.checkpoint
     own = protocol = Protocol.from_dict(provenance.protocol)
     trained_on = {*(own.corpus or OWN).split(", ")}
-    if not (args.data or args.corpus or args.corpora) and names()[0] not in trained_on:
+    is_default = names()[0] in trained_on and OWN not in trained_on  # which may have begun with weights of the default
+    if not (args.data or args.corpus or args.corpora or is_default):
         plan = None
         with suppress(InputError):  # another config.json
             plan = Plan.read(Path(path).parent)

@@ -95,7 +95,10 @@ def test_emotions_that_the_model_does_not_know_are_left_out_and_counted(run, tmp
     assert "no clip to score in the test part: the model knows bored, amused" in err
 
 
-@pytest.mark.parametrize(("corpus", "named"), [("own", "own"), ("tess, savee", "savee, tess")])
+@pytest.mark.parametrize(
+    ("corpus", "named"),
+    [("own", "own"), ("tess, savee", "savee, tess"), ("ased, own, ravdess", "ased, own, ravdess")],
+)
 def test_the_own_recordings_of_a_model_are_asked_for_and_nothing_is_downloaded(corpus, named, tmp_path, capsys):
     path = save(tmp_path / "model.pth", corpus)
     (tmp_path / "config.json").write_text("[]")  # of something else
