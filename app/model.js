@@ -12,8 +12,10 @@ const GRAPHS = ["model.onnx", "speech.onnx"];
 export class Model {
   /** Load the model beside the page; `onProgress` gets the share that is there. */
   static async load(onProgress = () => {}) {
-    const about = await (await response("model.json")).json();
-    const model = new Model(about, download(about.bytes, onProgress));
+    const about = response("model.json").then((found) => found.json());
+    const files = download(about, onProgress);
+    files.catch(() => {}); // it is awaited later
+    const model = new Model(await about, files);
     await model.grow();
     return model;
   }
@@ -93,17 +95,16 @@ export class Model {
 }
 
 /** The runtime, compiled once for all workers, and the graphs. */
-async function download(bytes, onProgress) {
-  const names = [RUNTIME, ...GRAPHS];
-  const total = names.reduce((sum, name) => sum + bytes[name], 0);
+async function download(about, onProgress) {
   let loaded = 0;
-  const transform = (chunk, out) => {
-    onProgress((loaded += chunk.length) / total);
-    out.enqueue(chunk);
-  };
   const settings = { headers: { "Content-Type": "application/wasm" } }; // whatever the host says
   const counted = async (name) => {
-    const { body } = await response(name);
+    const [{ body }, { bytes }] = await Promise.all([response(name), about]);
+    const total = [RUNTIME, ...GRAPHS].reduce((sum, each) => sum + bytes[each], 0);
+    const transform = (chunk, out) => {
+      onProgress((loaded += chunk.length) / total);
+      out.enqueue(chunk);
+    };
     return new Response(body.pipeThrough(new TransformStream({ transform })), settings);
   };
   const [runtime, ...graphs] = await Promise.all([
