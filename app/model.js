@@ -64,7 +64,8 @@ export class Model {
   async use(voice) {
     const { mean, variance, head } = voice ?? {};
     this.voice = voice && { mean, variance, head, sharpness: sharpness(voice, this.about.speaker) };
-    await Promise.all(this.workers.map((worker) => worker.call("use", { voice: this.voice })));
+    // one that ends has nothing to answer
+    await Promise.allSettled(this.workers.map((worker) => worker.call("use", { voice: this.voice })));
   }
 
   /** The windows of a recording in which somebody speaks: {samples, start, seconds}. */
@@ -80,10 +81,10 @@ export class Model {
   }
 
   /** The mean over the windows with speech; null where nobody speaks. */
-  async predict(samples) {
+  async predict(samples, isOfNobody = false) {
     const windows = await this.speech(samples);
     if (windows.length === 0) return null;
-    const answers = await Promise.all(windows.map((window) => this.answer(window.samples)));
+    const answers = await Promise.all(windows.map((window) => this.answer(window.samples, isOfNobody)));
     return this.named(this.about.labels.map((_, i) => answers.reduce((sum, answer) => sum + answer[i], 0) / answers.length));
   }
 
@@ -123,6 +124,7 @@ async function response(name) {
 class Lane {
   constructor(onEnd) {
     this.pending = new Map();
+    this.error = null; // what ended it
     this.worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
     this.worker.onmessage = ({ data: { id, answer, error } }) => {
       const { resolve, reject } = this.pending.get(id);
@@ -135,6 +137,7 @@ class Lane {
   }
 
   end(error) {
+    this.error = error;
     this.worker.terminate();
     this.onEnd();
     for (const { reject } of this.pending.values()) reject(error);
@@ -143,6 +146,7 @@ class Lane {
   call(kind, rest, transferred = []) {
     const id = crypto.randomUUID?.() ?? String(Math.random());
     return new Promise((resolve, reject) => {
+      if (this.error) throw this.error;
       this.pending.set(id, { resolve, reject });
       this.worker.postMessage({ id, kind, ...rest }, transferred);
     });

@@ -38,8 +38,9 @@ def files() -> dict[str, Path]:
     """What the page is made of but for its model: name -> file."""
     source, runtime = page_folder(), runtime_folder()
     own = [path for kind in ("html", "css", "js", "txt") for path in source.glob(f"*.{kind}")]
-    own.append(source.parent / "examples" / "sample.wav")
-    return {path.name: path for path in own} | {f"ort/{name}": runtime / name for name in RUNTIME_FILES}
+    shared = {"sample.wav": source.parent / "examples" / "sample.wav"}
+    shared["responsible-use.txt"] = source.parent / "docs" / "responsible-use.md"
+    return {path.name: path for path in own} | shared | {f"ort/{name}": runtime / name for name in RUNTIME_FILES}
 
 
 def site_folder() -> Path:
