@@ -269,8 +269,8 @@ loading.then(
   async (model) => {
     const { about } = model;
     if (!jobs.kind) $("work").hidden = true;
-    const licence = about.licence ? `, ${about.licence}` : "";
-    $("about").textContent = `Model: ${about.name}${licence}. ser_gpu ${about.ser_gpu}.`;
+    const licence = about.licence ? ` Licence: ${about.licence}.` : "";
+    $("about").textContent = `Model: ${about.name}, ser_gpu ${about.ser_gpu}.${licence}`;
     teacher = new Teacher(model, { jobs, record: recorded, onChange: useVoice });
     await teacher.start();
     document.documentElement.dataset.ready = "true";
