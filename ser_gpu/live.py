@@ -16,9 +16,8 @@ from ser_gpu.audio.samples import MOST_CHANNELS, natural_blocks, regroup, resamp
 from ser_gpu.cli import console, options
 from ser_gpu.errors import AudioError, extra, reason
 from ser_gpu.prediction import Prediction
-from ser_gpu.recognizer import Answers
 from ser_gpu.timeline.formats import percent
-from ser_gpu.timeline.stream import Stream
+from ser_gpu.timeline.stream import Answers, Stream
 
 STEP_SECONDS = 0.5
 FORMATS = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4", "u8": "u1"}

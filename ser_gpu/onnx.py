@@ -32,9 +32,8 @@ class OnnxModel(Recognizer):
     def __init__(self, path: str | os.PathLike, threads: int | None = None):
         version = extra("onnxruntime", "onnx").__version__
         if [*map(int, version.split(".")[:2])] < [*map(int, LEAST_RUNTIME.split("."))]:
-            raise InputError(
-                f"onnxruntime {version} is too old for exported files, which need {LEAST_RUNTIME} or newer"
-            )
+            needed = f"which need {LEAST_RUNTIME} or newer"
+            raise InputError(f"onnxruntime {version} is too old for exported files, {needed}")
         if not Path(path).is_file():
             raise InputError(f"{os.fspath(path)}: no such file")
         self._content, self._threads = Path(path).read_bytes(), threads or cores()
@@ -112,8 +111,7 @@ class OnnxModel(Recognizer):
         asked = ["speaker_mean", "speaker_variance", "features", "probabilities"]
         *found, adapted = self._run(asked, windows, plan.weight * np.float32(plan.share))
         logs = np.log(np.maximum(adapted, np.finfo(np.float32).tiny))
-        parts = [windows[at : at + self.windows_at_once] for at in range(0, len(windows), self.windows_at_once)]
-        return Measured(*found, logs), np.concatenate([self.answer(part).argmax(axis=1) for part in parts])
+        return Measured(*found, logs), self.answer_all(windows).argmax(axis=1)
 
     def _run(self, outputs: list[str], waveform: np.ndarray, weight: np.ndarray | None = None) -> list[np.ndarray]:
         if self._process != os.getpid():  # the threads of a session end at a fork

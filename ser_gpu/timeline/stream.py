@@ -1,14 +1,14 @@
 """Stream: live samples -> segments; files are answered block by block with the same code."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_gpu.audio.samples import MOST_CHANNELS, Mixer, array_of, blocks, checked_rate, resampled
+from ser_gpu.audio.samples import MOST_CHANNELS, Mixer, array_of, blocks, checked_rate, level, resample, resampled
 from ser_gpu.audio.silero import SpeechProbability
 from ser_gpu.errors import AudioError, InputError
 from ser_gpu.prediction import Prediction
@@ -18,10 +18,40 @@ from ser_gpu.timeline.smoothing import EmotionSmoother
 from ser_gpu.timeline.speakers import Speakers
 
 if TYPE_CHECKING:
-    from ser_gpu.recognizer import Answers
+    from ser_gpu.recognizer import Recognizer
+    from ser_gpu.voices.voice import Voice
 
 SHORT_SECONDS = 6.0
 LAG_SECONDS = 1.0
+
+
+class Answers:
+    """What a timeline or a stream asks of a snapshot of a model, for 16 kHz samples of any level and offset.
+
+    A mapping has the voices of several speakers by their names; a speaker who is not in it has no voice.
+    """
+
+    def __init__(self, model: "Recognizer", voice: "Voice | Mapping[str, Voice] | None" = None):
+        voices, usual = (voice, None) if isinstance(voice, Mapping) else ({}, voice)
+        model = model.snapshot()
+        self._usual = model.with_voice(usual)
+        self.hear = model.hear  # the detector
+        self._of_speaker = {speaker: model.with_voice(each) for speaker, each in voices.items()}
+        self.labels, self.sample_rate = model.labels, model.sample_rate
+        self.window_seconds = model.window_samples / model.sample_rate
+
+    def of_stretch(self, stretch: np.ndarray, speaker: str | None = None) -> np.ndarray:
+        """The probabilities of the emotions in speech of at most a window. Shape: [T] -> [C]."""
+        model = self._of_speaker.get(speaker, self._usual)
+        return model.answer(self._at_own_rate(stretch)[None])[0]
+
+    def of_recording(self, recording: np.ndarray, speaker: str | None = None) -> np.ndarray:
+        """The same of a recording with its silences, as `predict` answers it. Shape: [T] -> [C]."""
+        model = self._of_speaker.get(speaker, self._usual)
+        return model.answer_all(model.clip_windows(self._at_own_rate(recording))).mean(axis=0)
+
+    def _at_own_rate(self, sound: np.ndarray) -> np.ndarray:
+        return resample(level(sound), SpeechProbability.sample_rate, self.sample_rate)
 
 
 class Stream:
@@ -37,7 +67,7 @@ class Stream:
 
     def __init__(
         self,
-        answers: "Answers",
+        answers: Answers,
         sample_rate: int | None = None,
         name: str = "stream",
         settings: TimelineSettings | None = None,

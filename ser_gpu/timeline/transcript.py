@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,9 +15,7 @@ from ser_gpu.errors import InputError, reason
 from ser_gpu.files import read_text
 from ser_gpu.timeline.segment import Segment, silent, spoken
 from ser_gpu.timeline.speakers import Speakers
-
-if TYPE_CHECKING:
-    from ser_gpu.recognizer import Answers
+from ser_gpu.timeline.stream import Answers
 
 FAR_SECONDS = 1e9
 
@@ -56,7 +53,7 @@ def read_transcript(path: str | Path) -> list[Segment]:
 
 
 def answered(
-    answers: "Answers", recording: object, given: Sequence[Segment], speakers: Speakers | None = None
+    answers: Answers, recording: object, given: Sequence[Segment], speakers: Speakers | None = None
 ) -> tuple[str, Iterator[tuple[float, list[Segment]]]]:
     """As `ser_gpu.timeline.stretches`, of given segments in the order of their starts; memory grows with the longest.
 
