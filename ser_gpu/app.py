@@ -61,7 +61,14 @@ def server(folder: Path, port: int) -> ThreadingHTTPServer:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, write the page, and serve it."""
-    args = _parser().parse_args(arguments)
+    about = "A page that names the emotion of a voice in the browser; no audio leaves it."
+    parser = argparse.ArgumentParser(prog="ser-gpu app", description=about)
+    add = parser.add_argument
+    add("--weights", metavar="NAME|FILE", help=f"{options.SHIPPED} a checkpoint")
+    add("--port", type=int, default=8_000, help="port on localhost, 0 for a free one (default: %(default)s)")
+    add("--out", metavar="DIR", help="write the page for any static host instead of serving it")
+    add("--tta", action=argparse.BooleanOptionalAction, default=True, help="test-time augmentation (default: yes)")
+    args = parser.parse_args(arguments)
     return options.run(lambda: run(args))
 
 
@@ -82,18 +89,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"http://localhost:{served.server_port}/ (Ctrl-C ends it)", flush=True)
         served.serve_forever()
     return options.DONE
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ser-gpu app", description="A page that names the emotion of a voice in the browser; no audio leaves it."
-    )
-    add = parser.add_argument
-    add("--weights", metavar="NAME|FILE", help=f"{options.SHIPPED} a checkpoint")
-    add("--port", type=int, default=8_000, help="port on localhost, 0 for a free one (default: %(default)s)")
-    add("--out", metavar="DIR", help="write the page for any static host instead of serving it")
-    add("--tta", action=argparse.BooleanOptionalAction, default=True, help="test-time augmentation (default: yes)")
-    return parser
 
 
 if __name__ == "__main__":

@@ -89,11 +89,8 @@ def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
     protocol, folds = protocol_and_folds(args, train_arguments)
     name = args.name or (f"{protocol}-refit" if args.refit else protocol)
     folder = Path(args.runs) / name
-    runs = [
-        Run(protocol, fold, seed, folder / f"fold{fold}-seed{seed}", _refit(args.refit, fold, seed))
-        for seed in args.seeds
-        for fold in folds
-    ]
+    planned = [(fold, seed, folder / f"fold{fold}-seed{seed}") for seed in args.seeds for fold in folds]
+    runs = [Run(protocol, fold, seed, out, _refit(args.refit, fold, seed)) for fold, seed, out in planned]
     path = Path(args.table or folder / "table.json")
     written = [path, Path(f"{path}".removesuffix(".json") + ".predictions.csv.gz")]
     results = [Path(each) for run in runs for each in (run.out, *run.arguments[1:])]
@@ -179,11 +176,11 @@ def summary(rows: Sequence[dict], part: str) -> dict[str, dict]:
         of = {place: [row[part][metric] for row in rows if row[axis] == place] for place in {row[axis] for row in rows}}
         return stdev(map(fmean, of.values())) if len(of) > 1 else None
 
-    means = {metric: fmean(row[part][metric] for row in rows) for metric in METRICS}
-    return {
-        metric: {"mean": mean, **{f"sd_{axis}s": spread(metric, axis) for axis in ("seed", "fold")}}
-        for metric, mean in means.items()
-    }
+    def of(metric: str) -> dict[str, float | None]:
+        spreads = {f"sd_{axis}s": spread(metric, axis) for axis in ("seed", "fold")}
+        return {"mean": fmean(row[part][metric] for row in rows), **spreads}
+
+    return {metric: of(metric) for metric in METRICS}
 
 
 def protocol_and_folds(args: argparse.Namespace, train_arguments: Sequence[str]) -> tuple[str, Sequence[int]]:

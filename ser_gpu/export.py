@@ -1,7 +1,6 @@
 """ser-gpu export MODEL.pth MODEL.onnx: the whole model, waveform in and probabilities out, for other runtimes."""
 
 import argparse
-import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from ser_gpu import checkpoint
 from ser_gpu.cli import console, options
 from ser_gpu.errors import InputError, require
 from ser_gpu.exports import onnx
+from ser_gpu.files import sha256
 
 _HUB_FILES = ("README.md", "config.json", "model.safetensors")
 _NEEDED = {None: ("huggingface_hub", "safetensors"), ".onnx": ("onnx", "onnxscript", "onnxruntime")}
@@ -17,7 +17,19 @@ _NEEDED = {None: ("huggingface_hub", "safetensors"), ".onnx": ("onnx", "onnxscri
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and export."""
-    parser = _parser()
+    about = "Write the whole model, waveform in and probabilities out, as one file."
+    parser = argparse.ArgumentParser(prog="ser-gpu export", description=about)
+    add = parser.add_argument_group("files").add_argument
+    help = "a checkpoint, if it is not the shipped one, and the file to write: NAME.onnx or NAME.pt2"
+    add("files", nargs="*", metavar="FILE", help=help)
+    help = "write a folder for the Hugging Face Hub: model.safetensors, config.json, README.md"
+    add("--hub", metavar="DIR", help=help)
+    add = parser.add_argument_group("model").add_argument
+    help = "test-time augmentation, a mean of several answers; without it an answer takes a fraction of the time"
+    add("--tta", action=argparse.BooleanOptionalAction, default=True, help=help)
+    add("--half", action="store_true", help="weights in 16 bits: half the size, probabilities differ by at most 2e-3")
+    add("--speaker", action="store_true", help="a file that can enrol speakers, and answers with their voices")
+    add("--licence", help="licence of the weights, for the metadata (default: that of their corpus, if it is known)")
     args = parser.parse_args(arguments)
     if not args.files and not args.hub:
         parser.error("name a file to write, .onnx or .pt2, or --hub DIR")
@@ -42,41 +54,22 @@ def run(args: argparse.Namespace) -> int:
     model, provenance = checkpoint.load(weights, "cpu")
     inherited = onnx.licence_of(provenance)
     licence = args.licence or inherited
-    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
-    checked = ""
+    digest, checked = sha256(weights), ""
     with console.err.status(f"Exporting {weights.name}"):
         if args.hub:
             from ser_gpu.exports import hub  # here: huggingface_hub comes with the extra `export`
 
-            hub.write(args.hub, model, provenance, licence, sha256)
+            hub.write(args.hub, model, provenance, licence, digest)
         elif suffix == ".pt2":
-            onnx.to_pt2(model, out, args.tta, licence=licence, sha256=sha256)
+            onnx.to_pt2(model, out, args.tta, licence=licence, sha256=digest)
         else:
-            difference = onnx.to_onnx(model, out, args.tta, licence, sha256, args.speaker, args.half)
+            difference = onnx.to_onnx(model, out, args.tta, licence, digest, args.speaker, args.half)
             checked = f", opset {onnx.OPSET}, largest difference from torch {difference:.1e}"
     size = "" if args.hub else f", {Path(out).stat().st_size / 1e6:.1f} MB"
     console.err.print(f"written: {args.hub or out}{size}{checked}")
     if inherited:
         console.err.print(f"note: licence of what these weights learnt from: {inherited}")
     return options.DONE
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ser-gpu export", description="Write the whole model, waveform in and probabilities out, as one file."
-    )
-    add = parser.add_argument_group("files").add_argument
-    help = "a checkpoint, if it is not the shipped one, and the file to write: NAME.onnx or NAME.pt2"
-    add("files", nargs="*", metavar="FILE", help=help)
-    help = "write a folder for the Hugging Face Hub: model.safetensors, config.json, README.md"
-    add("--hub", metavar="DIR", help=help)
-    add = parser.add_argument_group("model").add_argument
-    help = "test-time augmentation, a mean of several answers; without it an answer takes a fraction of the time"
-    add("--tta", action=argparse.BooleanOptionalAction, default=True, help=help)
-    add("--half", action="store_true", help="weights in 16 bits: half the size, probabilities differ by at most 2e-3")
-    add("--speaker", action="store_true", help="a file that can enrol speakers, and answers with their voices")
-    add("--licence", help="licence of the weights, for the metadata (default: that of their corpus, if it is known)")
-    return parser
 
 
 if __name__ == "__main__":

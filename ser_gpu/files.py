@@ -3,12 +3,13 @@
 import codecs
 import csv
 import gzip
+import hashlib
 import io
 import json
 import os
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ser_gpu.errors import InputError, reason
@@ -20,11 +21,11 @@ def only_one(folder: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout  # here, since it comes with torch, which may be missing
 
     folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
-        try:
-            held.enter_context(FileLock(folder / ".lock").acquire(blocking=False))
-        except Timeout:
-            raise InputError(f"{folder}: another process writes there; name another folder with --out") from None
+    try:
+        held = FileLock(folder / ".lock").acquire(blocking=False)
+    except Timeout:
+        raise InputError(f"{folder}: another process writes there; name another folder with --out") from None
+    with held:
         yield
 
 
@@ -74,6 +75,11 @@ def listed(folder: Path, text: str) -> Path:
     / for the \\ of Windows."""
     names = (text, text.strip(), text.strip().replace("\\", "/"))
     return folder / next((each for each in names if os.path.exists(folder / each)), names[-1])  # noqa: PTH110 - long names
+
+
+def sha256(*paths: str | Path) -> str:
+    """SHA-256 of files, one behind the other, in hexadecimal."""
+    return hashlib.sha256(b"".join(Path(path).read_bytes() for path in paths)).hexdigest()
 
 
 def write_json(path: str | Path, content: object) -> None:

@@ -25,10 +25,8 @@ FEW_FILES = 100  # of about 15 ms each on a processor; no GPU has measured the l
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and predict."""
-    parser = argparse.ArgumentParser(
-        prog="ser-gpu predict",
-        description="Name the emotion in recordings of a voice, with a confidence for each emotion.",
-    )
+    about = "Name the emotion in recordings of a voice, with a confidence for each emotion."
+    parser = argparse.ArgumentParser(prog="ser-gpu predict", description=about)
     options.add_recordings(parser, "audio of any rate and length, folders, patterns, or - for standard input")
     add = parser.add_argument_group("answers").add_argument
     add("--voice", metavar="FILE", help=options.VOICE)

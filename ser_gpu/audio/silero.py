@@ -55,9 +55,8 @@ class SpeechProbability:
         order = np.concatenate([enter, forget, leave, cell])
         scale = np.repeat(np.float32([0.5, 0.5, 0.5, 1]), _HIDDEN)
         from_input, from_hidden, *biases = (weights[f"lstm_cell.{name}"] for name in LSTM)
-        self._from_input, self._from_hidden, self._bias = (
-            np.ascontiguousarray(values[order].T * scale) for values in (from_input, from_hidden, sum(biases))
-        )
+        scaled = (np.ascontiguousarray(each[order].T * scale) for each in (from_input, from_hidden, sum(biases)))
+        self._from_input, self._from_hidden, self._bias = scaled
         self._final, self._final_bias = weights["final_conv.weight"][0, :, 0], weights["final_conv.bias"]
 
     def __call__(self, waveform: np.ndarray, state: State | None = None) -> tuple[np.ndarray, State]:
@@ -91,9 +90,8 @@ class SpeechProbability:
         return outputs, hidden, cell
 
     def _features(self, heard: np.ndarray) -> np.ndarray:  # [N, 640] -> [N, 128]
-        spectrum = np.fft.rfft(
-            sliding_window_view(heard, _WINDOW, axis=1, writeable=True)[:, ::_HOP] * self._hann
-        )  # [N, 4, 129]
+        windows = sliding_window_view(heard, _WINDOW, axis=1, writeable=True)[:, ::_HOP]  # [N, 4, 256]
+        spectrum = np.fft.rfft(windows * self._hann)  # [N, 4, 129]
         out = np.pad(np.sqrt(np.square(spectrum.real) + np.square(spectrum.imag)), _AROUND)  # [N, 6, 129]
         for matrix, bias, stride in self._layers:
             frames, three = len(out), len(matrix)

@@ -130,10 +130,8 @@ def show_crossvalidation(crossvalidation: dict) -> None:
         return
     part = "test" if "test" in crossvalidation["summary"] else "validation"
     summary = crossvalidation["summary"][part]
-    rows = [
-        (str(row["fold"]), str(row["seed"]), str(row[part]["clips"]), *(f"{row[part][name]:.3f}" for name in summary))
-        for row in crossvalidation["rows"]
-    ]
+    every = ((row["fold"], row["seed"], row[part]) for row in crossvalidation["rows"])
+    rows = [(*map(str, (*run, its["clips"])), *(f"{its[name]:.3f}" for name in summary)) for *run, its in every]
     columns = ("fold", "seed", "clips", "accuracy", "UAR", "macro F1", "ECE")
     shown = table(f"{name}, {part} part, {counts}", columns, rows)
     shown.add_section()

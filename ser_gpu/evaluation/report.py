@@ -122,9 +122,7 @@ def field(clip: Clip, name: str) -> str:
     return getattr(clip, name, None) or clip.get(name) or ""
 
 
-def answers(
-    model: SpeechEmotionModel, bank: ClipBank, rows: Tensor, clips: Sequence[Clip], tta: bool = True
-) -> Answers:
+def answers(model: SpeechEmotionModel, bank: ClipBank, rows: Tensor, clips: list[Clip], tta: bool = True) -> Answers:
     """What a model answers on rows of a bank, [N] int64 on its device, which are of these clips."""
     return of_logits(model, clip_logits(model, bank, rows, tta=tta), clips)
 

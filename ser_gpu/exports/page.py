@@ -11,7 +11,7 @@ from ser_gpu import __version__, checkpoint
 from ser_gpu.audio import silero
 from ser_gpu.errors import InputError, extra
 from ser_gpu.exports import onnx
-from ser_gpu.files import read_json, replacing, write_json
+from ser_gpu.files import read_json, replacing, sha256, write_json
 from ser_gpu.stages import speaker_norm
 from ser_gpu.timeline.cuts import TimelineSettings
 from ser_gpu.voices import plan
@@ -78,10 +78,10 @@ def _write_model(folder: Path, weights: Path, tta: bool, names: list[str]) -> No
         }
     about = {
         "name": weights.name,
-        "sha256": _hash(weights),
+        "sha256": sha256(weights),
         "licence": onnx.licence_of(provenance),
         "ser_gpu": __version__,
-        "exporter": _hash(Path(onnx.__file__), Path(__file__)),
+        "exporter": sha256(Path(onnx.__file__), Path(__file__)),
         "tta": tta,
         "labels": list(model.labels),
         "sample_rate": model.sample_rate,
@@ -100,13 +100,9 @@ def _write_model(folder: Path, weights: Path, tta: bool, names: list[str]) -> No
         onnx.to_onnx(model, folder / "model.onnx", **settings, speaker=speaker is not None, half=True)
         _forget_speech(folder / "model.onnx")
     about["bytes"] = {name: (folder / name).stat().st_size for name in names}
-    contents = _hash(*(folder / name for name in names))
+    contents = sha256(*(folder / name for name in names))
     about["version"] = hashlib.sha256(f"{about} {contents}".encode()).hexdigest()  # of the page that a browser keeps
     write_json(description, about)  # last, so that what it describes exists
-
-
-def _hash(*paths: Path) -> str:
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def _forget_speech(path: Path) -> None:

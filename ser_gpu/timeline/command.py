@@ -45,10 +45,8 @@ class _Job(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and write timelines."""
-    parser = argparse.ArgumentParser(
-        prog="ser-gpu timeline",
-        description="The emotions of recordings over time. Without --format and --out: a bar a minute.",
-    )
+    about = "The emotions of recordings over time. Without --format and --out: a bar a minute."
+    parser = argparse.ArgumentParser(prog="ser-gpu timeline", description=about)
     options.add_recordings(parser, "audio of any rate and length, folders, patterns, or - for standard input")
     group = parser.add_argument_group("answers")
     add, add_voice = group.add_argument, group.add_mutually_exclusive_group().add_argument

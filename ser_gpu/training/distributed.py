@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ser_gpu.errors import InputError, reason
 from ser_gpu.stages.speaker_norm import SpeakerNorm2d
-from ser_gpu.training.sampler import Batch
+from ser_gpu.training.dataset import Batch
 
 _BELIEVED = ("MASTER_ADDR", "RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")  # together
 VARIABLES = (*_BELIEVED, "LOCAL_WORLD_SIZE")
@@ -132,10 +132,9 @@ class Ranks:
         drawn = [*batches]
         for batch in drawn:
             if batch.groups > 1 and batch.groups % self.count:
-                raise InputError(
-                    f"a batch of {batch.groups} groups does not fall into {self.count} equal parts: --batch-size, or "
-                    "--set training.corpus_groups"
-                )
+                problem = f"does not fall into {self.count} equal parts"
+                remedy = "--batch-size, or --set training.corpus_groups"
+                raise InputError(f"a batch of {batch.groups} groups {problem}: {remedy}")
         random.seed(f"{seed} {self.rank}")
         torch.manual_seed(random.getrandbits(63))
         return (Batch(batch.rows.chunk(self.count)[self.rank], max(1, batch.groups // self.count)) for batch in drawn)
