@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ser_gpu.cli import console, options
-from ser_gpu.errors import InputError
+from ser_gpu.errors import check
 from ser_gpu.exports import page
 
 
@@ -74,8 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page; without --out serve it until Ctrl-C."""
-    if not 0 <= args.port < 2**16:
-        raise InputError(f"--port must be between 0 and 65535, got {args.port}")
+    check(0 <= args.port < 2**16, f"--port must be between 0 and 65535, got {args.port}")
     if args.out:
         source = page.files()
         written = [Path(args.out, name) for name in (*source, *page.MODEL_FILES, "model.json")]

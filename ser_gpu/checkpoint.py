@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ser_gpu import __version__
 from ser_gpu.config import ModelConfig
-from ser_gpu.errors import InputError
+from ser_gpu.errors import InputError, check
 from ser_gpu.files import replacing
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages.cnn import EmotionCnn
@@ -59,8 +59,7 @@ def load(path: str | Path | None = None, device: Device | None = None) -> tuple[
         content = migrated(stored)
         stored = {"licence": None} | content["provenance"]
         where_from = {field.name: stored[field.name] for field in fields(Provenance)}
-        if not isinstance(where_from["protocol"], dict):
-            raise InputError("the protocol must be a dictionary")
+        check(isinstance(where_from["protocol"], dict), "the protocol must be a dictionary")
         model = rebuilt(content["config"], content["labels"], content["state_dict"])
     except KeyError as error:
         raise CheckpointError(f"{path}: not a ser_gpu checkpoint, it has no {error}") from None
@@ -84,8 +83,7 @@ def rebuilt(config: dict, labels: list[str], weights: dict[str, Tensor]) -> Spee
     for name, value in weights.items():
         if not isinstance(value, Tensor) or value.untyped_storage().nbytes() < value.numel() * value.element_size():
             raise InputError(f"{name} is no plain tensor")
-        if not value.isfinite().all():
-            raise InputError(f"{name} is not finite")
+        check(value.isfinite().all(), f"{name} is not finite")
     temperature = weights["temperature"]
     if temperature.numel() != 1 or not 0.0 < float(temperature) < math.inf:
         raise InputError("the temperature must be a positive number")
@@ -186,8 +184,7 @@ def _one_spectrogram_and_registries(content: dict) -> dict:
     config = {name: dict(part) for name, part in content["config"].items()}
     cnn = config["cnn"]
     for name, kept in (("sees", "wide"), ("band_stride", 2), ("pool_first", True)):
-        if cnn.pop(name, kept) != kept:
-            raise InputError(f"cnn.{name} is no longer supported with another value than {kept!r}")
+        check(cnn.pop(name, kept) == kept, f"cnn.{name} is no longer supported with another value than {kept!r}")
     cnn["network"] = "residual"
     config["augment"]["chain"] = "warp,channel,noise"
     config["tta"] = config.pop("views")

@@ -16,7 +16,7 @@ import torch
 from ser_gpu import corpora, train
 from ser_gpu.cli import console, options
 from ser_gpu.corpora import splits
-from ser_gpu.errors import InputError, require
+from ser_gpu.errors import InputError, check, require
 from ser_gpu.evaluation import predictions
 from ser_gpu.evaluation.report import notes
 from ser_gpu.files import read_json, write_csv, write_json
@@ -117,8 +117,7 @@ def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
         if not run.finished:
             console.err.print(f"error: {run}: {_last_line(run).removeprefix('error: ')} ({run.out}/log.txt)")
     done = [run for run in runs if run.finished]
-    if not done:
-        raise InputError(f"{folder}: no training of {len(runs)} came to its end")
+    check(done, f"{folder}: no training of {len(runs)} came to its end")
     found = table(name, protocol, [run.result() for run in done], len(runs))
     if found["summary"]:
         each = [(run, row) for run in done for row in predictions.read_rows(run.out / "predictions.csv")]

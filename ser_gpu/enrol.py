@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser_gpu.cli import console, options
-from ser_gpu.errors import InputError
+from ser_gpu.errors import check
 from ser_gpu.voices.plan import HELPFUL_WINDOWS
 
 SUFFIX = ".voice"
@@ -35,8 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Enrol the recordings, write the voice, and say how much speech it is made of."""
-    if not args.out.endswith(SUFFIX):
-        raise InputError(f"--out {args.out}: the name must end in {SUFFIX}")
+    check(args.out.endswith(SUFFIX), f"--out {args.out}: the name must end in {SUFFIX}")
     if args.emotions:
         from ser_gpu.corpora.manifest import read
 

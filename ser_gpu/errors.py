@@ -14,6 +14,12 @@ class InputError(ValueError):
         super().__init__(printable(str(message)))  # a file name may contain a line break
 
 
+def check(holds: object, message: str) -> None:
+    """Raise InputError with this message, unless something holds."""
+    if not holds:
+        raise InputError(message)
+
+
 class AudioError(InputError):
     """Audio that cannot be used; the message is one line under 200 characters that names the recording."""
 

@@ -14,7 +14,7 @@ from ser_gpu.cli import console, options
 from ser_gpu.corpora import names
 from ser_gpu.corpora.clip import OWN, PARTS, Clip
 from ser_gpu.corpora.splits import Protocol, Split
-from ser_gpu.errors import InputError, require
+from ser_gpu.errors import InputError, check, require
 from ser_gpu.evaluation import figures
 from ser_gpu.evaluation.report import answers, environment, notes
 from ser_gpu.files import write_json
@@ -98,11 +98,9 @@ def asked(args: argparse.Namespace, labels: Sequence[str], provenance: Provenanc
     part = args.part or (ALL if is_new and protocol is own else "test")
     split = Split(dict.fromkeys((clip.id for clip in found), ALL)) if part == ALL else protocol.split(found)
     clips = [clip for clip in found if split.part_of[clip.id] == part]
-    if not clips:
-        raise InputError(f"{path}: {protocol.name} has no clip in its {part} part; --part names another")
+    check(clips, f"{path}: {protocol.name} has no clip in its {part} part; --part names another")
     known = [clip for clip in clips if clip.emotion in labels]
-    if not known:
-        raise InputError(f"no clip to score in the {part} part: the model knows {', '.join(labels)}")
+    check(known, f"no clip to score in the {part} part: the model knows {', '.join(labels)}")
     if not (args.allow_trained or is_new):
         _refuse_trained(path, provenance, found, split.ids(part))
     if others := sorted({clip.emotion for clip in clips}.difference(labels)):
@@ -132,8 +130,7 @@ def _refuse_trained(path: str, provenance: Provenance, found: Sequence[Clip], cl
         why = f"was trained on another set of clips than these {len(found):,}, so its test part is not known"
     elif overlap := sum(own.part_of.get(clip, "test") != "test" for clip in clips):
         why = f"{overlap:,} of these clips were in its training or validation, so the scores would not be honest"
-    if why:
-        raise InputError(f"{path}: {why}; --allow-trained scores it all the same")
+    check(not why, f"{path}: {why}; --allow-trained scores it all the same")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ser_gpu import checkpoint
 from ser_gpu.cli import console, options
-from ser_gpu.errors import InputError, require
+from ser_gpu.errors import check, require
 from ser_gpu.exports import onnx
 from ser_gpu.files import sha256
 
@@ -43,11 +43,9 @@ def run(args: argparse.Namespace) -> int:
     *given, out = args.files if not args.hub else [*args.files, None]
     weights = checkpoint.weights_file(given[0] if given else None)
     suffix = None if args.hub else next((each for each in (".onnx", ".pt2") if out.lower().endswith(each)), "")
-    if suffix == "":
-        raise InputError(f"{out}: the name must end in .onnx or .pt2")
+    check(suffix != "", f"{out}: the name must end in .onnx or .pt2")
     for option in ("speaker", "half"):
-        if getattr(args, option) and suffix != ".onnx":
-            raise InputError(f"--{option} is for an .onnx file")
+        check(not (getattr(args, option) and suffix != ".onnx"), f"--{option} is for an .onnx file")
     written = [Path(args.hub, name) for name in _HUB_FILES] if args.hub else Path(out)
     options.require_free({"--hub" if args.hub else "FILE": written}, [weights])
     require("export", *_NEEDED.get(suffix, ()))

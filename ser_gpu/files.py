@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ser_gpu.errors import InputError, reason
+from ser_gpu.errors import InputError, check, reason
 
 
 @contextmanager
@@ -65,8 +65,7 @@ def read_text(path: str | Path, *others: str) -> str:
         text = decoded(Path(path).read_bytes(), *others)
     except OSError as error:
         raise InputError(f"{path}: {reason(error).lower()}") from None
-    if text is None:
-        raise InputError(f"{path}: is no text")
+    check(text is not None, f"{path}: is no text")
     return text
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ser_gpu.audio import silero
 from ser_gpu.audio.samples import resample
 from ser_gpu.config import TrimConfig
-from ser_gpu.errors import InputError, extra
+from ser_gpu.errors import InputError, check, extra
 from ser_gpu.recognizer import Recognizer, cores
 from ser_gpu.voices.plan import Measured, Plan
 from ser_gpu.voices.voice import Voice, VoiceError
@@ -34,8 +34,7 @@ class OnnxModel(Recognizer):
         if [*map(int, version.split(".")[:2])] < [*map(int, LEAST_RUNTIME.split("."))]:
             needed = f"which need {LEAST_RUNTIME} or newer"
             raise InputError(f"onnxruntime {version} is too old for exported files, {needed}")
-        if not Path(path).is_file():
-            raise InputError(f"{os.fspath(path)}: no such file")
+        check(Path(path).is_file(), f"{os.fspath(path)}: no such file")
         self._content, self._threads = Path(path).read_bytes(), threads or cores()
         try:
             self._open()

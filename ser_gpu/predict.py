@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ser_gpu.audio.samples import Channel, apart
 from ser_gpu.cli import console, options
 from ser_gpu.corpora import clip
-from ser_gpu.errors import AudioError, InputError
+from ser_gpu.errors import AudioError, InputError, check
 from ser_gpu.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -78,8 +78,7 @@ def _chosen(names: str | None, known: Sequence[str]) -> tuple[str, ...]:
         chosen = clip.subset([name for name in names.split(",") if name.strip()], known)
     except InputError as error:
         raise InputError(f"--emotions {names}: {error}") from None
-    if len(chosen) < 2:
-        raise InputError(f"--emotions {names}: name two or more of {', '.join(known)}")
+    check(len(chosen) >= 2, f"--emotions {names}: name two or more of {', '.join(known)}")
     return chosen
 
 

@@ -16,7 +16,7 @@ from ser_gpu.cli import console, options
 from ser_gpu.config import CnnConfig, ModelConfig
 from ser_gpu.corpora import licence_of, registered_name
 from ser_gpu.corpora.splits import ALIASES
-from ser_gpu.errors import InputError, require
+from ser_gpu.errors import InputError, check, require
 from ser_gpu.evaluation import figures, predictions
 from ser_gpu.evaluation.report import environment, notes
 from ser_gpu.files import only_one, read_json, write_csv, write_json
@@ -74,8 +74,7 @@ def run(args: Namespace) -> int:
     require("train", "nnAudio", "torch_audiomentations", "scipy", "sklearn", "matplotlib")
     ranks = Ranks.of_torchrun()
     device = options.device(args.device)
-    if device.type == "mps":
-        raise InputError("--device mps: augmentation computes in float64, which no Apple GPU has; --device cpu")
+    check(device.type != "mps", "--device mps: augmentation computes in float64, which no Apple GPU has; --device cpu")
     if ranks.count > 1 and device.type == "cuda" and device.index is None:
         device = options.device(f"cuda:{ranks.local}")  # each rank of a machine has a GPU of its own
     with ranks.joined("nccl" if device.type == "cuda" else "gloo", console.say), ExitStack() as held:
@@ -96,8 +95,7 @@ def run(args: Namespace) -> int:
 
 def _prepared(args: Namespace, device: torch.device, ranks: Ranks, held: ExitStack) -> tuple[Trainer, Plan, Path]:
     out = Path(args.out or default_out(args))
-    if (out / RESULT_FILE).exists():
-        raise InputError(f"{out}: holds a finished training; name another folder with --out")
+    check(not (out / RESULT_FILE).exists(), f"{out}: holds a finished training; name another folder with --out")
     resume_file = out / RESUME_FILE
     if resume_file.exists() and not args.resume:
         raise InputError(f"{out}: holds an unfinished training; --resume goes on with it, --out names another folder")
@@ -121,8 +119,7 @@ def _prepared(args: Namespace, device: torch.device, ranks: Ranks, held: ExitSta
     if not (stored or plan.refit):
         plan = plan.fitted(sum(len(dataset.rows[part]) for part in plan.training.parts))
     init = None if resume_file.exists() else plan.init  # a training that goes on has weights of its own
-    if init and loop.sha256(init) != plan.init_sha256:
-        raise InputError(f"{init}: has changed since the training was planned")
+    check(not init or loop.sha256(init) == plan.init_sha256, f"{init}: has changed since the training was planned")
     if init and checkpoint.load(init, "cpu")[1].manifest_hash != split.manifest_hash:
         tested = {clip.corpus for clip in clips if split.part_of.get(clip.id) == "test"}
         if known := sorted(tested.intersection(plan.init_corpora)):
@@ -170,8 +167,7 @@ def new_plan(args: Namespace, device: torch.device) -> Plan:
     begin = {"init": args.init, **loop.origin(args.init)} if args.init else {}
     if args.refit:
         first, path = Plan.read(Path(args.refit)), Path(args.refit, RESULT_FILE)
-        if first is None or not path.exists():
-            raise InputError(f"{args.refit}: holds no finished training to repeat")
+        check(first is not None and path.exists(), f"{args.refit}: holds no finished training to repeat")
         own = {"refit": asked["refit"], "test": not args.no_test, "temperature": read_json(path)["temperature"]}
         seed = asked.get("training.seed", first.training.seed)
         if seed != first.training.seed and begin:  # another seed may begin with other weights, too

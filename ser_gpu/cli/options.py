@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ser_gpu.audio.folder import AudioFolder, audio_files
 from ser_gpu.cli import console
-from ser_gpu.errors import InputError, printable, reason
+from ser_gpu.errors import InputError, check, printable, reason
 from ser_gpu.files import decoded, listed
 
 if TYPE_CHECKING:
@@ -56,8 +56,7 @@ def model(weights: str | None, device_name: str | None) -> "Recognizer":
     if weights and Path(weights).suffix.lower() == ".onnx":
         from ser_gpu.onnx import OnnxModel
 
-        if device_name not in (None, "cpu"):
-            raise InputError(f"--device {device_name}: an .onnx file runs on the cpu here")
+        check(device_name in (None, "cpu"), f"--device {device_name}: an .onnx file runs on the cpu here")
         return OnnxModel(weights)
     from ser_gpu.checkpoint import load_model
 
@@ -120,8 +119,7 @@ def add_model(parser: ArgumentParser, file: str = MODEL_FILE, device: str = DEVI
 def recordings(names: Sequence[str], list_file: str | None = None) -> AudioFolder:
     """The files of names, patterns, folders and a list; stderr says what is skipped. Raises InputError without any."""
     named = [path for name in names for path in _expanded(Path(name))] + (_listed(list_file) if list_file else [])
-    if not named:
-        raise InputError("name recordings, or a list of them with --list")
+    check(named, "name recordings, or a list of them with --list")
     paths: list[Path] = []
     skipped: list[tuple[Path, str]] = []
     for path in named:
@@ -130,8 +128,7 @@ def recordings(names: Sequence[str], list_file: str | None = None) -> AudioFolde
             continue
         inside = audio_files(path)
         reasons = ", ".join(f"{count:,} ({reason})" for reason, count in inside.skipped_counts.items())
-        if not inside.paths:
-            raise InputError(f"{path}: no audio file in this folder{f'; skipped: {reasons}' if reasons else ''}")
+        check(inside.paths, f"{path}: no audio file in this folder{f'; skipped: {reasons}' if reasons else ''}")
         if reasons:
             console.say(f"note: {path}: skipped {reasons}")
         paths += inside.paths
@@ -156,12 +153,10 @@ def _listed(list_file: str) -> list[Path]:
         raise InputError(f"--list {list_file}: cannot be read: {reason(error).lower()}") from None
     # names may be ended by NUL, or be bytes that are no UTF-8
     text = decoded(content) or os.fsdecode(content).removeprefix("\ufeff")
-    if re.search(r"[\x01-\x08\x0e-\x1f]", text):
-        raise InputError(f"--list {list_file}: is no list of names")
+    check(not re.search(r"[\x01-\x08\x0e-\x1f]", text), f"--list {list_file}: is no list of names")
     lines = text.split("\0") if "\0" in text else re.split(r"\r\n?|\n", text)
     paths = [listed(Path(list_file).parent, line) for line in lines if line.strip()]
-    if not paths:
-        raise InputError(f"--list {list_file}: names no recording")
+    check(paths, f"--list {list_file}: names no recording")
     return paths
 
 
@@ -179,8 +174,7 @@ def require_free(outputs: Mapping[str, Path | Iterable[Path] | None], inputs: It
     for option, paths in outputs.items():
         for path in [paths] if isinstance(paths, Path) else paths or ():
             same = _identity(path)
-            if same in read:
-                raise InputError(f"{option} {path}: is read by this command, and would be written over")
+            check(same not in read, f"{option} {path}: is read by this command, and would be written over")
             if same in written:
                 remedy = ": two inputs have the same name" if written[same] == option else ""
                 raise InputError(f"{option} {path}: would be written over by {written[same]}{remedy}")
@@ -287,8 +281,7 @@ def corpora_of(texts: "Sequence[str] | None") -> dict[str, str | None] | None:
         if not folder and registered_name(name) is None:
             known = ", ".join(names())
             raise InputError(f"--corpora {text}: no such corpus, so name its folder: {name}=DIR; known are {known}")
-        if name in folders:
-            raise InputError(f"--corpora {text}: {name} is named twice")
+        check(name not in folders, f"--corpora {text}: {name} is named twice")
         folders[name] = str(Path(folder).resolve()) if folder else None
     return folders
 
@@ -318,8 +311,7 @@ def find_clips(
     """The clips of `data`, of several corpora, or of the default one; stderr says what was found and left out."""
     from ser_gpu.corpora import find
 
-    if several and (data or corpus):
-        raise InputError("--corpora goes without --data and --corpus: add NAME=DIR to it")
+    check(not (several and (data or corpus)), "--corpora goes without --data and --corpus: add NAME=DIR to it")
     bar = console.DownloadBar("Download")
     found = find.load_many(several) if several else find.load(data, corpus, progress=bar)
     console.say(found.description)
@@ -354,8 +346,7 @@ def read_clips(clips: "Sequence[Clip]", sample_rate: int, device: "torch.device"
     rows = bank.usable().nonzero().flatten()
     if count := len(bank) - len(rows):
         console.err.print(f"left out: {count:,} silent or shorter than {1000 * SHORTEST_SECONDS:.0f} ms")
-    if not len(rows):
-        raise InputError("no clip is left to work with")
+    check(len(rows), "no clip is left to work with")
     own = [row for row in rows.tolist() if clips[row].corpus not in CORPORA]  # in the others somebody speaks
     if count := bank.part(torch.tensor(own, dtype=torch.int64)).without_speech():
         console.err.print(f"note: no speech is heard in {count:,} clip{'s' * (count > 1)}; they stay")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
-from ser_gpu.errors import InputError
+from ser_gpu.errors import InputError, check
 
 OWN = "own"
 PARTS = ("train", "validation", "test")
@@ -66,8 +66,7 @@ def canonical(name: str, aliases: Mapping[str, str] = ALIASES) -> str:
     aliases: of one corpus, in lower case; they go before the general ones. Raises InputError for an empty name.
     """
     key = "_".join(name.lower().replace("-", " ").replace("_", " ").split())
-    if not key:
-        raise InputError(f"an emotion needs a name, got {name!r}")
+    check(key, f"an emotion needs a name, got {name!r}")
     return aliases.get(key) or ALIASES.get(key, key)
 
 

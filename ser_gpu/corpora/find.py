@@ -12,7 +12,7 @@ from ser_gpu.audio.formats import LOSSY_SUFFIXES
 from ser_gpu.corpora import manifest
 from ser_gpu.corpora.clip import OWN, PART_ALIASES, PARTS, Clip, by_id, canonical, gender, is_emotion, ordered
 from ser_gpu.corpora.known import CORPORA, Corpus, get, names, registered_name
-from ser_gpu.errors import InputError, require
+from ser_gpu.errors import InputError, check, require
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,7 @@ def load(data: str | Path | None = None, corpus: str | None = None, progress: ob
     Raises InputError where no clip is found, OSError for files and downloads.
     """
     if not data:
-        if corpus == OWN:
-            raise InputError("own recordings need a folder or a CSV")
+        check(corpus != OWN, "own recordings need a folder or a CSV")
         corpus = corpus or names()[0]
         data = locate(get(corpus), progress)
     data = Path(data)
@@ -43,8 +42,7 @@ def load(data: str | Path | None = None, corpus: str | None = None, progress: ob
     if data.is_file():
         clips, left_out = manifest.read(data, stretches=True)
         return Loaded(clips, _described(f"the list {data.name}", clips, own=True), left_out)
-    if not data.is_dir():
-        raise InputError(f"{data}: no such folder or CSV file")
+    check(data.is_dir(), f"{data}: no such folder or CSV file")
     found = audio_files(data)
     if known is None and corpus != OWN:
         paths = [*found.paths, *(path for path, why in found.skipped if why != HIDDEN)]
@@ -183,14 +181,12 @@ def _gather(folder: AudioFolder, read: Callable[[Path], Clip | str], nothing: st
 def locate(corpus: Corpus, progress: object = False) -> Path:
     """The folder of a corpus: of its variable, under `SER_CORPORA_DIR`, or downloaded. Raises InputError, OSError."""
     if named := os.environ.get(corpus.variable or ""):
-        if not Path(named).is_dir():
-            raise InputError(f"{corpus.variable}={named}: no such folder")
+        check(Path(named).is_dir(), f"{corpus.variable}={named}: no such folder")
         return Path(named)
     home = os.environ.get("SER_CORPORA_DIR")
     if home and (folder := Path(home, corpus.folder or corpus.title)).is_dir():
         return folder
-    if corpus.download is None:
-        raise InputError(f"{corpus.title} cannot be downloaded from here: name its folder")
+    check(corpus.download is not None, f"{corpus.title} cannot be downloaded from here: name its folder")
     require("train", "filelock", "pooch", "requests")
     import pooch  # here: only a download needs them
     from filelock import FileLock

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ser_gpu.corpora.clip import Clip
-from ser_gpu.errors import InputError
+from ser_gpu.errors import InputError, check
 from ser_gpu.evaluation.report import Answers, field
 
 # all columns but those of the probabilities, one an emotion
@@ -51,8 +51,7 @@ def read(path: str | Path, part: str = "test") -> Answers:
 def answers(rows: Sequence[dict], part: str, path: str | Path = "predictions") -> Answers:
     """The answers to one part in the rows of a table, which errors call `path`; they are those of `read`."""
     found = [row for row in rows if row["part"] == part]
-    if not found:
-        raise InputError(f"{path}: no answers to the {part} part")
+    check(found, f"{path}: no answers to the {part} part")
     labels = tuple(column for column in found[0] if column not in FIELDS)
     try:
         probabilities = np.array([[float(row[label]) for label in labels] for row in found])  # [N, C]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ser_gpu import __version__, corpora
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.corpora.splits import Protocol
-from ser_gpu.errors import InputError, extra
+from ser_gpu.errors import InputError, check, extra
 from ser_gpu.files import replacing
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.onnx import LEAST_RUNTIME, OnnxModel
@@ -242,6 +242,5 @@ def _difference(exported: OnnxModel, model: SpeechEmotionModel, tta: bool, allow
         waveform = torch.randn(clips, samples, generator=generator) * torch.linspace(0, 1, samples)
         answer = torch.from_numpy(exported.answer(waveform.numpy()))
         largest = max(largest, float((answer - model.probabilities(model(waveform, tta=tta))).abs().max()))
-    if not largest < allowed:
-        raise InputError(f"the exported file answers {largest:.1e} away from the model, {allowed:.0e} is allowed")
+    check(largest < allowed, f"the exported file answers {largest:.1e} away from the model, {allowed:.0e} is allowed")
     return largest

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow.parquet import ParquetFile, write_table
 
-from ser_gpu.errors import AudioError, InputError, NoSpeechError, reason
+from ser_gpu.errors import AudioError, InputError, NoSpeechError, check, reason
 from ser_gpu.files import replacing
 from ser_gpu.prediction import Prediction
 from ser_gpu.scale import storage
@@ -83,8 +83,7 @@ def done(out: str, settings: dict) -> dict[str, str | None]:
     for place in _parts(out):
         table = _read(place, ["path", "error"])
         stored = (table.schema.metadata or {}).get(_SETTINGS)
-        if stored is None:
-            raise InputError(f"{place}: is no result of ser-gpu score; name another folder with --out")
+        check(stored is not None, f"{place}: is no result of ser-gpu score; name another folder with --out")
         stored = json.loads(stored)
         if stored != settings:
             other = "one emotion a recording" if settings["timeline"] else "timelines"

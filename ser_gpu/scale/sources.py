@@ -12,7 +12,7 @@ from pyarrow.parquet import ParquetFile
 from ser_gpu.audio.folder import HIDDEN, audio_files, is_hidden
 from ser_gpu.audio.formats import SUFFIXES
 from ser_gpu.corpora import manifest
-from ser_gpu.errors import InputError
+from ser_gpu.errors import InputError, check
 from ser_gpu.scale import storage
 
 PATH_COLUMNS = ("path", "file")
@@ -79,8 +79,7 @@ def find(places: Sequence[str]) -> Sources:
     found = Sources(tuple(dict.fromkeys(files)), tuple(groups), tuple(notes))
     seen = set(found.files)
     for place, name in ((group.place, name) for group in groups for name in group.names):
-        if name in seen:
-            raise InputError(f"{place}: the path {name!r} is there twice, so an answer would not tell which")
+        check(name not in seen, f"{place}: the path {name!r} is there twice, so an answer would not tell which")
         seen.add(name)
     return found
 
@@ -93,8 +92,7 @@ def _of_folder(place: str) -> tuple[list[str], dict[str, int]]:
     else:
         inside = audio_files(place)
         found, skipped = [str(path) for path in inside.paths], inside.skipped_counts
-    if not found:
-        raise InputError(f"{place}: no audio file in this folder; Parquet files are named as {place}/*.parquet")
+    check(found, f"{place}: no audio file in this folder; Parquet files are named as {place}/*.parquet")
     return found, skipped
 
 

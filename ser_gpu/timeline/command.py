@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
 from ser_gpu.audio.samples import apart
 from ser_gpu.cli import console, options
-from ser_gpu.errors import AudioError, InputError, require
+from ser_gpu.errors import AudioError, InputError, check, require
 from ser_gpu.recognizer import Recognizer
 from ser_gpu.timeline import formats, stretches
 from ser_gpu.timeline.plot import clock
@@ -79,8 +79,7 @@ def _run(args: argparse.Namespace) -> int:
     paths = [str(path) for path in options.recordings(args.files, args.list).paths]
     speakers_of = read_rttm_of(args.speakers, paths, console.say) if args.speakers else {}
     given = read_transcript(args.segments) if args.segments else ()
-    if given and len(paths) > 1:
-        raise InputError(f"--segments {args.segments}: is of one recording, and here are {len(paths)}")
+    check(not (given and len(paths) > 1), f"--segments {args.segments}: is of one recording, and here are {len(paths)}")
     voices_of = _voice_files(args, paths, [*given, *(turn for each in speakers_of.values() for turn in each.turns)])
     jobs = [job for path in paths for job in _jobs(path, args.channels == "apart", speakers_of.get(path), given)]
     _plan_files(args, jobs)
@@ -143,8 +142,7 @@ def _plan_files(args: argparse.Namespace, jobs: Sequence[_Job]) -> None:
         _plan(jobs, args.plot, {"plot": ".png"})
         if jobs[0].files["plot"].suffix.lower() not in PICTURES:
             raise InputError(f"--plot {args.plot}: a picture ends in one of {', '.join(PICTURES)}")
-    if args.skip_done and not jobs[0].files:
-        raise InputError("--skip-done needs --out or --plot")
+    check(not (args.skip_done and not jobs[0].files), "--skip-done needs --out or --plot")
 
 
 def _plan(jobs: Sequence[_Job], place: str, suffixes: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_gpu.errors import InputError
+from ser_gpu.errors import check
 from ser_gpu.files import replacing
 from ser_gpu.timeline.formats import FORMATS, of_suffix
 from ser_gpu.timeline.plot import figure
@@ -100,8 +100,7 @@ class Timeline:
     step_seconds: float = 0.5  # of the grid
 
     def __post_init__(self):
-        if not self.step_seconds > 0:
-            raise InputError(f"step_seconds must be positive, got {self.step_seconds!r}")
+        check(self.step_seconds > 0, f"step_seconds must be positive, got {self.step_seconds!r}")
 
     @cached_property
     def speakers(self) -> tuple[str, ...]:
@@ -135,8 +134,7 @@ class Timeline:
     def save(self, path: str | Path, format: str | None = None) -> None:
         """Write the file whole, in `format` or that of the suffix. Raises InputError for an unknown one, OSError."""
         name = of_suffix(path) if format is None else format
-        if name not in FORMATS:
-            raise InputError(f"format must be one of {', '.join(FORMATS)}, got {name!r}")
+        check(name in FORMATS, f"format must be one of {', '.join(FORMATS)}, got {name!r}")
         with replacing(path) as temporary:
             temporary.write_text(FORMATS[name](self), encoding="utf-8", newline="")
 

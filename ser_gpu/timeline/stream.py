@@ -10,7 +10,7 @@ import numpy as np
 
 from ser_gpu.audio.samples import MOST_CHANNELS, Mixer, array_of, blocks, checked_rate, level, resample, resampled
 from ser_gpu.audio.silero import SpeechProbability
-from ser_gpu.errors import AudioError, InputError
+from ser_gpu.errors import AudioError, check
 from ser_gpu.prediction import Prediction
 from ser_gpu.timeline.cuts import SpeechCuts, Stretch, TimelineSettings
 from ser_gpu.timeline.segment import Segment, silent, spoken
@@ -126,8 +126,7 @@ class Stream:
 
     def push(self, samples: object) -> list[Segment]:
         """Add [T] or [T, channels], integers or floats; returns finished segments. Raises AudioError, InputError."""
-        if self._is_closed:
-            raise InputError("the stream is closed")
+        check(not self._is_closed, "the stream is closed")
         parts = map(self._mixer, blocks(_rows(samples, self.name)))
         return list(self._heard(self._resampled(np.concatenate([np.zeros(0, np.float32), *parts]))))
 

@@ -11,7 +11,7 @@ import numpy as np
 from ser_gpu.audio.samples import SHORTEST_SECONDS, natural_blocks, resample
 from ser_gpu.audio.silero import SpeechProbability
 from ser_gpu.corpora import manifest
-from ser_gpu.errors import InputError, reason
+from ser_gpu.errors import InputError, check, reason
 from ser_gpu.files import read_text
 from ser_gpu.timeline.segment import Segment, silent, spoken
 from ser_gpu.timeline.speakers import Speakers
@@ -32,8 +32,7 @@ def read_transcript(path: str | Path) -> list[Segment]:
     counts, without its intervals that have none. Raises InputError for what cannot be read, or has no segment.
     """
     reader = _READERS.get(Path(path).suffix.lower())
-    if reader is None:
-        raise InputError(f"{path}: segments are read from {', '.join(_READERS)}")
+    check(reader is not None, f"{path}: segments are read from {', '.join(_READERS)}")
     found = []
     try:
         for start, end, text, speaker in reader(path):
@@ -47,8 +46,7 @@ def read_transcript(path: str | Path) -> list[Segment]:
         there = f"; segment {len(found) + 1} has other ones" if found else ""
         times = "segments need a start and an end, in seconds or hours:minutes:seconds"
         raise InputError(f"{path}: {times}{there}") from None
-    if not found:
-        raise InputError(f"{path}: segments need a start and an end, and there is none")
+    check(found, f"{path}: segments need a start and an end, and there is none")
     return sorted(found, key=lambda each: each.start)
 
 

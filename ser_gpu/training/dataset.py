@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.corpora.clip import PARTS, Clip, ordered
 from ser_gpu.corpora.splits import Split
-from ser_gpu.errors import InputError
+from ser_gpu.errors import InputError, check
 from ser_gpu.training.config import TrainConfig
 
 Pools = Sequence[Sequence[int]]  # rows of each corpus, or of each speaker
@@ -87,8 +87,7 @@ def sampler_of(dataset: Dataset, rows: Tensor, config: TrainConfig) -> "Shuffled
         total = sum(len(pool) ** SPEAKER_POWER for pool in own)
         speakers += own
         of_speaker += [weight * len(pool) ** SPEAKER_POWER / total for pool in own]
-    if not speakers:
-        raise InputError(f"training.speaker_group={size}: no known speaker has {size} clips in the training part")
+    check(speakers, f"training.speaker_group={size}: no known speaker has {size} clips in the training part")
     if len(corpora) == 1:
         return Mixed(ordinary, SpeakerPasses(speakers, groups, size, rows.device), config.grouped_share)
     return Mixed(ordinary, Draws(speakers, of_speaker, dataset.targets, groups, size, balance), config.grouped_share)

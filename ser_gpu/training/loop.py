@@ -19,7 +19,7 @@ from ser_gpu.config import ModelConfig
 from ser_gpu.corpora.clip import OWN
 from ser_gpu.corpora.known import licence_of
 from ser_gpu.corpora.splits import Protocol
-from ser_gpu.errors import InputError
+from ser_gpu.errors import InputError, check
 from ser_gpu.evaluation import metrics, report
 from ser_gpu.evaluation.report import Answers
 from ser_gpu.model import SpeechEmotionModel, bank_windows, windows_logits
@@ -247,8 +247,7 @@ class Trainer:
 
     def _check(self, epoch: int, losses: Sequence[float]) -> None:
         for step, loss in enumerate(losses, start=1):
-            if not math.isfinite(loss):
-                raise InputError(f"the loss of epoch {epoch}, step {step} is {loss}; {_ADVICE}")
+            check(math.isfinite(loss), f"the loss of epoch {epoch}, step {step} is {loss}; {_ADVICE}")
         found = self._answers_again("first batch", self.rows[: self.batch_size])  # no loss tells of the last step
         means = {"mean loss of": fmean(losses), "loss after": metrics.log_loss(found.truth, found.logits)}
         guess = math.log(len(self.dataset.labels))
@@ -272,8 +271,7 @@ def members_loss(logits: Tensor, targets: Tensor, label_smoothing: float, known:
 
 def sha256(path: str | Path) -> str:
     """SHA-256 of a checkpoint, in hexadecimal; InputError where there is no such file."""
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such checkpoint")
+    check(Path(path).is_file(), f"{path}: no such checkpoint")
     return files.sha256(path)
 
 
