@@ -190,13 +190,10 @@ def _one_spectrogram_and_registries(content: dict) -> dict:
     config["tta"] = config.pop("views")
     state = {name.replace("mels.0.", "mel.", 1): value for name, value in content["state_dict"].items()}
     known = ("protocol", "manifest_hash", "seed", "metrics", "training", "package_version")
-    return {
-        "format_version": 2,
-        "config": config,
-        "labels": content["labels"],
-        "state_dict": state | {"temperature": next(iter(state.values())).new_tensor(content["temperature"])},
-        "provenance": {name: content[name] for name in known},
-    }
+    state["temperature"] = next(iter(state.values())).new_tensor(content["temperature"])
+    provenance = {name: content[name] for name in known}
+    found = {"format_version": 2, "config": config, "labels": content["labels"], "state_dict": state}
+    return found | {"provenance": provenance}
 
 
 _STEPS: dict[int, Callable[[dict], dict]] = {1: _one_spectrogram_and_registries}

@@ -68,12 +68,14 @@ def add_run_options(parser: argparse.ArgumentParser, protocol: str | None = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="ser-gpu crossvalidate",
-        description="Train every fold and seed of a protocol and print the table. Started again, it continues where it "
-        "stopped. Arguments that are not named here go to ser-gpu train, such as --data, --epochs, --set or --device; "
-        "{fold} and {seed} in them stand for the training's own.",
+    about = (
+        "Train every fold and seed of a protocol and print the table. Started again, it continues where it stopped. "
     )
+    about += (
+        "Arguments that are not named here go to ser-gpu train, such as --data, --epochs, --set or --device; {fold} "
+    )
+    about += "and {seed} in them stand for the training's own."
+    parser = argparse.ArgumentParser(prog="ser-gpu crossvalidate", description=about)
     add = add_run_options(parser)
     add("--name", help="name of their folder and table (default: the protocol's, with -refit for a refit)")
     again = "repeat the finished trainings of this folder, such as RUNS/speakers, on training and validation parts; "
@@ -151,14 +153,9 @@ def _refit(first: str | None, fold: int, seed: int) -> tuple[str, ...]:
 def table(name: str, protocol: str, results: Sequence[dict], planned: int) -> dict:
     """Rows and summary of finished trainings, out of `planned`."""
     rows = [row(result) for result in results]
-    return {
-        "name": name,
-        "protocol": protocol,
-        "runs": len(rows),
-        "planned": planned,
-        "summary": {part: summary(rows, part) for part in PARTS if all(part in row for row in rows)},
-        "rows": rows,
-    }
+    about = {"name": name, "protocol": protocol, "runs": len(rows), "planned": planned}
+    scored = {part: summary(rows, part) for part in PARTS if all(part in row for row in rows)}
+    return about | {"summary": scored, "rows": rows}
 
 
 def row(result: dict, parts: Sequence[str] = PARTS) -> dict:

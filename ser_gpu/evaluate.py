@@ -106,17 +106,8 @@ def asked(args: argparse.Namespace, labels: Sequence[str], provenance: Provenanc
     if others := sorted({clip.emotion for clip in clips}.difference(labels)):
         shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
         console.err.print(f"left out: {len(clips) - len(known):,} clips of emotions unknown to the model ({shown})")
-    about = {
-        "checkpoint": Path(path).name,
-        "protocol": protocol.name,
-        "fold": protocol.fold,
-        "test_speakers": list(protocol.test_speakers),
-        "test_corpora": list(protocol.test_corpora),
-        "part": part,
-        "seed": provenance.seed,
-        "manifest_hash": split.manifest_hash,
-        "trained_clips_allowed": args.allow_trained,
-    }
+    about = {"checkpoint": Path(path).name, **protocol.in_results, "part": part, "seed": provenance.seed}
+    about |= {"manifest_hash": split.manifest_hash, "trained_clips_allowed": args.allow_trained}
     return known, about, is_new or protocol.speaker_independent
 
 

@@ -13,17 +13,13 @@ from ser_gpu.files import only_one
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and score."""
-    parser = argparse.ArgumentParser(
-        prog="ser-gpu score",
-        description="Name the emotion of very many recordings with Ray Data, and write the answers as Parquet files. "
-        "Started again, it continues where it stopped.",
-    )
+    about = "Name the emotion of very many recordings with Ray Data, and write the answers as Parquet files. "
+    about += "Started again, it continues where it stopped."
+    parser = argparse.ArgumentParser(prog="ser-gpu score", description=about)
     add = parser.add_argument_group("recordings and answers").add_argument
-    help = (
-        "folders, files, patterns such as 'plays/**/*.wav', lists (CSV, TSV or Parquet with a column path or file), "
-        "and Parquet files with the bytes of audio files (column audio or bytes); here, or at an address such as "
-        "s3://bucket/plays"
-    )
+    help = "folders, files, patterns such as 'plays/**/*.wav', lists (CSV, TSV or Parquet with a column path or file), "
+    help += "and Parquet files with the bytes of audio files (column audio or bytes); here, or at an address such as "
+    help += "s3://bucket/plays"
     add("sources", nargs="+", metavar="SOURCE", help=help)
     add("--out", required=True, metavar="DIR", help="folder or address of the answers")
     add("--retry", action="store_true", help="try the recordings again that have an error in DIR")

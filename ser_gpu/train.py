@@ -262,33 +262,18 @@ def _finish(trainer: Trainer, plan: Plan, out: Path) -> None:
             console.err.print(f"note: {part} part: {note}")
     trained_on = sorted({*plan.init_corpora, *(clip.corpus for clip in dataset.clips)})
     licence = licence_of(trained_on, plan.init_licence)
-    provenance = Provenance(
-        protocol={**protocol.as_dict(), "corpus": ", ".join(trained_on)},
-        manifest_hash=dataset.split.manifest_hash,
-        seed=config.seed,
-        metrics={part: {name: scores[part][name] for name in _IN_CHECKPOINT} for part in scores},
-        training=asdict(config) | {"init_sha256": plan.init_sha256},
-        licence=licence,
-    )
+    learnt, manifest_hash = protocol.as_dict() | {"corpus": ", ".join(trained_on)}, dataset.split.manifest_hash
+    kept = {part: {name: scores[part][name] for name in _IN_CHECKPOINT} for part in scores}
+    settings = asdict(config) | {"init_sha256": plan.init_sha256}
+    provenance = Provenance(learnt, manifest_hash, config.seed, kept, settings, licence=licence)
     checkpoint.save(out / "last.pth", model, provenance)
     if trainer.history:
         figures.save(figures.training_curves(trainer.history, f"Training: {title}"), out / "curves.png")
-    result = {
-        "protocol": protocol.name,
-        "fold": protocol.fold,
-        "test_speakers": list(protocol.test_speakers),
-        "test_corpora": list(protocol.test_corpora),
-        "seed": config.seed,
-        "manifest_hash": dataset.split.manifest_hash,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "bfloat16": trainer.bfloat16,
-        "seconds": sum(row["seconds"] for row in trainer.history),
-        "temperature": float(model.temperature),
-        "environment": environment(trainer.device),
-        "config": {"training": asdict(config), "model": model.config.as_dict()},
-        "init_sha256": plan.init_sha256,
-        **scores,
-    }
+    result = {**protocol.in_results, "seed": config.seed, "manifest_hash": manifest_hash}
+    result |= {"parameters": sum(each.numel() for each in model.parameters()), "bfloat16": trainer.bfloat16}
+    result |= {"seconds": sum(row["seconds"] for row in trainer.history), "temperature": float(model.temperature)}
+    result |= {"environment": environment(trainer.device), "init_sha256": plan.init_sha256, **scores}
+    result["config"] = {"training": asdict(config), "model": model.config.as_dict()}
     if answers:
         rows = [row for part, found in answers.items() for row in predictions.rows(found, part)]
         write_csv(out / "predictions.csv", rows)

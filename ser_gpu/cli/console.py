@@ -145,10 +145,9 @@ def show_crossvalidation(crossvalidation: dict) -> None:
     out.print(shown)
     for label, report in crossvalidation["pooled"].items():
         low, high = report["interval95"]["uar"]
-        out.print(
-            f"{label}: {report['clips']} clips, accuracy {report['accuracy']:.3f}, UAR {report['uar']:.3f} "
-            f"(95 % {low:.3f} to {high:.3f}), macro F1 {report['macro_f1']:.3f}, ECE {report['ece']:.3f}"
-        )
+        said = f"{report['clips']} clips, accuracy {report['accuracy']:.3f}, UAR {report['uar']:.3f} "
+        said += f"(95 % {low:.3f} to {high:.3f}), macro F1 {report['macro_f1']:.3f}, ECE {report['ece']:.3f}"
+        out.print(f"{label}: {said}")
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]] = ()) -> Table:

@@ -11,11 +11,8 @@ from ser_gpu.errors import InputError, check
 
 OWN = "own"
 PARTS = ("train", "validation", "test")
-PART_ALIASES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev", "development"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
+_PART_NAMES = {"train": "train training", "validation": "validation valid val dev development", "test": "test testing"}
+PART_ALIASES = {alias: part for part, aliases in _PART_NAMES.items() for alias in aliases.split()}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from ser_gpu.corpora.clip import OWN, PART_ALIASES, PARTS, Clip, by_id, canonica
 from ser_gpu.corpora.known import CORPORA, Corpus, get, names, registered_name
 from ser_gpu.errors import InputError, check, require
 
+_OF_CORPUS = ("id", "speaker", "group")  # unique within a corpus alone
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -60,18 +62,12 @@ def load_many(places: Mapping[str, str | Path | None]) -> Loaded:
     parts = {name: load(folder, registered_name(name)) for name, folder in places.items()}
     if len(parts) == 1:
         return next(iter(parts.values()))
-    prefixed = (
-        replace(
-            clip,
-            id=f"{name}/{clip.id}",
-            speaker=clip.speaker and f"{name}/{clip.speaker}",
-            group=clip.group and f"{name}/{clip.group}",
-            corpus=name if clip.corpus == OWN else clip.corpus,
-        )
-        for name, part in parts.items()
-        for clip in part.clips
-    )
-    clips = tuple(sorted(prefixed, key=by_id))
+
+    def prefixed(name: str, clip: Clip) -> Clip:
+        known = {key: value and f"{name}/{value}" for key, value in vars(clip).items() if key in _OF_CORPUS}
+        return replace(clip, **known, corpus=name if clip.corpus == OWN else clip.corpus)
+
+    clips = tuple(sorted((prefixed(name, clip) for name, part in parts.items() for clip in part.clips), key=by_id))
     left_out = dict(sum((Counter(part.left_out) for part in parts.values()), Counter()))
     notice = "; ".join(part.notice for part in parts.values() if part.notice) or None
     return Loaded(clips, _described(f"{len(parts)} corpora ({', '.join(parts)})", clips), left_out, notice)

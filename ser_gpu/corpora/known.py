@@ -59,16 +59,10 @@ class Corpus:
             found["gender"] = "female" if speaker in self.women.split() else "male" if man else ""
         extra = {key: found.get(key) for key in ("intensity", "sentence", "statement", "repetition")}
         extra["intensity"] = self.intensities.get(extra["intensity"], extra["intensity"])
-        return Clip(
-            id=self.id.format(**found) if self.id else path.stem,
-            path=path,
-            emotion=canonical(found["emotion"], self.emotions),
-            speaker=speaker,
-            corpus=self.name,
-            gender=gender(found.get("gender", "")),
-            group=self.group.format(**found) if self.group else None,
-            extra=tuple((key, value) for key, value in extra.items() if value),
-        )
+        id, emotion = self.id.format(**found) if self.id else path.stem, canonical(found["emotion"], self.emotions)
+        group = self.group and self.group.format(**found)
+        known = tuple((key, value) for key, value in extra.items() if value)
+        return Clip(id, path, emotion, speaker, self.name, gender(found.get("gender", "")), group, extra=known)
 
 
 def _savee(found: dict[str, str]) -> dict[str, str] | None:

@@ -124,6 +124,13 @@ class Protocol:
             said.append(f"{len(same):,} clips are the same files in different parts: {_shown(same)}")
         return "; ".join(said) or None
 
+    @property
+    def in_results(self) -> dict:
+        """Which protocol this is, and what it tests, as the JSON of a result says it."""
+        return {"protocol": self.name} | {
+            name: self.as_dict()[name] for name in ("fold", "test_speakers", "test_corpora")
+        }
+
     def as_dict(self) -> dict:
         """Plain data, as a checkpoint stores it."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}

@@ -18,17 +18,13 @@ FIELDS = ("fold", "seed", "part", "clip", "corpus", "speaker", "gender", "intens
 
 def rows(answers: Answers, part: str) -> list[dict]:
     """What a model answered for each clip of a part."""
-    return [
-        {
-            "part": part,
-            "clip": clip.id,
-            **{name: field(clip, name) for name in ("corpus", "speaker", "gender", "intensity")},
-            "emotion": clip.emotion,
-            "predicted": answers.labels[best],
-            **{label: f"{share:.5f}" for label, share in zip(answers.labels, probabilities, strict=True)},
-        }
-        for clip, best, probabilities in zip(answers.clips, answers.predicted, answers.probabilities, strict=True)
-    ]
+    found = []
+    for clip, best, shares in zip(answers.clips, answers.predicted, answers.probabilities, strict=True):
+        known = {name: field(clip, name) for name in ("corpus", "speaker", "gender", "intensity")}
+        named = {"emotion": clip.emotion, "predicted": answers.labels[best]}
+        each = {label: f"{share:.5f}" for label, share in zip(answers.labels, shares, strict=True)}
+        found.append({"part": part, "clip": clip.id, **known, **named, **each})
+    return found
 
 
 def read_rows(path: str | Path) -> list[dict[str, str]]:

@@ -90,14 +90,11 @@ class Answers:
             common = metrics.headline(truth, metrics.likeliest(self.probabilities, present))
             names = [self.labels[i] for i in present]
             scores["common_emotions"] = {"labels": names, "chance": 1 / len(names), **common}
-        scores["by"] = {
-            facet: {
-                value: {"clips": int(rows.sum()), **metrics.headline(truth[rows], predicted[rows])}
-                for value, rows in values.items()
-            }
-            for facet, values in rows_of.items()
-            if values and not (facet == "corpus" and len(values) == 1)
-        }
+        scores["by"] = {}
+        for facet, values in rows_of.items():
+            of = {value: metrics.headline(truth[rows], predicted[rows]) for value, rows in values.items()}
+            if values and not (facet == "corpus" and len(values) == 1):
+                scores["by"][facet] = {value: {"clips": int(values[value].sum()), **of[value]} for value in values}
         return scores
 
     def _rows_of(self, name: str) -> dict[str, np.ndarray]:
@@ -138,13 +135,8 @@ def environment(device: torch.device) -> dict:
     for package in _PACKAGES:
         with suppress(PackageNotFoundError):
             packages[package] = version(package)
-    return {
-        "ser_gpu": __version__,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        **packages,
-        "device": device.type,
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
-        "threads": torch.get_num_threads(),
-        "tf32": {"matmul": torch.backends.cuda.matmul.allow_tf32, "cudnn": torch.backends.cudnn.allow_tf32},
-    }
+    versions = {"ser_gpu": __version__, "python": platform.python_version(), "torch": str(torch.__version__)}
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    tf32 = {"matmul": torch.backends.cuda.matmul.allow_tf32, "cudnn": torch.backends.cudnn.allow_tf32}
+    on = {"device": device.type, "device_name": name, "threads": torch.get_num_threads(), "tf32": tf32}
+    return versions | packages | on

@@ -54,15 +54,9 @@ def write(
     sha256: str | None = None,
 ) -> None:
     """Write the folder; the licence is that of the weights, the SHA-256 that of their checkpoint."""
-    about = {
-        "format_version": checkpoint.FORMAT_VERSION,
-        "model_type": "ser_gpu",
-        "library_name": "ser_gpu",
-        "package_version": __version__,
-        "labels": list(model.labels),
-        "config": model.config.as_dict(),
-        "checkpoint_sha256": sha256,
-    }
+    about = {"format_version": checkpoint.FORMAT_VERSION, "model_type": "ser_gpu", "library_name": "ser_gpu"}
+    about |= {"package_version": __version__, "labels": list(model.labels)}
+    about |= {"config": model.config.as_dict(), "checkpoint_sha256": sha256}
     with replacing(Path(folder) / "README.md") as temporary:  # the mixin writes no card where there is one
         temporary.write_text(card(model, provenance, licence), encoding="utf-8")
     HubModel(model, about).save_pretrained(folder)

@@ -180,16 +180,9 @@ def to_onnx(
 
 def metadata(model: SpeechEmotionModel, **more: object) -> dict[str, str]:
     """What a program needs to use the file, as texts; None values are left out."""
-    known = {
-        "labels": json.dumps(list(model.labels)),
-        "sample_rate": model.sample_rate,
-        "window_samples": model.config.audio.clip_samples,
-        "trim": json.dumps(vars(model.config.trim)),
-        "ser_gpu": __version__,
-        "opset": OPSET,
-        "onnxruntime": LEAST_RUNTIME,
-        **more,
-    }
+    known = {"labels": json.dumps(list(model.labels)), "trim": json.dumps(vars(model.config.trim))}
+    known |= {"sample_rate": model.sample_rate, "window_samples": model.window_samples}
+    known |= {"ser_gpu": __version__, "opset": OPSET, "onnxruntime": LEAST_RUNTIME, **more}
     return {name: str(value) for name, value in known.items() if value is not None}
 
 

@@ -92,14 +92,9 @@ class Trainer:
             losses = self.train_steps(on_step).tolist()  # all that is read back from the device
             seconds = time.perf_counter() - start
             self._check(epoch, losses)
-            row = {
-                "epoch": epoch,
-                "lr": float(self.schedules[0].get_last_lr()[0]),
-                "train_loss": fmean(losses),
-                **(self.validate() if self.ranks.is_first else {}),
-                "seconds": seconds,
-                "clips_per_second": self.steps * self.batch_size / seconds,
-            }
+            row = {"epoch": epoch, "lr": float(self.schedules[0].get_last_lr()[0]), "train_loss": fmean(losses)}
+            row |= self.validate() if self.ranks.is_first else {}
+            row |= {"seconds": seconds, "clips_per_second": self.steps * self.batch_size / seconds}
             self.history.append(row)
             if self.ranks.is_first:
                 after_epoch(row)
@@ -211,18 +206,11 @@ class Trainer:
 
     def state(self) -> dict:
         """What `restore` needs to go on after this epoch."""
-        return {
-            "config": asdict(self.config),
-            "model_config": self.model.config.as_dict(),
-            "bfloat16": self.bfloat16,
-            "split": self.dataset.split.part_of,
-            "model": self.model.state_dict(),
-            "ema": self.ema.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "schedules": [schedule.state_dict() for schedule in self.schedules],
-            "history": self.history,
-            "ranks": self.ranks.count,
-        }
+        state = {"config": asdict(self.config), "model_config": self.model.config.as_dict(), "bfloat16": self.bfloat16}
+        state |= {"split": self.dataset.split.part_of, "history": self.history, "ranks": self.ranks.count}
+        state |= {"model": self.model.state_dict(), "ema": self.ema.state_dict()}
+        state["optimizers"] = [optimizer.state_dict() for optimizer in self.optimizers]
+        return state | {"schedules": [schedule.state_dict() for schedule in self.schedules]}
 
     def restore(self, state: dict) -> None:
         """Go on from a saved state; InputError with the first difference of its settings, ranks or clips."""

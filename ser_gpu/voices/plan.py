@@ -144,10 +144,8 @@ def notes(plan: Plan, answers: Sequence[str]) -> tuple[str, ...]:
     if len(plan.emotions) == 1:
         found.append(f"all clips are {plan.emotions[0]}: so the model is adapted less")
     elif not plan.emotions and len(answers) >= FEWEST_ALIKE and times >= ALIKE_SHARE * len(answers):
-        found.append(
-            f"the {part}s are alike, {list(sounds).count(heard)} of {len(sounds)} sound {heard}: with this voice "
-            f"{heard} will be heard less; enrol varied speech, or name the emotions"
-        )
+        so = f"with this voice {heard} will be heard less; enrol varied speech, or name the emotions"
+        found.append(f"the {part}s are alike, {list(sounds).count(heard)} of {len(sounds)} sound {heard}: {so}")
     return tuple(found)
 
 
