@@ -145,18 +145,14 @@ def _asked(args: Namespace) -> dict[str, object]:
         "training.refit": True if args.refit else None,
         "training.head_only": args.head_only or None,
         "augment.enabled": False if args.no_augment else None,
-        **given(args, "training", TrainConfig),
-        **given(args, "cnn", CnnConfig),
-        **dict(parsed(each, parts) for each in args.set),
-        "test_speakers": tuple(args.test_speakers or ()),
-        "test_corpora": tuple(registered_name(name) or name for name in args.test_corpora or ()),
-        "temperature": args.temperature,
-        "bfloat16": {"on": True, "off": False}.get(args.amp),
-        "corpus": args.corpus,
-        "refit": _absolute(args.refit),
-        "test": False if args.no_test else None,
-        "init_sha256": args.init and loop.sha256(args.init),
     }
+    asked |= given(args, "training", TrainConfig) | given(args, "cnn", CnnConfig)
+    asked |= dict(parsed(each, parts) for each in args.set)
+    asked["test_speakers"] = tuple(args.test_speakers or ())
+    asked["test_corpora"] = tuple(registered_name(name) or name for name in args.test_corpora or ())
+    asked |= {"temperature": args.temperature, "bfloat16": {"on": True, "off": False}.get(args.amp)}
+    asked |= {"corpus": args.corpus, "refit": _absolute(args.refit), "test": False if args.no_test else None}
+    asked["init_sha256"] = args.init and loop.sha256(args.init)
     return {name: value for name, value in asked.items() if value not in (None, ())}
 
 

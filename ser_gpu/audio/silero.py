@@ -133,18 +133,17 @@ def _whole_frames(clips: np.ndarray) -> np.ndarray:
 detector = cache(SpeechProbability)  # all share one, since it keeps no state
 
 
-def data_folder() -> Path:
-    """Where silero-vad has its networks; MissingExtraError without it. It is not imported: that would load torch."""
+@cache
+def load_weights() -> dict[str, np.ndarray]:
+    """The weights by name, of a safetensors file: length of the header, header as JSON, numbers.
+
+    MissingExtraError without silero-vad, which is not imported: that would load torch.
+    """
     spec = find_spec("silero_vad")
     if spec is None:
         raise MissingExtraError("speech is found by silero-vad: pip install silero-vad")
-    return Path(next(iter(spec.submodule_search_locations))) / "data"
-
-
-@cache
-def load_weights() -> dict[str, np.ndarray]:
-    """The weights by name, of a safetensors file: length of the header, header as JSON, numbers."""
-    content = (data_folder() / "silero_vad_16k.safetensors").read_bytes()
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    content = (folder / "data" / "silero_vad_16k.safetensors").read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
     header.pop("__metadata__", None)

@@ -49,7 +49,16 @@ def load(data: str | Path | None = None, corpus: str | None = None, progress: ob
     if known is None and corpus != OWN:
         paths = [*found.paths, *(path for path, why in found.skipped if why != HIDDEN)]
         known = next((each for each in CORPORA.values() if 2 * sum(map(each.owns, paths)) > len(paths)), None)
-    return _folder_per_emotion(data, found) if known is None else _scan(data, found, known)
+    if known is None:
+        clips_of, notice = _understood(data, found.paths)
+        nothing = f"{data}: neither a folder per emotion (such as happy/a.wav) nor official names of a corpus"
+        clips, left_out = _gather(found, lambda path: clips_of.get(path, "not in a folder of an emotion"), nothing)
+        return Loaded(clips, _described("a folder per emotion", clips, own=True), left_out, notice)
+    clips, left_out = _gather(found, known.parse, f"{data}: no {known.title} clip found (names like {known.example})")
+    so = "figures from a part of the data do not compare with published ones"
+    notice = f"{len(clips):,} of the {known.clips or 0:,} {known.title} clips found: {so}"
+    notice = None if known.clips in (None, len(clips)) else notice
+    return Loaded(clips, _described(known.title, clips), left_out, notice)
 
 
 def load_many(places: Mapping[str, str | Path | None]) -> Loaded:
@@ -71,22 +80,6 @@ def load_many(places: Mapping[str, str | Path | None]) -> Loaded:
     left_out = dict(sum((Counter(part.left_out) for part in parts.values()), Counter()))
     notice = "; ".join(part.notice for part in parts.values() if part.notice) or None
     return Loaded(clips, _described(f"{len(parts)} corpora ({', '.join(parts)})", clips), left_out, notice)
-
-
-def _scan(folder: Path, inside: AudioFolder, corpus: Corpus) -> Loaded:
-    nothing = f"{folder}: no {corpus.title} clip found (names like {corpus.example})"
-    clips, left_out = _gather(inside, corpus.parse, nothing)
-    found = f"{len(clips):,} of the {corpus.clips or 0:,} {corpus.title} clips found"
-    so = "figures from a part of the data do not compare with published ones"
-    notice = None if corpus.clips in (None, len(clips)) else f"{found}: {so}"
-    return Loaded(clips, _described(corpus.title, clips), left_out, notice)
-
-
-def _folder_per_emotion(folder: Path, inside: AudioFolder) -> Loaded:
-    clips_of, notice = _understood(folder, inside.paths)
-    nothing = f"{folder}: neither a folder per emotion (such as happy/a.wav) nor official names of a corpus"
-    clips, left_out = _gather(inside, lambda path: clips_of.get(path, "not in a folder of an emotion"), nothing)
-    return Loaded(clips, _described("a folder per emotion", clips, own=True), left_out, notice)
 
 
 def _understood(folder: Path, paths: Sequence[Path]) -> tuple[dict[Path, Clip], str | None]:

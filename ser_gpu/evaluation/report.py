@@ -71,20 +71,15 @@ class Answers:
             recall = {value: float((predicted[rows] == i).mean()) for value, rows in spoken.items() if rows.any()}
             emotions[emotion] = {name: values[i].item() for name, values in each.items()}
             emotions[emotion]["recall_by"] = {"intensity": recall} if spoken else {}
-        scores = {
-            "clips": len(truth),
-            **self.headline(),
-            "chance": float(1 / np.count_nonzero(each["clips"])),  # of a guess among the emotions that occur
-            "most_frequent": {"emotion": self.labels[most], "accuracy": float(each["clips"][most] / len(truth))},
-            "interval95": metrics.bootstrap_intervals(truth, predicted, groups),
-            "log_loss": metrics.log_loss(truth, self.logits.astype(np.float64) / self.temperature),
-            "ece": metrics.calibration_error(after),
-            "ece_before_temperature": metrics.calibration_error(before),
-            "reliability": {"before": before, "after": after},
-            "per_emotion": emotions,
-            "confusion": confusion.tolist(),
-            "most_confused": metrics.most_confused(confusion, self.labels),
-        }
+        scores = {"clips": len(truth), **self.headline()}
+        scores["chance"] = float(1 / np.count_nonzero(each["clips"]))  # of a guess among the emotions that occur
+        scores["most_frequent"] = {"emotion": self.labels[most], "accuracy": float(each["clips"][most] / len(truth))}
+        scores["interval95"] = metrics.bootstrap_intervals(truth, predicted, groups)
+        scores["log_loss"] = metrics.log_loss(truth, self.logits.astype(np.float64) / self.temperature)
+        errors = {"ece": metrics.calibration_error(after), "ece_before_temperature": metrics.calibration_error(before)}
+        scores |= errors | {"reliability": {"before": before, "after": after}}
+        scores |= {"per_emotion": emotions, "confusion": confusion.tolist()}
+        scores["most_confused"] = metrics.most_confused(confusion, self.labels)
         present = np.unique(truth)
         if len(present) < len(self.labels):  # the scores of the likeliest of the emotions that occur
             common = metrics.headline(truth, metrics.likeliest(self.probabilities, present))

@@ -66,15 +66,10 @@ def card(model: SpeechEmotionModel, provenance: Provenance, licence: str | None 
     """The model card: metadata in YAML, then a description, the use, and the limits."""
     name = LICENCES.get(licence or "", "other")
     datasets = trained_on(provenance)
-    metadata = huggingface_hub.ModelCardData(
-        library_name="ser_gpu",
-        pipeline_tag="audio-classification",
-        license=name,
-        license_name=(licence or "not stated") if name == "other" else None,
-        tags=["speech-emotion-recognition", "audio", "pytorch"],
-        datasets=datasets or None,
-        metrics=["accuracy", "recall", "f1"],
-    )
+    about = {"library_name": "ser_gpu", "pipeline_tag": "audio-classification", "datasets": datasets or None}
+    about |= {"license": name, "license_name": (licence or "not stated") if name == "other" else None}
+    about |= {"tags": ["speech-emotion-recognition", "audio", "pytorch"], "metrics": ["accuracy", "recall", "f1"]}
+    metadata = huggingface_hub.ModelCardData(**about)
     labels, copies = ", ".join(model.labels), model.tta.copies
     uses = f"Test-time augmentation averages {copies} answers a clip." if model.config.tta.enabled else ""
     return f"""---

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -146,14 +147,9 @@ def _plan_files(args: argparse.Namespace, jobs: Sequence[_Job]) -> None:
 
 
 def _plan(jobs: Sequence[_Job], place: str, suffixes: dict[str, str]) -> None:
-    for job in jobs:
-        for format, suffix in suffixes.items():
-            if _is_folder(place, jobs):
-                job.files[format] = Path(place, f"{job.stem}{suffix}")
-            elif len(suffixes) == 1:
-                job.files[format] = Path(place)
-            else:
-                job.files[format] = Path(f"{formats.without_suffix(place)}{suffix}")
+    for job, (format, suffix) in product(jobs, suffixes.items()):
+        file = place if len(suffixes) == 1 else f"{formats.without_suffix(place)}{suffix}"
+        job.files[format] = Path(place, f"{job.stem}{suffix}") if _is_folder(place, jobs) else Path(file)
 
 
 def _is_folder(place: str, jobs: Sequence[_Job]) -> bool:

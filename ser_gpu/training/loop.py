@@ -217,13 +217,12 @@ class Trainer:
         own = self.state()
         if missing := [name for name in own if name not in state]:
             raise InputError(f"the resume file has no {missing[0]}: another version wrote it, name another --out")
-        there, here = (
-            {"training": asdict(TrainConfig.from_dict(each["config"])), "bfloat16": each["bfloat16"]}
-            | each["model_config"]
-            | {"ranks": each["ranks"], "the part of clip": each["split"]}
-            for each in (state, own)
-        )
-        if difference := first_difference(there, here):
+
+        def settings(state: dict) -> dict:
+            others = {"bfloat16": state["bfloat16"], "ranks": state["ranks"], "the part of clip": state["split"]}
+            return {"training": asdict(TrainConfig.from_dict(state["config"])), **state["model_config"], **others}
+
+        if difference := first_difference(settings(state), settings(own)):
             raise InputError(f"the resume file is of another training: {difference}")
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
