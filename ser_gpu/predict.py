@@ -6,17 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby, tee
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ser_gpu.audio.samples import Channel, apart
 from ser_gpu.cli import console, options
 from ser_gpu.corpora import clip
 from ser_gpu.errors import AudioError, InputError, check
 from ser_gpu.prediction import Prediction
-
-if TYPE_CHECKING:
-    from ser_gpu.recognizer import Recognizer
-    from ser_gpu.voices.voice import Voice
+from ser_gpu.recognizer import Recognizer
+from ser_gpu.voices.voice import Voice
 
 STANDARD_INPUT = Path("-")
 UNSURE = "unsure"
@@ -83,7 +80,7 @@ def _chosen(names: str | None, known: Sequence[str]) -> tuple[str, ...]:
 
 
 def _answers(
-    model: "Recognizer", paths: Sequence[Path], voice: "Voice | None", are_apart: bool
+    model: Recognizer, paths: Sequence[Path], voice: Voice | None, are_apart: bool
 ) -> Iterator[tuple[Path | Channel, Prediction | AudioError]]:
     with side_by_side(model, len(paths)) as workers:
         for is_stream, group in groupby(paths, lambda path: path == STANDARD_INPUT):
@@ -99,7 +96,7 @@ def _answers(
 
 
 @contextmanager
-def side_by_side(model: "Recognizer", files: int) -> Iterator[dict[str, int]]:
+def side_by_side(model: Recognizer, files: int) -> Iterator[dict[str, int]]:
     """On a CPU, a batch for each core, with one thread each, is faster than all cores on one batch."""
     kind = model.device.type if files > 1 and hasattr(model, "device") else None
     if kind != "cpu":
@@ -115,7 +112,7 @@ def side_by_side(model: "Recognizer", files: int) -> Iterator[dict[str, int]]:
         torch.set_num_threads(threads)
 
 
-def _of_standard_input(model: "Recognizer", voice: "Voice | None") -> Prediction | AudioError:
+def _of_standard_input(model: Recognizer, voice: Voice | None) -> Prediction | AudioError:
     if sys.stdin is None:
         return AudioError("standard input: is closed")
     try:

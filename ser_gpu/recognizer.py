@@ -14,14 +14,11 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from ser_gpu.audio import samples, silero
-from ser_gpu.audio.silero import SpeechProbability, State
 from ser_gpu.config import TrimConfig
 from ser_gpu.errors import AudioError, InputError, NoSpeechError, UnexpectedError
 from ser_gpu.prediction import Prediction
-from ser_gpu.timeline import Timeline, timeline
+from ser_gpu.timeline import Answers, Speakers, Stream, Timeline, timeline
 from ser_gpu.timeline.cuts import SpeechCuts, TimelineSettings
-from ser_gpu.timeline.speakers import Speakers
-from ser_gpu.timeline.stream import Answers, Stream
 from ser_gpu.voices import enrol
 from ser_gpu.voices.plan import Measured, Plan, emotion_names
 from ser_gpu.voices.voice import Voice, VoiceError
@@ -65,7 +62,7 @@ class Recognizer(ABC):
         """A backend that stays as this one is now."""
         return self
 
-    def hear(self, sound: np.ndarray, state: State | None = None) -> tuple[np.ndarray, State | None]:
+    def hear(self, sound: np.ndarray, state: silero.State | None = None) -> tuple[np.ndarray, silero.State | None]:
         """The probability of speech every 32 ms: a call of `ser_gpu.audio.silero.SpeechProbability`."""
         return silero.detector()(sound, state)
 
@@ -202,7 +199,7 @@ class Recognizer(ABC):
 
     def _spoken(self, sound: np.ndarray, starts: np.ndarray, windows: np.ndarray) -> np.ndarray:
         # a window has speech if a stretch of the timeline reaches into it; without any, one answer for all of them
-        own_rate, rate, ends = self.sample_rate, SpeechProbability.sample_rate, starts + windows.shape[1]
+        own_rate, rate, ends = self.sample_rate, silero.SpeechProbability.sample_rate, starts + windows.shape[1]
         first = max(0, starts[0] - round(_LEAD_SECONDS * own_rate))
         heard = samples.resample(sound[first : ends[-1]], own_rate, rate)
         cuts = SpeechCuts(self.hear, self.window_samples / own_rate, _CUTS)

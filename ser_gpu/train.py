@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from ser_gpu import checkpoint
-from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli import console, options
 from ser_gpu.config import CnnConfig, ModelConfig
 from ser_gpu.corpora import licence_of, registered_name
@@ -26,7 +25,6 @@ from ser_gpu.training import loop
 from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, FEW_STEPS, PLAN_FILE, Plan, TrainConfig, with_settings
 from ser_gpu.training.dataset import Dataset, labels_of
 from ser_gpu.training.distributed import Ranks
-from ser_gpu.training.loop import Trainer
 
 RESUME_FILE, RESULT_FILE = "resume.pth", "result.json"
 _FILES = ("last.pth", RESULT_FILE, "predictions.csv", "metrics.csv", PLAN_FILE, "curves.png")
@@ -93,7 +91,7 @@ def run(args: Namespace) -> int:
     return options.DONE
 
 
-def _prepared(args: Namespace, device: torch.device, ranks: Ranks, held: ExitStack) -> tuple[Trainer, Plan, Path]:
+def _prepared(args: Namespace, device: torch.device, ranks: Ranks, held: ExitStack) -> tuple[loop.Trainer, Plan, Path]:
     out = Path(args.out or default_out(args))
     check(not (out / RESULT_FILE).exists(), f"{out}: holds a finished training; name another folder with --out")
     resume_file = out / RESUME_FILE
@@ -125,7 +123,7 @@ def _prepared(args: Namespace, device: torch.device, ranks: Ranks, held: ExitSta
         if known := sorted(tested.intersection(plan.init_corpora)):
             said = f"{init} was trained on {', '.join(known)} by another split, so it may know clips or speakers"
             console.err.print(f"note: {said} of the test part")
-    trainer = Trainer(plan.training, plan.model, dataset, plan.bfloat16, init, ranks)
+    trainer = loop.Trainer(plan.training, plan.model, dataset, plan.bfloat16, init, ranks)
     if not plan.training.head_only and (steps := plan.training.epochs * trainer.steps) < FEW_STEPS:
         console.err.print(f"note: {steps} optimizer steps are few: more --epochs or a smaller --batch-size give more")
     if resume_file.exists():
@@ -205,7 +203,7 @@ def _absolute(path: str | None) -> str | None:
     return path and str(Path(path).resolve())
 
 
-def _fit(trainer: Trainer, out: Path) -> None:
+def _fit(trainer: loop.Trainer, out: Path) -> None:
     ranks = trainer.ranks
 
     def after_epoch(row: dict) -> None:
@@ -242,7 +240,7 @@ def _fit(trainer: Trainer, out: Path) -> None:
             raise
 
 
-def _finish(trainer: Trainer, plan: Plan, out: Path) -> None:
+def _finish(trainer: loop.Trainer, plan: Plan, out: Path) -> None:
     config, dataset, protocol = trainer.config, trainer.dataset, plan.protocol
     held_out = [part for part in ("validation", "test") if part not in config.parts and len(dataset.rows[part])]
     if plan.temperature is None and not trainer.is_validated:
@@ -261,7 +259,7 @@ def _finish(trainer: Trainer, plan: Plan, out: Path) -> None:
     learnt, manifest_hash = protocol.as_dict() | {"corpus": ", ".join(trained_on)}, dataset.split.manifest_hash
     kept = {part: {name: scores[part][name] for name in _IN_CHECKPOINT} for part in scores}
     settings = asdict(config) | {"init_sha256": plan.init_sha256}
-    provenance = Provenance(learnt, manifest_hash, config.seed, kept, settings, licence=licence)
+    provenance = checkpoint.Provenance(learnt, manifest_hash, config.seed, kept, settings, licence=licence)
     checkpoint.save(out / "last.pth", model, provenance)
     if trainer.history:
         figures.save(figures.training_curves(trainer.history, f"Training: {title}"), out / "curves.png")

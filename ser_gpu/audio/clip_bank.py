@@ -25,9 +25,7 @@ class ClipBank:
     longest: int  # samples of the longest clip
 
     @classmethod
-    def read(
-        cls, paths: Sequence[str | Path], sample_rate: int, on_clip: Callable[[], object] = lambda: None
-    ) -> "ClipBank":
+    def read(cls, paths: Sequence[str | Path], sample_rate: int, on_clip: Callable = lambda: None) -> "ClipBank":
         """Decode files in parallel, with a call of `on_clip` after each; AudioError of the first unreadable one."""
 
         def decode(path: str | Path) -> Tensor:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ser_gpu.recognizer import Recognizer
     from ser_gpu.voices.voice import Voice
 
+Folders = dict[str, str | None]  # of corpora, by name; None where the corpus' variable names it
 DONE, SOME_FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 DEVICE = "cpu, cuda, cuda:1, ... (default: cuda if there is one, else cpu)"
 VOICE = "the speaker's voice: a file that ser-gpu enrol wrote with the same model"
@@ -271,13 +272,13 @@ def add_data_options(parser: ArgumentParser) -> None:
     add("--corpora", nargs="+", action="extend", metavar="NAME[=DIR]", help=what)
 
 
-def corpora_of(texts: "Sequence[str] | None") -> dict[str, str | None] | None:
+def corpora_of(texts: "Sequence[str] | None") -> Folders | None:
     """The corpora of --corpora and their folders; None where the corpus' variable names the folder."""
     if not texts:
         return None
     from ser_gpu.corpora import names, registered_name
 
-    folders: dict[str, str | None] = {}
+    folders: Folders = {}
     for text in texts:
         name, _, folder = text.partition("=")
         if not folder and registered_name(name) is None:
@@ -307,9 +308,7 @@ def add_protocol_choice(add: Callable, shown: str, default: str | None = None) -
     add("--protocol", choices=named, default=default, metavar="NAME", help=what)
 
 
-def find_clips(
-    data: str | None, corpus: str | None = None, several: dict[str, str | None] | None = None
-) -> "tuple[Clip, ...]":
+def find_clips(data: str | None, corpus: str | None = None, several: Folders | None = None) -> "tuple[Clip, ...]":
     """The clips of `data`, of several corpora, or of the default one; stderr says what was found and left out."""
     from ser_gpu.corpora import find
 

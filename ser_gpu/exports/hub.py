@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from ser_gpu import __version__, checkpoint
-from ser_gpu.checkpoint import CheckpointError, Provenance
 from ser_gpu.errors import extra
 from ser_gpu.exports.onnx import trained_on
 from ser_gpu.files import replacing
@@ -42,14 +41,14 @@ class HubModel(SpeechEmotionModel, huggingface_hub.PyTorchModelHubMixin, library
             model = checkpoint.rebuilt(content["config"], content["labels"], content["state_dict"])
         except Exception as error:  # of safetensors, or of a wrong configuration or weights
             problem = " ".join(str(error).split())[:200]
-            raise CheckpointError(f"{model_id}: not a folder of ser_gpu: {problem}") from None
+            raise checkpoint.CheckpointError(f"{model_id}: not a folder of ser_gpu: {problem}") from None
         return cls(model, config).to(map_location).eval()
 
 
 def write(
     folder: str | Path,
     model: SpeechEmotionModel,
-    provenance: Provenance,
+    provenance: checkpoint.Provenance,
     licence: str | None = None,
     sha256: str | None = None,
 ) -> None:
@@ -62,7 +61,7 @@ def write(
     HubModel(model, about).save_pretrained(folder)
 
 
-def card(model: SpeechEmotionModel, provenance: Provenance, licence: str | None = None) -> str:
+def card(model: SpeechEmotionModel, provenance: checkpoint.Provenance, licence: str | None = None) -> str:
     """The model card: metadata in YAML, then a description, the use, and the limits."""
     name = LICENCES.get(licence or "", "other")
     datasets = trained_on(provenance)

@@ -25,7 +25,6 @@ from ser_gpu.onnx import LEAST_RUNTIME, OnnxModel
 from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.mel import FftMelPower
 from ser_gpu.stages.silero import SpeechDetector
-from ser_gpu.stages.speaker_norm import Statistics
 from ser_gpu.voices.voice import numbers
 
 OPSET = 18
@@ -88,7 +87,7 @@ class ExportedSpeakerModel(ExportedModel):
         views = self.model.tta.copies if self.tta else 1
         of_view = weight / share.clamp(min=torch.finfo(torch.float32).tiny) / views
         of_views = of_view.expand(views, weight.shape[0]).flatten()
-        given = Statistics(mean, variance, head)
+        given = speaker_norm.Statistics(mean, variance, head)
         with speaker_norm.measuring(self.model.cnn, of_views, share, given) as found:
             answers = super().forward(waveform)
         statistics, features = found()

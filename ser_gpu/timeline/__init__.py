@@ -7,7 +7,7 @@ from ser_gpu.timeline.segment import Segment, Timeline, merged
 from ser_gpu.timeline.speakers import Speakers
 from ser_gpu.timeline.stream import Answers, Stream
 
-__all__ = ["Segment", "Timeline", "merged", "stretches", "timeline"]
+__all__ = ["Answers", "Segment", "Speakers", "Stream", "Timeline", "merged", "stretches", "timeline"]
 
 
 def timeline(

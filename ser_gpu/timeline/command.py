@@ -20,11 +20,9 @@ from ser_gpu.audio.samples import apart
 from ser_gpu.cli import console, options
 from ser_gpu.errors import AudioError, InputError, check, require
 from ser_gpu.recognizer import Recognizer
-from ser_gpu.timeline import formats, stretches
+from ser_gpu.timeline import Answers, Segment, Speakers, Timeline, formats, merged, stretches
 from ser_gpu.timeline.plot import clock
-from ser_gpu.timeline.segment import Segment, Timeline, merged
-from ser_gpu.timeline.speakers import Speakers, Turn, read_rttm_of
-from ser_gpu.timeline.stream import Answers
+from ser_gpu.timeline.speakers import Turn, read_rttm_of
 from ser_gpu.timeline.transcript import answered, read_transcript
 from ser_gpu.voices.enrol import own_voice
 from ser_gpu.voices.voice import Voice

@@ -21,7 +21,6 @@ from ser_gpu.corpora.known import licence_of
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.errors import InputError, check
 from ser_gpu.evaluation import metrics, report
-from ser_gpu.evaluation.report import Answers
 from ser_gpu.model import SpeechEmotionModel, bank_windows, windows_logits
 from ser_gpu.settings import first_difference, flat
 from ser_gpu.stages import speaker_norm
@@ -182,12 +181,12 @@ class Trainer:
             row[f"validation_uar_{corpus}"] = metrics.headline(found.truth[own], found.predicted[own])["uar"]
         return row
 
-    def answers(self, part: str, tta: bool = True) -> Answers:
+    def answers(self, part: str, tta: bool = True) -> report.Answers:
         """What the moving average answers on one part."""
         model, rows = self.ema.module.eval(), self.dataset.rows[part]
         return report.answers(model, self.dataset.bank, rows, self.dataset.clips_of(part), tta)
 
-    def _answers_again(self, name: str, rows: Tensor) -> Answers:
+    def _answers_again(self, name: str, rows: Tensor) -> report.Answers:
         # called after every epoch: no test-time augmentation, and windows are found once
         model = self.ema.module.eval()
         if name not in self._windows:

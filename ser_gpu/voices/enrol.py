@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ser_gpu.errors import NoSpeechError
-from ser_gpu.timeline import stretches
-from ser_gpu.timeline.speakers import Speakers
-from ser_gpu.timeline.stream import Answers
+from ser_gpu.timeline import Answers, Speakers, stretches
 from ser_gpu.voices import plan as plans
 from ser_gpu.voices.plan import MOST_WINDOWS, Measured, Plan
 from ser_gpu.voices.voice import Voice
