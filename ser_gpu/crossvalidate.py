@@ -132,8 +132,7 @@ def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
         console.print_json(found)
     else:
         console.show_crossvalidation(found)
-    for note in notes(found["pooled"]["all answers"]) if found["summary"] else ():
-        console.err.print(f"note: {note}")
+    console.note(*(notes(found["pooled"]["all answers"]) if found["summary"] else ()))
     if found["summary"]:
         write_csv(written[1], rows)
     write_json(path, found)

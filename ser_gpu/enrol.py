@@ -48,8 +48,7 @@ def run(args: argparse.Namespace) -> int:
     with options.quiet_decoders(), console.err.status("Enrolling"):
         voice = model.enrol(paths, emotions)
     voice.save(out)
-    for note in voice.notes:
-        console.err.print(f"note: {note}")
+    console.note(*voice.notes)
     if args.json:
         known = ("recordings", "windows", "seconds", "emotions", "notes", "model")
         console.print_json({"file": str(out), **{name: getattr(voice, name) for name in known}}, indent=None)

@@ -61,8 +61,7 @@ def _run(args: argparse.Namespace) -> int:
         console.print_json(result)
     else:
         console.show_report(where, scores, model.labels)
-    for note in notes(scores):
-        console.err.print(f"note: {note}")
+    console.note(*notes(scores))
     write_json(written[0], result)
     figures.save(figures.confusion(scores["confusion"], model.labels, f"Confusion: {where}"), written[1])
     figures.save(figures.reliability(**scores["reliability"], title=f"Reliability: {where}"), written[2])

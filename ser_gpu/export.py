@@ -65,8 +65,7 @@ def run(args: argparse.Namespace) -> int:
             checked = f", opset {onnx.OPSET}, largest difference from torch {difference:.1e}"
     size = "" if args.hub else f", {Path(out).stat().st_size / 1e6:.1f} MB"
     console.err.print(f"written: {args.hub or out}{size}{checked}")
-    if inherited:
-        console.err.print(f"note: licence of what these weights learnt from: {inherited}")
+    console.note(inherited and f"licence of what these weights learnt from: {inherited}")
     return options.DONE
 
 

@@ -42,8 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from ser_gpu.scale import sources, storage  # here: --help needs neither these nor torch
 
     found = sources.find(args.sources)
-    for note in found.notes:
-        console.say(f"note: {note}")
+    console.note(*found.notes)
     out = storage.absolute(args.out)
     if not storage.is_address(out):
         read = [place for source in args.sources for place in storage.expand(source)]

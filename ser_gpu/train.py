@@ -106,8 +106,7 @@ def _prepared(args: Namespace, device: torch.device, ranks: Ranks, held: ExitSta
         held.enter_context(only_one(out))
     clips = options.find_clips(plan.data, plan.corpus, plan.corpora)
     split = plan.protocol.split(clips)
-    if notice := plan.protocol.notice(clips):
-        console.err.print(f"note: {notice}")
+    console.note(plan.protocol.notice(clips))
     if plan.training.protocol != "listed" and any(clip.part for clip in clips):
         console.err.print("note: parts are named, which --protocol listed uses")
     if plan.refit and read_json(Path(plan.refit, RESULT_FILE))["manifest_hash"] != split.manifest_hash:
@@ -215,7 +214,8 @@ def _fit(trainer: loop.Trainer, out: Path) -> None:
         console.err.print(f"{status}{row['clips_per_second']:.0f} clips/s")
 
     def where() -> str:
-        how = f"{ranks.command} --resume --out {shlex.quote(str(out))}"
+        torchrun = f"torchrun --nproc-per-node={ranks.count} -m ser_gpu.train"
+        how = f"{'ser-gpu train' if ranks.count == 1 else torchrun} --resume --out {shlex.quote(str(out))}"
         return f"after epoch {len(trainer.history)}; {how} goes on"
 
     with console.progress() as progress:
@@ -252,8 +252,7 @@ def _finish(trainer: loop.Trainer, plan: Plan, out: Path) -> None:
     for part in list(scores)[-1:]:  # before anything is written, which may fail
         console.show_report(f"{title}, {part} part", scores[part], model.labels)
     for part, found in scores.items():
-        for note in notes(found):
-            console.err.print(f"note: {part} part: {note}")
+        console.note(*(f"{part} part: {each}" for each in notes(found)))
     trained_on = sorted({*plan.init_corpora, *(clip.corpus for clip in dataset.clips)})
     licence = licence_of(trained_on, plan.init_licence)
     learnt, manifest_hash = protocol.as_dict() | {"corpus": ", ".join(trained_on)}, dataset.split.manifest_hash
@@ -273,8 +272,7 @@ def _finish(trainer: loop.Trainer, plan: Plan, out: Path) -> None:
         write_csv(out / "predictions.csv", rows)
     write_json(out / RESULT_FILE, result)
     console.err.print(f"written: {out}/{', '.join(name for name in _FILES if (out / name).exists())}")
-    if licence:
-        console.err.print(f"note: licence of what these weights learnt from: {licence}")
+    console.note(licence and f"licence of what these weights learnt from: {licence}")
 
 
 if __name__ == "__main__":

@@ -62,6 +62,12 @@ def say(line: str) -> None:
     err.print(printable(line))
 
 
+def note(*lines: str | None) -> None:
+    """Print each line but None on stderr, as a note."""
+    for line in filter(None, lines):
+        say(f"note: {line}")
+
+
 def print_json(content: object, indent: int | None = 2) -> None:
     """Print JSON on stdout, in ASCII, which every encoding has."""
     print(json.dumps(content, indent=indent), flush=True)

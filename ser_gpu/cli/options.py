@@ -317,8 +317,7 @@ def find_clips(data: str | None, corpus: str | None = None, several: Folders | N
     found = find.load_many(several) if several else find.load(data, corpus, progress=bar)
     console.say(found.description)
     say_left_out(found.left_out)
-    if found.notice:
-        console.say(f"note: {found.notice}")
+    console.note(found.notice)
     return found.clips
 
 

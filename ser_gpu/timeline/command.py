@@ -178,8 +178,7 @@ def _own_voice(model: Recognizer, job: _Job) -> Voice | dict[str, Voice]:
     with console.err.status(f"Enrolling {Path(job.name).name}"):
         voice = own_voice(model, job.recording, speakers=job.speakers)
     for speaker, each in voice.items() if job.speakers else [(job.name, voice)]:
-        for note in each.notes:
-            console.err.print(f"note: {speaker}: {note}")
+        console.note(*(f"{speaker}: {note}" for note in each.notes))
     return voice
 
 

@@ -55,10 +55,6 @@ class Ranks:
     def is_first(self) -> bool:
         return self.rank == 0
 
-    @property
-    def command(self) -> str:
-        return "ser-gpu train" if self.count == 1 else f"torchrun --nproc-per-node={self.count} -m ser_gpu.train"
-
     @contextmanager
     def joined(self, backend: str, say: Callable[[str], None], minutes: int = 30) -> Iterator[None]:
         """Connect the processes, by "gloo" on CPUs or "nccl" on GPUs. `say` is told for whom this one waits at first;
