@@ -68,8 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--port", type=int, default=8_000, help="port on localhost, 0 for a free one (default: %(default)s)")
     add("--out", metavar="DIR", help="write the page for any static host instead of serving it")
     add("--tta", action=argparse.BooleanOptionalAction, default=True, help="test-time augmentation (default: yes)")
-    args = parser.parse_args(arguments)
-    return options.run(lambda: run(args))
+    return options.run(lambda: run(parser.parse_args(arguments)))
 
 
 def run(args: argparse.Namespace) -> int:

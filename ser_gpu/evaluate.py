@@ -40,8 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add = parser.add_argument_group("output").add_argument
     add("--out", metavar="DIR", help="folder for the JSON and the figures (default: that of the checkpoint)")
     add("--json", action="store_true", help="print the JSON instead of tables")
-    args = parser.parse_args(arguments)
-    return options.run(lambda: _run(args))
+    return options.run(lambda: _run(parser.parse_args(arguments)))
 
 
 def _run(args: argparse.Namespace) -> int:

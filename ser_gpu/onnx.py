@@ -76,8 +76,7 @@ class OnnxModel(Recognizer):
         Clips are at `sample_rate`, shorter ones with zeros at the end. Silence around the sound is cut, and of a sound
         longer than a window the middle is heard. Raises VoiceError as `require`.
         """
-        rate = silero.SpeechProbability.sample_rate
-        heard = np.stack([resample(each, self.sample_rate, rate) for each in waveform])
+        heard = np.stack([resample(each, self.sample_rate, silero.SpeechProbability.sample_rate) for each in waveform])
         return self.with_voice(voice).answer(waveform), silero.speaks(heard)
 
     def require(self, voice: Voice | None) -> None:

@@ -36,8 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--json", action="store_true", help="print a JSON object a line for each file, with the key error if it failed")
     few = f"cuda if there is one and {FEW_FILES} files or more, else cpu: CUDA takes seconds to start, an estimate"
     options.add_model(parser, device=f"cpu, cuda, cuda:1, ... (default: {few})")
-    args = parser.parse_args(arguments)
-    return options.run(lambda: run(args))
+    return options.run(lambda: run(parser.parse_args(arguments)))
 
 
 def run(args: argparse.Namespace) -> int:

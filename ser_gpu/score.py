@@ -32,8 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--workers", type=options.positive_int, metavar="N", help=help)
     help = "GPUs for each worker, such as 0.5 (default: 1 if the cluster has any, else 0)"
     add("--gpus", type=options.number(0.0), metavar="SHARE", help=help)
-    args = parser.parse_args(arguments)
-    return options.run(lambda: run(args))
+    return options.run(lambda: run(parser.parse_args(arguments)))
 
 
 def run(args: argparse.Namespace) -> int:

@@ -63,8 +63,7 @@ def parser() -> ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    args = parser().parse_args(arguments)
-    return options.run(lambda: run(args))
+    return options.run(lambda: run(parser().parse_args(arguments)))
 
 
 def run(args: Namespace) -> int:

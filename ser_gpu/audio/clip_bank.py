@@ -97,8 +97,7 @@ class ClipBank:
         if random:
             skipped = (torch.rand(len(index), dtype=torch.float64, device=spare.device) * (spare + 1)).long()
         # every stretch of the buffer, as a view; the rows of a batch are copied out of it
-        rows = self.samples.unfold(0, size, 1)[self.offsets[index] + skipped]
-        return rows, lengths.clamp(max=size)
+        return self.samples.unfold(0, size, 1)[self.offsets[index] + skipped], lengths.clamp(max=size)
 
 
 def as_int16(waveform: Tensor) -> Tensor:

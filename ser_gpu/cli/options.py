@@ -313,8 +313,7 @@ def find_clips(data: str | None, corpus: str | None = None, several: Folders | N
     from ser_gpu.corpora import find
 
     check(not (several and (data or corpus)), "--corpora goes without --data and --corpus: add NAME=DIR to it")
-    bar = console.DownloadBar("Download")
-    found = find.load_many(several) if several else find.load(data, corpus, progress=bar)
+    found = find.load_many(several) if several else find.load(data, corpus, progress=console.DownloadBar("Download"))
     console.say(found.description)
     say_left_out(found.left_out)
     console.note(found.notice)

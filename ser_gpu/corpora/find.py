@@ -195,8 +195,7 @@ def _described(what: str, clips: tuple[Clip, ...], own: bool = False) -> str:
     if own:
         said[-1] += f" ({', '.join(emotions[:12])}{', ...' if len(emotions) > 12 else ''})"
     if unknown := sum(clip.speaker is None for clip in clips):
-        whose = f"the speaker of {unknown:,} clip{'s' * (unknown > 1)} unknown"
-        said.append(whose if speakers else "speakers unknown")
+        said.append(f"the speaker of {unknown:,} clip{'s' * (unknown > 1)} unknown" if speakers else "speakers unknown")
     if stretches := sum(clip.start > 0 or clip.end < float("inf") for clip in clips):
         said.append(f"{stretches:,} of the clips are stretches of files")
     parts = Counter(clip.part for clip in clips if own and clip.part)

@@ -54,8 +54,7 @@ def write(batch: pa.Table, out: str, settings: dict) -> pa.Table:
     names = batch.column("path").to_pylist()
     digest = hashlib.sha256("\n".join(sorted(names)).encode("utf-8", "surrogateescape")).hexdigest()
     _put(batch.replace_schema_metadata({_SETTINGS: json.dumps(settings)}), f"{out}/part-{digest[:20]}.parquet")
-    failed = batch.num_rows - batch.column("error").null_count
-    return pa.table({"recordings": [batch.num_rows], "failed": [failed]})
+    return pa.table({"recordings": [batch.num_rows], "failed": [batch.num_rows - batch.column("error").null_count]})
 
 
 def _put(table: pa.Table, place: str) -> None:

@@ -46,8 +46,7 @@ def block_dtype(device: torch.device) -> torch.dtype:
 
 def multiplies_bfloat16() -> bool:
     """Whether this processor multiplies in bfloat16."""
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
+    return any(torch.cpu.get_capabilities().get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
 def trains_in_bfloat16(device: torch.device) -> bool:

@@ -63,8 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--plot", metavar="PICTURE", help=f"also draw the timeline to this file; {folder}")
     add("--skip-done", action="store_true", help="skip recordings whose outputs are newer, by whatever options")
     options.add_model(parser)
-    args = parser.parse_args(arguments)
-    return options.run(lambda: _run(args))
+    return options.run(lambda: _run(parser.parse_args(arguments)))
 
 
 def _formats(text: str) -> tuple[str, ...]:

@@ -80,8 +80,7 @@ def _joined(parts: Sequence[Segment]) -> Iterator[Segment]:
     if len(parts) < 2:
         yield from parts
     else:  # their emotion is also the likeliest of the mean
-        mean = _mean(parts, [part.seconds for part in parts])
-        yield spoken(parts[0].start, parts[-1].end, mean, parts[0].speaker)
+        yield spoken(parts[0].start, parts[-1].end, _mean(parts, [part.seconds for part in parts]), parts[0].speaker)
 
 
 def _mean(parts: Sequence[Segment], weights: Sequence[float]) -> dict[str, float]:

@@ -148,8 +148,7 @@ class Stream:
 
     def now(self) -> Prediction | None:
         """The emotion of the last three seconds, unsmoothed; None where nobody speaks in them."""
-        frames = len(self._recent) / self._cuts.frame
-        if self._cuts.frames_since_speech >= frames or not self._recent.any():
+        if self._cuts.frames_since_speech >= len(self._recent) / self._cuts.frame or not self._recent.any():
             return None
         return Prediction.of(self.answers.labels, self.answers.of_stretch(self._recent).tolist())
 
@@ -238,6 +237,5 @@ def _rows(samples: object, name: str) -> np.ndarray:
     array = array_of(samples, name)
     columns = array[:, None] if array.ndim == 1 else array
     if columns.ndim != 2 or not 1 <= columns.shape[1] <= MOST_CHANNELS or array.dtype.kind not in "iuf":
-        shape = list(array.shape)
-        raise AudioError.of(name, f"push takes numbers as [T] or [T, channels], got {array.dtype} {shape}")
+        raise AudioError.of(name, f"push takes numbers as [T] or [T, channels], got {array.dtype} {list(array.shape)}")
     return columns.T

@@ -44,8 +44,7 @@ class Ranks:
         given = {name: os.environ.get(name, "") for name in _BELIEVED}
         if (given["WORLD_SIZE"] or "1", given["RANK"] or "0") == ("1", "0"):
             return cls()
-        numbers = [int(given[name]) if given[name].isdecimal() else -1 for name in _BELIEVED[1:]]
-        rank, count, local, port = numbers
+        rank, count, local, port = (int(given[name]) if given[name].isdecimal() else -1 for name in _BELIEVED[1:])
         if not (0 <= rank < count and 0 <= local < count and 0 < port < 2**16 and given["MASTER_ADDR"]):
             shown = " ".join(f"{name}={value}" for name, value in given.items())
             raise InputError(f"not as torchrun sets them: {shown}; unset them, or start by torchrun")

@@ -247,8 +247,7 @@ def members_loss(logits: Tensor, targets: Tensor, label_smoothing: float, known:
     clip's corpus has, count. Shape: [K, B, C], [B, C], [B, C] bool -> []."""
     if known is not None:
         known = known | (targets > 0)  # mixup can bring a label of another corpus
-        share = known / known.sum(dim=1, keepdim=True)
-        targets = torch.lerp(targets, share, label_smoothing)
+        targets = torch.lerp(targets, known / known.sum(dim=1, keepdim=True), label_smoothing)
         likelihood = logits.float().masked_fill(~known, -torch.inf).log_softmax(dim=2).masked_fill(~known, 0.0)
         return -(targets * likelihood).sum(dim=2).mean()
     targets = targets.expand_as(logits).flatten(0, 1)
