@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ser_gpu.errors import InputError, check, reason
+from ser_gpu.errors import InputError, check, refusing
 
 
 @contextmanager
@@ -61,10 +61,8 @@ def decoded(content: bytes, *others: str) -> str | None:
 
 def read_text(path: str | Path, *others: str) -> str:
     """The text of a file, as `decoded` reads it. Raises InputError for anything else."""
-    try:
+    with refusing(path, OSError):
         text = decoded(Path(path).read_bytes(), *others)
-    except OSError as error:
-        raise InputError(f"{path}: {reason(error).lower()}") from None
     check(text is not None, f"{path}: is no text")
     return text
 
@@ -90,10 +88,8 @@ def write_json(path: str | Path, content: object) -> None:
 
 def read_json(path: str | Path) -> object:
     """Read a JSON file; raises InputError where it is not JSON."""
-    try:
+    with refusing(path, ValueError, problem="is not JSON"):  # also bytes that are no UTF-8
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError:  # also bytes that are no UTF-8
-        raise InputError(f"{path}: is not JSON") from None
 
 
 def write_csv(path: str | Path, rows: Sequence[dict]) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ser_gpu.audio.folder import AudioFolder, audio_files
 from ser_gpu.cli import console
-from ser_gpu.errors import InputError, check, printable, reason
+from ser_gpu.errors import InputError, check, printable, reason, refusing
 from ser_gpu.files import decoded, listed
 
 if TYPE_CHECKING:
@@ -45,10 +45,9 @@ def device(name: str | None) -> "torch.device":
 
     if name is None:
         return default_device()
-    try:
+    here = "not available here; cpu always is, cuda, cuda:1 or mps may be"
+    with refusing(f"--device {name}", Exception, problem=here):  # each backend fails in its own way
         torch.zeros(1, device=name).cpu()
-    except Exception:  # each backend fails in its own way
-        raise InputError(f"--device {name}: not available here; cpu always is, cuda, cuda:1 or mps may be") from None
     return torch.device(name)
 
 
@@ -148,10 +147,8 @@ def _expanded(path: Path) -> list[Path]:
 
 
 def _listed(list_file: str) -> list[Path]:
-    try:
+    with refusing(f"--list {list_file}: cannot be read", OSError):
         content = Path(list_file).read_bytes() if list_file != "-" else sys.stdin.buffer.read() if sys.stdin else b""
-    except OSError as error:
-        raise InputError(f"--list {list_file}: cannot be read: {reason(error).lower()}") from None
     # names may be ended by NUL, or be bytes that are no UTF-8
     text = decoded(content) or os.fsdecode(content).removeprefix("\ufeff")
     check(not re.search(r"[\x01-\x08\x0e-\x1f]", text), f"--list {list_file}: is no list of names")
@@ -180,7 +177,7 @@ def require_free(outputs: Mapping[str, Path | Iterable[Path] | None], inputs: It
                 remedy = ": two inputs have the same name" if written[same] == option else ""
                 raise InputError(f"{option} {path}: would be written over by {written[same]}{remedy}")
             written[same] = option
-            try:
+            with refusing(f"{option} {path}: cannot be written", OSError):
                 with suppress(FileNotFoundError):
                     if not S_ISREG(path.stat().st_mode):  # a device would be replaced by a file
                         raise InputError(f"{option} {path}: is {'a folder' if path.is_dir() else 'no regular file'}")
@@ -188,8 +185,6 @@ def require_free(outputs: Mapping[str, Path | Iterable[Path] | None], inputs: It
                 if folder not in tried:
                     TemporaryFile(dir=folder).close()
                     tried.add(folder)
-            except OSError as error:
-                raise InputError(f"{option} {path}: cannot be written: {reason(error).lower()}") from None
 
 
 def _identity(path: str | Path) -> object:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow.parquet import ParquetFile, write_table
 
-from ser_gpu.errors import AudioError, InputError, NoSpeechError, check, reason
+from ser_gpu.errors import AudioError, InputError, NoSpeechError, check, reason, refusing
 from ser_gpu.files import replacing
 from ser_gpu.prediction import Prediction
 from ser_gpu.scale import storage
@@ -105,11 +105,9 @@ def forget(out: str, names: Collection[str]) -> None:
 
 
 def _read(place: str, columns: list[str] | None = None) -> pa.Table:
-    try:
-        with storage.open_file(place) as file, ParquetFile(file) as parquet:
-            return parquet.read(columns)
-    except pa.ArrowInvalid:
-        raise InputError(f"{place}: is not a Parquet file; name another folder with --out") from None
+    refused = refusing(place, pa.ArrowInvalid, problem="is not a Parquet file; name another folder with --out")
+    with refused, storage.open_file(place) as file, ParquetFile(file) as parquet:
+        return parquet.read(columns)
 
 
 def _parts(out: str) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from ser_gpu.audio.samples import SHORTEST_SECONDS, natural_blocks, resample
 from ser_gpu.audio.silero import SpeechProbability
 from ser_gpu.corpora import manifest
-from ser_gpu.errors import InputError, check, reason
+from ser_gpu.errors import InputError, check, refusing
 from ser_gpu.files import read_text
 from ser_gpu.timeline.segment import Segment, silent, spoken
 from ser_gpu.timeline.speakers import Speakers
@@ -102,10 +102,8 @@ def _cues(path: str | Path) -> Iterator[tuple[str, ...]]:
 
 
 def _rows(path: str | Path) -> Iterator[tuple[str, ...]]:
-    try:
+    with refusing(path, OSError):
         rows = list(manifest.rows(path, Path(path).read_bytes(), needed=("start",)))
-    except OSError as error:
-        raise InputError(f"{path}: {reason(error).lower()}") from None
     for _, row in rows:
         end = row.get("end") or str(manifest.seconds(row["start"]) + manifest.seconds(row["duration"]))
         yield row["start"], end, row.get("text", ""), row.get("speaker", "")
