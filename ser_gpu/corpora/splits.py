@@ -32,9 +32,7 @@ def folds(protocol: str, clips: Sequence[Clip] | None = None) -> int:
     name = ALIASES.get(protocol, protocol)
     if clips is not None and name in ("speakers", "loso", "loco"):
         return len(_choices(name, clips))
-    if corpus := published(name):
-        return len(corpus.folds[name])
-    return _FOLDS[name]
+    return len(corpus.folds[name]) if (corpus := published(name)) else _FOLDS[name]
 
 
 @dataclass(frozen=True)

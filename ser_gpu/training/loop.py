@@ -273,8 +273,7 @@ def take_weights(model: SpeechEmotionModel, source: SpeechEmotionModel, name: st
     the shared names come back. InputError, with `name` of the file, where the networks or what they see differ."""
     seen = ("audio", "mel", "cnn")
     there, here = (flat({part: own.config.as_dict()[part] for part in seen}) for own in (source, model))
-    for setting in MAY_DIFFER:
-        there[setting] = here[setting]
+    there |= {setting: here[setting] for setting in MAY_DIFFER}
     if difference := first_difference(there, here):
         raise InputError(f"{name}: {difference}")
     shared = [label for label in model.labels if label in source.labels]
