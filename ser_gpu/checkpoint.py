@@ -107,8 +107,7 @@ def weights_file(path: str | Path | None = None) -> Path:
             return folder / (folder / "DEFAULT").read_text(encoding="utf-8").strip()
         if path is not None and Path(path).name == str(path) and (named := folder / f"{path}.pth").is_file():
             return Path(path) if Path(path).is_file() else named
-    if path is None:
-        raise CheckpointError(f"{package}: the package has no weights; name a checkpoint")
+    check(path is not None, f"{package}: the package has no weights; name a checkpoint", CheckpointError)
     return Path(path)
 
 
@@ -141,8 +140,7 @@ def read(path: str | Path) -> dict:
         raise CheckpointError(f"{path}: refused, not a checkpoint of plain data and tensors") from None
     except Exception as error:  # a hostile file can raise anything
         raise CheckpointError(f"{path}: cannot be read as a checkpoint: {_one_line(error)}") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: not a ser_gpu checkpoint")
+    check(isinstance(content, dict), f"{path}: not a ser_gpu checkpoint", CheckpointError)
     return content
 
 

@@ -16,10 +16,10 @@ class InputError(ValueError):
         super().__init__(printable(str(message)))  # a file name may contain a line break
 
 
-def check(holds: object, message: str) -> None:
-    """Raise InputError with this message, unless something holds."""
+def check(holds: object, message: str, kind: type[InputError] = InputError) -> None:
+    """Raise an error of this kind with this message, unless something holds."""
     if not holds:
-        raise InputError(message)
+        raise kind(message)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from ser_gpu.errors import MissingExtraError
+from ser_gpu.errors import MissingExtraError, check
 
 _CONTEXT, _WINDOW, _HOP, _HIDDEN = 64, 256, 128, 128
 _AROUND = ((0, 0), (1, 1), (0, 0))  # a frame of zeros before and after
@@ -140,8 +140,7 @@ def load_weights() -> dict[str, np.ndarray]:
     MissingExtraError without silero-vad, which is not imported: that would load torch.
     """
     spec = find_spec("silero_vad")
-    if spec is None:
-        raise MissingExtraError("speech is found by silero-vad: pip install silero-vad")
+    check(spec is not None, "speech is found by silero-vad: pip install silero-vad", MissingExtraError)
     folder = Path(next(iter(spec.submodule_search_locations)))
     content = (folder / "data" / "silero_vad_16k.safetensors").read_bytes()
     (length,) = struct.unpack("<Q", content[:8])

@@ -72,13 +72,8 @@ class ExportedSpeakerModel(ExportedModel):
     `ser_gpu.voices.plan.Plan`: the clips are measured as in `Recognizer.enrol`. A head is made of the features.
     Shape: waveform [B, T], mean [N], variance [N], weight [B], head [C, inputs + 1] -> probabilities [B, C],
     speech [B], mean [N], variance [N], features [B, inputs].
-    Raises InputError as `ExportedModel` does, and where the network has no batch normalisation.
+    Raises InputError as `ExportedModel` does.
     """
-
-    def __init__(self, model: SpeechEmotionModel, tta: bool = True):
-        super().__init__(model, tta)
-        if not speaker_norm.layers(model.cnn):
-            raise InputError(f"the network {model.config.cnn.network!r} has no batch normalisation that takes a voice")
 
     def forward(
         self, waveform: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, head: Tensor
@@ -110,11 +105,16 @@ def _quiet_exporter() -> Iterator[None]:
 
 
 def program(model: SpeechEmotionModel, tta: bool = True, speaker: bool = False) -> torch.export.ExportedProgram:
-    """An `ExportedModel` or `ExportedSpeakerModel` as one graph, for any batch and any number of samples."""
+    """An `ExportedModel` or `ExportedSpeakerModel` as one graph, for any batch and any number of samples.
+
+    Raises InputError as `ExportedModel` does, and for a speaker where the network has no batch normalisation.
+    """
     samples = torch.export.Dim("samples", min=model.config.trim.hop, max=2**31 - 1)
     examples, shapes = [torch.linspace(-1.0, 1.0, 2 * 30_000).reshape(2, 30_000)], [{0: _BATCH, 1: samples}]
     exported = (ExportedSpeakerModel if speaker else ExportedModel)(model, tta)
     if speaker:
+        problem = "has no batch normalisation that takes a voice"
+        check(speaker_norm.layers(model.cnn), f"the network {model.config.cnn.network!r} {problem}")
         of_all = speaker_norm.population(exported.model.cnn)
         examples += [of_all.mean, of_all.variance, torch.full((2,), 0.25), no_head(exported.model)]
         shapes += [None, None, {0: _BATCH}, None]

@@ -52,10 +52,8 @@ class Voice:
     def load(cls, path: str | Path) -> "Voice":
         """Read a voice. Raises VoiceError for a file that is missing, damaged, or no voice."""
         path = Path(path)
-        if not path.is_file():
-            raise VoiceError(f"{path}: no such voice")
-        if path.stat().st_size > LARGEST_BYTES:
-            raise VoiceError(f"{path}: too large for a voice file")
+        check(path.is_file(), f"{path}: no such voice", VoiceError)
+        check(path.stat().st_size <= LARGEST_BYTES, f"{path}: too large for a voice file", VoiceError)
         try:
             return cls._of(json.loads(path.read_bytes()))
         except OSError as error:
