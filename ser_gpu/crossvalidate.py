@@ -68,13 +68,9 @@ def add_run_options(parser: argparse.ArgumentParser, protocol: str | None = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    about = (
-        "Train every fold and seed of a protocol and print the table. Started again, it continues where it stopped. "
-    )
-    about += (
-        "Arguments that are not named here go to ser-gpu train, such as --data, --epochs, --set or --device; {fold} "
-    )
-    about += "and {seed} in them stand for the training's own."
+    about = "Train every fold and seed of a protocol and print the table. Started again, it continues where it "
+    about += "stopped. Arguments that are not named here go to ser-gpu train, such as --data, --epochs, --set or "
+    about += "--device; {fold} and {seed} in them stand for the training's own."
     parser = argparse.ArgumentParser(prog="ser-gpu crossvalidate", description=about)
     add = add_run_options(parser)
     add("--name", help="name of their folder and table (default: the protocol's, with -refit for a refit)")

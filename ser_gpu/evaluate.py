@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from ser_gpu import checkpoint
+from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli import console, options
 from ser_gpu.corpora import names
 from ser_gpu.corpora.clip import OWN, PARTS, Clip
@@ -74,9 +75,7 @@ def title(about: dict) -> str:
     return "all clips" if about["part"] == ALL else "{protocol}, fold {fold}, {part} part".format_map(about)
 
 
-def asked(
-    args: argparse.Namespace, labels: Sequence[str], provenance: checkpoint.Provenance
-) -> tuple[list[Clip], dict, bool]:
+def asked(args: argparse.Namespace, labels: Sequence[str], provenance: Provenance) -> tuple[list[Clip], dict, bool]:
     """The clips to score, what a result says about them, and whether their speakers are new to the model. InputError
     where there are none, or where some are of its training, unless that is allowed."""
     path = args.checkpoint
@@ -110,7 +109,7 @@ def asked(
     return known, about, is_new or protocol.speaker_independent
 
 
-def _refuse_trained(path: str, provenance: checkpoint.Provenance, found: Sequence[Clip], clips: Sequence[str]) -> None:
+def _refuse_trained(path: str, provenance: Provenance, found: Sequence[Clip], clips: Sequence[str]) -> None:
     try:
         own = Protocol.from_dict(provenance.protocol).split(found)
     except InputError:  # these clips cannot be those that it was trained on

@@ -18,15 +18,11 @@ from ser_gpu.errors import AudioError
 STALL_SECONDS = 60.0
 _BLOCK_VALUES = 2**20
 _READ_BYTES = 2**12  # of the messages
-_BEFORE = (
-    *("-nostdin", "-hide_banner", "-loglevel", "error", "-threads", "1", "-max_alloc", str(2**29)),
-    # a hostile file cannot open an address or a second file: neither is in the lists
-    *("-protocol_whitelist", "file,pipe", "-format_whitelist", DEMUXERS),
-)
-_AFTER = (
-    *("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1"),
-    *("-f", "au", "-c:a", "pcm_f32be", "pipe:1"),  # the simplest header with rate and channels
-)
+_BEFORE = f"-nostdin -hide_banner -loglevel error -threads 1 -max_alloc {2**29}".split()
+# a hostile file cannot open an address or a second file: neither is in the lists
+_BEFORE += f"-protocol_whitelist file,pipe -format_whitelist {DEMUXERS}".split()
+# "au" has the simplest header with rate and channels
+_AFTER = "-map 0:a:0 -vn -sn -dn -map_metadata -1 -f au -c:a pcm_f32be pipe:1".split()
 
 
 def program() -> str | None:

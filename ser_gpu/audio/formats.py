@@ -24,10 +24,8 @@ _UNREADABLE |= {"a playlist": "m3u m3u8 pls", "a Matlab file": "mat"}
 UNREADABLE_SUFFIXES = {suffix: why for why, names in _UNREADABLE.items() for suffix in sorted(_suffixes(names))}
 
 # The demuxers that are allowed: none of them opens a second file or an address, as those of playlists do
-DEMUXERS = (
-    "3g2,3gp,aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,m4a,matroska,mj2,mov,mp3,mp4,mpc,mpc8,mpeg,"
-    "mpegts,nistsphere,ogg,rm,tta,w64,wav,webm,wv"
-)
+DEMUXERS = "3g2,3gp,aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,m4a,matroska,mj2,mov,mp3,mp4,mpc,mpc8,"
+DEMUXERS += "mpeg,mpegts,nistsphere,ogg,rm,tta,w64,wav,webm,wv"
 
 
 class Kind(NamedTuple):

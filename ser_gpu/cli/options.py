@@ -254,13 +254,9 @@ def quiet_decoders() -> Iterator[None]:
 def add_data_options(parser: ArgumentParser) -> None:
     """Add the options that name the recordings."""
     add = parser.add_argument_group("data").add_argument
-    what = (
-        "the folder of a corpus, a folder that has a folder for each emotion, or a CSV file with the columns file and "
-    )
-    what += (
-        "emotion, and speaker, gender and part if they are known (default: RAVDESS, in the folder that $RAVDESS_DIR "
-    )
-    what += "names, else downloaded)"
+    what = "the folder of a corpus, a folder that has a folder for each emotion, or a CSV file with the columns file "
+    what += "and emotion, and speaker, gender and part if they are known (default: RAVDESS, in the folder that "
+    what += "$RAVDESS_DIR names, else downloaded)"
     add("--data", metavar="DIR|CSV", help=what)
     add("--corpus", metavar="NAME", help="the corpus that --data is (default: recognised by its file names)")
     what = "several corpora together, instead of --data; one without DIR is looked for in $SER_CORPORA_DIR"

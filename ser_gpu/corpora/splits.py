@@ -125,9 +125,8 @@ class Protocol:
     @property
     def in_results(self) -> dict:
         """Which protocol this is, and what it tests, as the JSON of a result says it."""
-        return {"protocol": self.name} | {
-            name: self.as_dict()[name] for name in ("fold", "test_speakers", "test_corpora")
-        }
+        known = {name: self.as_dict()[name] for name in ("fold", "test_speakers", "test_corpora")}
+        return {"protocol": self.name, **known}
 
     def as_dict(self) -> dict:
         """Plain data, as a checkpoint stores it."""
