@@ -22,7 +22,7 @@ _BEFORE = f"-nostdin -hide_banner -loglevel error -threads 1 -max_alloc {2**29}"
 # a hostile file cannot open an address or a second file: neither is in the lists
 _BEFORE += f"-protocol_whitelist file,pipe -format_whitelist {DEMUXERS}".split()
 # "au" has the simplest header with rate and channels
-_AFTER = "-map 0:a:0 -vn -sn -dn -map_metadata -1 -f au -c:a pcm_f32be pipe:1".split()
+_AFTER = ["-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-f", "au", "-c:a", "pcm_f32be", "pipe:1"]
 
 
 def program() -> str | None:
