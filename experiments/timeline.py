@@ -29,10 +29,9 @@ from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.evaluation import figures
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.recognizer import Answers
 from ser_gpu.timeline.cuts import TimelineSettings
 from ser_gpu.timeline.segment import Segment, merged
-from ser_gpu.timeline.stream import Stream
+from ser_gpu.timeline.stream import Answers, Stream
 
 RATE = 16_000
 FRAME_SECONDS = 0.01

@@ -25,9 +25,8 @@ from ser_gpu.stages.mel import nnaudio_kernels
 from ser_gpu.stages.spectrogram_augment import Mixup
 from ser_gpu.stages.waveform_augment import build_chain
 from ser_gpu.training.config import TrainConfig
-from ser_gpu.training.dataset import Dataset
+from ser_gpu.training.dataset import Dataset, sampler_of
 from ser_gpu.training.loop import Trainer
-from ser_gpu.training.sampler import build
 
 
 class Count(TorchDispatchMode):
@@ -103,7 +102,7 @@ def test_no_sampler_waits(corpora, share):
     samples, places = torch.ones(2_000, dtype=torch.int16), torch.arange(160)
     bank = ClipBank(samples, places, torch.full((160,), 800), 16_000, longest=800)
     dataset = Dataset(clips, bank, Split({clip.id: "train" for clip in clips}))
-    drawn = build(dataset, dataset.rows["train"], TrainConfig(grouped_share=share))
+    drawn = sampler_of(dataset, dataset.rows["train"], TrainConfig(grouped_share=share))
     with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.device("cuda"):
         for each in (drawn, *getattr(drawn, "samplers", ())):
             for name, value in vars(each).items():

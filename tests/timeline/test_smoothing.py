@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser_gpu.timeline.smoothing import EmotionSmoother
+from ser_gpu.timeline.stream import EmotionSmoother
 
 
 def by_enumeration(probabilities, times, stay):

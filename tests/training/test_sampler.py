@@ -6,8 +6,8 @@ import torch
 from ser_gpu import checkpoint
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.corpora.splits import Split
-from ser_gpu.training import sampler
 from ser_gpu.training.config import TrainConfig
+from ser_gpu.training.dataset import sampler_of
 from ser_gpu.training.loop import Dataset, members_loss
 from tests.training.conftest import TINY, dataset_of, make_trainer, nothing
 
@@ -23,7 +23,7 @@ def two_corpora(dataset):
 
 def batches(dataset, count, seed=0, **settings):
     torch.manual_seed(seed)
-    return list(sampler.build(dataset, dataset.rows["train"], TrainConfig(**settings)).batches(count))
+    return list(sampler_of(dataset, dataset.rows["train"], TrainConfig(**settings)).batches(count))
 
 
 def of(dataset, batch, field):
