@@ -233,12 +233,9 @@ def result_of(fold, width=4, parts=("validation", "test")):
     return {"fold": fold, "seed": 0, "config": config, **own, **dict.fromkeys(parts, scores)}
 
 
-def test_a_table_has_the_parts_that_all_trainings_have():
-    table = crossvalidate.table("one", "loso", [result_of(0), result_of(1, parts=("test",))], planned=3)
+def test_a_table_has_the_parts_that_all_trainings_have_and_each_may_begin_with_other_weights():
+    begun = [result_of(0) | {"init_sha256": "a"}, result_of(1, parts=("test",)) | {"init_sha256": "b"}]
+    table = crossvalidate.table("one", "loso", begun, planned=3)
     assert (table["runs"], table["planned"], [*table["summary"]]) == (2, 3, ["test"])
     assert table["rows"][0]["test"]["log_loss"] == 1.0
-
-
-def test_each_training_may_begin_with_other_weights_or_none_does():
-    begun = [result_of(0) | {"init_sha256": "a"}, result_of(1) | {"init_sha256": "b"}]
-    assert [row["init_sha256"] for row in crossvalidate.table("x", "loso", begun, 2)["rows"]] == ["a", "b"]
+    assert [row["init_sha256"] for row in table["rows"]] == ["a", "b"]

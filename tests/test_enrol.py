@@ -2,29 +2,18 @@ import json
 import shutil
 
 import pytest
-import torch
 
 from ser_gpu import checkpoint, enrol, predict
-from ser_gpu.checkpoint import Provenance
-from ser_gpu.config import AudioConfig, CnnConfig, ModelConfig, TtaConfig
-from ser_gpu.corpora.splits import Protocol
-from ser_gpu.model import SpeechEmotionModel
+from ser_gpu.config import AudioConfig, TtaConfig
 from ser_gpu.voices.voice import Voice
+from tests.conftest import error_line, saved_model
 
-
-def save(path, seed=0, protocol=None, manifest_hash=""):
-    torch.manual_seed(seed)
-    config = ModelConfig(
-        audio=AudioConfig(clip_seconds=1.0), cnn=CnnConfig(width=4, depth=2, members=1), tta=TtaConfig(enabled=False)
-    )
-    protocol = protocol or {**Protocol().as_dict(), "corpus": "tess"}
-    checkpoint.save(path, SpeechEmotionModel(config), Provenance(protocol, manifest_hash, seed=0))
-    return str(path)
+SMALL = {"audio": AudioConfig(clip_seconds=1.0), "tta": TtaConfig(enabled=False)}
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    return save(tmp_path_factory.mktemp("weights") / "a.pth")
+    return saved_model(tmp_path_factory.mktemp("weights") / "a.pth", **SMALL)
 
 
 @pytest.fixture
@@ -34,12 +23,6 @@ def recordings(tiny_ravdess):
 
 def run(weights, out, *arguments):
     return enrol.main(["--weights", weights, "--device", "cpu", "--out", str(out), *map(str, arguments)])
-
-
-def one_line(printed):
-    assert "Traceback" not in printed
-    (line,) = [line for line in printed.splitlines() if line.startswith("error: ")]
-    return line
 
 
 def test_a_voice_is_written_and_predict_uses_it(weights, recordings, tmp_path, capsys):
@@ -89,7 +72,7 @@ def test_wrong_use_is_one_line(weights, recordings, tmp_path, capsys):
         ((tmp_path / "a.voice", "nothing.wav", "--emotion", "sleepy"), "no such emotion: sleepy"),
     ):
         assert run(weights, *arguments) == 2
-        assert said in one_line(capsys.readouterr().err)
+        assert said in error_line(capsys.readouterr().err)
     assert not (tmp_path / "a.voice").exists()
 
 
@@ -100,7 +83,7 @@ def test_the_list_and_the_recordings_are_not_written_over(weights, recordings, t
     before = talk.read_bytes()
     for out, files in ((talk, [talk]), (names, ["--list", names]), (talk, ["--list", names])):
         assert run(weights, out, *files) == 2
-        assert f"--out {out}: is read by this command" in one_line(capsys.readouterr().err)
+        assert f"--out {out}: is read by this command" in error_line(capsys.readouterr().err)
     assert (talk.read_bytes(), names.read_text()) == (before, "talk.voice\n")
     assert run(weights, tmp_path / "a.voice", "--list", names) == 0
     for out, said in ((f"{tmp_path}/b.voice/", "the name must end in .voice"), ("/proc/a.voice", "cannot be written")):
@@ -110,7 +93,7 @@ def test_the_list_and_the_recordings_are_not_written_over(weights, recordings, t
 
 def test_predict_refuses_a_voice_of_another_model_or_another_file(weights, recordings, tmp_path, capsys):
     assert run(weights, tmp_path / "a.voice", *recordings) == 0
-    other = save(tmp_path / "b.pth", seed=1)
+    other = saved_model(tmp_path / "b.pth", seed=1, **SMALL)
     capsys.readouterr()
     for model, voice, said in (
         (other, tmp_path / "a.voice", "a.voice: the voice was enrolled with another model"),
@@ -118,4 +101,4 @@ def test_predict_refuses_a_voice_of_another_model_or_another_file(weights, recor
         (weights, recordings[0], "not a voice file"),
     ):
         assert predict.main(["--weights", model, "--voice", str(voice), "--device", "cpu", str(recordings[0])]) == 2
-        assert said in one_line(capsys.readouterr().err)
+        assert said in error_line(capsys.readouterr().err)

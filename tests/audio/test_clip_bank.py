@@ -4,7 +4,7 @@ import soundfile
 import torch
 from hypothesis import given
 from hypothesis.strategies import booleans, integers, lists, none
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ser_gpu.audio.clip_bank import INT16_SCALE, ClipBank
 from ser_gpu.audio.samples import load
@@ -94,8 +94,6 @@ def test_a_batch_does_not_wait_for_the_device(random):
         there = bank.to("cuda")
         index = torch.zeros(7, dtype=torch.int64, device="cuda")
         waveforms, lengths = there.batch(index, 35, random)
-        with pytest.raises(DataDependentOutputException):
-            int(lengths.max())  # what waits is caught
     assert waveforms.shape == (7, 35)
     assert waveforms.device.type == lengths.device.type == "cuda"
 
