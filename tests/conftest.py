@@ -21,7 +21,7 @@ from torch import nn
 from benchmarks.signals import gliding_voice
 from ser_gpu import checkpoint, corpora
 from ser_gpu.audio.samples import level
-from ser_gpu.config import CnnConfig, ModelConfig
+from ser_gpu.config import AudioConfig, CnnConfig, ModelConfig, TtaConfig
 from ser_gpu.corpora.clip import EMOTIONS, Clip, by_id
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.evaluation import figures
@@ -113,10 +113,11 @@ def error_line(printed: str) -> str:
     return line
 
 
-def saved_model(path: Path, *, seed=0, protocol=None, manifest_hash="", labels=EMOTIONS, **config) -> str:
+def saved_model(path: Path, *, seed=0, protocol=None, manifest_hash="", labels=EMOTIONS) -> str:
     """A small checkpoint that was not trained."""
     torch.manual_seed(seed)
-    model = SpeechEmotionModel(ModelConfig(cnn=CnnConfig(width=4, depth=2, members=1), **config), labels)
+    audio, cnn = AudioConfig(clip_seconds=1.0), CnnConfig(width=4, depth=2, members=1)
+    model = SpeechEmotionModel(ModelConfig(audio, cnn=cnn, tta=TtaConfig(enabled=False)), labels)
     provenance = checkpoint.Provenance(protocol or Protocol().as_dict(), manifest_hash, seed=0)
     checkpoint.save(path, model, provenance)
     return str(path)

@@ -229,7 +229,6 @@ def test_bad_files_are_one_line_each_and_the_rest_goes_on(voice, answered, tmp_p
             "model.pt2: a .pt2 file is for torch.export.load; predict takes a .pth or .onnx",
         ),
         (["--device", "quantum"], "--device quantum"),
-        (["--device", "mps"], "--device mps: not available here"),
         (["--emotions", "happy,bored"], "--emotions happy,bored: no such emotion: bored; there are neutral, calm"),
         (["--emotions", "happy"], "--emotions happy: name two or more of neutral, calm"),
     ],

@@ -36,6 +36,8 @@ def fails_early(tmp_path, monkeypatch, capsys):
         ("v1.2.predictions.csv.gz", f"{CROSSVALIDATE} --data v1.2.predictions.csv.gz --table v1.2", "--table"),
         (RESULT, f"crossvalidate --folds 0 --protocol loso --table {RESULT}", "--table"),
         ("site/model.json", "app --weights site/model.json --out site", "--out"),
+        ("talk.voice", "enrol talk.voice --out ./talk.voice", "--out"),  # a recording of any name
+        ("list.voice", "enrol --list list.voice --out list.voice", "--out"),
         ("out/a.parquet", "score out/*.parquet --out out", "--out"),
     ],
 )
@@ -70,6 +72,7 @@ def test_the_page_is_not_written_over_its_own_source(fails_early):
         f"{CROSSVALIDATE} --table /proc/a.json",
         f"{CROSSVALIDATE} --runs /proc/a",
         "app --out /proc/a",
+        "enrol a.wav --out /proc/a.voice",
         "score list.csv --out /proc/a",
     ],
 )
