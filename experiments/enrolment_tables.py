@@ -4,11 +4,21 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from experiments import markdown
-from experiments.page_tables import measured, read, study_file, weights_file
+from experiments.page_tables import (
+    HEADLINE,
+    cross_validation,
+    measured,
+    read,
+    study_file,
+    unchosen,
+    weights_file,
+    with_spread,
+)
 from ser_gpu import corpora
 
 ALONE = "actors5-refit"
 PRETRAINED = "actors5-pretrained-refit"
+ORDINARY = "actors5-ordinary-refit"  # as `ALONE`, shorter, and with fewer copies
 OTHER_CORPORA_FIRST = "other corpora first, groups"
 FOLDS = range(5)  # of actors5
 SHOWN = {
@@ -33,6 +43,35 @@ KINDS = {
     "labelled": "of all emotions, with labels",
     "all": "all, unlabelled, those that are scored too",
 }
+
+
+def results() -> str:
+    """The README's table: what to expect, by whose voice it is."""
+    table = []
+    for voice, name, test in (
+        ("one of the training", "stratified", "`stratified`: a tenth of the clips"),
+        ("the same", "grouped", "`grouped`: no repetitions in training"),
+        ("a new one", ALONE, "`actors5`: five speakers"),
+    ):
+        scores = cross_validation(name)["summary"]["test"]
+        table.append(_row(voice, test, {label: with_spread(scores[key]) for label, key in HEADLINE.items()}))
+    scores = unchosen(ALONE)
+    table.append(_row("", str(scores["tested on"]), scores))
+    enrolled = _enrolled(cross_validation(ORDINARY), "all answers")["labelled", 8]
+    scores = {label: with_spread(enrolled[key], "sd") for label, key in HEADLINE.items()}
+    table.append(_row("8 clips enrolled with emotions", "`actors5`", scores))
+    rows = read(study_file("cross-corpus-voices"))["rows"]
+    for voice, found in (
+        ("a new one, another language", rows),
+        ("8 clips enrolled", [row["enrolled"] for row in rows if row["enrolled"]]),
+    ):
+        uar = f"{fmean(each['uar'] for each in found):.3f}"
+        table.append(_row(voice, f"{len(rows)} corpora, none in training", {"UAR": uar}))
+    return markdown.table(table)
+
+
+def _row(voice: str, test: str, scores: dict[str, object]) -> dict[str, object]:
+    return {"whose voice": voice, "test": test} | {label: scores.get(label, "") for label in HEADLINE}
 
 
 def new_speakers() -> str:

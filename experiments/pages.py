@@ -38,7 +38,7 @@ PAGES = tuple(
     )
 )
 TABLES: dict[str, Callable[[], str]] = {
-    "results": page_tables.results,
+    "results": enrolment_tables.results,
     "settings": page_tables.settings,
     "cross-validations": page_tables.cross_validations,
     "actors5-folds": page_tables.actors5_folds,

@@ -286,7 +286,7 @@ def _fit(args: argparse.Namespace) -> int:
     """The smoothing and the cuts on validation clips."""
     torch.set_num_threads(1)
     model, provenance = checkpoint.load(args.checkpoint, options.device(args.device))
-    clips = options.find_clips(args.data, args.corpus)
+    clips = study.clips_of(args)
     part_of = Protocol.from_dict(provenance.protocol).split(clips).part_of
     chosen = drawn([clip for clip in clips if part_of[clip.id] == "validation"], args.clips, args.seed)
     sounds = sounds_of(model, chosen)

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(args: argparse.Namespace) -> int:
     torch.set_num_threads(1)
-    clips = options.find_clips(args.data, args.corpus)
+    clips = study.clips_of(args)
     part_of = Protocol("stratified").split(clips).part_of
     training = [clip for clip in clips if part_of[clip.id] == "train" and clip.speaker not in KEPT_AWAY]
     generator = torch.Generator().manual_seed(args.seed)
