@@ -151,7 +151,7 @@ def damaged(path):
 )
 def test_what_is_spoilt_before_the_training_goes_on_is_one_line(is_spoilt, spoil, message, stopped, capsys):
     data, out = stopped
-    path = next(data.rglob("*.wav")) if is_spoilt == "clip" else out / "resume.pth"
+    path = min(data.rglob("*.wav")) if is_spoilt == "clip" else out / "resume.pth"
     whole = path.read_bytes()
     spoil(path)
     before = (out / "resume.pth").read_bytes()
