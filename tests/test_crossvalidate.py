@@ -14,7 +14,8 @@ from ser_gpu.evaluation import predictions
 from ser_gpu.files import write_json
 from tests import ranks
 
-SMALL = ("cnn.width=4", "cnn.depth=2", "cnn.members=1", "audio.clip_seconds=1", "augment.enabled=false")
+NETWORK = ("cnn.width=4", "cnn.depth=2", "cnn.members=1")
+SMALL = (*NETWORK, "audio.clip_seconds=1", "augment.enabled=false", "tta.enabled=false")
 
 
 def command(data, runs, *more):

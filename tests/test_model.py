@@ -13,7 +13,7 @@ from ser_gpu.model import SpeechEmotionModel, uploaded
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    model = SpeechEmotionModel(ModelConfig(cnn=CnnConfig(width=8, depth=3)))
+    model = SpeechEmotionModel(ModelConfig(cnn=CnnConfig(width=16)))
     for norm in (m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)):
         torch.nn.init.uniform_(norm.running_mean, -0.1, 0.1)
     return model.eval()

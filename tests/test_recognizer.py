@@ -25,7 +25,7 @@ from ser_gpu.timeline.cuts import SpeechCuts
 from tests.audio.conftest import RATES, THINGS, AudioDecoder
 from tests.conftest import FUZZ, synthetic_voice
 
-SMALL = ModelConfig(cnn=CnnConfig(width=8, depth=3))
+SMALL = ModelConfig(cnn=CnnConfig(width=16))
 
 
 @pytest.fixture(scope="module")
