@@ -107,8 +107,9 @@ Protocol `{provenance.protocol.get("name")}`, fold {provenance.protocol.get("fol
 Recordings: {", ".join(datasets) or "not stated"}.
 Licence of the weights: {licence or "not stated"}.
 
-## Limits
+## Responsible use
 
-The model learned from acted speech. On voices that are not acted, or in another language, its answers can be much
-worse. Do not decide anything about a person with it.
+The model names how a voice sounds, as actors express an emotion, not what a person feels: do not decide about people
+with it. The EU forbids it at work and in education ([AI Act](https://eur-lex.europa.eu/eli/reg/2024/1689/oj), Article
+5(1)(f)). In other languages and rooms it is worse. More: `docs/responsible-use.md` of ser_gpu.
 """

@@ -198,7 +198,7 @@ def _listen(answers: Answers, job: _Job, streams: bool) -> tuple[Timeline, bool]
     shown_name, parts = answer(answers, job.recording, speakers=job.speakers)
     total = None
     with suppress(RuntimeError, TypeError, ValueError, OSError):  # the length is not known
-        total = soundfile.info(job.path).duration
+        total = soundfile.info(Path(job.path).absolute()).duration  # for libsndfile - is standard input
     found: list[Segment] = []
     whole = True
 

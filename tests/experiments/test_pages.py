@@ -59,7 +59,8 @@ def results(tables):
     page_tables.weights_file(f"crossvalidation/{enrolment_tables.ORDINARY}.json").write_text(json.dumps(enrolled))
     corpora = page_tables.study_file("cross-corpus-voices")
     corpora.parent.mkdir(parents=True)
-    rows = [{"uar": 0.3, "enrolled": {"uar": 0.5}}, {"uar": 0.4, "enrolled": None}]
+    eight = {"kind": "unlabelled", "count": 8, "uar": 0.5}
+    rows = [{"uar": 0.3, "enrolled": [eight]}, {"uar": 0.4, "enrolled": []}]
     corpora.write_text(json.dumps({"rows": rows}))
     return enrolment_tables.results()
 

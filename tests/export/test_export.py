@@ -396,6 +396,7 @@ def test_a_hub_folder_holds_the_model_and_its_card(hub_folder, small):
     metadata = yaml.safe_load((hub_folder / "README.md").read_text().split("---\n")[1])
     assert metadata["pipeline_tag"] == "audio-classification"
     assert metadata["license"] == hub.LICENCES.get(licence(), "other")
+    assert "## Responsible use" in (hub_folder / "README.md").read_text()
     hub.write(hub_folder, small, Provenance({"name": "stratified", "fold": 0}, "a" * 64, 0), "my own")
     assert yaml.safe_load((hub_folder / "README.md").read_text().split("---\n")[1])["license_name"] == "my own"
     (hub_folder / "config.json").write_text("{}")

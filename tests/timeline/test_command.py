@@ -11,6 +11,7 @@ from ser_gpu.errors import MissingExtraError
 from ser_gpu.timeline import command
 from ser_gpu.timeline.command import main
 from ser_gpu.voices.enrol import own_voice
+from tests.conftest import started
 from tests.timeline.conftest import RATE, speech_like
 
 
@@ -195,6 +196,13 @@ def test_pipe_gives_the_same_segments(talk, small_model):
     assert from_stream.stretches == small_model.timeline(talk).stretches
     samples, rate = soundfile.read(talk, dtype="float32")
     assert small_model.timeline((rate, np.asarray(samples))).stretches == from_stream.stretches
+
+
+def test_standard_input_is_read_once(talk):
+    with talk.open("rb") as file, started("-m", "ser_gpu.timeline", "-", "--format", "json", stdin=file) as process:
+        out, error = process.communicate()
+    assert error == ""
+    assert json.loads(out)["segments"][-1]["end"] == 9.0
 
 
 def test_speakers_are_answered_apart(segments, capsys):
