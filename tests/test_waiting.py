@@ -11,9 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch_audiomentations import Gain
 
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.config import WARPS, AugmentConfig, ModelConfig
@@ -50,12 +49,7 @@ def real_parts(request):
 
 
 @pytest.fixture
-def stock_gain():
-    return Gain(p=0.5, sample_rate=16_000, output_type="dict")
-
-
-@pytest.fixture
-def fake_cuda(real_parts, stock_gain, monkeypatch):
+def fake_cuda(real_parts, monkeypatch):
     # the one kernel that torch has no shapes for: Beta's; any draw of its shape stands for it
     monkeypatch.setattr(torch, "_sample_dirichlet", torch.rand_like)
     monkeypatch.setattr(EmotionCnn, "to", lambda cnn, **_: cnn)  # fake parameters cannot change their memory format
@@ -85,11 +79,8 @@ def test_a_step_is_the_same_operations_for_any_batch_and_none_of_them_waits(fake
     two, many = operations_of_a_step(2, *real_parts), operations_of_a_step(32, *real_parts)
     assert two == many
     assert 300 < sum(many.values()) < 1_500, "the step was counted, and it is no loop"
-
-
-def test_a_step_by_groups_does_not_wait_either(fake_cuda, real_parts):
     few, many = operations_of_a_step(8, *real_parts, groups=2), operations_of_a_step(16, *real_parts, groups=2)
-    assert few == many
+    assert few == many, "nor of a step by groups"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
@@ -111,9 +102,3 @@ def test_no_sampler_waits(corpora, share):
         batches = list(drawn.batches(4))
     assert [batch.rows.shape for batch in batches] == [(32,)] * 4
     assert all(batch.rows.device.type == "cuda" for batch in batches)
-
-
-def test_what_waits_is_caught(fake_cuda, stock_gain):
-    """The stock gain reads a mask back: the check above would see it."""
-    with pytest.raises((DataDependentOutputException, DynamicOutputShapeException)):
-        stock_gain(torch.randn(8, 1, 16_000))

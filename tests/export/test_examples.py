@@ -3,7 +3,6 @@
 import runpy
 import shlex
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import huggingface_hub
@@ -15,8 +14,8 @@ import yaml
 import ser_gpu
 from ser_gpu import checkpoint, score
 from ser_gpu.exports import hub, onnx
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLES = ROOT / "examples"
 METADATA = {
     "pipeline_tag": "audio-classification",

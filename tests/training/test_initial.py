@@ -71,8 +71,3 @@ def test_a_training_begins_with_them(dataset, tmp_path):
     for model in (trainer.model, trainer.ema.module):
         own = model.cnn.state_dict()
         assert all(torch.equal(own[name], value) for name, value in theirs.cnn.state_dict().items())
-
-
-def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no such checkpoint"):
-        loop.sha256(tmp_path / "nothing.pth")
