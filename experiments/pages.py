@@ -38,7 +38,7 @@ PAGES = tuple(
     )
 )
 TABLES: dict[str, Callable[[], str]] = {
-    "results": page_tables.results,
+    "results": enrolment_tables.results,
     "settings": page_tables.settings,
     "cross-validations": page_tables.cross_validations,
     "actors5-folds": page_tables.actors5_folds,
@@ -61,6 +61,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **{name: partial(enrolment_tables.cross_corpus, name) for name in ("cross-corpus", "cross-corpus-loco")},
     "any-voice": page_tables.any_voice,
     "new-corpora": enrolment_tables.new_corpora,
+    "new-corpora-enrolled": enrolment_tables.new_corpora_enrolled,
     "new-corpora-coverage": enrolment_tables.new_corpora_coverage,
     "recipes": enrolment_tables.recipes,
     "tta-copies": enrolment_tables.tta_copies,

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
-from ser_gpu.errors import InputError
+from ser_gpu.errors import InputError, check
 
 OWN = "own"
 PARTS = ("train", "validation", "test")
-PART_ALIASES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev", "development"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
+_PART_NAMES = {"train": "train training", "validation": "validation valid val dev development", "test": "test testing"}
+PART_ALIASES = {alias: part for part, aliases in _PART_NAMES.items() for alias in aliases.split()}
 
 
 @dataclass(frozen=True)
@@ -66,8 +63,7 @@ def canonical(name: str, aliases: Mapping[str, str] = ALIASES) -> str:
     aliases: of one corpus, in lower case; they go before the general ones. Raises InputError for an empty name.
     """
     key = "_".join(name.lower().replace("-", " ").replace("_", " ").split())
-    if not key:
-        raise InputError(f"an emotion needs a name, got {name!r}")
+    check(key, f"an emotion needs a name, got {name!r}")
     return aliases.get(key) or ALIASES.get(key, key)
 
 

@@ -16,9 +16,8 @@ from ser_gpu import app
 from ser_gpu.audio.samples import load
 from ser_gpu.audio.silero import SpeechProbability
 from ser_gpu.exports import onnx, page
+from tests.conftest import SAMPLE
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-SAMPLE = ROOT / "examples" / "sample.wav"
 PAGE_FILES = ("index.html", "style.css", "main.js", "worker.js", "sample.wav", "onnxruntime-license.txt")
 
 
