@@ -213,12 +213,13 @@ def groups(name: str) -> str:
     )
 
 
-def robustness() -> str:
+def robustness(name: str) -> str:
     """UAR under every condition, a column a model."""
-    models = read(study_file("robustness"))["models"]
+    models = read(study_file(name))["models"]
+    named = {f"`{model['name']}`": model for model in models} if len(models) > 1 else {"UAR": models[0]}
     rows = [
         {"condition": condition}
-        | {f"`{model['name']}`": f"{model['conditions'][condition]['uar']:.3f}" for model in models}
+        | {name: f"{model['conditions'][condition]['uar']:.3f}" for name, model in named.items()}
         for condition in models[0]["conditions"]
     ]
     return measured(markdown.table(rows), *models)

@@ -50,7 +50,7 @@ TABLES: dict[str, Callable[[], str]] = {
         for name in ("ser_ravdess", "ser_ravdess_actors")
         for table in (page_tables.scores, page_tables.emotions, page_tables.groups)
     },
-    "robustness": page_tables.robustness,
+    **{name: partial(page_tables.robustness, name) for name in ("robustness", "robustness-voices")},
     "pitch-bias": page_tables.pitch_bias,
     "pitch-thirds": page_tables.pitch_thirds,
     "pitch-counterfactual": page_tables.pitch_counterfactual,
