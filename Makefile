@@ -22,7 +22,7 @@ app: $(READY) app/node_modules  ## the page that answers in the browser, on loca
 	$(BIN)/ser-gpu app
 
 test-app: $(READY) app/node_modules  ## the page in a real browser (chromium)
-	SER_APP=1 $(BIN)/python -m pytest tests/app -rs
+	SER_APP=1 $(BIN)/python -m pytest tests/app -rs -o faulthandler_timeout=3600
 
 test-scale: $(READY)  ## scoring on a local Ray, which is installed for it
 	$(BIN)/python $(PIP_INSTALL) -e '.[ray]'

@@ -4,6 +4,9 @@ export const PIECE_SECONDS = 60;
 export const SHORTEST_SECONDS = 0.05;
 const MOST_HEADER = 2 ** 16; // bytes of a WAV file before its samples
 const PCM = [1, 3, 0xfffe]; // formats of WAV without compression
+const FRAMES = 49; // of MP3, about a second: a whole number of samples at 16 kHz, whatever the rate of the file
+const KILOBITS = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320]; // a second, of MPEG-1
+const LOWER_KILOBITS = [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160]; // of MPEG-2
 const SMALLEST_PEAK = 1e-6; // of the largest sample: what float32 leaves of a constant
 const SMALLEST_POWER = 1e-10;
 const REMEMBERED = 0.92; // share of a power that still counts a quarter of a second later
@@ -15,20 +18,28 @@ export async function decode(file, rate) {
     const context = new OfflineAudioContext(1, 1, rate); // decodeAudioData resamples to its rate
     return mono(await context.decodeAudioData(await blob.arrayBuffer()));
   };
-  const { header, start, end, second } = (await wavOf(file)) ?? {};
-  if (!(end - start > PIECE_SECONDS * second)) return whole(file);
-  const samples = new Float32Array(Math.floor(((end - start) / second) * rate));
-  for (let at = 0, from = start; from < end; at += PIECE_SECONDS * rate, from += PIECE_SECONDS * second) {
-    // a second more on each side, since the resampler would hear silence there; the next part writes over the last one
-    const lead = at ? 1 : 0;
-    const content = file.slice(from - lead * second, Math.min(end, from + (PIECE_SECONDS + 1) * second));
-    new DataView(header).setUint32(start - 4, content.size, true);
-    samples.set((await whole(new Blob([header, content]))).subarray(lead * rate).subarray(0, samples.length - at), at);
+  const { header, cuts, seconds } = (await wavOf(file)) ?? (await mp3Of(file)) ?? { cuts: [] };
+  if (cuts.length < PIECE_SECONDS + 3) return whole(file);
+  const samples = new Float32Array(Math.ceil(cuts.length * seconds * rate));
+  const samplesTo = (cut) => Math.round(cut * seconds * rate);
+  let [end, missing] = [0, 0];
+  for (let from = 0; from < cuts.length - 1; from += PIECE_SECONDS) {
+    // a cut more on each side, since the decoder and the resampler would hear silence there; the next part writes over it
+    const first = Math.max(0, from - 1);
+    const last = Math.min(cuts.length - 1, from + PIECE_SECONDS + 1);
+    const content = file.slice(cuts[first], cuts[last]);
+    header?.setUint32(header.byteLength - 4, content.size, true);
+    const found = await whole(new Blob(header ? [header, content] : [content]));
+    if (from === 0 && !header) missing = samplesTo(last) - found.length; // what an encoder had put before the sound
+    const at = samplesTo(from) - (from && missing);
+    const part = found.subarray(samplesTo(from) - samplesTo(first));
+    samples.set(part.subarray(0, samples.length - at), at);
+    end = at + part.length;
   }
-  return samples;
+  return samples.subarray(0, end);
 }
 
-/** What is before the samples of a WAV file, where they are, and the bytes of a second; null of what has no parts. */
+/** What is before the samples of a WAV file, and where each second begins; null of what has no parts. */
 async function wavOf(file) {
   const view = new DataView(await file.slice(0, MOST_HEADER).arrayBuffer());
   const name = (at) => String.fromCharCode(...new Uint8Array(view.buffer, at, 4));
@@ -36,13 +47,51 @@ async function wavOf(file) {
   for (let at = 12, second = 0; at + 24 <= view.byteLength; at += 8 + 2 * Math.ceil(view.getUint32(at + 4, true) / 2)) {
     if (name(at) === "fmt " && PCM.includes(view.getUint16(at + 8, true))) {
       second = view.getUint32(at + 12, true) * view.getUint16(at + 20, true);
-    } else if (name(at) === "data") {
-      const start = at + 8;
-      const end = Math.min(file.size, start + view.getUint32(at + 4, true));
-      return second ? { header: view.buffer.slice(0, start), start, end, second } : null;
+    } else if (name(at) === "data" && second) {
+      const end = Math.min(file.size, at + 8 + view.getUint32(at + 4, true));
+      const cuts = Array.from({ length: Math.ceil((end - at - 8) / second) }, (_, i) => at + 8 + i * second);
+      return { header: new DataView(view.buffer.slice(0, at + 8)), cuts: [...cuts, end], seconds: 1 };
     }
   }
   return null;
+}
+
+/** Where groups of frames of an MP3 file begin; null of what is none. */
+async function mp3Of(file) {
+  const start = new Uint8Array(await file.slice(0, 10).arrayBuffer());
+  const isTagged = String.fromCharCode(...start.subarray(0, 3)) === "ID3";
+  if (!isTagged && !frameOf(start, 0)) return null;
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const cuts = [];
+  let seconds = 0;
+  let at = isTagged ? 10 + start.subarray(6).reduce((size, value) => 128 * size + value, 0) : 0;
+  for (let frame, count = 0; (frame = frameOf(bytes, at)); count++, at += frame.size) {
+    if (count % FRAMES === 0) cuts.push(count && at);
+    seconds = FRAMES * frame.seconds;
+  }
+  return bytes.length - at < MOST_HEADER ? { cuts: [...cuts, bytes.length], seconds } : null; // else it is not understood
+}
+
+/** Bytes and seconds of a frame of MPEG audio, layer 3; null of what is none. */
+function frameOf(bytes, at) {
+  const [sync, kind, rates] = bytes.subarray(at, at + 3);
+  if (sync !== 0xff || (kind & 0xe6) !== 0xe2) return null;
+  const version = (kind >> 3) & 3; // 3: MPEG-1; 2 and 0 halve the rates
+  const rate = [44_100, 48_000, 32_000][(rates >> 2) & 3] / [4, NaN, 2, 1][version];
+  const samples = version === 3 ? 1152 : 576;
+  const size = Math.floor((samples * 125 * (version === 3 ? KILOBITS : LOWER_KILOBITS)[rates >> 4]) / rate) + ((rates >> 1) & 1);
+  return size > 0 ? { size, seconds: samples / rate } : null;
+}
+
+/** All of them in one array. */
+export function joined(...parts) {
+  const whole = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 /** Samples at another rate, by the browser's resampler. */
@@ -93,8 +142,7 @@ function variance(values) {
 
 /** Without offset, the peak at 1; what is constant becomes zero. */
 export function level(samples) {
-  let largest = 0;
-  for (const value of samples) largest = Math.max(largest, Math.abs(value));
+  const largest = peakOf(samples);
   const out = new Float32Array(samples.length);
   if (!largest) return out;
   let sum = 0;
@@ -103,11 +151,8 @@ export function level(samples) {
     sum += out[i];
   }
   const mean = Math.fround(sum / out.length);
-  let peak = 0;
-  for (let i = 0; i < out.length; i++) {
-    out[i] -= mean;
-    peak = Math.max(peak, Math.abs(out[i]));
-  }
+  for (let i = 0; i < out.length; i++) out[i] -= mean;
+  const peak = peakOf(out);
   if (peak <= SMALLEST_PEAK) return out.fill(0);
   for (let i = 0; i < out.length; i++) out[i] /= peak;
   return out;
@@ -144,7 +189,7 @@ function windowsOf(samples, model) {
   return windows.filter((window) => window.peak >= least);
 }
 
-function peakOf(samples) {
+export function peakOf(samples) {
   let peak = 0;
   for (const value of samples) peak = Math.max(peak, Math.abs(value));
   return peak;

@@ -1,6 +1,6 @@
 // Answers while somebody speaks: the last seconds smoothed, and a minute of history.
 
-import { resample } from "./audio.js";
+import { joined, resample } from "./audio.js";
 import { listen } from "./microphone.js";
 import { BLOCK, FRAME, RATE, Timeline } from "./timeline.js";
 
@@ -20,7 +20,7 @@ export async function live(model, job, { onBlock, onAnswer }) {
   let wake = () => {};
   let failure = null;
 
-  const listening = listen(RATE, job.ended, () => {}, (block, rate) => {
+  const listening = listen(RATE, job.ended, (block, rate) => {
     fresh.push({ block, rate });
     counted += block.length / rate;
     onBlock(counted, block);
@@ -73,14 +73,4 @@ export async function live(model, job, { onBlock, onAnswer }) {
   await timeline.close();
   job.cancelled.throwIfAborted();
   return { answer: answer(), samples: await resample(history, RATE, sample_rate) };
-}
-
-function joined(...parts) {
-  const whole = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

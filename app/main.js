@@ -1,6 +1,6 @@
 // The page: recordings in, the emotion out.
 
-import { decode, resample, SHORTEST_SECONDS } from "./audio.js";
+import { decode, joined, peakOf, resample, SHORTEST_SECONDS } from "./audio.js";
 import { clock, percent } from "./draw.js";
 import { Jobs } from "./jobs.js";
 import { live } from "./live.js";
@@ -12,6 +12,7 @@ import { SHORT_SECONDS, timelineOf } from "./timeline.js";
 
 const LONG_SECONDS = 30; // from here on one emotion for all of it would mean little
 const BUTTONS = { record: ["Record", "Stop and answer"], live: ["Live", "Stop"] };
+const SAMPLE = { name: "sample.wav" }; // fetched when it is read
 
 const $ = (id) => document.getElementById(id);
 const loading = Model.load((share) => ($("progress").value = share));
@@ -19,7 +20,7 @@ const jobs = new Jobs(showJob, fail);
 const result = new Result(loading);
 const recordings = []; // {name, state, text, answer, row}, and the file, which is read again, or the samples
 let shown = null; // one of them
-let usesVoice = false;
+let voice = null; // of who speaks, where that is known
 
 function showJob(kind) {
   for (const [id, texts] of Object.entries(BUTTONS)) {
@@ -28,8 +29,6 @@ function showJob(kind) {
   }
   $("cancel").hidden = kind === null || kind === "live";
   $("work").hidden = kind === null;
-  $("meter").hidden = true;
-  $("progress").hidden = false;
   if (kind) clearError();
   else teacher?.show();
 }
@@ -37,6 +36,8 @@ function showJob(kind) {
 /** What the page is doing, for the eyes; a share from 0 to 1, or none. */
 function working(text, share = null) {
   $("doing").textContent = text;
+  $("meter").hidden = true;
+  $("progress").hidden = false;
   if (share === null) $("progress").removeAttribute("value");
   else $("progress").value = share;
 }
@@ -46,8 +47,7 @@ function hearing(text, block) {
   $("doing").textContent = text;
   $("progress").hidden = true;
   $("meter").hidden = false;
-  const peak = block.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
-  $("meter").value = Math.max(peak, 0.9 * $("meter").value);
+  $("meter").value = Math.max(peakOf(block), 0.9 * $("meter").value);
 }
 
 /** To a screen reader, and to all where no answer shows the same. */
@@ -109,11 +109,22 @@ function answerFiles(files) {
   if (jobs.kind !== "files") jobs.start("files", answerWaiting);
 }
 
+const unanswered = () => recordings.filter(({ state }) => state === "waiting" || state === "working");
+
+/** Who speaks from now on; what is half answered is answered again. */
+function useVoice(used) {
+  if (used === voice) return;
+  voice = used;
+  if (jobs.kind !== "files") return;
+  const again = unanswered();
+  jobs.cancel();
+  for (const entry of again) end(entry, "waiting", "waiting");
+  jobs.start("files", answerWaiting);
+}
+
 async function answerWaiting(job) {
   job.cancelled.addEventListener("abort", () => {
-    for (const entry of recordings.filter(({ state }) => state === "waiting" || state === "working")) {
-      end(entry, "cancelled", "cancelled");
-    }
+    for (const entry of unanswered()) end(entry, "cancelled", "cancelled");
     if (!shown?.answer) $("result").hidden = true;
     showRecordings();
   });
@@ -123,7 +134,8 @@ async function answerWaiting(job) {
     } catch (error) {
       if (job.cancelled.aborted) return;
       end(entry, "failed", error.message);
-      choose(entry);
+      if (entry === shown) choose(entry);
+      else showRecordings();
     }
   }
 }
@@ -134,9 +146,9 @@ function end(entry, state, text) {
 
 /** Answer one recording, from its file or its samples, and show it. */
 async function answer(entry, { cancelled }) {
-  entry.state = "working";
-  entry.text = "listening";
+  end(entry, "working", "listening");
   shown = entry;
+  clearError(); // it was of another one
   showRecordings();
   working(`Reading ${entry.name} …`);
   const model = await loading;
@@ -147,7 +159,7 @@ async function answer(entry, { cancelled }) {
   const seconds = samples.length / sample_rate;
   if (seconds < SHORTEST_SECONDS) throw new Error(`${name}: ${Math.round(1000 * seconds)} ms is too short, 50 ms is the least.`);
   working(`Listening to ${name} …`);
-  const found = { file: name, seconds, labels, voice: usesVoice };
+  const found = { file: name, seconds, labels, voice: Boolean(voice) };
   if (seconds <= LONG_SECONDS) {
     const prediction = await model.predict(samples);
     cancelled.throwIfAborted();
@@ -157,7 +169,7 @@ async function answer(entry, { cancelled }) {
     found.segments = [];
   }
   const isShown = () => shown === entry;
-  const drawn = isShown() && result.show(found, samples);
+  if (isShown()) result.show(found, samples);
   if (seconds > SHORT_SECONDS) {
     const began = performance.now();
     found.segments = await timelineOf(samples, model, cancelled, (segments, share) => {
@@ -167,7 +179,6 @@ async function answer(entry, { cancelled }) {
     });
     if (!found.segments.some(({ speech }) => speech)) throw new Error(`${name}: no speech was found, only silence or other sounds.`);
   }
-  await drawn;
   cancelled.throwIfAborted();
   entry.answer = found;
   end(entry, "done", result.summary(found));
@@ -181,7 +192,7 @@ async function answer(entry, { cancelled }) {
 async function samplesOf(file) {
   const { about } = await loading;
   try {
-    return await decode(file, about.sample_rate);
+    return await decode(file === SAMPLE ? await (await fetch(file.name)).blob() : file, about.sample_rate);
   } catch {
     throw new Error(`${file.name}: this browser finds no audio in it that it can decode.`);
   }
@@ -194,39 +205,24 @@ async function recorded(job, prompt) {
   let count = 0;
   let rate = about.sample_rate;
   working("Waiting for the microphone …");
-  await listen(about.sample_rate, job.ended, () => {}, (block, blockRate) => {
+  await listen(about.sample_rate, job.ended, (block, blockRate) => {
     blocks.push(block);
     rate = blockRate;
     count += block.length;
     hearing(`${prompt} ${clock(count / rate)}`, block);
   });
   job.cancelled.throwIfAborted();
-  const samples = new Float32Array(count);
-  let at = 0;
-  for (const block of blocks) {
-    samples.set(block, at);
-    at += block.length;
-  }
-  return resample(samples, rate, about.sample_rate);
+  working("Listening …");
+  return resample(joined(...blocks), rate, about.sample_rate);
 }
 
 async function recordAndAnswer(job) {
   const samples = await recorded(job, "Recording: say a sentence, then stop.");
-  if (samples.length === 0) return;
-  $("meter").hidden = true;
-  $("progress").hidden = false;
+  if (samples.length === 0 || job.cancelled.aborted) return;
   const number = recordings.filter(({ isRecording }) => isRecording).length;
   const name = number ? `your recording ${number + 1}` : "your recording";
-  const entry = add({ name, state: "working", text: "", samples, isRecording: true });
-  try {
-    await answer(entry, job);
-  } catch (error) {
-    recordings.splice(recordings.indexOf(entry), 1);
-    entry.row.remove();
-    showRecordings();
-    $("result").hidden = true;
-    throw error;
-  }
+  add({ name, state: "waiting", text: "waiting", samples, isRecording: true });
+  jobs.start("files", answerWaiting);
 }
 
 async function answerLive(job) {
@@ -236,10 +232,10 @@ async function answerLive(job) {
   showRecordings();
   const found = await live(model, job, {
     onBlock: (seconds, block) => hearing(`Listening: ${clock(seconds)}`, block),
-    onAnswer: (answer, samples) => shown || result.showLive({ ...answer, voice: usesVoice }, samples),
+    onAnswer: (answer, samples) => shown || result.showLive({ ...answer, voice: Boolean(voice) }, samples),
   });
   if (!found) return;
-  const entry = add({ name: "live", samples: found.samples, answer: { ...found.answer, voice: usesVoice } });
+  const entry = add({ name: "live", samples: found.samples, answer: { ...found.answer, voice: Boolean(voice) } });
   end(entry, "done", result.summary(entry.answer));
   choose(entry);
   say(`Live: ${entry.text}.`);
@@ -255,12 +251,7 @@ $("cancel").addEventListener("click", () => {
   jobs.cancel();
   say("Cancelled.", true);
 });
-$("sample").addEventListener("click", async (event) => {
-  if (event.detail > 1) return;
-  const response = await fetch("sample.wav").catch(() => null);
-  if (response?.ok) answerFiles([new File([await response.blob()], "sample.wav")]);
-  else fail({ message: "The sample is not there." });
-});
+$("sample").addEventListener("click", ({ detail }) => detail > 1 || answerFiles([SAMPLE]));
 
 for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
   document.addEventListener(kind, (event) => {
@@ -278,9 +269,9 @@ loading.then(
   async (model) => {
     const { about } = model;
     if (!jobs.kind) $("work").hidden = true;
-    const licence = about.licence ? `, ${about.licence}` : "";
-    $("about").textContent = `Model: ${about.name}${licence}. ser_gpu ${about.ser_gpu}.`;
-    teacher = new Teacher(model, { jobs, record: recorded, onChange: (isUsed) => (usesVoice = isUsed) });
+    const licence = about.licence ? ` Licence: ${about.licence}.` : "";
+    $("about").textContent = `Model: ${about.name}, ser_gpu ${about.ser_gpu}.${licence}`;
+    teacher = new Teacher(model, { jobs, record: recorded, onChange: useVoice });
     await teacher.start();
     document.documentElement.dataset.ready = "true";
     if (!jobs.kind) model.answer(new Float32Array(about.window_samples)).catch(() => {}); // the first one is slow

@@ -9,9 +9,9 @@ const TAP = `registerProcessor("tap", class extends AudioWorkletProcessor {
 
 /**
  * Give `onBlock` the samples and their rate until `ended`, an AbortSignal; then nothing of the microphone is left open.
- * `onOpen` is called once it hears. Throws an Error with a message for people.
+ * Throws an Error with a message for people.
  */
-export async function listen(rate, ended, onOpen, onBlock) {
+export async function listen(rate, ended, onBlock) {
   if (ended.aborted) return;
   const opening = open();
   const end = new Promise((resolve) => ended.addEventListener("abort", resolve, { once: true }));
@@ -30,13 +30,12 @@ export async function listen(rate, ended, onOpen, onBlock) {
     const tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
     tap.port.onmessage = ({ data }) => ended.aborted || onBlock(data, context.sampleRate);
     source.connect(tap);
-    await context.resume();
-    if (ended.aborted) return;
-    onOpen();
+    const [track] = stream.getTracks();
     const lost = new Promise((_, reject) => {
-      stream.getTracks()[0].onended = () => reject(new Error("The microphone was taken away."));
+      track.onended = () => reject(new Error("The microphone was taken away."));
+      if (track.readyState === "ended") track.onended(); // before it was listened to
     });
-    await Promise.race([end, lost]);
+    await Promise.race([end, lost, context.resume().then(() => end)]); // which a browser may keep waiting
   } finally {
     close(stream);
     await context.close();

@@ -12,8 +12,10 @@ const GRAPHS = ["model.onnx", "speech.onnx"];
 export class Model {
   /** Load the model beside the page; `onProgress` gets the share that is there. */
   static async load(onProgress = () => {}) {
-    const about = await (await response("model.json")).json();
-    const model = new Model(about, download(about.bytes, onProgress));
+    const about = response("model.json").then((found) => found.json());
+    const files = download(about, onProgress);
+    files.catch(() => {}); // it is awaited later
+    const model = new Model(await about, files);
     await model.grow();
     return model;
   }
@@ -62,7 +64,8 @@ export class Model {
   async use(voice) {
     const { mean, variance, head } = voice ?? {};
     this.voice = voice && { mean, variance, head, sharpness: sharpness(voice, this.about.speaker) };
-    await Promise.all(this.workers.map((worker) => worker.call("use", { voice: this.voice })));
+    // one that ends has nothing to answer
+    await Promise.allSettled(this.workers.map((worker) => worker.call("use", { voice: this.voice })));
   }
 
   /** The windows of a recording in which somebody speaks: {samples, start, seconds}. */
@@ -78,10 +81,10 @@ export class Model {
   }
 
   /** The mean over the windows with speech; null where nobody speaks. */
-  async predict(samples) {
+  async predict(samples, isOfNobody = false) {
     const windows = await this.speech(samples);
     if (windows.length === 0) return null;
-    const answers = await Promise.all(windows.map((window) => this.answer(window.samples)));
+    const answers = await Promise.all(windows.map((window) => this.answer(window.samples, isOfNobody)));
     return this.named(this.about.labels.map((_, i) => answers.reduce((sum, answer) => sum + answer[i], 0) / answers.length));
   }
 
@@ -93,17 +96,16 @@ export class Model {
 }
 
 /** The runtime, compiled once for all workers, and the graphs. */
-async function download(bytes, onProgress) {
-  const names = [RUNTIME, ...GRAPHS];
-  const total = names.reduce((sum, name) => sum + bytes[name], 0);
+async function download(about, onProgress) {
   let loaded = 0;
-  const transform = (chunk, out) => {
-    onProgress((loaded += chunk.length) / total);
-    out.enqueue(chunk);
-  };
   const settings = { headers: { "Content-Type": "application/wasm" } }; // whatever the host says
   const counted = async (name) => {
-    const { body } = await response(name);
+    const [{ body }, { bytes }] = await Promise.all([response(name), about]);
+    const total = [RUNTIME, ...GRAPHS].reduce((sum, each) => sum + bytes[each], 0);
+    const transform = (chunk, out) => {
+      onProgress((loaded += chunk.length) / total);
+      out.enqueue(chunk);
+    };
     return new Response(body.pipeThrough(new TransformStream({ transform })), settings);
   };
   const [runtime, ...graphs] = await Promise.all([
@@ -122,6 +124,7 @@ async function response(name) {
 class Lane {
   constructor(onEnd) {
     this.pending = new Map();
+    this.error = null; // what ended it
     this.worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
     this.worker.onmessage = ({ data: { id, answer, error } }) => {
       const { resolve, reject } = this.pending.get(id);
@@ -134,6 +137,7 @@ class Lane {
   }
 
   end(error) {
+    this.error = error;
     this.worker.terminate();
     this.onEnd();
     for (const { reject } of this.pending.values()) reject(error);
@@ -142,6 +146,7 @@ class Lane {
   call(kind, rest, transferred = []) {
     const id = crypto.randomUUID?.() ?? String(Math.random());
     return new Promise((resolve, reject) => {
+      if (this.error) throw this.error;
       this.pending.set(id, { resolve, reject });
       this.worker.postMessage({ id, kind, ...rest }, transferred);
     });

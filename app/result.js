@@ -37,8 +37,9 @@ export class Result {
     $("play").hidden = false;
     $("spectrogram").hidden = false;
     const frames = framesOf(samples, mel, MOST_FRAMES);
-    const bands = await model.call("spectrogram", { frames, settings: { ...mel, sample_rate } }, [frames.buffer]);
-    if (this.view !== view) return;
+    const settings = { ...mel, sample_rate };
+    const bands = await model.call("spectrogram", { frames, settings }, [frames.buffer]).catch(() => null); // only a picture
+    if (!bands || this.view !== view) return;
     $("spectrogram").setAttribute("aria-label", `Log-mel spectrogram, ${mel.f_min} to ${mel.f_max} Hz`);
     this.drawBands = () => drawSpectrogram($("spectrogram"), bands, mel.top_db);
     this.drawBands();
@@ -58,6 +59,7 @@ export class Result {
     const offset = answer.offset ?? 0;
     this.view = { samples, rate, offset, seconds, segments: [], labels: answer.labels };
     this.drawBands = () => {};
+    $("spectrogram").width = 0; // it was of another recording
     return this.view;
   }
 

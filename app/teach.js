@@ -15,10 +15,12 @@ const SENTENCES = [
   ["surprised", "With surprise", "You are here already? I thought you would come tomorrow!"],
 ];
 
+const UNKEPT = "Your voice is used, but this browser does not let the page keep it. Download it.";
+
 const $ = (id) => document.getElementById(id);
 
 export class Teacher {
-  /** Shows the section where the model takes a voice; `record` gives samples, `onChange` hears whether a voice answers. */
+  /** Shows the section where the model takes a voice; `record` gives samples, `onChange` gets the voice that answers. */
   constructor(model, { jobs, record, onChange }) {
     this.model = model;
     this.jobs = jobs;
@@ -68,11 +70,12 @@ export class Teacher {
     }
   }
 
-  async guarded(action) {
+  async guarded(action, cancelled = null) {
     $("teach-error").hidden = true;
     try {
       await action();
     } catch (error) {
+      if (cancelled?.aborted) return;
       $("teach-error").textContent = error.message;
       $("teach-error").hidden = false;
       this.say("");
@@ -109,21 +112,18 @@ export class Teacher {
     if (this.jobs.kind === "teach" && this.at !== at) this.jobs.cancel();
     this.at = at;
     $("teach-error").hidden = true;
-    this.jobs.toggle("teach", (job) => this.guarded(() => this.learn(at, job)), event);
+    this.jobs.toggle("teach", (job) => this.guarded(() => this.learn(at, job), job.cancelled), event);
     this.show();
   }
 
   async learn(at, job) {
-    let samples;
-    try {
-      samples = await this.record(job, "Say the sentence, then stop.");
-    } catch (error) {
-      if (job.cancelled.aborted) return;
-      throw error;
-    }
+    const samples = await this.record(job, "Say the sentence, then stop.");
+    job.cancelled.throwIfAborted();
     if (samples.length === 0) return;
+    this.at = null; // it is recorded
+    this.show();
     const before = await this.model.predict(samples);
-    if (job.cancelled.aborted) return;
+    job.cancelled.throwIfAborted();
     if (!before) throw new Error("No speech was heard. Say the sentence again.");
     this.taught[at] = samples;
     $("sentences").children[at].lastChild.textContent = `heard as ${before.emotion}`;
@@ -132,30 +132,20 @@ export class Teacher {
     if (count < this.taught.length) return;
     this.say("Learning your voice …");
     const voice = await enrol(this.taught, this.sentences.map(([emotion]) => emotion), this.model);
-    if (job.cancelled.aborted) return;
-    await this.take(voice);
-    let isKept = true; // before the comparison, in which it may be deleted
-    try {
-      keep(voice);
-    } catch {
-      isKept = false;
-    }
-    await this.compare();
-    if (!isKept) throw new Error("Your voice is used, but this browser does not let the page keep it. Download it.");
+    job.cancelled.throwIfAborted();
+    const isKept = await this.takeAndKeep(voice);
+    await this.compare(job);
+    if (!isKept) throw new Error(UNKEPT);
   }
 
-  /** What each sentence sounded like before, and now. */
-  async compare() {
-    const { labels } = this.model.about;
+  /** What each sentence sounded like before, and now, while that voice is the one. */
+  async compare({ cancelled }) {
+    const { voice } = this;
     let [right, rightBefore] = [0, 0];
     for (const [at, samples] of [...this.taught].entries()) {
       const emotion = this.sentences[at][0];
-      const mean = async (isOfNobody) => {
-        const windows = await this.model.speech(samples);
-        const answers = await Promise.all(windows.map((window) => this.model.answer(window.samples, isOfNobody)));
-        return this.model.named(labels.map((_, i) => answers.reduce((sum, answer) => sum + answer[i] / answers.length, 0)));
-      };
-      const [before, now] = [await mean(true), await mean(false)];
+      const [before, now] = [await this.model.predict(samples, true), await this.model.predict(samples)];
+      if (cancelled.aborted || this.voice !== voice) return;
       rightBefore += before.emotion === emotion;
       right += now.emotion === emotion;
       const said = ({ emotion: heard, confidence }) => `${heard}, ${percent(confidence, 0)}`;
@@ -178,8 +168,14 @@ export class Teacher {
     } catch (error) {
       throw new Error(`${file.name}: ${error.message}.`);
     }
+    if (!(await this.takeAndKeep(voice))) throw new Error(UNKEPT);
+  }
+
+  /** Whether it is kept: at once, since it may be deleted while the model takes it. */
+  async takeAndKeep(voice) {
+    const isKept = keep(voice);
     await this.take(voice);
-    keep(voice);
+    return isKept;
   }
 
   async take(voice) {
@@ -188,6 +184,7 @@ export class Teacher {
     $("voice-usable").hidden = !voice;
     $("voice-use").checked = Boolean(voice);
     $("voice-change").textContent = "";
+    for (const { lastChild } of $("sentences").children) lastChild.textContent = ""; // how another one was heard
     if (voice) {
       const sentences = voice.recordings === 1 ? "recording" : "recordings";
       $("voice-about").textContent = `Your voice: ${voice.recordings} ${sentences}, ${voice.seconds.toFixed(0)} s of speech.`;
@@ -206,9 +203,10 @@ export class Teacher {
 
   async use() {
     const used = $("voice-use").checked ? this.voice : null;
-    await this.model.use(used);
+    const taken = this.model.use(used);
+    this.onChange(used);
+    await taken;
     if (this.voice) this.say(used ? "It answers with your voice." : "It answers as for anybody.");
-    this.onChange(Boolean(used));
   }
 
   async delete() {

@@ -1,6 +1,6 @@
 // Where somebody speaks, and the emotions over time; the same steps as ser_gpu/timeline and ser_gpu/audio/silero.py.
 
-import { level, resample } from "./audio.js";
+import { joined, level, resample } from "./audio.js";
 
 export const RATE = 16_000; // Hz that the detector of speech hears
 export const SHORT_SECONDS = 6; // up to here a recording is one segment
@@ -66,7 +66,7 @@ export class Timeline {
 
   async hear(samples) {
     const speech = await this.speech.next(samples);
-    this.kept = joinedSamples(this.kept, samples);
+    this.kept = joined(this.kept, samples);
     for (let at = 0; at < samples.length; at += BLOCK) {
       const count = Math.min(BLOCK, samples.length - at);
       const found = this.cuts.take(speech.slice(at / FRAME, (at + BLOCK) / FRAME), count);
@@ -184,7 +184,7 @@ class Speech {
 
   /** Of whole frames as they are. */
   async of(samples) {
-    const heard = joinedSamples(this.context, samples);
+    const heard = joined(this.context, samples);
     const rows = new Float32Array((samples.length / FRAME) * 4 * WINDOW);
     for (let row = 0, from = 0; from < samples.length; from += FRAME, row += 4 * WINDOW) {
       for (let i = 0; i < 4; i++) rows.set(heard.subarray(from + i * HOP, from + i * HOP + WINDOW), row + i * WINDOW);
@@ -196,13 +196,6 @@ class Speech {
     this.state = state;
     return speech;
   }
-}
-
-function joinedSamples(first, second) {
-  const joined = new Float32Array(first.length + second.length);
-  joined.set(first);
-  joined.set(second, first.length);
-  return joined;
 }
 
 function levelsOf(block) {
@@ -339,7 +332,7 @@ function merged(segments, labels) {
   let held = [];
   let pause = null;
   const join = () => {
-    if (held.length) found.push(joined(held, labels));
+    if (held.length) found.push(mean(held, labels));
     held = [];
   };
   for (const segment of segments) {
@@ -364,7 +357,7 @@ function merged(segments, labels) {
   return found;
 }
 
-function joined(parts, labels) {
+function mean(parts, labels) {
   const seconds = parts.reduce((sum, part) => sum + part.end - part.start, 0);
   const share = (label) => parts.reduce((sum, part) => sum + part.probabilities[label] * (part.end - part.start), 0);
   const probabilities = Object.fromEntries(labels.map((label) => [label, share(label) / seconds]));

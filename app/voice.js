@@ -208,8 +208,14 @@ export function stored(about) {
   return text === null ? null : read(text, about);
 }
 
+/** Whether the browser keeps it. */
 export function keep(voice) {
-  localStorage.setItem(PLACE, JSON.stringify(voice));
+  try {
+    localStorage.setItem(PLACE, JSON.stringify(voice));
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 export function forget() {

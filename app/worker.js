@@ -30,7 +30,8 @@ const calls = {
     const { instantiate } = WebAssembly;
     WebAssembly.instantiate = async (_, imports) => ({ module: runtime, instance: await instantiate(runtime, imports) });
     ort.env.wasm.wasmBinary = new ArrayBuffer(0);
-    const settings = { executionProviders: ["wasm"], logSeverityLevel: 3 };
+    // to optimise the graphs takes longer than it saves
+    const settings = { executionProviders: ["wasm"], graphOptimizationLevel: "disabled", logSeverityLevel: 3 };
     session = await ort.InferenceSession.create(new Uint8Array(graphs[0]), settings);
     detector = await ort.InferenceSession.create(new Uint8Array(graphs[1]), settings);
     population = speaker && statistics({ ...speaker.population, head: speaker.head });

@@ -23,7 +23,7 @@ from ser_gpu.evaluation import metrics
 from ser_gpu.evaluation.report import environment
 from ser_gpu.model import SpeechEmotionModel
 
-COUNT = 8
+KINDS, COUNTS = ("unlabelled", "labelled"), (8, 16)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,10 +79,10 @@ def held_out(provenance: Provenance, found: Sequence[Clip]) -> Iterator[tuple[st
 
 
 def answers(model: SpeechEmotionModel, bank: ClipBank, clips: Sequence[Clip], draws: int) -> dict:
-    """With and without 8 enrolled clips; without alone for no draws, and where nobody has as many and one more."""
+    """With and without enrolled clips; without alone for no draws, and where nobody has as many and one more."""
     with suppress(InputError):
         if draws:
-            return enrolment.answers(model, bank, clips, ["unlabelled"], [COUNT], draws)
+            return enrolment.answers(model, bank, clips, KINDS, COUNTS, draws)
     return enrolment.answers(model, bank, clips, [], [], draws)
 
 
@@ -92,10 +92,18 @@ def scores(content: dict, trained_on: str, tested_on: str) -> dict:
     present = np.unique(truth)
     uar = lambda rows, found: metrics.headline(truth[rows], metrics.likeliest(found, present))["uar"]  # noqa: E731
     without = content["without"].numpy()
-    none, *enrolled = content["entries"]
+    none, *entries = content["entries"]
     predicted = metrics.likeliest(without, present)
     confidence = without[:, present].max(axis=1) / without[:, present].sum(axis=1)
-    parts = [(entry["rows"].numpy(), entry["probabilities"].numpy()) for entry in enrolled]
+    enrolled = []
+    for kind, count in dict.fromkeys((entry["kind"], entry["count"]) for entry in entries):
+        same = [entry for entry in entries if (entry["kind"], entry["count"]) == (kind, count)]
+        parts = [(entry["rows"].numpy(), entry["probabilities"].numpy()) for entry in same]
+        enrolled.append(
+            {"kind": kind, "count": count, "clips": len(parts[0][0])}
+            | {"uar": float(np.mean([uar(rows, found) for rows, found in parts]))}
+            | {"without": float(np.mean([uar(rows, without[rows]) for rows, _ in parts]))}
+        )
     return {
         "trained_on": trained_on,
         "tested_on": _title(tested_on),
@@ -104,13 +112,7 @@ def scores(content: dict, trained_on: str, tested_on: str) -> dict:
         "uar": uar(none["rows"].numpy(), without[none["rows"].numpy()]),
         "interval95": metrics.bootstrap_intervals(truth, predicted, content["speakers"])["uar"],
         "confidence_above_accuracy": float(confidence.mean() - (predicted == truth).mean()),  # as the file answers
-        "enrolled": {
-            "clips": len(parts[0][0]),
-            "uar": float(np.mean([uar(rows, found) for rows, found in parts])),
-            "without": float(np.mean([uar(rows, without[rows]) for rows, _ in parts])),
-        }
-        if parts
-        else None,
+        "enrolled": enrolled,
     }
 
 
@@ -125,11 +127,11 @@ def _title(name: str) -> str:
 
 def show(result: dict) -> None:
     """A row a model and corpus; the gap is confidence above accuracy, with the temperature of the other corpora."""
-    columns = ("tested on", "trained on", "clips", "emotions", "UAR", f"UAR, {COUNT} clips", "without", "gap")
+    columns = ("tested on", "trained on", "clips", "emotions", "UAR", "UAR, 8 clips", "without", "gap")
     shown = console.table("Other corpora", columns)
     for row in result["rows"]:
-        enrolled = row["enrolled"] or {}
-        cells = [f"{enrolled[key]:.3f}" if enrolled else "" for key in ("uar", "without")]
+        eight = next((each for each in row["enrolled"] if (each["kind"], each["count"]) == ("unlabelled", 8)), None)
+        cells = [f"{eight[key]:.3f}" if eight else "" for key in ("uar", "without")]
         counts = (str(row["clips"]), str(row["emotions"]))
         gap = f"{row['calibrated']['confidence_above_accuracy']:+.3f}"
         shown.add_row(row["tested_on"], row["trained_on"], *counts, f"{row['uar']:.3f}", *cells, gap)

@@ -17,6 +17,7 @@ from statistics import fmean, stdev
 import numpy as np
 import torch
 
+from experiments import study
 from ser_gpu import checkpoint, evaluate
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.checkpoint import CheckpointError
@@ -113,7 +114,7 @@ def _of_folder(args: argparse.Namespace, folder: Path, path: Path, device: torch
         raise InputError(f"{path}: no table of a cross-validation; --out names it") from None
     if not parts:
         raise InputError(f"{path}: its trainings held nothing out")
-    found = options.find_clips(args.data, args.corpus, options.corpora_of(args.corpora))
+    found = study.clips_of(args)
     of_fold: dict[int, list[dict]] = {}
     for row in rows:
         training = folder / f"fold{row['fold']}-seed{row['seed']}"

@@ -65,7 +65,10 @@ def figure(rows: Sequence[dict]) -> Figure:
     counts = sorted({row["count"] for row in rows if row["count"]})
     axes.set_xscale("log", base=2)
     axes.set_xticks(counts, [str(count) for count in counts])
-    axes.set(xlabel="enrolled clips of the speaker", ylabel="UAR, points above no enrolment")
+    axes.set(
+        xlabel="enrolled clips of the speaker",
+        ylabel="UAR, points above no enrolment\n(mean and standard deviation of draws)",
+    )
     axes.grid()
     drawn.legend(title="enrolled clips", loc="outside right center")
     return drawn

@@ -4,11 +4,21 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from experiments import markdown
-from experiments.page_tables import measured, read, study_file, weights_file
+from experiments.page_tables import (
+    HEADLINE,
+    cross_validation,
+    measured,
+    read,
+    study_file,
+    unchosen,
+    weights_file,
+    with_spread,
+)
 from ser_gpu import corpora
 
 ALONE = "actors5-refit"
 PRETRAINED = "actors5-pretrained-refit"
+ORDINARY = "actors5-ordinary-refit"  # as `ALONE`, shorter, and with fewer copies
 OTHER_CORPORA_FIRST = "other corpora first, groups"
 FOLDS = range(5)  # of actors5
 SHOWN = {
@@ -33,6 +43,35 @@ KINDS = {
     "labelled": "of all emotions, with labels",
     "all": "all, unlabelled, those that are scored too",
 }
+
+
+def results() -> str:
+    """The README's table: what to expect, by whose voice it is."""
+    table = []
+    for voice, name, test in (
+        ("one of the training", "stratified", "`stratified`: a tenth of the clips"),
+        ("the same", "grouped", "`grouped`: no repetitions in training"),
+        ("a new one", ALONE, "`actors5`: five speakers"),
+    ):
+        scores = cross_validation(name)["summary"]["test"]
+        table.append(_row(voice, test, {label: with_spread(scores[key]) for label, key in HEADLINE.items()}))
+    scores = unchosen(ALONE)
+    table.append(_row("", str(scores["tested on"]), scores))
+    enrolled = _enrolled(cross_validation(ORDINARY), "all answers")["labelled", 8]
+    scores = {label: with_spread(enrolled[key], "sd") for label, key in HEADLINE.items()}
+    table.append(_row("8 clips enrolled with emotions", "`actors5`", scores))
+    rows = read(study_file("cross-corpus-voices"))["rows"]
+    for voice, found in (
+        ("a new one, another language", rows),
+        ("8 clips enrolled", [each for row in rows if (each := _eight(row))]),
+    ):
+        uar = f"{fmean(each['uar'] for each in found):.3f}"
+        table.append(_row(voice, f"{len(rows)} corpora, none in training", {"UAR": uar}))
+    return markdown.table(table)
+
+
+def _row(voice: str, test: str, scores: dict[str, object]) -> dict[str, object]:
+    return {"whose voice": voice, "test": test} | {label: scores.get(label, "") for label in HEADLINE}
 
 
 def new_speakers() -> str:
@@ -95,7 +134,7 @@ def cross_corpus(name: str) -> str:
 def _held_out(trained_on: str, tested_on: str, rows: list[dict]) -> dict[str, object]:
     """A row of the table; no scores with enrolled clips where the speakers have too few."""
     first = rows[0]
-    enrolled = [row["enrolled"] for row in rows if row["enrolled"]]
+    enrolled = [each for row in rows if (each := _eight(row))]
     return {
         "trained on": trained_on or corpora.get(corpora.names()[0]).title,  # of files that do not say it
         "tested on": tested_on,
@@ -120,12 +159,33 @@ def new_corpora() -> str:
             {"tested on": row["tested_on"], "trained on": row["trained_on"], "chance": f"{1 / row['emotions']:.3f}"}
             | {"RAVDESS alone: UAR": f"{alone['uar']:.3f}" if alone else "", f"RAVDESS alone: {GAP}": _gap(alone)}
             | {"UAR": f"{row['uar']:.3f}", "95 % interval": f"{low:.3f} to {high:.3f}"}
-            | {"UAR, 8 clips enrolled": f"{row['enrolled']['uar']:.3f}" if row["enrolled"] else ""}
+            | {"UAR, 8 clips enrolled": f"{each['uar']:.3f}" if (each := _eight(row)) else ""}
             | {GAP: _gap(row["calibrated"])}
         )
     both = [row for row in table if row["RAVDESS alone: UAR"]]
     means = [_means(table, "mean")] + ([_means(both, "mean without RAVDESS")] if len(both) < len(table) else [])
     return markdown.table([*table, *means])
+
+
+def _eight(row: dict) -> dict | None:
+    return next((each for each in row["enrolled"] if (each["kind"], each["count"]) == ("unlabelled", 8)), None)
+
+
+def new_corpora_enrolled() -> str:
+    """What enrolment gives on such corpora: the difference of UAR on the clips that are not enrolled."""
+    rows = read(study_file("cross-corpus-voices"))["rows"]
+    names = {(each["kind"], each["count"]): each for row in rows for each in row["enrolled"]}
+    table = []
+    for row in sorted(rows, key=lambda row: row["tested_on"].lower()):
+        gains = {(each["kind"], each["count"]): f"{each['uar'] - each['without']:+.3f}" for each in row["enrolled"]}
+        labels = {name: f"{name[1]} clips, {KINDS[name[0]]}" for name in names}
+        table.append({"tested on": row["tested_on"]} | {labels[name]: gains.get(name, "") for name in names})
+    mean = {
+        name: f"{fmean(float(row[name]) for row in table if row[name]):+.3f}"
+        for name in table[0]
+        if name != "tested on"
+    }
+    return markdown.table([*table, {"tested on": "mean"} | mean])
 
 
 def _means(rows: list[dict], title: str) -> dict[str, str]:

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure(args: argparse.Namespace) -> int:
-    gender_of = {clip.speaker: clip.gender for clip in options.find_clips(args.data, args.corpus)}
+    gender_of = {clip.speaker: clip.gender for clip in study.clips_of(args)}
     trainings = {folder: of_folds(Path(folder)) for folder in args.folders}
     groups = [[folder] for folder in args.folders] + ([args.folders] if len(args.folders) > 1 else [])
     rows = [

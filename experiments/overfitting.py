@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(args: argparse.Namespace) -> int:
     device = options.device(args.device)
-    found = options.find_clips(args.data, args.corpus)
+    found = study.clips_of(args)
     clips, bank = options.read_clips(
         [clip for clip in found if clip.get("statement") == "1"], SMALL.audio.sample_rate, device
     )

@@ -26,8 +26,7 @@ CROSS_VALIDATIONS = {
 }
 ABLATIONS = ("ablation", "ablation-full-length", "ablation-spectrograms")
 SEEN = ("stratified", "grouped")
-_README = ("stratified", "grouped", "actors6", "actors5", "actors5-refit")
-_HEADLINE = {"accuracy": "accuracy", "UAR": "uar", "macro F1": "macro_f1"}
+HEADLINE = {"accuracy": "accuracy", "UAR": "uar", "macro F1": "macro_f1"}
 _LEAST = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _TOGETHER = "the same; a fold's seeds as one model"
 # validation speakers of `search` and `actors5`, by whom the settings were chosen; each is a test speaker of some fold
@@ -72,30 +71,18 @@ def settings() -> str:
     return "\n\n".join(sections)
 
 
-def results() -> str:
-    """The README's table: scores by protocol, mean and standard deviation over folds."""
-    rows = []
-    for name in _README:
-        table = _cross_validation(name)
-        row = {"protocol": f"`{name}`", "tested on": CROSS_VALIDATIONS[name]}
-        scores = table["summary"]["test"]
-        rows.append(row | {label: _with_spread(scores[key]) for label, key in _HEADLINE.items()})
-    rows.append({key: value for key, value in _unchosen("actors5-refit").items() if key in rows[0]})
-    return markdown.table(rows)
-
-
 def cross_validations() -> str:
     """Every cross-validation: mean and spread over its trainings, and the scores of all answers pooled."""
     rows, trainings = [], []
     for name, tested_on in CROSS_VALIDATIONS.items():
-        table = _cross_validation(name)
+        table = cross_validation(name)
         seeds, folds = (len({row[axis] for row in table["rows"]}) for axis in ("seed", "fold"))
         scores, pooled = table["summary"]["test"], table["pooled"]
         trainings += table["rows"]
         rows.append(
             {"protocol": f"`{name}`", "tested on": tested_on}
             | {"trainings": f"{table['runs']} ({folds} x {seeds})"}
-            | {label: _with_spread(scores[key]) for label, key in _HEADLINE.items()}
+            | {label: with_spread(scores[key]) for label, key in HEADLINE.items()}
             | {"95 % interval of the UAR": _interval(pooled["all answers"])}
             | {"ECE, mean over runs": f"{scores['ece']['mean']:.3f}"}
             | {"ECE, pooled": f"{pooled['all answers']['ece']:.3f}"}
@@ -104,16 +91,16 @@ def cross_validations() -> str:
         if together := pooled.get("seeds together"):
             rows.append(
                 {"protocol": "", "tested on": _TOGETHER, "trainings": ""}
-                | {label: f"{together[key]:.3f}" for label, key in _HEADLINE.items()}
+                | {label: f"{together[key]:.3f}" for label, key in HEADLINE.items()}
                 | {"95 % interval of the UAR": _interval(together), "ECE, mean over runs": ""}
                 | {"ECE, pooled": f"{together['ece']:.3f}", "in bfloat16": ""}
             )
         if name.startswith("actors5"):
-            rows.append(_unchosen(name))
+            rows.append(unchosen(name))
     return measured(markdown.table(rows), *trainings)
 
 
-def _unchosen(name: str) -> dict[str, object]:
+def unchosen(name: str) -> dict[str, object]:
     """The scores on the speakers by whom nothing was chosen."""
     answers = predictions.read(weights_file(f"crossvalidation/{name}.predictions.csv.gz"))
     rows = np.array([clip.speaker not in CHOSEN_BY for clip in answers.clips])
@@ -128,7 +115,7 @@ def _unchosen(name: str) -> dict[str, object]:
             "tested on": f"of these, the {len({*speakers})} speakers by whom nothing was chosen",
             "trainings": "",
         }
-        | {label: f"{scores[key]:.3f}" for label, key in _HEADLINE.items()}
+        | {label: f"{scores[key]:.3f}" for label, key in HEADLINE.items()}
         | {"95 % interval of the UAR": _interval(scores), "ECE, mean over runs": ""}
         | {"ECE, pooled": f"{ece:.3f}", "in bfloat16": ""}
     )
@@ -136,13 +123,13 @@ def _unchosen(name: str) -> dict[str, object]:
 
 def actors5_folds() -> str:
     """The UAR of each training of `actors5`, a row a fold."""
-    trainings = _cross_validation("actors5")["rows"]
+    trainings = cross_validation("actors5")["rows"]
     rows = []
     for fold in sorted({row["fold"] for row in trainings}):
         of_fold = sorted((row for row in trainings if row["fold"] == fold), key=lambda row: row["seed"])
         uar = crossvalidate.summary(of_fold, "test")["uar"]
         rows.append(
-            {"fold": fold, "UAR": _with_spread(uar, "sd_seeds")}
+            {"fold": fold, "UAR": with_spread(uar, "sd_seeds")}
             | {f"seed {row['seed']}": f"{row['test']['uar']:.3f}" for row in of_fold}
         )
     return markdown.table(rows)
@@ -180,7 +167,7 @@ def schedules() -> str:
     rows = []
     for protocol in SEEN:
         shorter = read(weights_file(f"runs/{protocol}-60-epochs.json"))
-        longer = next(row for row in _cross_validation(protocol)["rows"] if (row["fold"], row["seed"]) == (0, 0))
+        longer = next(row for row in cross_validation(protocol)["rows"] if (row["fold"], row["seed"]) == (0, 0))
         rows += [
             {"training": f"`{protocol}`, split 0", "epochs": result["config"]["training"]["epochs"]}
             | {
@@ -198,7 +185,7 @@ def scores(name: str) -> str:
     report = read(weights_file(f"{name}.evaluation.json"))
     rows = [
         {"": label, "test part": f"{report[key]:.3f}", "95 % interval": _interval(report, key)}
-        for label, key in _HEADLINE.items()
+        for label, key in HEADLINE.items()
     ]
     for label, key in {"ECE (15 bins)": "ece", "ECE before temperature": "ece_before_temperature"}.items():
         rows.append({"": label, "test part": f"{report[key]:.3f}", "95 % interval": ""})
@@ -220,18 +207,19 @@ def groups(name: str) -> str:
     """Scores of a shipped file by gender and by intensity."""
     return markdown.table(
         [
-            {"clips": group, "number": each["clips"]} | {label: f"{each[key]:.3f}" for label, key in _HEADLINE.items()}
+            {"clips": group, "number": each["clips"]} | {label: f"{each[key]:.3f}" for label, key in HEADLINE.items()}
             for group, each in _by(read(weights_file(f"{name}.evaluation.json"))["by"])
         ]
     )
 
 
-def robustness() -> str:
+def robustness(name: str) -> str:
     """UAR under every condition, a column a model."""
-    models = read(study_file("robustness"))["models"]
+    models = read(study_file(name))["models"]
+    named = {f"`{model['name']}`": model for model in models} if len(models) > 1 else {"UAR": models[0]}
     rows = [
         {"condition": condition}
-        | {f"`{model['name']}`": f"{model['conditions'][condition]['uar']:.3f}" for model in models}
+        | {name: f"{model['conditions'][condition]['uar']:.3f}" for name, model in named.items()}
         for condition in models[0]["conditions"]
     ]
     return measured(markdown.table(rows), *models)
@@ -343,7 +331,8 @@ def any_voice() -> str:
     return markdown.table(rows)
 
 
-def _cross_validation(name: str) -> dict:
+def cross_validation(name: str) -> dict:
+    """The result of `ser-gpu crossvalidate`."""
     return read(weights_file(f"crossvalidation/{name}.json"))
 
 
@@ -352,7 +341,8 @@ def _by(facets: dict[str, dict[str, dict]]) -> Iterable[tuple[str, dict]]:
     yield from ((f"{intensity} intensity", each) for intensity, each in facets["intensity"].items())
 
 
-def _with_spread(score: dict[str, float | None], over: str = "sd_folds") -> str:
+def with_spread(score: dict[str, float | None], over: str = "sd_folds") -> str:
+    """A mean, and its standard deviation where there is one."""
     spread = score[over]
     return f"{score['mean']:.3f}" + ("" if spread is None else f" ± {spread:.3f}")
 

@@ -38,7 +38,7 @@ PAGES = tuple(
     )
 )
 TABLES: dict[str, Callable[[], str]] = {
-    "results": page_tables.results,
+    "results": enrolment_tables.results,
     "settings": page_tables.settings,
     "cross-validations": page_tables.cross_validations,
     "actors5-folds": page_tables.actors5_folds,
@@ -50,7 +50,7 @@ TABLES: dict[str, Callable[[], str]] = {
         for name in ("ser_ravdess", "ser_ravdess_actors")
         for table in (page_tables.scores, page_tables.emotions, page_tables.groups)
     },
-    "robustness": page_tables.robustness,
+    **{name: partial(page_tables.robustness, name) for name in ("robustness", "robustness-voices")},
     "pitch-bias": page_tables.pitch_bias,
     "pitch-thirds": page_tables.pitch_thirds,
     "pitch-counterfactual": page_tables.pitch_counterfactual,
@@ -61,6 +61,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **{name: partial(enrolment_tables.cross_corpus, name) for name in ("cross-corpus", "cross-corpus-loco")},
     "any-voice": page_tables.any_voice,
     "new-corpora": enrolment_tables.new_corpora,
+    "new-corpora-enrolled": enrolment_tables.new_corpora_enrolled,
     "new-corpora-coverage": enrolment_tables.new_corpora_coverage,
     "recipes": enrolment_tables.recipes,
     "tta-copies": enrolment_tables.tta_copies,

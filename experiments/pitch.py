@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.study import RESULTS
+from experiments import study
 from ser_gpu.audio.samples import load
 from ser_gpu.cli import console, options
 from ser_gpu.errors import InputError
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _track_all(args: argparse.Namespace) -> int:
-    clips = options.find_clips(args.data, args.corpus)
+    clips = study.clips_of(args)
     with console.progress() as progress, ProcessPoolExecutor(os.cpu_count()) as pool:
         tracked = progress.track(pool.map(track, [clip.path for clip in clips]), total=len(clips), description="Pitch")
         rows = [{"clip": clip.id, **found} for clip, found in zip(clips, tracked, strict=True)]
@@ -100,7 +100,7 @@ def in_semitones(found: Mapping[str, Pitch], ids: Sequence[str]) -> tuple[np.nda
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m experiments.pitch", description=__doc__.splitlines()[0])
     options.add_data_options(parser)
-    parser.add_argument("--out", default=str(RESULTS / "pitch.csv"), help="(default: %(default)s)")
+    parser.add_argument("--out", default=str(study.RESULTS / "pitch.csv"), help="(default: %(default)s)")
     return parser
 
 

@@ -25,6 +25,11 @@ LEAST = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # confidences, as of `ser-gpu predi
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
+def clips_of(args: argparse.Namespace) -> tuple[Clip, ...]:
+    """The clips that the options of `options.add_data_options` name."""
+    return options.find_clips(args.data, args.corpus, options.corpora_of(args.corpora))
+
+
 def load(
     path: str, args: argparse.Namespace, device: torch.device, part: str = "test"
 ) -> tuple[SpeechEmotionModel, Provenance, list[Clip]]:
@@ -34,7 +39,7 @@ def load(
         InputError: the clips found are not those of its training, so its parts are not known, or the part is empty.
     """
     model, provenance = checkpoint.load(path, device)
-    found = options.find_clips(args.data, args.corpus)
+    found = clips_of(args)
     split = Protocol.from_dict(provenance.protocol).split(found)
     if split.manifest_hash != provenance.manifest_hash:
         raise InputError(f"{path}: was trained on another set of clips than the {len(found):,} found")

@@ -29,10 +29,9 @@ from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.evaluation import figures
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.recognizer import Answers
 from ser_gpu.timeline.cuts import TimelineSettings
 from ser_gpu.timeline.segment import Segment, merged
-from ser_gpu.timeline.stream import Stream
+from ser_gpu.timeline.stream import Answers, Stream
 
 RATE = 16_000
 FRAME_SECONDS = 0.01
@@ -286,7 +285,7 @@ def _fit(args: argparse.Namespace) -> int:
     """The smoothing and the cuts on validation clips."""
     torch.set_num_threads(1)
     model, provenance = checkpoint.load(args.checkpoint, options.device(args.device))
-    clips = options.find_clips(args.data, args.corpus)
+    clips = study.clips_of(args)
     part_of = Protocol.from_dict(provenance.protocol).split(clips).part_of
     chosen = drawn([clip for clip in clips if part_of[clip.id] == "validation"], args.clips, args.seed)
     sounds = sounds_of(model, chosen)

@@ -11,11 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from experiments import study
-from experiments.figures.style import BLUE, styled
 from experiments.timeline import RATE, SETTINGS, Part, drawn, joined, scores, sounds_of
 from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
@@ -51,7 +49,7 @@ def _measure(args: argparse.Namespace) -> int:
             for pair in progress.track([speakers[at : at + 2] for at in range(0, len(speakers) - 1, 2)])
         ]
     result["recordings"] = {name: _mean(rows) for name, rows in found.items() if rows}
-    study.publish(args, result, show, _figure(result))
+    study.publish(args, result, show)
     return options.DONE
 
 
@@ -104,18 +102,6 @@ def show(result: dict) -> None:
         for row, values in rows.items():
             shown.add_row(recording, row, *(f"{values[name]:.3f}" for name in SCORES))
     console.out.print(shown)
-
-
-@styled()
-def _figure(result: dict) -> Figure:
-    figure = Figure(figsize=(8.0, 3.6))
-    axes = figure.subplots()
-    rows = [(f"{what}: {who}", row) for what, group in result["recordings"].items() for who, row in group.items()]
-    axes.barh(range(len(rows)), [100 * row["accuracy"] for _, row in rows], color=BLUE)
-    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
-    axes.invert_yaxis()
-    axes.set(xlabel="frames of speech named right (%)", xlim=(0, 100))
-    return figure
 
 
 def _parser() -> argparse.ArgumentParser:

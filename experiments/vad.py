@@ -13,11 +13,9 @@ from dataclasses import asdict
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from experiments import study
-from experiments.figures.style import BLUE, ORANGE, styled
 from experiments.sounds import Condition, as_recorded, in_noise, quiet_after_a_click, telephone, whispered
 from experiments.synthetic_sounds import NO_VOICE, NO_WORDS, RATE
 from ser_gpu.audio import silero
@@ -54,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(args: argparse.Namespace) -> int:
     torch.set_num_threads(1)
-    clips = options.find_clips(args.data, args.corpus)
+    clips = study.clips_of(args)
     part_of = Protocol("stratified").split(clips).part_of
     training = [clip for clip in clips if part_of[clip.id] == "train" and clip.speaker not in KEPT_AWAY]
     generator = torch.Generator().manual_seed(args.seed)
@@ -86,7 +84,7 @@ def _measure(args: argparse.Namespace) -> int:
         "milliseconds": {name: _milliseconds(detectors[name], generator) for name in DETECTORS},
         "milliseconds_first_clip": cold,
     }
-    study.publish(args, result, show, _figure(result))
+    study.publish(args, result, show)
     return options.DONE
 
 
@@ -177,22 +175,6 @@ def show(result: dict) -> None:
     shown.add_row("a minute takes", *(f"{result['milliseconds'][name]:.0f} ms" for name in DETECTORS))
     shown.add_row("the first clip takes", *(f"{result['milliseconds_first_clip'][name]:.0f} ms" for name in DETECTORS))
     console.out.print(shown)
-
-
-@styled()
-def _figure(result: dict) -> Figure:
-    voices = result["voices"] | result["no_words"]
-    groups = {"voices; without words": voices, "no voice: lower is better": result["other_sounds"]}
-    figure = Figure(figsize=(10, 8))
-    for axes, (title, rows) in zip(figure.subplots(1, 2), groups.items(), strict=True):
-        for offset, detector, colour in zip((-0.2, 0.2), DETECTORS, (BLUE, ORANGE), strict=True):
-            places = [at + offset for at in range(len(rows))]
-            axes.barh(places, [100 * row[detector] for row in rows.values()], 0.4, color=colour, label=detector)
-        axes.set_yticks(range(len(rows)), list(rows))
-        axes.invert_yaxis()
-        axes.set(title=title, xlabel="a voice is found in (%)", xlim=(0, 105))
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return figure
 
 
 def _parser() -> argparse.ArgumentParser:

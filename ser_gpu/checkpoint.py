@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ser_gpu import __version__
 from ser_gpu.config import ModelConfig
-from ser_gpu.errors import InputError
+from ser_gpu.errors import InputError, check
 from ser_gpu.files import replacing
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages.cnn import EmotionCnn
@@ -59,8 +59,7 @@ def load(path: str | Path | None = None, device: Device | None = None) -> tuple[
         content = migrated(stored)
         stored = {"licence": None} | content["provenance"]
         where_from = {field.name: stored[field.name] for field in fields(Provenance)}
-        if not isinstance(where_from["protocol"], dict):
-            raise InputError("the protocol must be a dictionary")
+        check(isinstance(where_from["protocol"], dict), "the protocol must be a dictionary")
         model = rebuilt(content["config"], content["labels"], content["state_dict"])
     except KeyError as error:
         raise CheckpointError(f"{path}: not a ser_gpu checkpoint, it has no {error}") from None
@@ -84,8 +83,7 @@ def rebuilt(config: dict, labels: list[str], weights: dict[str, Tensor]) -> Spee
     for name, value in weights.items():
         if not isinstance(value, Tensor) or value.untyped_storage().nbytes() < value.numel() * value.element_size():
             raise InputError(f"{name} is no plain tensor")
-        if not value.isfinite().all():
-            raise InputError(f"{name} is not finite")
+        check(value.isfinite().all(), f"{name} is not finite")
     temperature = weights["temperature"]
     if temperature.numel() != 1 or not 0.0 < float(temperature) < math.inf:
         raise InputError("the temperature must be a positive number")
@@ -109,8 +107,7 @@ def weights_file(path: str | Path | None = None) -> Path:
             return folder / (folder / "DEFAULT").read_text(encoding="utf-8").strip()
         if path is not None and Path(path).name == str(path) and (named := folder / f"{path}.pth").is_file():
             return Path(path) if Path(path).is_file() else named
-    if path is None:
-        raise CheckpointError(f"{package}: the package has no weights; name a checkpoint")
+    check(path is not None, f"{package}: the package has no weights; name a checkpoint", CheckpointError)
     return Path(path)
 
 
@@ -143,8 +140,7 @@ def read(path: str | Path) -> dict:
         raise CheckpointError(f"{path}: refused, not a checkpoint of plain data and tensors") from None
     except Exception as error:  # a hostile file can raise anything
         raise CheckpointError(f"{path}: cannot be read as a checkpoint: {_one_line(error)}") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: not a ser_gpu checkpoint")
+    check(isinstance(content, dict), f"{path}: not a ser_gpu checkpoint", CheckpointError)
     return content
 
 
@@ -186,20 +182,16 @@ def _one_spectrogram_and_registries(content: dict) -> dict:
     config = {name: dict(part) for name, part in content["config"].items()}
     cnn = config["cnn"]
     for name, kept in (("sees", "wide"), ("band_stride", 2), ("pool_first", True)):
-        if cnn.pop(name, kept) != kept:
-            raise InputError(f"cnn.{name} is no longer supported with another value than {kept!r}")
+        check(cnn.pop(name, kept) == kept, f"cnn.{name} is no longer supported with another value than {kept!r}")
     cnn["network"] = "residual"
     config["augment"]["chain"] = "warp,channel,noise"
     config["tta"] = config.pop("views")
     state = {name.replace("mels.0.", "mel.", 1): value for name, value in content["state_dict"].items()}
     known = ("protocol", "manifest_hash", "seed", "metrics", "training", "package_version")
-    return {
-        "format_version": 2,
-        "config": config,
-        "labels": content["labels"],
-        "state_dict": state | {"temperature": next(iter(state.values())).new_tensor(content["temperature"])},
-        "provenance": {name: content[name] for name in known},
-    }
+    state["temperature"] = next(iter(state.values())).new_tensor(content["temperature"])
+    provenance = {name: content[name] for name in known}
+    found = {"format_version": 2, "config": config, "labels": content["labels"], "state_dict": state}
+    return found | {"provenance": provenance}
 
 
 _STEPS: dict[int, Callable[[dict], dict]] = {1: _one_spectrogram_and_registries}

@@ -16,7 +16,7 @@ import torch
 from ser_gpu import corpora, train
 from ser_gpu.cli import console, options
 from ser_gpu.corpora import splits
-from ser_gpu.errors import InputError, require
+from ser_gpu.errors import InputError, check, require
 from ser_gpu.evaluation import predictions
 from ser_gpu.evaluation.report import notes
 from ser_gpu.files import read_json, write_csv, write_json
@@ -68,12 +68,10 @@ def add_run_options(parser: argparse.ArgumentParser, protocol: str | None = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = options.Parser(
-        prog="ser-gpu crossvalidate",
-        description="Train every fold and seed of a protocol and print the table. Started again, it continues where it "
-        "stopped. Arguments that are not named here go to ser-gpu train, such as --data, --epochs, --set or --device; "
-        "{fold} and {seed} in them stand for the training's own.",
-    )
+    about = "Train every fold and seed of a protocol and print the table. Started again, it continues where it "
+    about += "stopped. Arguments that are not named here go to ser-gpu train, such as --data, --epochs, --set or "
+    about += "--device; {fold} and {seed} in them stand for the training's own."
+    parser = options.Parser(prog="ser-gpu crossvalidate", description=about)
     add = add_run_options(parser)
     add("--name", help="name of their folder and table (default: the protocol's, with -refit for a refit)")
     again = "repeat the finished trainings of this folder, such as RUNS/speakers, on training and validation parts; "
@@ -89,11 +87,8 @@ def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
     protocol, folds = protocol_and_folds(args, train_arguments)
     name = args.name or (f"{protocol}-refit" if args.refit else protocol)
     folder = Path(args.runs) / name
-    runs = [
-        Run(protocol, fold, seed, folder / f"fold{fold}-seed{seed}", _refit(args.refit, fold, seed))
-        for seed in args.seeds
-        for fold in folds
-    ]
+    planned = [(fold, seed, folder / f"fold{fold}-seed{seed}") for seed in args.seeds for fold in folds]
+    runs = [Run(protocol, fold, seed, out, _refit(args.refit, fold, seed)) for fold, seed, out in planned]
     path = Path(args.table or folder / "table.json")
     written = [path, Path(f"{path}".removesuffix(".json") + ".predictions.csv.gz")]
     results = [Path(each) for run in runs for each in (run.out, *run.arguments[1:])]
@@ -120,8 +115,7 @@ def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
         if not run.finished:
             console.err.print(f"error: {run}: {_last_line(run).removeprefix('error: ')} ({run.out}/log.txt)")
     done = [run for run in runs if run.finished]
-    if not done:
-        raise InputError(f"{folder}: no training of {len(runs)} came to its end")
+    check(done, f"{folder}: no training of {len(runs)} came to its end")
     found = table(name, protocol, [run.result() for run in done], len(runs))
     if found["summary"]:
         each = [(run, row) for run in done for row in predictions.read_rows(run.out / "predictions.csv")]
@@ -134,8 +128,7 @@ def _run(args: argparse.Namespace, train_arguments: list[str]) -> int:
         console.print_json(found)
     else:
         console.show_crossvalidation(found)
-    for note in notes(found["pooled"]["all answers"]) if found["summary"] else ():
-        console.err.print(f"note: {note}")
+    console.note(*(notes(found["pooled"]["all answers"]) if found["summary"] else ()))
     if found["summary"]:
         write_csv(written[1], rows)
     write_json(path, found)
@@ -155,14 +148,9 @@ def _refit(first: str | None, fold: int, seed: int) -> tuple[str, ...]:
 def table(name: str, protocol: str, results: Sequence[dict], planned: int) -> dict:
     """Rows and summary of finished trainings, out of `planned`."""
     rows = [row(result) for result in results]
-    return {
-        "name": name,
-        "protocol": protocol,
-        "runs": len(rows),
-        "planned": planned,
-        "summary": {part: summary(rows, part) for part in PARTS if all(part in row for row in rows)},
-        "rows": rows,
-    }
+    about = {"name": name, "protocol": protocol, "runs": len(rows), "planned": planned}
+    scored = {part: summary(rows, part) for part in PARTS if all(part in row for row in rows)}
+    return about | {"summary": scored, "rows": rows}
 
 
 def row(result: dict, parts: Sequence[str] = PARTS) -> dict:
@@ -179,11 +167,11 @@ def summary(rows: Sequence[dict], part: str) -> dict[str, dict]:
         of = {place: [row[part][metric] for row in rows if row[axis] == place] for place in {row[axis] for row in rows}}
         return stdev(map(fmean, of.values())) if len(of) > 1 else None
 
-    means = {metric: fmean(row[part][metric] for row in rows) for metric in METRICS}
-    return {
-        metric: {"mean": mean, **{f"sd_{axis}s": spread(metric, axis) for axis in ("seed", "fold")}}
-        for metric, mean in means.items()
-    }
+    def of(metric: str) -> dict[str, float | None]:
+        spreads = {f"sd_{axis}s": spread(metric, axis) for axis in ("seed", "fold")}
+        return {"mean": fmean(row[part][metric] for row in rows), **spreads}
+
+    return {metric: of(metric) for metric in METRICS}
 
 
 def protocol_and_folds(args: argparse.Namespace, train_arguments: Sequence[str]) -> tuple[str, Sequence[int]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser_gpu.cli import console, options
-from ser_gpu.errors import InputError
+from ser_gpu.errors import check
 from ser_gpu.voices.plan import HELPFUL_WINDOWS
 
 SUFFIX = ".voice"
@@ -14,11 +14,9 @@ SUFFIX = ".voice"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and enrol."""
-    parser = options.Parser(
-        prog="ser-gpu enrol",
-        description="Learn a speaker's voice from recordings of this speaker alone, so that the model answers that "
-        "speaker better. The recordings must be varied: a speaker who is angry in all of them is made neutral.",
-    )
+    about = "Learn a speaker's voice from recordings of this speaker alone, so that the model answers that speaker "
+    about += "better. The recordings must be varied: a speaker who is angry in all of them is made neutral."
+    parser = options.Parser(prog="ser-gpu enrol", description=about)
     options.add_recordings(parser, f"recordings, folders or patterns; {HELPFUL_WINDOWS} varied recordings help")
     named = parser.add_argument_group("labels").add_mutually_exclusive_group()
     named.add_argument("--emotion", help="the emotion of all FILEs, such as neutral")
@@ -35,8 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Enrol the recordings, write the voice, and say how much speech it is made of."""
-    if not args.out.endswith(SUFFIX):
-        raise InputError(f"--out {args.out}: the name must end in {SUFFIX}")
+    check(args.out.endswith(SUFFIX), f"--out {args.out}: the name must end in {SUFFIX}")
     if args.emotions:
         from ser_gpu.corpora.manifest import read
 
@@ -51,8 +48,7 @@ def run(args: argparse.Namespace) -> int:
     with options.quiet_decoders(), console.err.status("Enrolling"):
         voice = model.enrol(paths, emotions)
     voice.save(out)
-    for note in voice.notes:
-        console.err.print(f"note: {note}")
+    console.note(*voice.notes)
     if args.json:
         known = ("recordings", "windows", "seconds", "emotions", "notes", "model")
         console.print_json({"file": str(out), **{name: getattr(voice, name) for name in known}}, indent=None)

@@ -1,5 +1,7 @@
 """Errors that are no bugs of ours: bad input, a bad recording, a missing library. Each message is one line."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -12,6 +14,21 @@ class InputError(ValueError):
 
     def __init__(self, message: str = ""):
         super().__init__(printable(str(message)))  # a file name may contain a line break
+
+
+def check(holds: object, message: str, kind: type[InputError] = InputError) -> None:
+    """Raise an error of this kind with this message, unless something holds."""
+    if not holds:
+        raise kind(message)
+
+
+@contextmanager
+def refusing(what: object, *kinds: type[Exception], problem: str | None = None) -> Iterator[None]:
+    """Raise InputError `what: problem` for an error of these kinds; without a problem, the error's own reason."""
+    try:
+        yield
+    except kinds as error:
+        raise InputError(f"{what}: {problem or reason(error).lower()}") from None
 
 
 class AudioError(InputError):

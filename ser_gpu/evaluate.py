@@ -14,7 +14,7 @@ from ser_gpu.cli import console, options
 from ser_gpu.corpora import names
 from ser_gpu.corpora.clip import OWN, PARTS, Clip
 from ser_gpu.corpora.splits import Protocol, Split
-from ser_gpu.errors import InputError, require
+from ser_gpu.errors import InputError, check, require
 from ser_gpu.evaluation import figures
 from ser_gpu.evaluation.report import answers, environment, notes
 from ser_gpu.files import write_json
@@ -41,8 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add = parser.add_argument_group("output").add_argument
     add("--out", metavar="DIR", help="folder for the JSON and the figures (default: that of the checkpoint)")
     add("--json", action="store_true", help="print the JSON instead of tables")
-    args = parser.parse_args(arguments)
-    return options.run(lambda: _run(args))
+    return options.run(lambda: _run(parser.parse_args(arguments)))
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -62,8 +61,7 @@ def _run(args: argparse.Namespace) -> int:
         console.print_json(result)
     else:
         console.show_report(where, scores, model.labels)
-    for note in notes(scores):
-        console.err.print(f"note: {note}")
+    console.note(*notes(scores))
     write_json(written[0], result)
     figures.save(figures.confusion(scores["confusion"], model.labels, f"Confusion: {where}"), written[1])
     figures.save(figures.reliability(**scores["reliability"], title=f"Reliability: {where}"), written[2])
@@ -99,27 +97,16 @@ def asked(args: argparse.Namespace, labels: Sequence[str], provenance: Provenanc
     part = args.part or (ALL if is_new and protocol is own else "test")
     split = Split(dict.fromkeys((clip.id for clip in found), ALL)) if part == ALL else protocol.split(found)
     clips = [clip for clip in found if split.part_of[clip.id] == part]
-    if not clips:
-        raise InputError(f"{path}: {protocol.name} has no clip in its {part} part; --part names another")
+    check(clips, f"{path}: {protocol.name} has no clip in its {part} part; --part names another")
     known = [clip for clip in clips if clip.emotion in labels]
-    if not known:
-        raise InputError(f"no clip to score in the {part} part: the model knows {', '.join(labels)}")
+    check(known, f"no clip to score in the {part} part: the model knows {', '.join(labels)}")
     if not (args.allow_trained or is_new):
         _refuse_trained(path, provenance, found, split.ids(part))
     if others := sorted({clip.emotion for clip in clips}.difference(labels)):
         shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
         console.err.print(f"left out: {len(clips) - len(known):,} clips of emotions unknown to the model ({shown})")
-    about = {
-        "checkpoint": Path(path).name,
-        "protocol": protocol.name,
-        "fold": protocol.fold,
-        "test_speakers": list(protocol.test_speakers),
-        "test_corpora": list(protocol.test_corpora),
-        "part": part,
-        "seed": provenance.seed,
-        "manifest_hash": split.manifest_hash,
-        "trained_clips_allowed": args.allow_trained,
-    }
+    about = {"checkpoint": Path(path).name, **protocol.in_results, "part": part, "seed": provenance.seed}
+    about |= {"manifest_hash": split.manifest_hash, "trained_clips_allowed": args.allow_trained}
     return known, about, is_new or protocol.speaker_independent
 
 
@@ -133,8 +120,7 @@ def _refuse_trained(path: str, provenance: Provenance, found: Sequence[Clip], cl
         why = f"was trained on another set of clips than these {len(found):,}, so its test part is not known"
     elif overlap := sum(own.part_of.get(clip, "test") != "test" for clip in clips):
         why = f"{overlap:,} of these clips were in its training or validation, so the scores would not be honest"
-    if why:
-        raise InputError(f"{path}: {why}; --allow-trained scores it all the same")
+    check(not why, f"{path}: {why}; --allow-trained scores it all the same")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
 """ser-gpu export MODEL.pth MODEL.onnx: the whole model, waveform in and probabilities out, for other runtimes."""
 
 import argparse
-import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ser_gpu import checkpoint
 from ser_gpu.cli import console, options
-from ser_gpu.errors import InputError, require
+from ser_gpu.errors import check, require
 from ser_gpu.exports import onnx
+from ser_gpu.files import sha256
 
 _HUB_FILES = ("README.md", "config.json", "model.safetensors")
 _NEEDED = {None: ("huggingface_hub", "safetensors"), ".onnx": ("onnx", "onnxscript", "onnxruntime")}
@@ -17,7 +17,19 @@ _NEEDED = {None: ("huggingface_hub", "safetensors"), ".onnx": ("onnx", "onnxscri
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and export."""
-    parser = _parser()
+    about = "Write the whole model, waveform in and probabilities out, as one file."
+    parser = options.Parser(prog="ser-gpu export", description=about)
+    add = parser.add_argument_group("files").add_argument
+    help = "a checkpoint, if it is not the shipped one, and the file to write: NAME.onnx or NAME.pt2"
+    add("files", nargs="*", metavar="FILE", help=help)
+    help = "write a folder for the Hugging Face Hub: model.safetensors, config.json, README.md"
+    add("--hub", metavar="DIR", help=help)
+    add = parser.add_argument_group("model").add_argument
+    help = "test-time augmentation, a mean of several answers; without it an answer takes a fraction of the time"
+    add("--tta", action=argparse.BooleanOptionalAction, default=True, help=help)
+    add("--half", action="store_true", help="weights in 16 bits: half the size, probabilities differ by at most 2e-3")
+    add("--speaker", action="store_true", help="a file that can enrol speakers, and answers with their voices")
+    add("--licence", help="licence of the weights, for the metadata (default: that of their corpus, if it is known)")
     args = parser.parse_args(arguments)
     if not args.files and not args.hub:
         parser.error("name a file to write, .onnx or .pt2, or --hub DIR")
@@ -31,52 +43,30 @@ def run(args: argparse.Namespace) -> int:
     *given, out = args.files if not args.hub else [*args.files, None]
     weights = checkpoint.weights_file(given[0] if given else None)
     suffix = None if args.hub else next((each for each in (".onnx", ".pt2") if out.lower().endswith(each)), "")
-    if suffix == "":
-        raise InputError(f"{out}: the name must end in .onnx or .pt2")
+    check(suffix != "", f"{out}: the name must end in .onnx or .pt2")
     for option in ("speaker", "half"):
-        if getattr(args, option) and suffix != ".onnx":
-            raise InputError(f"--{option} is for an .onnx file")
+        check(not (getattr(args, option) and suffix != ".onnx"), f"--{option} is for an .onnx file")
     written = [Path(args.hub, name) for name in _HUB_FILES] if args.hub else Path(out)
     options.require_free({"--hub" if args.hub else "FILE": written}, [weights])
     require("export", *_NEEDED.get(suffix, ()))
     model, provenance = checkpoint.load(weights, "cpu")
     inherited = onnx.licence_of(provenance)
     licence = args.licence or inherited
-    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
-    checked = ""
+    digest, checked = sha256(weights), ""
     with console.err.status(f"Exporting {weights.name}"):
         if args.hub:
             from ser_gpu.exports import hub  # here: huggingface_hub comes with the extra `export`
 
-            hub.write(args.hub, model, provenance, licence, sha256)
+            hub.write(args.hub, model, provenance, licence, digest)
         elif suffix == ".pt2":
-            onnx.to_pt2(model, out, args.tta, licence=licence, sha256=sha256)
+            onnx.to_pt2(model, out, args.tta, licence=licence, sha256=digest)
         else:
-            difference = onnx.to_onnx(model, out, args.tta, licence, sha256, args.speaker, args.half)
+            difference = onnx.to_onnx(model, out, args.tta, licence, digest, args.speaker, args.half)
             checked = f", opset {onnx.OPSET}, largest difference from torch {difference:.1e}"
     size = "" if args.hub else f", {Path(out).stat().st_size / 1e6:.1f} MB"
     console.err.print(f"written: {args.hub or out}{size}{checked}")
-    if inherited:
-        console.err.print(f"note: licence of what these weights learnt from: {inherited}")
+    console.note(inherited and f"licence of what these weights learnt from: {inherited}")
     return options.DONE
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = options.Parser(
-        prog="ser-gpu export", description="Write the whole model, waveform in and probabilities out, as one file."
-    )
-    add = parser.add_argument_group("files").add_argument
-    help = "a checkpoint, if it is not the shipped one, and the file to write: NAME.onnx or NAME.pt2"
-    add("files", nargs="*", metavar="FILE", help=help)
-    help = "write a folder for the Hugging Face Hub: model.safetensors, config.json, README.md"
-    add("--hub", metavar="DIR", help=help)
-    add = parser.add_argument_group("model").add_argument
-    help = "test-time augmentation, a mean of several answers; without it an answer takes a fraction of the time"
-    add("--tta", action=argparse.BooleanOptionalAction, default=True, help=help)
-    add("--half", action="store_true", help="weights in 16 bits: half the size, probabilities differ by at most 2e-3")
-    add("--speaker", action="store_true", help="a file that can enrol speakers, and answers with their voices")
-    add("--licence", help="licence of the weights, for the metadata (default: that of their corpus, if it is known)")
-    return parser
 
 
 if __name__ == "__main__":

@@ -3,15 +3,16 @@
 import codecs
 import csv
 import gzip
+import hashlib
 import io
 import json
 import os
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ser_gpu.errors import InputError, reason
+from ser_gpu.errors import InputError, check, refusing
 
 
 @contextmanager
@@ -20,11 +21,11 @@ def only_one(folder: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout  # here, since it comes with torch, which may be missing
 
     folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
-        try:
-            held.enter_context(FileLock(folder / ".lock").acquire(blocking=False))
-        except Timeout:
-            raise InputError(f"{folder}: another process writes there; name another folder with --out") from None
+    try:
+        held = FileLock(folder / ".lock").acquire(blocking=False)
+    except Timeout:
+        raise InputError(f"{folder}: another process writes there; name another folder with --out") from None
+    with held:
         yield
 
 
@@ -60,12 +61,9 @@ def decoded(content: bytes, *others: str) -> str | None:
 
 def read_text(path: str | Path, *others: str) -> str:
     """The text of a file, as `decoded` reads it. Raises InputError for anything else."""
-    try:
+    with refusing(path, OSError):
         text = decoded(Path(path).read_bytes(), *others)
-    except OSError as error:
-        raise InputError(f"{path}: {reason(error).lower()}") from None
-    if text is None:
-        raise InputError(f"{path}: is no text")
+    check(text is not None, f"{path}: is no text")
     return text
 
 
@@ -74,6 +72,11 @@ def listed(folder: Path, text: str) -> Path:
     / for the \\ of Windows."""
     names = (text, text.strip(), text.strip().replace("\\", "/"))
     return folder / next((each for each in names if os.path.exists(folder / each)), names[-1])  # noqa: PTH110 - long names
+
+
+def sha256(*paths: str | Path) -> str:
+    """SHA-256 of files, one behind the other, in hexadecimal."""
+    return hashlib.sha256(b"".join(Path(path).read_bytes() for path in paths)).hexdigest()
 
 
 def write_json(path: str | Path, content: object) -> None:
@@ -85,10 +88,8 @@ def write_json(path: str | Path, content: object) -> None:
 
 def read_json(path: str | Path) -> object:
     """Read a JSON file; raises InputError where it is not JSON."""
-    try:
+    with refusing(path, ValueError, problem="is not JSON"):  # also bytes that are no UTF-8
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError:  # also bytes that are no UTF-8
-        raise InputError(f"{path}: is not JSON") from None
 
 
 def write_csv(path: str | Path, rows: Sequence[dict]) -> None:

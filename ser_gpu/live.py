@@ -16,9 +16,8 @@ from ser_gpu.audio.samples import MOST_CHANNELS, natural_blocks, regroup, resamp
 from ser_gpu.cli import console, options
 from ser_gpu.errors import AudioError, extra, reason
 from ser_gpu.prediction import Prediction
-from ser_gpu.recognizer import Answers
 from ser_gpu.timeline.formats import percent
-from ser_gpu.timeline.stream import Stream
+from ser_gpu.timeline.stream import Answers, Stream
 
 STEP_SECONDS = 0.5
 FORMATS = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4", "u8": "u1"}
@@ -32,12 +31,10 @@ _NOTHING = {"emotion": None, "confidence": None, "probabilities": {}}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and listen."""
-    parser = options.Parser(
-        prog="ser-gpu live",
-        description="Print the emotion of the last three seconds, twice a second: of a microphone, or of standard "
-        "input: raw samples, or an audio file. WAV is answered as it comes, others when they have ended: "
-        "ffmpeg -v error -i - -f wav - makes WAV of them. Ctrl-C ends it.",
-    )
+    about = "Print the emotion of the last three seconds, twice a second: of a microphone, or of standard input: raw "
+    about += "samples, or an audio file. WAV is answered as it comes, others when they have ended: "
+    about += "ffmpeg -v error -i - -f wav - makes WAV of them. Ctrl-C ends it."
+    parser = options.Parser(prog="ser-gpu live", description=about)
     group = parser.add_argument_group("source")
     add, add_source = group.add_argument, group.add_mutually_exclusive_group().add_argument
     add_source("source", nargs="?", choices=("-",), help="standard input (default: the microphone)")
@@ -91,11 +88,9 @@ def _run(args: argparse.Namespace) -> int:
     if times:
         _, late, busy = 1_000 * np.quantile(times, 0.95, axis=0)
         heard, clock, _ = np.sum(times, axis=0)
-        console.err.print(
-            f"{heard:.1f} s heard, real-time ratio {clock / heard:.3f}, "
-            f"95 % of the answers within {late:.0f} ms ({busy:.0f} ms of processor time), "
-            f"dropped {listener.dropped_seconds:.1f} s"
-        )
+        delay = f"95 % of the answers within {late:.0f} ms ({busy:.0f} ms of processor time)"
+        said = f"{heard:.1f} s heard, real-time ratio {clock / heard:.3f}, {delay}"
+        console.err.print(f"{said}, dropped {listener.dropped_seconds:.1f} s")
     return options.DONE
 
 

@@ -23,7 +23,6 @@ from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.cnn import EmotionCnn
 from ser_gpu.stages.mel import LogMel, normalised
 from ser_gpu.stages.prepared import prepared, sharing
-from ser_gpu.stages.speaker_norm import Statistics
 from ser_gpu.stages.spectrogram_augment import BandGain, SpectrogramMask, SpectrogramWarp
 from ser_gpu.stages.trim import TrimSilence
 from ser_gpu.stages.tta import TestTimeAugmentation
@@ -194,7 +193,7 @@ class SpeechEmotionModel(nn.Module, Recognizer):
         found, statistics = copy.copy(self), None
         if voice is not None:
             arrays = (each for each in (voice.mean, voice.variance, voice.head) if each is not None)
-            statistics = Statistics(*(torch.from_numpy(each).to(self.device) for each in arrays))
+            statistics = speaker_norm.Statistics(*(torch.from_numpy(each).to(self.device) for each in arrays))
             found._buffers = {**self._buffers, "temperature": self.temperature / voice.sharpness}
         found._modules = {**self._modules, "cnn": prepared(self.cnn, statistics)}
         found._is_prepared = True

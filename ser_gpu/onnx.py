@@ -9,7 +9,7 @@ import numpy as np
 from ser_gpu.audio import silero
 from ser_gpu.audio.samples import resample
 from ser_gpu.config import TrimConfig
-from ser_gpu.errors import InputError, extra
+from ser_gpu.errors import InputError, check, extra
 from ser_gpu.recognizer import Recognizer, cores
 from ser_gpu.voices.plan import Measured, Plan
 from ser_gpu.voices.voice import Voice, VoiceError
@@ -32,11 +32,9 @@ class OnnxModel(Recognizer):
     def __init__(self, path: str | os.PathLike, threads: int | None = None):
         version = extra("onnxruntime", "onnx").__version__
         if [*map(int, version.split(".")[:2])] < [*map(int, LEAST_RUNTIME.split("."))]:
-            raise InputError(
-                f"onnxruntime {version} is too old for exported files, which need {LEAST_RUNTIME} or newer"
-            )
-        if not Path(path).is_file():
-            raise InputError(f"{os.fspath(path)}: no such file")
+            needed = f"which need {LEAST_RUNTIME} or newer"
+            raise InputError(f"onnxruntime {version} is too old for exported files, {needed}")
+        check(Path(path).is_file(), f"{os.fspath(path)}: no such file")
         self._content, self._threads = Path(path).read_bytes(), threads or cores()
         try:
             self._open()
@@ -78,8 +76,7 @@ class OnnxModel(Recognizer):
         Clips are at `sample_rate`, shorter ones with zeros at the end. Silence around the sound is cut, and of a sound
         longer than a window the middle is heard. Raises VoiceError as `require`.
         """
-        rate = silero.SpeechProbability.sample_rate
-        heard = np.stack([resample(each, self.sample_rate, rate) for each in waveform])
+        heard = np.stack([resample(each, self.sample_rate, silero.SpeechProbability.sample_rate) for each in waveform])
         return self.with_voice(voice).answer(waveform), silero.speaks(heard)
 
     def require(self, voice: Voice | None) -> None:
@@ -112,8 +109,7 @@ class OnnxModel(Recognizer):
         asked = ["speaker_mean", "speaker_variance", "features", "probabilities"]
         *found, adapted = self._run(asked, windows, plan.weight * np.float32(plan.share))
         logs = np.log(np.maximum(adapted, np.finfo(np.float32).tiny))
-        parts = [windows[at : at + self.windows_at_once] for at in range(0, len(windows), self.windows_at_once)]
-        return Measured(*found, logs), np.concatenate([self.answer(part).argmax(axis=1) for part in parts])
+        return Measured(*found, logs), self.answer_all(windows).argmax(axis=1)
 
     def _run(self, outputs: list[str], waveform: np.ndarray, weight: np.ndarray | None = None) -> list[np.ndarray]:
         if self._process != os.getpid():  # the threads of a session end at a fork

@@ -6,17 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby, tee
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ser_gpu.audio.samples import Channel, apart
 from ser_gpu.cli import console, options
 from ser_gpu.corpora import clip
-from ser_gpu.errors import AudioError, InputError
+from ser_gpu.errors import AudioError, InputError, check
 from ser_gpu.prediction import Prediction
-
-if TYPE_CHECKING:
-    from ser_gpu.recognizer import Recognizer
-    from ser_gpu.voices.voice import Voice
+from ser_gpu.recognizer import Recognizer
+from ser_gpu.voices.voice import Voice
 
 STANDARD_INPUT = Path("-")
 UNSURE = "unsure"
@@ -25,10 +22,8 @@ FEW_FILES = 100  # of about 15 ms each on a processor; no GPU has measured the l
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and predict."""
-    parser = options.Parser(
-        prog="ser-gpu predict",
-        description="Name the emotion in recordings of a voice, with a confidence for each emotion.",
-    )
+    about = "Name the emotion in recordings of a voice, with a confidence for each emotion."
+    parser = options.Parser(prog="ser-gpu predict", description=about)
     options.add_recordings(parser, "audio of any rate and length, folders, patterns, or - for standard input")
     add = parser.add_argument_group("answers").add_argument
     add("--voice", metavar="FILE", help=options.VOICE)
@@ -41,8 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--json", action="store_true", help="print a JSON object a line for each file, with the key error if it failed")
     few = f"cuda if there is one and {FEW_FILES} files or more, else cpu: CUDA takes seconds to start, an estimate"
     options.add_model(parser, device=f"cpu, cuda, cuda:1, ... (default: {few})")
-    args = parser.parse_args(arguments)
-    return options.run(lambda: run(args))
+    return options.run(lambda: run(parser.parse_args(arguments)))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -80,13 +74,12 @@ def _chosen(names: str | None, known: Sequence[str]) -> tuple[str, ...]:
         chosen = clip.subset([name for name in names.split(",") if name.strip()], known)
     except InputError as error:
         raise InputError(f"--emotions {names}: {error}") from None
-    if len(chosen) < 2:
-        raise InputError(f"--emotions {names}: name two or more of {', '.join(known)}")
+    check(len(chosen) >= 2, f"--emotions {names}: name two or more of {', '.join(known)}")
     return chosen
 
 
 def _answers(
-    model: "Recognizer", paths: Sequence[Path], voice: "Voice | None", are_apart: bool
+    model: Recognizer, paths: Sequence[Path], voice: Voice | None, are_apart: bool
 ) -> Iterator[tuple[Path | Channel, Prediction | AudioError]]:
     with side_by_side(model, len(paths)) as workers:
         for is_stream, group in groupby(paths, lambda path: path == STANDARD_INPUT):
@@ -102,7 +95,7 @@ def _answers(
 
 
 @contextmanager
-def side_by_side(model: "Recognizer", files: int) -> Iterator[dict[str, int]]:
+def side_by_side(model: Recognizer, files: int) -> Iterator[dict[str, int]]:
     """On a CPU, a batch for each core, with one thread each, is faster than all cores on one batch."""
     kind = model.device.type if files > 1 and hasattr(model, "device") else None
     if kind != "cpu":
@@ -118,7 +111,7 @@ def side_by_side(model: "Recognizer", files: int) -> Iterator[dict[str, int]]:
         torch.set_num_threads(threads)
 
 
-def _of_standard_input(model: "Recognizer", voice: "Voice | None") -> Prediction | AudioError:
+def _of_standard_input(model: Recognizer, voice: Voice | None) -> Prediction | AudioError:
     if sys.stdin is None:
         return AudioError("standard input: is closed")
     try:

@@ -14,14 +14,11 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from ser_gpu.audio import samples, silero
-from ser_gpu.audio.silero import SpeechProbability, State
 from ser_gpu.config import TrimConfig
 from ser_gpu.errors import AudioError, InputError, NoSpeechError, UnexpectedError
 from ser_gpu.prediction import Prediction
-from ser_gpu.timeline import Timeline, timeline
+from ser_gpu.timeline import Answers, Speakers, Stream, Timeline, timeline
 from ser_gpu.timeline.cuts import SpeechCuts, TimelineSettings
-from ser_gpu.timeline.speakers import Speakers
-from ser_gpu.timeline.stream import Stream
 from ser_gpu.voices import enrol
 from ser_gpu.voices.plan import Measured, Plan, emotion_names
 from ser_gpu.voices.voice import Voice, VoiceError
@@ -65,7 +62,7 @@ class Recognizer(ABC):
         """A backend that stays as this one is now."""
         return self
 
-    def hear(self, sound: np.ndarray, state: State | None = None) -> tuple[np.ndarray, State | None]:
+    def hear(self, sound: np.ndarray, state: silero.State | None = None) -> tuple[np.ndarray, silero.State | None]:
         """The probability of speech every 32 ms: a call of `ser_gpu.audio.silero.SpeechProbability`."""
         return silero.detector()(sound, state)
 
@@ -87,14 +84,8 @@ class Recognizer(ABC):
         Raises AudioError (unusable, or under 50 ms), NoSpeechError, or VoiceError (a voice of another model).
         """
         model = self.with_voice(voice)
-        name, pieces = model.speech(recording, sample_rate)
-        size = model.windows_at_once
-        parts = (
-            (model.answer(piece.samples[at : at + size]), piece.seconds if at == 0 else 0.0)
-            for piece in pieces
-            for at in range(0, len(piece.samples), size)
-        )
-        return model.mean(name, parts)
+        _, pieces = model.speech(recording, sample_rate)
+        return model.mean((model.answer_all(piece.samples), piece.seconds) for piece in pieces)
 
     def predict_many(
         self,
@@ -155,12 +146,9 @@ class Recognizer(ABC):
         emotions = emotion_names(emotions, len(recordings), self.labels) or None  # before they are heard
         heard, seconds = [], 0.0
         for recording in recordings:
-            name, pieces = self.speech(recording, sample_rate)
-            found = [piece for piece in pieces if len(piece.samples)]
-            if not found:
-                raise NoSpeechError.of(name, "no speech found")
-            heard.append(np.concatenate([piece.samples for piece in found]))
-            seconds += sum(piece.seconds for piece in found)
+            pieces, covers = zip(*self.speech(recording, sample_rate)[1], strict=True)
+            heard.append(np.concatenate(pieces))
+            seconds += sum(covers)
         return enrol.of_windows(self, heard, emotions, seconds)
 
     def timeline(
@@ -178,20 +166,29 @@ class Recognizer(ABC):
         return Stream(Answers(self, voice), sample_rate)
 
     def speech(self, recording: object, sample_rate: int | None = None) -> tuple[str, Iterator[Windows]]:
-        """A recording's name, and the windows with speech of each minute, [V, L]; AudioError now or in reading."""
+        """A recording's name, and the windows with speech of each minute that has some, [V, L], V > 0. Raises
+        AudioError now or in reading, NoSpeechError at the end where no minute has any."""
         name, pieces = samples.recording(recording, sample_rate, self.sample_rate, samples.PIECE_SECONDS)
         return name, self._speech_of_pieces(name, pieces)
 
     def _speech_of_pieces(self, name: str, pieces: Iterator[np.ndarray]) -> Iterator[Windows]:
-        rate, size, trim = self.sample_rate, self.window_samples, self.trim_config
+        rate, size, trim, is_heard = self.sample_rate, self.window_samples, self.trim_config, False
         for number, piece in enumerate(pieces):
             if len(piece) >= samples.SHORTEST_SECONDS * rate:
                 starts, cuts = cut(piece, size, trim)
-                speech = self._spoken(piece, starts, cuts)
-                yield Windows(padded(cuts[speech], size, trim.hop), covered(starts[speech], cuts.shape[1]) / rate)
+                if (speech := self._spoken(piece, starts, cuts)).any():
+                    yield Windows(padded(cuts[speech], size, trim.hop), covered(starts[speech], cuts.shape[1]) / rate)
+                    is_heard = True
             elif number == 0:
                 milliseconds, least = 1000 * len(piece) / rate, 1000 * samples.SHORTEST_SECONDS
                 raise AudioError.of(name, f"{milliseconds:.0f} ms is too short, {least:.0f} ms is the least")
+        if not is_heard:
+            raise NoSpeechError.of(name, "no speech found")
+
+    def answer_all(self, windows: np.ndarray) -> np.ndarray:
+        """As `answer`, of any number of windows, in batches. Shape: [V, L'] float32 -> [V, C] float32."""
+        size = self.windows_at_once
+        return np.concatenate([self.answer(windows[at : at + size]) for at in range(0, len(windows), size)])
 
     def clip_windows(self, waveform: np.ndarray) -> np.ndarray:
         """The windows of a clip with speech; all where none has any. Shape: [T] -> [V, L]."""
@@ -202,7 +199,7 @@ class Recognizer(ABC):
 
     def _spoken(self, sound: np.ndarray, starts: np.ndarray, windows: np.ndarray) -> np.ndarray:
         # a window has speech if a stretch of the timeline reaches into it; without any, one answer for all of them
-        own_rate, rate, ends = self.sample_rate, SpeechProbability.sample_rate, starts + windows.shape[1]
+        own_rate, rate, ends = self.sample_rate, silero.SpeechProbability.sample_rate, starts + windows.shape[1]
         first = max(0, starts[0] - round(_LEAD_SECONDS * own_rate))
         heard = samples.resample(sound[first : ends[-1]], own_rate, rate)
         cuts = SpeechCuts(self.hear, self.window_samples / own_rate, _CUTS)
@@ -216,15 +213,13 @@ class Recognizer(ABC):
                 spoken |= np.minimum(ends, end) - np.maximum(starts, start) >= min(least, end - start)
         return spoken if spoken.any() else np.repeat(silero.speaks(heard[None]), len(windows))
 
-    def mean(self, name: str, answers: Iterable[tuple[np.ndarray, float]]) -> Prediction:
-        """The mean of probabilities, [V, C], given with the seconds they cover. Raises NoSpeechError without any."""
+    def mean(self, answers: Iterable[tuple[np.ndarray, float]]) -> Prediction:
+        """The mean of probabilities, [V, C], given with the seconds they cover."""
         total, count, seconds = np.zeros(len(self.labels), np.float32), 0, 0.0
         for probabilities, covers in answers:
             total += probabilities.sum(axis=0)
             count += len(probabilities)
             seconds += covers
-        if count == 0:
-            raise NoSpeechError.of(name, "no speech found")
         return Prediction.of(self.labels, (total / np.float32(count)).tolist(), seconds)
 
 
@@ -256,12 +251,11 @@ class _Job:
         if self.pieces is None:
             self.model = model_of(self.voice)
             self.name, self.pieces = self.model.speech(self.recording, self.sample_rate)
-        for piece in self.pieces:
-            if len(piece.samples):
-                self.unanswered = len(piece.samples)
-                self.answers.append((np.zeros((self.unanswered, len(self.model.labels)), np.float32), piece.seconds))
-                return piece.samples
-        self.outcome.set_result(self.model.mean(self.name, self.answers))
+        for windows, seconds in self.pieces:
+            self.unanswered = len(windows)
+            self.answers.append((np.zeros((self.unanswered, len(self.model.labels)), np.float32), seconds))
+            return windows
+        self.outcome.set_result(self.model.mean(self.answers))
         return None
 
     def fail(self, error: Exception) -> None:
@@ -343,34 +337,3 @@ class _Pipeline:
                 is_last = job.unanswered == 0
             if is_last:
                 self.read(job)
-
-
-class Answers:
-    """What a timeline or a stream asks of a snapshot of a model, for 16 kHz samples of any level and offset.
-
-    A mapping has the voices of several speakers by their names; a speaker who is not in it has no voice.
-    """
-
-    def __init__(self, model: Recognizer, voice: Voice | Mapping[str, Voice] | None = None):
-        voices, usual = (voice, None) if isinstance(voice, Mapping) else ({}, voice)
-        model = model.snapshot()
-        self._usual = model.with_voice(usual)
-        self.hear = model.hear  # the detector
-        self._of_speaker = {speaker: model.with_voice(each) for speaker, each in voices.items()}
-        self.labels, self.sample_rate = model.labels, model.sample_rate
-        self.window_seconds = model.window_samples / model.sample_rate
-
-    def of_stretch(self, stretch: np.ndarray, speaker: str | None = None) -> np.ndarray:
-        """The probabilities of the emotions in speech of at most a window. Shape: [T] -> [C]."""
-        model = self._of_speaker.get(speaker, self._usual)
-        return model.answer(self._at_own_rate(stretch)[None])[0]
-
-    def of_recording(self, recording: np.ndarray, speaker: str | None = None) -> np.ndarray:
-        """The same of a recording with its silences, as `predict` answers it. Shape: [T] -> [C]."""
-        model = self._of_speaker.get(speaker, self._usual)
-        windows, size = model.clip_windows(self._at_own_rate(recording)), model.windows_at_once
-        batches = (windows[at : at + size] for at in range(0, len(windows), size))
-        return np.concatenate([model.answer(batch) for batch in batches]).mean(axis=0)
-
-    def _at_own_rate(self, sound: np.ndarray) -> np.ndarray:
-        return samples.resample(samples.level(sound), SpeechProbability.sample_rate, self.sample_rate)

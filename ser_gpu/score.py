@@ -13,8 +13,26 @@ from ser_gpu.files import only_one
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and score."""
-    args = _parser().parse_args(arguments)
-    return options.run(lambda: run(args))
+    about = "Name the emotion of very many recordings with Ray Data, and write the answers as Parquet files. "
+    about += "Started again, it continues where it stopped."
+    parser = options.Parser(prog="ser-gpu score", description=about)
+    add = parser.add_argument_group("recordings and answers").add_argument
+    help = "folders, files, patterns such as 'plays/**/*.wav', lists (CSV, TSV or Parquet with a column path or file), "
+    help += "and Parquet files with the bytes of audio files (column audio or bytes); here, or at an address such as "
+    help += "s3://bucket/plays"
+    add("sources", nargs="+", metavar="SOURCE", help=help)
+    add("--out", required=True, metavar="DIR", help="folder or address of the answers")
+    add("--retry", action="store_true", help="try the recordings again that have an error in DIR")
+    add("--timeline", action="store_true", help="give the segments of each recording, instead of one emotion")
+    add("--json", action="store_true", help="print the counts as JSON")
+    add = parser.add_argument_group("model and machines").add_argument
+    add("--weights", metavar="NAME|FILE", help=f"{options.SHIPPED} a checkpoint")
+    add("--address", help="address of a Ray cluster, or auto (default: Ray on this machine, for this command alone)")
+    help = "number of processes that each hold a model (default: Ray starts as many as there is room for)"
+    add("--workers", type=options.positive_int, metavar="N", help=help)
+    help = "GPUs for each worker, such as 0.5 (default: 1 if the cluster has any, else 0)"
+    add("--gpus", type=options.number(0.0), metavar="SHARE", help=help)
+    return options.run(lambda: run(parser.parse_args(arguments)))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -23,8 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from ser_gpu.scale import sources, storage  # here: --help needs neither these nor torch
 
     found = sources.find(args.sources)
-    for note in found.notes:
-        console.say(f"note: {note}")
+    console.note(*found.notes)
     out = storage.absolute(args.out)
     if not storage.is_address(out):
         read = [place for source in args.sources for place in storage.expand(source)]
@@ -59,33 +76,6 @@ def run(args: argparse.Namespace) -> int:
         written = f"written: {count:,} recording{'s' * (count != 1)}, to {out}"
         console.err.print(f"{written}; {failed:,} of {len(names):,} have an error{retry}")
     return options.SOME_FAILED if failed else options.DONE
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = options.Parser(
-        prog="ser-gpu score",
-        description="Name the emotion of very many recordings with Ray Data, and write the answers as Parquet files. "
-        "Started again, it continues where it stopped.",
-    )
-    add = parser.add_argument_group("recordings and answers").add_argument
-    help = (
-        "folders, files, patterns such as 'plays/**/*.wav', lists (CSV, TSV or Parquet with a column path or file), "
-        "and Parquet files with the bytes of audio files (column audio or bytes); here, or at an address such as "
-        "s3://bucket/plays"
-    )
-    add("sources", nargs="+", metavar="SOURCE", help=help)
-    add("--out", required=True, metavar="DIR", help="folder or address of the answers")
-    add("--retry", action="store_true", help="try the recordings again that have an error in DIR")
-    add("--timeline", action="store_true", help="give the segments of each recording, instead of one emotion")
-    add("--json", action="store_true", help="print the counts as JSON")
-    add = parser.add_argument_group("model and machines").add_argument
-    add("--weights", metavar="NAME|FILE", help=f"{options.SHIPPED} a checkpoint")
-    add("--address", help="address of a Ray cluster, or auto (default: Ray on this machine, for this command alone)")
-    help = "number of processes that each hold a model (default: Ray starts as many as there is room for)"
-    add("--workers", type=options.positive_int, metavar="N", help=help)
-    help = "GPUs for each worker, such as 0.5 (default: 1 if the cluster has any, else 0)"
-    add("--gpus", type=options.number(0.0), metavar="SHARE", help=help)
-    return parser
 
 
 if __name__ == "__main__":

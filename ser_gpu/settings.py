@@ -6,7 +6,7 @@ from dataclasses import field, fields
 from difflib import get_close_matches
 from typing import Any
 
-from ser_gpu.errors import InputError
+from ser_gpu.errors import InputError, check
 
 Rule = tuple[Callable[[Any], bool], str]  # a test of a value, and the words for what it must be
 
@@ -42,8 +42,7 @@ class Settings:
 
     def require(self, holds: bool, name: str, words: str) -> None:
         """Raise InputError that names a value, unless something holds."""
-        if not holds:
-            raise InputError(f"{type(self).__name__}.{name} must be {words}, got {getattr(self, name)!r}")
+        check(holds, f"{type(self).__name__}.{name} must be {words}, got {getattr(self, name)!r}")
 
 
 def _flags(kind: type[Settings]) -> dict[str, Any]:

@@ -11,22 +11,20 @@ from pathlib import Path
 import torch
 
 from ser_gpu import checkpoint
-from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli import console, options
 from ser_gpu.config import CnnConfig, ModelConfig
 from ser_gpu.corpora import licence_of, registered_name
 from ser_gpu.corpora.splits import ALIASES
-from ser_gpu.errors import InputError, require
+from ser_gpu.errors import InputError, check, require
 from ser_gpu.evaluation import figures, predictions
 from ser_gpu.evaluation.report import environment, notes
 from ser_gpu.files import only_one, read_json, write_csv, write_json
 from ser_gpu.settings import add_flags, first_difference, given, parsed
 from ser_gpu.stages.prepared import trains_in_bfloat16
-from ser_gpu.training import initial
+from ser_gpu.training import loop
 from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, FEW_STEPS, PLAN_FILE, Plan, TrainConfig, with_settings
-from ser_gpu.training.dataset import labels_of
+from ser_gpu.training.dataset import Dataset, labels_of
 from ser_gpu.training.distributed import Ranks
-from ser_gpu.training.loop import Dataset, Trainer
 
 RESUME_FILE, RESULT_FILE = "resume.pth", "result.json"
 _FILES = ("last.pth", RESULT_FILE, "predictions.csv", "metrics.csv", PLAN_FILE, "curves.png")
@@ -65,8 +63,7 @@ def parser() -> ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    args = parser().parse_args(arguments)
-    return options.run(lambda: run(args))
+    return options.run(lambda: run(parser().parse_args(arguments)))
 
 
 def run(args: Namespace) -> int:
@@ -74,8 +71,7 @@ def run(args: Namespace) -> int:
     require("train", "nnAudio", "torch_audiomentations", "scipy", "sklearn", "matplotlib")
     ranks = Ranks.of_torchrun()
     device = options.device(args.device)
-    if device.type == "mps":
-        raise InputError("--device mps: augmentation computes in float64, which no Apple GPU has; --device cpu")
+    check(device.type != "mps", "--device mps: augmentation computes in float64, which no Apple GPU has; --device cpu")
     if ranks.count > 1 and device.type == "cuda" and device.index is None:
         device = options.device(f"cuda:{ranks.local}")  # each rank of a machine has a GPU of its own
     with ranks.joined("nccl" if device.type == "cuda" else "gloo", console.say), ExitStack() as held:
@@ -94,10 +90,9 @@ def run(args: Namespace) -> int:
     return options.DONE
 
 
-def _prepared(args: Namespace, device: torch.device, ranks: Ranks, held: ExitStack) -> tuple[Trainer, Plan, Path]:
+def _prepared(args: Namespace, device: torch.device, ranks: Ranks, held: ExitStack) -> tuple[loop.Trainer, Plan, Path]:
     out = Path(args.out or default_out(args))
-    if (out / RESULT_FILE).exists():
-        raise InputError(f"{out}: holds a finished training; name another folder with --out")
+    check(not (out / RESULT_FILE).exists(), f"{out}: holds a finished training; name another folder with --out")
     resume_file = out / RESUME_FILE
     if resume_file.exists() and not args.resume:
         raise InputError(f"{out}: holds an unfinished training; --resume goes on with it, --out names another folder")
@@ -110,8 +105,7 @@ def _prepared(args: Namespace, device: torch.device, ranks: Ranks, held: ExitSta
         held.enter_context(only_one(out))
     clips = options.find_clips(plan.data, plan.corpus, plan.corpora)
     split = plan.protocol.split(clips)
-    if notice := plan.protocol.notice(clips):
-        console.err.print(f"note: {notice}")
+    console.note(plan.protocol.notice(clips))
     if plan.training.protocol != "listed" and any(clip.part for clip in clips):
         console.err.print("note: parts are named, which --protocol listed uses")
     if plan.refit and read_json(Path(plan.refit, RESULT_FILE))["manifest_hash"] != split.manifest_hash:
@@ -121,14 +115,13 @@ def _prepared(args: Namespace, device: torch.device, ranks: Ranks, held: ExitSta
     if not (stored or plan.refit):
         plan = plan.fitted(sum(len(dataset.rows[part]) for part in plan.training.parts))
     init = None if resume_file.exists() else plan.init  # a training that goes on has weights of its own
-    if init and initial.sha256(init) != plan.init_sha256:
-        raise InputError(f"{init}: has changed since the training was planned")
+    check(not init or loop.sha256(init) == plan.init_sha256, f"{init}: has changed since the training was planned")
     if init and checkpoint.load(init, "cpu")[1].manifest_hash != split.manifest_hash:
         tested = {clip.corpus for clip in clips if split.part_of.get(clip.id) == "test"}
         if known := sorted(tested.intersection(plan.init_corpora)):
             said = f"{init} was trained on {', '.join(known)} by another split, so it may know clips or speakers"
             console.err.print(f"note: {said} of the test part")
-    trainer = Trainer(plan.training, plan.model, dataset, plan.bfloat16, init, ranks)
+    trainer = loop.Trainer(plan.training, plan.model, dataset, plan.bfloat16, init, ranks)
     if not plan.training.head_only and (steps := plan.training.epochs * trainer.steps) < FEW_STEPS:
         console.err.print(f"note: {steps} optimizer steps are few: more --epochs or a smaller --batch-size give more")
     if resume_file.exists():
@@ -148,18 +141,14 @@ def _asked(args: Namespace) -> dict[str, object]:
         "training.refit": True if args.refit else None,
         "training.head_only": args.head_only or None,
         "augment.enabled": False if args.no_augment else None,
-        **given(args, "training", TrainConfig),
-        **given(args, "cnn", CnnConfig),
-        **dict(parsed(each, parts) for each in args.set),
-        "test_speakers": tuple(args.test_speakers or ()),
-        "test_corpora": tuple(registered_name(name) or name for name in args.test_corpora or ()),
-        "temperature": args.temperature,
-        "bfloat16": {"on": True, "off": False}.get(args.amp),
-        "corpus": args.corpus,
-        "refit": _absolute(args.refit),
-        "test": False if args.no_test else None,
-        "init_sha256": args.init and initial.sha256(args.init),
     }
+    asked |= given(args, "training", TrainConfig) | given(args, "cnn", CnnConfig)
+    asked |= dict(parsed(each, parts) for each in args.set)
+    asked["test_speakers"] = tuple(args.test_speakers or ())
+    asked["test_corpora"] = tuple(registered_name(name) or name for name in args.test_corpora or ())
+    asked |= {"temperature": args.temperature, "bfloat16": {"on": True, "off": False}.get(args.amp)}
+    asked |= {"corpus": args.corpus, "refit": _absolute(args.refit), "test": False if args.no_test else None}
+    asked["init_sha256"] = args.init and loop.sha256(args.init)
     return {name: value for name, value in asked.items() if value not in (None, ())}
 
 
@@ -167,11 +156,10 @@ def new_plan(args: Namespace, device: torch.device) -> Plan:
     """The plan of a training that begins: that of the flags, or that of the training which it repeats."""
     asked = _asked(args)
     bfloat16 = {"bfloat16": asked.get("bfloat16", trains_in_bfloat16(device))}
-    begin = {"init": args.init, **initial.origin(args.init)} if args.init else {}
+    begin = {"init": args.init, **loop.origin(args.init)} if args.init else {}
     if args.refit:
         first, path = Plan.read(Path(args.refit)), Path(args.refit, RESULT_FILE)
-        if first is None or not path.exists():
-            raise InputError(f"{args.refit}: holds no finished training to repeat")
+        check(first is not None and path.exists(), f"{args.refit}: holds no finished training to repeat")
         own = {"refit": asked["refit"], "test": not args.no_test, "temperature": read_json(path)["temperature"]}
         seed = asked.get("training.seed", first.training.seed)
         if seed != first.training.seed and begin:  # another seed may begin with other weights, too
@@ -213,7 +201,7 @@ def _absolute(path: str | None) -> str | None:
     return path and str(Path(path).resolve())
 
 
-def _fit(trainer: Trainer, out: Path) -> None:
+def _fit(trainer: loop.Trainer, out: Path) -> None:
     ranks = trainer.ranks
 
     def after_epoch(row: dict) -> None:
@@ -225,7 +213,8 @@ def _fit(trainer: Trainer, out: Path) -> None:
         console.err.print(f"{status}{row['clips_per_second']:.0f} clips/s")
 
     def where() -> str:
-        how = f"{ranks.command} --resume --out {shlex.quote(str(out))}"
+        torchrun = f"torchrun --nproc-per-node={ranks.count} -m ser_gpu.train"
+        how = f"{'ser-gpu train' if ranks.count == 1 else torchrun} --resume --out {shlex.quote(str(out))}"
         return f"after epoch {len(trainer.history)}; {how} goes on"
 
     with console.progress() as progress:
@@ -250,7 +239,7 @@ def _fit(trainer: Trainer, out: Path) -> None:
             raise
 
 
-def _finish(trainer: Trainer, plan: Plan, out: Path) -> None:
+def _finish(trainer: loop.Trainer, plan: Plan, out: Path) -> None:
     config, dataset, protocol = trainer.config, trainer.dataset, plan.protocol
     held_out = [part for part in ("validation", "test") if part not in config.parts and len(dataset.rows[part])]
     if plan.temperature is None and not trainer.is_validated:
@@ -262,44 +251,27 @@ def _finish(trainer: Trainer, plan: Plan, out: Path) -> None:
     for part in list(scores)[-1:]:  # before anything is written, which may fail
         console.show_report(f"{title}, {part} part", scores[part], model.labels)
     for part, found in scores.items():
-        for note in notes(found):
-            console.err.print(f"note: {part} part: {note}")
+        console.note(*(f"{part} part: {each}" for each in notes(found)))
     trained_on = sorted({*plan.init_corpora, *(clip.corpus for clip in dataset.clips)})
     licence = licence_of(trained_on, plan.init_licence)
-    provenance = Provenance(
-        protocol={**protocol.as_dict(), "corpus": ", ".join(trained_on)},
-        manifest_hash=dataset.split.manifest_hash,
-        seed=config.seed,
-        metrics={part: {name: scores[part][name] for name in _IN_CHECKPOINT} for part in scores},
-        training=asdict(config) | {"init_sha256": plan.init_sha256},
-        licence=licence,
-    )
+    learnt, manifest_hash = protocol.as_dict() | {"corpus": ", ".join(trained_on)}, dataset.split.manifest_hash
+    kept = {part: {name: scores[part][name] for name in _IN_CHECKPOINT} for part in scores}
+    settings = asdict(config) | {"init_sha256": plan.init_sha256}
+    provenance = checkpoint.Provenance(learnt, manifest_hash, config.seed, kept, settings, licence=licence)
     checkpoint.save(out / "last.pth", model, provenance)
     if trainer.history:
         figures.save(figures.training_curves(trainer.history, f"Training: {title}"), out / "curves.png")
-    result = {
-        "protocol": protocol.name,
-        "fold": protocol.fold,
-        "test_speakers": list(protocol.test_speakers),
-        "test_corpora": list(protocol.test_corpora),
-        "seed": config.seed,
-        "manifest_hash": dataset.split.manifest_hash,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "bfloat16": trainer.bfloat16,
-        "seconds": sum(row["seconds"] for row in trainer.history),
-        "temperature": float(model.temperature),
-        "environment": environment(trainer.device),
-        "config": {"training": asdict(config), "model": model.config.as_dict()},
-        "init_sha256": plan.init_sha256,
-        **scores,
-    }
+    result = {**protocol.in_results, "seed": config.seed, "manifest_hash": manifest_hash}
+    result |= {"parameters": sum(each.numel() for each in model.parameters()), "bfloat16": trainer.bfloat16}
+    result |= {"seconds": sum(row["seconds"] for row in trainer.history), "temperature": float(model.temperature)}
+    result |= {"environment": environment(trainer.device), "init_sha256": plan.init_sha256, **scores}
+    result["config"] = {"training": asdict(config), "model": model.config.as_dict()}
     if answers:
         rows = [row for part, found in answers.items() for row in predictions.rows(found, part)]
         write_csv(out / "predictions.csv", rows)
     write_json(out / RESULT_FILE, result)
     console.err.print(f"written: {out}/{', '.join(name for name in _FILES if (out / name).exists())}")
-    if licence:
-        console.err.print(f"note: licence of what these weights learnt from: {licence}")
+    console.note(licence and f"licence of what these weights learnt from: {licence}")
 
 
 if __name__ == "__main__":

@@ -47,5 +47,5 @@ def padded(windows: np.ndarray, size: int, hop: int) -> np.ndarray:
 
 
 def covered(starts: np.ndarray, length: int) -> int:
-    """Samples that windows of one length cover together. Shape: [V] int64 in rising order -> []."""
-    return int(np.diff(starts).clip(max=length).sum()) + length if len(starts) else 0
+    """Samples that windows of one length cover together. Shape: [V] int64 in rising order, V > 0 -> []."""
+    return int(np.diff(starts).clip(max=length).sum()) + length

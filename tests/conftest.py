@@ -15,13 +15,17 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import HealthCheck, settings
 from torch import nn
 
 from benchmarks.signals import gliding_voice
-from ser_gpu import corpora
+from ser_gpu import checkpoint, corpora
 from ser_gpu.audio.samples import level
+from ser_gpu.config import AudioConfig, CnnConfig, ModelConfig, TtaConfig
 from ser_gpu.corpora.clip import EMOTIONS, Clip, by_id
+from ser_gpu.corpora.splits import Protocol
 from ser_gpu.evaluation import figures
+from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages.speaker_norm import SpeakerNorm2d
 
 # Several tests run at once, and so do the commands that they start: one thread each.
@@ -34,6 +38,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # torch's half a million objects stay: a garbage collection need not walk through them each time.
 gc.freeze()
 gc.set_threshold(50_000, 20, 100)
+# A busy machine is no failure.
+settings.register_profile("tests", deadline=None, suppress_health_check=list(HealthCheck))
+settings.load_profile("tests")
 
 # Begun first, so that no worker is left with one of them in the end: with `--dist loadfile` a file is one worker's.
 LONG_FILES = (
@@ -46,9 +53,11 @@ LONG_FILES = (
     "test_train.py",
     "test_score.py",
 )
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE = ROOT / "examples" / "sample.wav"
 SAMPLE_RATE = 16_000
 TINY_SPEAKERS = range(1, 7)
+FUZZ = settings(max_examples=int(os.environ.get("SER_FUZZ_EXAMPLES", "60")))
 
 
 def official_names(actors=range(1, 25), intensities=(1, 2)) -> list[str]:
@@ -89,6 +98,29 @@ def started(*arguments: object, seconds: float = 400.0, **settings) -> Iterator[
         finally:
             watchdog.cancel()
             process.kill()
+
+
+def ran(*arguments: object, **settings) -> subprocess.CompletedProcess:
+    """A process of Python that has ended, and what it printed."""
+    defaults = {"capture_output": True, "text": True, "cwd": ROOT, "timeout": 400}
+    return subprocess.run([sys.executable, *map(str, arguments)], **defaults | settings)
+
+
+def error_line(printed: str) -> str:
+    """The one line of an error that a command printed, beside notes and without a traceback."""
+    assert "Traceback" not in printed
+    (line,) = [line for line in printed.splitlines() if line.startswith("error: ")]
+    return line
+
+
+def saved_model(path: Path, *, seed=0, protocol=None, manifest_hash="", labels=EMOTIONS) -> str:
+    """A small checkpoint that was not trained."""
+    torch.manual_seed(seed)
+    audio, cnn = AudioConfig(clip_seconds=1.0), CnnConfig(width=4, depth=2, members=1)
+    model = SpeechEmotionModel(ModelConfig(audio, cnn=cnn, tta=TtaConfig(enabled=False)), labels)
+    provenance = checkpoint.Provenance(protocol or Protocol().as_dict(), manifest_hash, seed=0)
+    checkpoint.save(path, model, provenance)
+    return str(path)
 
 
 @pytest.fixture(scope="session")
@@ -142,13 +174,14 @@ def tiny_ravdess(tmp_path_factory) -> Path:
     return synthetic_ravdess(tmp_path_factory.mktemp("tiny") / "ravdess")
 
 
+def named_folder(variable: str) -> Path:
+    """A folder of recordings; tests that ask for it are skipped where the variable is not set."""
+    return Path(os.environ.get(variable) or pytest.skip(f"{variable} is not set"))
+
+
 @pytest.fixture(scope="session")
 def ravdess_dir() -> Path:
-    """The real recordings; tests that ask for them are skipped without."""
-    folder = os.environ.get("RAVDESS_DIR")
-    if not folder:
-        pytest.skip("RAVDESS_DIR is not set")
-    return Path(folder)
+    return named_folder("RAVDESS_DIR")
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from ser_gpu import checkpoint, predict
 from ser_gpu.checkpoint import CheckpointError, Provenance
 from ser_gpu.config import CnnConfig, MelConfig, ModelConfig
 from ser_gpu.model import SpeechEmotionModel
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -37,6 +38,8 @@ def test_a_model_comes_back_as_it_was(saved, voices):
     assert not loaded.training
     assert loaded.predict(voices[0]) == model.predict(voices[0])
     assert torch.equal(ser_gpu.load_model(path, "cpu")(voices), model(voices))
+    checkpoint.save(path.with_name("other.pth"), model, provenance)
+    assert path.with_name("other.pth").read_bytes() == path.read_bytes(), "the same model gives the same bytes"
 
 
 def test_the_file_is_plain_data_with_the_front_end_in_it(saved):
@@ -46,12 +49,6 @@ def test_the_file_is_plain_data_with_the_front_end_in_it(saved):
     assert content["state_dict"]["temperature"] == pytest.approx(1.7)
     others = {name for name in content["state_dict"] if not name.startswith("cnn.")}
     assert others == {"mel.mel_power.window", "mel.mel_power.mel_basis", "temperature"}
-
-
-def test_the_same_model_gives_the_same_bytes(saved):
-    path, model, provenance = saved
-    checkpoint.save(path.with_name("other.pth"), model, provenance)
-    assert path.with_name("other.pth").read_bytes() == path.read_bytes()
 
 
 def test_an_interrupted_write_leaves_the_old_file(saved, monkeypatch):
@@ -108,6 +105,9 @@ def with_temperature(path, value):
     with_weight(path, lambda _: torch.tensor(value), "temperature")
 
 
+NO_LABELS = "the labels must be a list of two names or more, each once"
+
+
 def compressed(path):
     """The start of a zip bomb: an entry that is small in the file and large outside of it."""
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
@@ -123,10 +123,8 @@ def overlapping(path):
 
 def test_any_flipped_byte_is_refused_or_does_no_harm(saved):
     """Not every byte of an archive means something; the content is what it was, or there is none."""
-    path = saved[0]
+    path, generator, read = saved[0], random.Random(0), 0
     whole, expected = path.read_bytes(), checkpoint.read(path)["state_dict"]
-    generator = random.Random(0)
-    read = 0
     for _ in range(300):
         content = bytearray(whole)
         content[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
@@ -142,9 +140,7 @@ def test_a_hostile_pickle_with_right_checksums_is_refused_in_one_line(saved):
     path = saved[0]
     with zipfile.ZipFile(path) as archive:
         entries = {info.filename: archive.read(info) for info in archive.infolist()}
-    name = next(name for name in entries if name.endswith("data.pkl"))
-    generator = random.Random(0)
-    messages = []
+    name, generator, messages = next(name for name in entries if name.endswith("data.pkl")), random.Random(0), []
     for _ in range(200):
         program = bytearray(entries[name])
         for _ in range(generator.randint(1, 8)):
@@ -198,13 +194,9 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, monkeypatch):
         (lambda path: rewritten(path, format_version=torch.zeros(3)), "checkpoint format tensor"),
         (lambda path: rewritten(path, labels=None), "it has no 'labels'"),
         (lambda path: rewritten(path, labels=["happy", "sad"]), r"weight must be \[2, (\d+)\], it is \[8, \1\]"),
-        (
-            lambda path: rewritten(path, labels=["happy"] * 8),
-            "the labels must be a list of two names or more, each once",
-        ),
-        (
-            lambda path: rewritten(path, labels=list(range(8))),
-            "the labels must be a list of two names or more, each once",
+        *(
+            (lambda path, labels=labels: rewritten(path, labels=labels), NO_LABELS)
+            for labels in (["a"] * 8, [*range(8)])
         ),
         (lambda path: with_temperature(path, 0.0), "the temperature must be a positive number"),
         (lambda path: with_temperature(path, float("nan")), "temperature is not finite"),
@@ -273,16 +265,12 @@ def test_a_setting_that_no_longer_exists_is_named(of_version_1, name, value):
         checkpoint.load(path)
 
 
-def test_without_a_path_it_is_the_shipped_model():
-    shipped = ser_gpu.load_model(device="cpu")
-    assert shipped.labels == ser_gpu.EMOTIONS
+def test_shipped_weights_are_the_default_and_found_by_name_and_own_files_come_first(tmp_path, monkeypatch, capsys):
+    assert ser_gpu.load_model(device="cpu").labels == ser_gpu.EMOTIONS
     assert checkpoint.weights_file().name == "ser_voices.pth"
     assert ser_gpu.load_model().device.type == checkpoint.default_device().type
-
-
-def test_shipped_weights_are_found_by_name_and_own_files_come_first(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    shipped = Path(__file__).parents[1] / "weights" / "ser_ravdess.pth"
+    shipped = ROOT / "weights" / "ser_ravdess.pth"
     assert checkpoint.weights_file("ser_ravdess") == shipped
     assert ser_gpu.load_model("ser_ravdess", "cpu").network_hash == ser_gpu.load_model(shipped, "cpu").network_hash
     own = tmp_path / "ser_ravdess"

@@ -14,7 +14,8 @@ from ser_gpu.evaluation import predictions
 from ser_gpu.files import write_json
 from tests import ranks
 
-SMALL = ("cnn.width=4", "cnn.depth=2", "cnn.members=1", "audio.clip_seconds=1", "augment.enabled=false")
+NETWORK = ("cnn.width=4", "cnn.depth=2", "cnn.members=1")
+SMALL = (*NETWORK, "audio.clip_seconds=1", "augment.enabled=false", "tta.enabled=false")
 
 
 def command(data, runs, *more):
@@ -233,12 +234,9 @@ def result_of(fold, width=4, parts=("validation", "test")):
     return {"fold": fold, "seed": 0, "config": config, **own, **dict.fromkeys(parts, scores)}
 
 
-def test_a_table_has_the_parts_that_all_trainings_have():
-    table = crossvalidate.table("one", "loso", [result_of(0), result_of(1, parts=("test",))], planned=3)
+def test_a_table_has_the_parts_that_all_trainings_have_and_each_may_begin_with_other_weights():
+    begun = [result_of(0) | {"init_sha256": "a"}, result_of(1, parts=("test",)) | {"init_sha256": "b"}]
+    table = crossvalidate.table("one", "loso", begun, planned=3)
     assert (table["runs"], table["planned"], [*table["summary"]]) == (2, 3, ["test"])
     assert table["rows"][0]["test"]["log_loss"] == 1.0
-
-
-def test_each_training_may_begin_with_other_weights_or_none_does():
-    begun = [result_of(0) | {"init_sha256": "a"}, result_of(1) | {"init_sha256": "b"}]
-    assert [row["init_sha256"] for row in crossvalidate.table("x", "loso", begun, 2)["rows"]] == ["a", "b"]
+    assert [row["init_sha256"] for row in table["rows"]] == ["a", "b"]

@@ -2,29 +2,15 @@ import json
 import shutil
 
 import pytest
-import torch
 
 from ser_gpu import checkpoint, enrol, predict
-from ser_gpu.checkpoint import Provenance
-from ser_gpu.config import AudioConfig, CnnConfig, ModelConfig, TtaConfig
-from ser_gpu.corpora.splits import Protocol
-from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.voices.voice import Voice
-
-
-def save(path, seed=0, protocol=None, manifest_hash=""):
-    torch.manual_seed(seed)
-    config = ModelConfig(
-        audio=AudioConfig(clip_seconds=1.0), cnn=CnnConfig(width=4, depth=2, members=1), tta=TtaConfig(enabled=False)
-    )
-    protocol = protocol or {**Protocol().as_dict(), "corpus": "tess"}
-    checkpoint.save(path, SpeechEmotionModel(config), Provenance(protocol, manifest_hash, seed=0))
-    return str(path)
+from tests.conftest import error_line, saved_model
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    return save(tmp_path_factory.mktemp("weights") / "a.pth")
+    return saved_model(tmp_path_factory.mktemp("weights") / "a.pth")
 
 
 @pytest.fixture
@@ -34,12 +20,6 @@ def recordings(tiny_ravdess):
 
 def run(weights, out, *arguments):
     return enrol.main(["--weights", weights, "--device", "cpu", "--out", str(out), *map(str, arguments)])
-
-
-def one_line(printed):
-    assert "Traceback" not in printed
-    (line,) = [line for line in printed.splitlines() if line.startswith("error: ")]
-    return line
 
 
 def test_a_voice_is_written_and_predict_uses_it(weights, recordings, tmp_path, capsys):
@@ -60,9 +40,11 @@ def test_a_voice_is_written_and_predict_uses_it(weights, recordings, tmp_path, c
 def test_a_folder_is_enrolled_and_said_as_json(weights, tiny_ravdess, tmp_path, capsys):
     folder = shutil.copytree(tiny_ravdess / "Actor_02", tmp_path / "folder")
     shutil.copytree(tiny_ravdess / "Actor_01", folder / "__MACOSX")
-    assert run(weights, tmp_path / "a.voice", folder, "--emotion", "neutral", "--json") == 0
-    said = json.loads(capsys.readouterr().out)
-    assert (said["recordings"], said["emotions"]) == (32, ["neutral"])
+    (tmp_path / "list").write_text("folder\n")
+    for named in ([folder], ["--list", tmp_path / "list"]):
+        assert run(weights, tmp_path / "a.voice", *named, "--emotion", "neutral", "--json") == 0
+        said = json.loads(capsys.readouterr().out)
+        assert (said["recordings"], said["emotions"]) == (32, ["neutral"])
 
 
 def test_emotions_come_from_a_list(weights, recordings, tmp_path, capsys):
@@ -85,32 +67,18 @@ def test_wrong_use_is_one_line(weights, recordings, tmp_path, capsys):
     capsys.readouterr()
     for arguments, said in (
         ((tmp_path / "a.pth", recordings[0]), "the name must end in .voice"),
+        ((f"{tmp_path}/b.voice/", recordings[0]), "the name must end in .voice"),
         ((tmp_path / "a.voice", tmp_path / "nothing.wav"), "nothing.wav: no such file"),
         ((tmp_path / "a.voice", "nothing.wav", "--emotion", "sleepy"), "no such emotion: sleepy"),
     ):
         assert run(weights, *arguments) == 2
-        assert said in one_line(capsys.readouterr().err)
+        assert said in error_line(capsys.readouterr().err)
     assert not (tmp_path / "a.voice").exists()
-
-
-def test_the_list_and_the_recordings_are_not_written_over(weights, recordings, tmp_path, capsys):
-    talk, names = tmp_path / "talk.voice", tmp_path / "list.voice"  # a recording and a list of any names
-    shutil.copy(recordings[0], talk)
-    names.write_text("talk.voice\n")
-    before = talk.read_bytes()
-    for out, files in ((talk, [talk]), (names, ["--list", names]), (talk, ["--list", names])):
-        assert run(weights, out, *files) == 2
-        assert f"--out {out}: is read by this command" in one_line(capsys.readouterr().err)
-    assert (talk.read_bytes(), names.read_text()) == (before, "talk.voice\n")
-    assert run(weights, tmp_path / "a.voice", "--list", names) == 0
-    for out, said in ((f"{tmp_path}/b.voice/", "the name must end in .voice"), ("/proc/a.voice", "cannot be written")):
-        assert run("absent.pth", out, talk) == 2, "before any work"
-        assert said in capsys.readouterr().err
 
 
 def test_predict_refuses_a_voice_of_another_model_or_another_file(weights, recordings, tmp_path, capsys):
     assert run(weights, tmp_path / "a.voice", *recordings) == 0
-    other = save(tmp_path / "b.pth", seed=1)
+    other = saved_model(tmp_path / "b.pth", seed=1)
     capsys.readouterr()
     for model, voice, said in (
         (other, tmp_path / "a.voice", "a.voice: the voice was enrolled with another model"),
@@ -118,4 +86,4 @@ def test_predict_refuses_a_voice_of_another_model_or_another_file(weights, recor
         (weights, recordings[0], "not a voice file"),
     ):
         assert predict.main(["--weights", model, "--voice", str(voice), "--device", "cpu", str(recordings[0])]) == 2
-        assert said in one_line(capsys.readouterr().err)
+        assert said in error_line(capsys.readouterr().err)

@@ -1,21 +1,15 @@
 import json
-import shutil
 
 import pytest
 from PIL import Image
 
 from ser_gpu import checkpoint, corpora, evaluate
-from ser_gpu.checkpoint import Provenance
-from ser_gpu.config import CnnConfig, ModelConfig
-from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.corpora.splits import Protocol
-from ser_gpu.model import SpeechEmotionModel
+from tests.conftest import saved_model
 
 
-def save(path, corpus, manifest_hash="", labels=EMOTIONS):
-    protocol = {**Protocol().as_dict(), "corpus": corpus}
-    config = ModelConfig(cnn=CnnConfig(width=4, depth=2, members=1))
-    checkpoint.save(path, SpeechEmotionModel(config, labels), Provenance(protocol, manifest_hash, seed=0))
+def save(path, corpus, **others):
+    saved_model(path, protocol={**Protocol().as_dict(), "corpus": corpus}, **others)
     return path
 
 
@@ -23,7 +17,7 @@ def save(path, corpus, manifest_hash="", labels=EMOTIONS):
 def trained(tiny_ravdess, tmp_path):
     """A checkpoint that claims the stratified split of the tiny tree."""
     split = Protocol().split(corpora.load(tiny_ravdess).clips)
-    return save(tmp_path / "model.pth", "ravdess", split.manifest_hash)
+    return save(tmp_path / "model.pth", "ravdess", manifest_hash=split.manifest_hash)
 
 
 @pytest.fixture
@@ -68,9 +62,8 @@ def test_it_refuses_clips_that_the_model_was_trained_on(more, trained, run):
     assert run(trained, *more, "--allow-trained")[0] == 0
 
 
-def test_it_refuses_another_set_of_clips(trained, run, tiny_ravdess, tmp_path):
-    smaller = shutil.copytree(tiny_ravdess, tmp_path / "smaller", ignore=shutil.ignore_patterns("Actor_06"))
-    code, _, err = run(trained, data=smaller)
+def test_it_refuses_another_set_of_clips(trained, run, tiny_ravdess):
+    code, _, err = run(trained, data=tiny_ravdess / "Actor_01")
     assert code == 2
     assert "trained on another set of clips" in err
 
@@ -119,12 +112,8 @@ def test_scores_are_shown_though_they_cannot_be_written(trained, run, monkeypatc
     assert "model.evaluation.json: disk full" in err
 
 
-@pytest.mark.parametrize("content", [b"", b"words", None])
-def test_an_unreadable_checkpoint_is_one_line(content, run, tmp_path):
-    path = tmp_path / "bad.pth"
-    if content is not None:
-        path.write_bytes(content)
-    code, _, err = run(path)
+def test_an_unreadable_checkpoint_is_one_line(run, tmp_path):
+    code, _, err = run(tmp_path / "bad.pth")
     (said,) = err.splitlines()
     assert code == 2
     assert "bad.pth" in said

@@ -18,7 +18,8 @@ from ser_gpu import corpora, train
 from ser_gpu.audio import clip_bank
 from ser_gpu.files import only_one
 from ser_gpu.training.loop import Trainer
-from tests.conftest import started
+from tests.conftest import error_line, started
+from tests.training.conftest import interrupted
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 BY_SPEAKERS = ("--protocol", "speakers")  # without scikit-learn, which a process takes two seconds to load
@@ -29,12 +30,6 @@ def command(data, out, *more):
         *("--data", str(data), "--out", str(out), "--device", "cpu", "--epochs", "3", "--batch-size", "64"),
         *("--set", "cnn.width=2", "audio.clip_seconds=1", *more),
     ]
-
-
-def one_line(printed):
-    """What a user reads: the last line is the error, and nothing is a traceback."""
-    assert "Traceback" not in printed
-    return next(line for line in printed.splitlines() if line.startswith("error: "))
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_weights(tiny_ravdess, tmp_path):
@@ -85,7 +80,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_state(tiny_ravdess, tmp_pat
             assert train.main([*command(tiny_ravdess, out), *BY_SPEAKERS]) == 2
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    assert one_line(capsys.readouterr().err) == f"error: {out}/resume.pth: cannot be written: file too large"
+    assert error_line(capsys.readouterr().err) == f"error: {out}/resume.pth: cannot be written: file too large"
     state = torch.load(out / "resume.pth", weights_only=True)
     assert len(state["history"]) == 2
     assert train.main([*command(tiny_ravdess, out), *BY_SPEAKERS, "--resume"]) == 0
@@ -101,7 +96,7 @@ def test_an_out_that_cannot_be_written_is_said_before_the_training(under, tiny_r
         monkeypatch.setattr(Path, "mkdir", _forbidden)
     monkeypatch.setattr(Trainer, "fit", lambda *_: pytest.fail("the training began"))
     assert train.main(command(tiny_ravdess, place / "run")) == 2
-    assert str(place) in one_line(capsys.readouterr().err)
+    assert str(place) in error_line(capsys.readouterr().err)
 
 
 def _forbidden(path, *_, **__):
@@ -120,64 +115,62 @@ with only_one(Path({str(tmp_path)!r})):
     with started("-c", script) as holder:
         assert holder.stdout.readline() == "held\n"
         assert train.main(command(tiny_ravdess, tmp_path)) == 2
-        assert one_line(capsys.readouterr().err).startswith(f"error: {tmp_path}: another process writes there")
+        assert error_line(capsys.readouterr().err).startswith(f"error: {tmp_path}: another process writes there")
         holder.kill()
     with only_one(tmp_path):
         pass  # a process that was killed holds nothing
 
 
-def copied(tiny_ravdess, tmp_path):
-    data = shutil.copytree(tiny_ravdess, tmp_path / "data")
-    return data, sorted(data.rglob("*.wav"))
+@pytest.fixture(scope="module")
+def stopped(tiny_ravdess, tmp_path_factory):
+    """The recordings and the folder of a training that was stopped after its first epoch."""
+    data, out = (
+        shutil.copytree(tiny_ravdess, tmp_path_factory.mktemp("data") / "ravdess"),
+        tmp_path_factory.mktemp("out"),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        interrupted(command(data, out), patch)
+    return data, out
 
 
-def interrupted(data, out, monkeypatch):
-    """A training that was stopped after its first epoch."""
-    epoch = Trainer.train_steps
-
-    def stop_after_one(trainer, *rest):
-        if trainer.history:
-            raise KeyboardInterrupt
-        return epoch(trainer, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "train_steps", stop_after_one)
-        assert train.main(command(data, out)) == 130
+def damaged(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("is_spoilt", "spoil", "message"),
     [
-        (Path.unlink, "the resume file is of another training: the part of clip.{path.stem} is "),
-        (lambda path: path.write_bytes(b"damaged"), "{path}: is text, not audio"),
-        (lambda path: soundfile.write(path, np.zeros(0), 16_000), "{path}: holds no samples"),
+        ("clip", Path.unlink, "the resume file is of another training: the part of clip.{path.stem} is "),
+        ("clip", lambda path: path.write_bytes(b"damaged"), "{path}: is text, not audio"),
+        ("clip", lambda path: soundfile.write(path, np.zeros(0), 16_000), "{path}: holds no samples"),
+        ("state", damaged, "damaged, the checksum"),
     ],
-    ids=["deleted", "corrupted", "emptied"],
+    ids=["deleted", "corrupted", "emptied", "state"],
 )
-def test_a_clip_that_is_spoilt_before_the_training_goes_on(spoil, message, tiny_ravdess, tmp_path, capsys, monkeypatch):
-    data, files = copied(tiny_ravdess, tmp_path)
-    out = tmp_path / "run"
-    interrupted(data, out, monkeypatch)
-    spoil(files[0])
+def test_what_is_spoilt_before_the_training_goes_on_is_one_line(is_spoilt, spoil, message, stopped, capsys):
+    data, out = stopped
+    path = min(data.rglob("*.wav")) if is_spoilt == "clip" else out / "resume.pth"
+    whole = path.read_bytes()
+    spoil(path)
     before = (out / "resume.pth").read_bytes()
-    capsys.readouterr()
     assert train.main([*command(data, out), "--resume"]) == 2
-    assert message.format(path=files[0]) in one_line(capsys.readouterr().err)
+    assert message.format(path=path) in error_line(capsys.readouterr().err)
     assert (out / "resume.pth").read_bytes() == before
+    path.write_bytes(whole)
 
 
 def test_clips_that_go_while_it_trains_are_not_missed(tiny_ravdess, tmp_path, monkeypatch):
     """All clips are in memory before the first step."""
-    data, files = copied(tiny_ravdess, tmp_path)
-    epoch = Trainer.train_steps
+    data, epoch = shutil.copytree(tiny_ravdess, tmp_path / "data"), Trainer.train_steps
 
     def delete_first(trainer, *rest):
-        for file in files:
-            file.unlink(missing_ok=True)
+        shutil.rmtree(data, ignore_errors=True)
         return epoch(trainer, *rest)
 
     monkeypatch.setattr(Trainer, "train_steps", delete_first)
-    assert train.main(command(data, tmp_path / "run")) == 0
+    assert train.main([*command(data, tmp_path / "run"), "--epochs", "1"]) == 0
 
 
 def test_a_loss_that_is_not_a_number_stops_with_its_step_and_the_state_before(
@@ -194,20 +187,9 @@ def test_a_loss_that_is_not_a_number_stops_with_its_step_and_the_state_before(
     monkeypatch.setattr(Trainer, "train_steps", spoil_the_third)
     out = tmp_path / "run"
     assert train.main(command(tiny_ravdess, out)) == 2
-    printed = one_line(capsys.readouterr().err)
+    printed = error_line(capsys.readouterr().err)
     assert printed == "error: the loss of epoch 3, step 2 is nan; a smaller --lr with another --out may do better"
     assert len(torch.load(out / "resume.pth", weights_only=True)["history"]) == 2
-
-
-def test_the_resume_file_is_checked_like_any_checkpoint(tiny_ravdess, tmp_path, capsys, monkeypatch):
-    out = tmp_path / "run"
-    interrupted(tiny_ravdess, out, monkeypatch)
-    content = bytearray((out / "resume.pth").read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    (out / "resume.pth").write_bytes(content)
-    capsys.readouterr()
-    assert train.main([*command(tiny_ravdess, out), "--resume"]) == 2
-    assert "damaged, the checksum" in one_line(capsys.readouterr().err)
 
 
 def test_any_number_of_reading_threads_gives_the_same_bank(tiny_ravdess, monkeypatch):
@@ -218,12 +200,3 @@ def test_any_number_of_reading_threads_gives_the_same_bank(tiny_ravdess, monkeyp
         monkeypatch.setattr(clip_bank, "ThreadPoolExecutor", pool)
         banks.append(clip_bank.ClipBank.read(paths, 16_000))
     assert all(torch.equal(bank.samples, banks[0].samples) for bank in banks)
-
-
-def test_another_process_trains_the_same_weights(tiny_ravdess, tmp_path):
-    here, there = ([*command(tiny_ravdess, tmp_path / name, "training.epochs=1"), *BY_SPEAKERS] for name in "ab")
-    assert train.main(here) == 0
-    with started("-m", "ser_gpu.train", *there) as process:
-        process.communicate()
-    first, second = (tmp_path / name / "last.pth" for name in "ab")
-    assert first.read_bytes() == second.read_bytes()

@@ -45,6 +45,7 @@ def check_outputs(notebook):
             assert not any(kind.startswith("audio") for kind in output.data)
             for kind, content in output.data.items():
                 assert "<audio" not in content
+                assert "\x1b" not in content, "colours of a terminal"
                 assert kind == "image/png" or not MACHINE_PATH.search(content), content[:200]
 
 

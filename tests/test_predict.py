@@ -13,21 +13,17 @@ import soundfile
 import torch
 
 from ser_gpu import checkpoint, predict
-from ser_gpu.checkpoint import Provenance
 from ser_gpu.corpora.clip import EMOTIONS
-from ser_gpu.corpora.splits import Protocol
 from ser_gpu.errors import InputError
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.prediction import Prediction
 from ser_gpu.recognizer import Recognizer
-from tests.conftest import SAMPLE_RATE, started, synthetic_voice
+from tests.conftest import SAMPLE_RATE, saved_model, started, synthetic_voice
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "model.pth"
-    checkpoint.save(path, SpeechEmotionModel(), Provenance(Protocol().as_dict(), "", seed=0))
-    return str(path)
+    return saved_model(tmp_path_factory.mktemp("weights") / "model.pth")
 
 
 @pytest.fixture
@@ -37,18 +33,20 @@ def voice(tmp_path):
     return path
 
 
-def broken_files(folder):
-    (folder / "text.wav").write_text("these are words")
-    (folder / "empty.wav").touch()
-    soundfile.write(folder / "header.wav", np.zeros(0, np.float32), SAMPLE_RATE)
-    soundfile.write(folder / "nan.wav", np.full(8_000, np.nan, np.float32), SAMPLE_RATE, subtype="FLOAT")
-    soundfile.write(folder / "short.wav", np.ones(320, np.float32), SAMPLE_RATE)
-    soundfile.write(folder / "zeros.wav", np.zeros(5 * SAMPLE_RATE), SAMPLE_RATE)
-    return ["text.wav", "empty.wav", "header.wav", "nan.wav", "missing.wav", "short.wav", "zeros.wav"]
-
-
 def rows(printed):
     return [json.loads(line) for line in printed.splitlines()]
+
+
+@pytest.fixture
+def answered(weights, capsys):
+    """Run the command with --json, and give its rows and what it printed to stderr."""
+
+    def answered(*arguments, code=predict.options.DONE):
+        assert predict.main([*map(str, arguments), "--weights", weights, "--json"]) == code
+        printed = capsys.readouterr()
+        return rows(printed.out), printed.err
+
+    return answered
 
 
 def test_it_prints_emotion_and_percentage_then_all_eight(voice, weights, capsys):
@@ -100,23 +98,21 @@ def test_the_threads_of_torch_are_left_as_they_were(voice, weights, monkeypatch,
     assert seen == [(1, 2)], "one thread for each of two workers"
 
 
-def test_json_is_one_object_a_line(voice, weights, capsys):
-    assert predict.main([str(voice), str(voice), "--weights", weights, "--json", "--top", "3"]) == 0
-    for row in rows(capsys.readouterr().out):
+def test_json_is_one_object_a_line(voice, answered):
+    for row in answered(voice, voice, "--top", "3")[0]:
         assert row["file"] == str(voice)
         assert row["confidence"] == row["probabilities"][row["emotion"]]
         assert len(row["probabilities"]) == 3
 
 
 @pytest.mark.parametrize("is_piped", [False, True])
-def test_channels_apart_are_answered_and_named_each(is_piped, voice, weights, tmp_path, capsys, monkeypatch):
+def test_channels_apart_are_answered_and_named_each(is_piped, voice, answered, tmp_path, monkeypatch):
     left = soundfile.read(voice)[0]
     talk = tmp_path / "talk.wav"
     soundfile.write(talk, np.stack([left, 0.5 * left[::-1], 0 * left], 1), SAMPLE_RATE)
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(talk.read_bytes())))
     file, name = ("-", "standard input") if is_piped else (str(talk), str(talk))
-    assert predict.main([file, str(voice), "--channels", "apart", "--weights", weights, "--json"]) == 1
-    first, second, third, whole = rows(capsys.readouterr().out)
+    (first, second, third, whole), _ = answered(file, voice, "--channels", "apart", code=1)
     assert [each["file"] for each in (first, second, third)] == [f"{name} channel {number}" for number in (1, 2, 3)]
     assert third["error"] == f"{name} channel 3: no speech found"
     assert whole["file"] == f"{voice} channel 1"
@@ -124,28 +120,22 @@ def test_channels_apart_are_answered_and_named_each(is_piped, voice, weights, tm
     assert second["probabilities"] != first["probabilities"]
 
 
-def test_a_folder_is_searched(voice, weights, capsys):
+def test_a_folder_is_searched_and_nothing_in_it_is_left_out_silently(voice, answered):
     (voice.parent / "notes.txt").write_text("no audio")
-    assert predict.main([str(voice.parent), "--weights", weights, "--json"]) == 0
-    printed = capsys.readouterr()
-    assert [row["file"] for row in rows(printed.out)] == [str(voice)]
-    assert printed.err == ""
-
-
-def test_nothing_in_a_folder_is_left_out_silently(voice, weights, capsys):
+    (row,), said = answered(voice.parent)
+    assert (row["file"], said) == (str(voice), "")
     (voice.parent / ".Trash").mkdir()
     for name in ("a.gsm", "b.gsm", "c.m3u", ".Trash/d.wav"):
         (voice.parent / name).touch()
-    assert predict.main([str(voice.parent), "--weights", weights, "--json"]) == 0
-    printed = capsys.readouterr()
-    (note,) = printed.err.splitlines()
+    found, said = answered(voice.parent)
+    (note,) = said.splitlines()
     assert note.startswith(f"note: {voice.parent}: skipped 2 (.gsm: no header tells its rate), 1 (")
-    skipped = {Path(row["file"]).name: row["skipped"] for row in rows(printed.out) if "skipped" in row}
+    skipped = {Path(row["file"]).name: row["skipped"] for row in found if "skipped" in row}
     assert skipped.keys() == {"a.gsm", "b.gsm", "c.m3u", "d.wav"}
-    assert [row["file"] for row in rows(printed.out) if "emotion" in row] == [str(voice)]
+    assert [row["file"] for row in found if "emotion" in row] == [str(voice)]
 
 
-def test_an_unforeseen_error_is_that_of_its_file_alone(voice, weights, capsys, monkeypatch):
+def test_an_unforeseen_error_is_that_of_its_file_alone(voice, answered, monkeypatch):
     """It is a bug of ours, and says so; the files beside it are answered."""
     spoilt = voice.with_name("spoilt.wav")
     soundfile.write(spoilt, synthetic_voice(3, 1, 0), SAMPLE_RATE)
@@ -158,19 +148,15 @@ def test_an_unforeseen_error_is_that_of_its_file_alone(voice, weights, capsys, m
         return name, pieces
 
     monkeypatch.setattr(Recognizer, "speech", fails)
-    assert predict.main([str(voice), str(spoilt), str(voice), "--weights", weights, "--json"]) == 1
-    printed = capsys.readouterr()
-    first, bad, last = rows(printed.out)
+    (first, bad, last), said = answered(voice, spoilt, voice, code=1)
     assert first == last
     assert bad["file"] == str(spoilt)
     assert "please report" in bad["error"]
-    assert printed.err == f"error: {bad['error']}\n"
+    assert said == f"error: {bad['error']}\n"
 
 
-def test_some_emotions_are_renormalised(voice, weights, capsys):
-    assert predict.main([str(voice), "--weights", weights, "--json"]) == 0
-    assert predict.main([str(voice), "--weights", weights, "--json", "--emotions", "anger,Happy"]) == 0
-    every, some = rows(capsys.readouterr().out)
+def test_some_emotions_are_renormalised(voice, answered):
+    (every,), (some,) = (answered(voice, *more)[0] for more in ([], ["--emotions", "anger,Happy"]))
     assert {*some["probabilities"]} == {"happy", "angry"}
     assert sum(some["probabilities"].values()) == pytest.approx(1)
     ratio = every["probabilities"]["happy"] / every["probabilities"]["angry"]
@@ -178,9 +164,8 @@ def test_some_emotions_are_renormalised(voice, weights, capsys):
     assert some["emotion"] == max(some["probabilities"], key=some["probabilities"].get)
 
 
-def test_below_the_least_share_the_answer_is_unsure(voice, weights, capsys):
-    assert predict.main([str(voice), "--weights", weights, "--json", "--least", "0.99"]) == 0
-    (row,) = rows(capsys.readouterr().out)
+def test_below_the_least_share_the_answer_is_unsure(voice, answered, weights, capsys):
+    (row,), _ = answered(voice, "--least", "0.99")
     assert row["emotion"] == "unsure"
     likeliest, confidence = max(row["probabilities"].items(), key=itemgetter(1))
     assert (row["likeliest"], row["confidence"]) == (likeliest, confidence)
@@ -188,8 +173,7 @@ def test_below_the_least_share_the_answer_is_unsure(voice, weights, capsys):
     said = capsys.readouterr().out.splitlines()
     assert said[0] == f"{voice}: unsure ({likeliest} {100 * confidence:.1f} %, below 99 %)"
     assert said[1].split()[0] == likeliest
-    assert predict.main([str(voice), "--weights", weights, "--json", "--least", str(confidence)]) == 0
-    (row,) = rows(capsys.readouterr().out)
+    (row,), _ = answered(voice, "--least", confidence)
     assert (row["emotion"], "likeliest" in row) == (likeliest, False), "the share itself is reached"
 
 
@@ -212,24 +196,24 @@ def test_every_encoding_of_a_terminal_can_be_written_to(encoding, voice, weights
     assert ("#" in printed) == (encoding != "utf-8")
 
 
-def test_a_name_that_is_no_utf_8_is_escaped(voice, weights, capsys):
+def test_a_name_that_is_no_utf_8_is_escaped(voice, answered, weights, capsys):
     strange = Path(os.fsdecode(os.fsencode(voice.parent) + b"/\xff\n.wav"))
     voice.rename(strange)
     assert predict.main([str(strange), "--weights", weights]) == 0
-    assert predict.main([str(strange), "--weights", weights, "--json"]) == 0
-    shown, *_, line = capsys.readouterr().out.splitlines()
-    assert shown.startswith(f"{voice.parent}/\\udcff\\n.wav: ")
-    assert json.loads(line)["file"] == str(strange)
+    assert capsys.readouterr().out.startswith(f"{voice.parent}/\\udcff\\n.wav: ")
+    assert answered(strange)[0][0]["file"] == str(strange)
 
 
-def test_bad_files_are_one_line_each_and_the_rest_goes_on(voice, weights, tmp_path, capsys):
-    bad = broken_files(tmp_path)
-    files = [str(tmp_path / name) for name in bad]
-    assert predict.main([*files, str(voice), "--weights", weights, "--json"]) == 1
-    printed = capsys.readouterr()
-    lines = printed.err.splitlines()
+def test_bad_files_are_one_line_each_and_the_rest_goes_on(voice, answered, tmp_path):
+    (tmp_path / "text.wav").write_text("these are words")
+    (tmp_path / "empty.wav").touch()
+    for name, samples in (("header", np.zeros(0)), ("short", np.ones(320)), ("zeros", np.zeros(5 * SAMPLE_RATE))):
+        soundfile.write(tmp_path / f"{name}.wav", samples, SAMPLE_RATE)
+    soundfile.write(tmp_path / "nan.wav", np.full(8_000, np.nan, np.float32), SAMPLE_RATE, subtype="FLOAT")
+    files = [f"{tmp_path / name}.wav" for name in ("text", "empty", "header", "nan", "missing", "short", "zeros")]
+    answers, said = answered(*files, voice, code=1)
+    lines = said.splitlines()
     assert all(line.startswith(f"error: {file}: ") for line, file in zip(lines, files, strict=True))
-    answers = rows(printed.out)
     assert [row["file"] for row in answers] == [*files, str(voice)], "in the order of the arguments, the bad ones too"
     assert [f"error: {row['error']}" for row in answers[:-1]] == lines
     assert lines[-1] == f"error: {files[-1]}: no speech found", "of silence"
@@ -245,7 +229,6 @@ def test_bad_files_are_one_line_each_and_the_rest_goes_on(voice, weights, tmp_pa
             "model.pt2: a .pt2 file is for torch.export.load; predict takes a .pth or .onnx",
         ),
         (["--device", "quantum"], "--device quantum"),
-        (["--device", "mps"], "--device mps: not available here"),
         (["--emotions", "happy,bored"], "--emotions happy,bored: no such emotion: bored; there are neutral, calm"),
         (["--emotions", "happy"], "--emotions happy: name two or more of neutral, calm"),
     ],
@@ -265,19 +248,15 @@ def test_a_wrong_value_of_a_flag_exits_with_2(arguments, voice, capsys):
     assert arguments[0] in capsys.readouterr().err
 
 
-def test_a_dash_reads_a_file_as_standard_input(voice, weights, capsys, monkeypatch):
+def test_a_dash_reads_a_file_as_standard_input_which_may_be_closed(voice, answered, weights, monkeypatch):
     with voice.open() as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
-        assert predict.main(["-", "--weights", weights, "--json"]) == 0
+        (row,), _ = answered("-")
     expected = checkpoint.load(weights)[0].predict(voice)
     said = {"emotion": expected.emotion, "confidence": expected.confidence, "probabilities": expected.probabilities}
-    assert rows(capsys.readouterr().out) == [{"file": "-", **said}]
-
-
-def test_a_closed_standard_input_is_said(weights, capsys, monkeypatch):
+    assert row == {"file": "-", **said}
     monkeypatch.setattr(sys, "stdin", None)  # what Python has where the shell says <&-
-    assert predict.main(["-", "--weights", weights]) == 1
-    assert capsys.readouterr().err == "error: standard input: is closed\n"
+    assert answered("-", code=1)[1] == "error: standard input: is closed\n"
 
 
 def test_an_answer_comes_before_the_next_file_is_read_and_a_pipe_is_read_to_its_end(voice, weights):
@@ -331,8 +310,3 @@ def test_a_process_shows_no_doubts_of_a_decoder_in_its_encoding_and_loads_only_w
     assert "ser_gpu.stages.mel" in loaded.split()
     training = {"nnAudio", "scipy", "torch_audiomentations", "sklearn", "matplotlib", "pooch", "librosa"}
     assert training.isdisjoint(loaded.split())
-
-
-def test_importing_the_package_prints_nothing():
-    with started("-c", "import ser_gpu") as process:
-        assert process.communicate() == ("", "")

@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import shlex
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import torch
 
 from experiments import pages
 from ser_gpu import predict
+from ser_gpu.cli import options
 from ser_gpu.cli.main import COMMANDS
 from ser_gpu.config import AugmentConfig, CnnConfig, ModelConfig
 from ser_gpu.corpora import known
@@ -25,6 +28,8 @@ MARKDOWN = sorted(
 SHIPPED = ("ser_ravdess", "ser_ravdess_actors")
 MOST_WORDS = {"README.md": 1_200, "weights/README.md": 2_500}
 CODE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+COMMAND = re.compile(r"(?:do )?(?:ser-gpu|(?:python|torchrun \S+) -m) (\S+)(.*)")
+PROGRAMS = {"ser_gpu.timeline": "ser_gpu.timeline.command", "benchmarks": "benchmarks.command"}
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -44,7 +49,23 @@ def anchors(page):
 
 
 def blocks(page, language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    found = re.findall(r"^```(\S*)\n(.*?)^```$", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return [text for of, text in found if of == language]
+
+
+def commands(page):
+    """The module and the words of each command of this project on a page; what stands for options, [--x], is none."""
+    variables = []
+    for line in "\n".join(blocks(page, "")).replace("\\\n", "").splitlines():
+        line = line.split(" #")[0].removeprefix("$ ")
+        variables += re.findall(r'^(\w+)="(.*)"$', line) + re.findall(r"for (\w+) in ([^\s;]+)", line)
+        for variable, value in variables:
+            line = line.replace(f"${variable}", value)
+        for part in re.split(r"[|;]", line):
+            found = COMMAND.match(part.strip())
+            if found and not re.search(r"\.\.\.|\[-", part):
+                module = f"ser_gpu.{found[1]}" if found[1] in COMMANDS else found[1]
+                yield PROGRAMS.get(module, module), shlex.split(found[2])
 
 
 def read(path):
@@ -116,6 +137,14 @@ def test_the_commands_page_shows_lines_of_a_stored_training():
 def test_the_commands_page_has_every_command():
     headings = re.findall(r"^## (.+)$", prose(ROOT / "docs" / "commands.md"), flags=re.MULTILINE)
     assert set(COMMANDS) <= {name.strip() for heading in headings for name in heading.split(",")}
+
+
+@pytest.mark.parametrize("page", MARKDOWN, ids=name)
+def test_the_commands_of_a_page_have_options_that_exist(page, monkeypatch):
+    monkeypatch.setattr(options, "run", lambda work: "parsed")
+    for module, words in commands(page):
+        if module != "pytest":
+            assert import_module(module).main(words) == "parsed", (module, words)
 
 
 def test_the_layout_page_lists_every_module():

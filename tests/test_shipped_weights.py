@@ -1,7 +1,6 @@
 """The shipped weights on the real recordings of their test part, which they never heard."""
 
 import json
-from pathlib import Path
 
 import pytest
 import soundfile
@@ -13,9 +12,9 @@ import ser_gpu
 from ser_gpu import corpora, evaluate
 from ser_gpu.corpora.splits import Protocol
 from ser_gpu.stages.mel import nnaudio_kernels
+from tests.conftest import ROOT
 from tests.long import logits, report
 
-ROOT = Path(__file__).parent.parent
 WEIGHTS = ROOT / "weights" / "ser_ravdess.pth"
 
 

@@ -3,8 +3,6 @@ import hashlib
 import itertools
 import json
 import shutil
-import subprocess
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,23 +15,18 @@ import ser_gpu
 from ser_gpu import checkpoint, crossvalidate, evaluate, predict, train
 from ser_gpu.cli import options
 from ser_gpu.corpora.clip import EMOTIONS
-from ser_gpu.training import initial
+from ser_gpu.training import loop
 from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, Plan, TrainConfig
-from ser_gpu.training.loop import Trainer
-from tests.conftest import SAMPLE_RATE, started
+from tests.conftest import SAMPLE_RATE, error_line
+from tests.training.conftest import interrupted
 
 pytestmark = pytest.mark.usefixtures("no_figures")
+SMALL = ("--set", "cnn.width=4", "cnn.depth=2", "cnn.members=1", "audio.clip_seconds=1")
 
 
 def command(data, out, *more):
-    small = ["--set", "cnn.width=4", "cnn.depth=2", "cnn.members=1", "audio.clip_seconds=1"]
-    options = ["--epochs", "3", "--device", "cpu", "--batch-size", "64", *small]
+    options = ["--epochs", "3", "--device", "cpu", "--batch-size", "64", *SMALL]
     return ["--data", str(data), "--out", str(out), *options, *more]
-
-
-def without_batch_size(arguments):
-    at = arguments.index("--batch-size")
-    return [*arguments[:at], *arguments[at + 2 :]]
 
 
 def new_plan(*arguments):
@@ -55,13 +48,16 @@ def trained(data, out, *more):
     return result_of(out)
 
 
+def scored(capsys, model, data, *more):
+    """What `evaluate` says of some recordings."""
+    capsys.readouterr()
+    assert evaluate.main([str(model), "--data", str(data), "--device", "cpu", "--json", *more]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
 def refused(capsys, *arguments):
-    """The error of a command: one line under 200 letters, and no traceback."""
     assert train.main([*map(str, arguments)]) == 2
-    printed = capsys.readouterr().err
-    assert "Traceback" not in printed
-    (line,) = [line for line in printed.splitlines() if line.startswith("error: ")]
-    return line
+    return error_line(capsys.readouterr().err)
 
 
 def same_weights(out, other):
@@ -105,13 +101,6 @@ def test_predictions_are_those_that_were_scored(finished):
     assert (rows[0]["speaker"], rows[0]["gender"]) == (rows[0]["clip"][-2:], "male")
 
 
-def test_without_the_test_part_it_is_not_scored(tiny_ravdess, tmp_path, capsys):
-    result = trained(tiny_ravdess, tmp_path, "--no-test", "--epochs", "1", "--set", "cnn.width=8")
-    assert "test" not in result
-    assert result["config"]["model"]["cnn"]["width"] == 8
-    assert "test part" not in capsys.readouterr().out
-
-
 def folders(tiny_ravdess, root, **codes):
     """A folder for each emotion of 24 clips, nobody named."""
     for emotion, code in codes.items():
@@ -136,8 +125,7 @@ def test_own_recordings_become_a_model_that_the_other_commands_use(tiny_ravdess,
     model = str(out / "last.pth")
     assert evaluate.main([model]) == 2
     assert f"last.pth: was trained on {data.resolve()}: name recordings with --data" in capsys.readouterr().err
-    assert evaluate.main([model, "--data", str(data), "--device", "cpu", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["accuracy"] == result["test"]["accuracy"]
+    assert scored(capsys, model, data)["accuracy"] == result["test"]["accuracy"]
     assert predict.main([str(data / "bored"), "--weights", model, "--json", "--device", "cpu"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(rows) == 24
@@ -157,14 +145,13 @@ def test_what_cannot_be_used_is_left_out_and_counted_and_what_is_no_speech_stays
     clips = [row["clip"] for row in read_csv(out / "predictions.csv")]
     assert not [clip for clip in clips if "silence" in clip or "blip" in clip]
     assert [clip for clip in clips if "noise" in clip]
-    assert evaluate.main([str(out / "last.pth"), "--data", str(data), "--device", "cpu", "--json"]) == 0
-    said = capsys.readouterr()
-    assert "left out: " in said.err
-    assert json.loads(said.out)["clips"] == result["test"]["clips"]
+    assert scored(capsys, out / "last.pth", data)["clips"] == result["test"]["clips"]
     for path in [*data.rglob("take *.wav"), *data.rglob("noise *.wav")]:
         path.unlink()
     assert evaluate.main([str(out / "last.pth"), "--data", str(data), "--part", "all", "--allow-trained"]) == 2
-    assert "no clip is left to work with" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "left out: 20 silent" in said
+    assert "no clip is left to work with" in said
 
 
 def test_stretches_of_one_recording_are_trained_on_and_scored_as_if_they_were_files(tiny_ravdess, tmp_path, capsys):
@@ -179,10 +166,8 @@ def test_stretches_of_one_recording_are_trained_on_and_scored_as_if_they_were_fi
     result = trained(tmp_path / "list.csv", tmp_path / "run")
     assert "the list list.csv: 48 clips, 2 emotions" in capsys.readouterr().err
     assert result["test"]["clips"] == trained(data, tmp_path / "files")["test"]["clips"]
-    arguments = [str(tmp_path / "run" / "last.pth"), "--data", str(tmp_path / "list.csv"), "--device", "cpu", "--json"]
-    capsys.readouterr()
-    assert evaluate.main(arguments) == 0
-    assert json.loads(capsys.readouterr().out)["accuracy"] == result["test"]["accuracy"]
+    found = scored(capsys, tmp_path / "run" / "last.pth", tmp_path / "list.csv")
+    assert found["accuracy"] == result["test"]["accuracy"]
 
 
 def manifest(tiny_ravdess, path, column):
@@ -207,15 +192,6 @@ def test_a_csv_with_speakers_is_split_by_them(tiny_ravdess, tmp_path, capsys):
     assert f"{result['test']['accuracy']:.3f}" in capsys.readouterr().out
 
 
-def test_one_emotion_alone_is_said_before_anything_is_read(tiny_ravdess, tmp_path, monkeypatch, capsys):
-    (tmp_path / "own.csv").write_text(
-        "\n".join(["file,emotion", *(f"{path},sad" for path in tiny_ravdess.rglob("*.wav"))])
-    )
-    monkeypatch.setattr(options, "read_clips", None)
-    assert train.main(["--data", str(tmp_path / "own.csv"), "--device", "cpu", "--out", str(tmp_path / "run")]) == 2
-    assert capsys.readouterr().err.endswith("error: all clips are sad: a model needs two emotions or more\n")
-
-
 def test_listed_parts_are_used_and_a_missing_one_is_said(tiny_ravdess, tmp_path, capsys):
     data = manifest(tiny_ravdess, tmp_path / "own.csv", "part")
     result = trained(data, tmp_path / "run", "--protocol", "listed")
@@ -233,52 +209,26 @@ def test_listed_parts_are_used_and_a_missing_one_is_said(tiny_ravdess, tmp_path,
     assert model(torch.zeros(1, 16_000, device=model.device)).shape == (1, 8)
 
 
-def interrupted(data, out, monkeypatch, *more, after=1):
-    """A training that was stopped after some epochs."""
-    steps = Trainer.train_steps
-
-    def stop(trainer, on_step):
-        if len(trainer.history) == after:
-            raise KeyboardInterrupt
-        return steps(trainer, on_step)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "train_steps", stop)
-        assert train.main(command(data, out, *more)) == 130
-
-
 @pytest.fixture(scope="module")
 def stopped(tiny_ravdess, tmp_path_factory):
     """The folder of a training that was stopped after its first epoch."""
     out = tmp_path_factory.mktemp("stopped")
     with pytest.MonkeyPatch.context() as patch:
-        interrupted(tiny_ravdess, out, patch, "--amp", "off")
+        interrupted(command(tiny_ravdess, out, "--amp", "off"), patch)
     return out
-
-
-def test_killed_and_resumed_it_ends_with_the_same_weights(finished, tiny_ravdess, tmp_path, capsys):
-    out = tmp_path / "run"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with started("-m", "ser_gpu.train", *command(tiny_ravdess, out), **quiet):
-        deadline = time.monotonic() + 120
-        while not (out / "metrics.csv").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-    assert (out / "resume.pth").exists()
-    assert not (out / "result.json").exists()
-    assert "--resume goes on with it" in refused(capsys, *command(tiny_ravdess, out))
-    assert train.main(["--resume", "--out", str(out), "--device", "cpu"]) == 0
-    assert same_weights(finished, out)
 
 
 def test_the_printed_hint_works_as_printed(tiny_ravdess, tmp_path, capsys, monkeypatch):
     """All settings come from the run: the data, the protocol, the network."""
     data, out = manifest(tiny_ravdess, tmp_path / "own.csv", "speaker"), tmp_path / "a run"
-    interrupted(data, out, monkeypatch, "--test-speakers", "Ann-01", "Ann-02", "--no-test", "--amp", "off")
+    more = ("--test-speakers", "Ann-01", "Ann-02", "--no-test", "--amp", "off")
+    interrupted(command(data, out, *more), monkeypatch)
     printed = capsys.readouterr().err
     assert f"stopped after epoch 1; ser-gpu train --resume --out '{out}' goes on" in printed
     assert "Traceback" not in printed
     monkeypatch.chdir(tmp_path)
     assert train.main(["--resume", "--out", str(out)]) == 0
+    assert "test part" not in capsys.readouterr().out
     result = result_of(out)
     assert (result["protocol"], result["test_speakers"]) == ("test-speakers", ["Ann-01", "Ann-02"])
     assert result["config"]["model"]["cnn"]["width"] == 4
@@ -307,7 +257,8 @@ def test_a_flag_that_contradicts_the_run_is_named_before_anything_is_written(fla
     assert {path.name: path.stat().st_mtime_ns for path in stopped.iterdir()} == before
 
 
-def test_flags_that_say_the_same_are_no_contradiction(stopped, tiny_ravdess, tmp_path):
+def test_flags_that_say_the_same_are_no_contradiction(stopped, tiny_ravdess, tmp_path, capsys):
+    assert "--resume goes on with it" in refused(capsys, *command(tiny_ravdess, stopped))
     out = shutil.copytree(stopped, tmp_path / "run")
     moved = shutil.copytree(tiny_ravdess, tmp_path / "moved")
     same = ("--protocol", "stratified", "--fold", "0", "--amp", "auto", "--seed", "0")
@@ -316,15 +267,10 @@ def test_flags_that_say_the_same_are_no_contradiction(stopped, tiny_ravdess, tmp
 
 def test_before_the_first_epoch_there_is_a_plan_to_go_on_with(tiny_ravdess, tmp_path, capsys, monkeypatch):
     out = tmp_path / "run"
-    interrupted(tiny_ravdess, out, monkeypatch, after=0)
+    interrupted(command(tiny_ravdess, out), monkeypatch, after=0)
     assert "stopped after epoch 0; ser-gpu train --resume --out" in capsys.readouterr().err
     assert train.main(["--resume", "--out", str(out), "--device", "cpu"]) == 0
     assert result_of(out)["config"]["model"]["cnn"]["width"] == 4
-
-
-def test_a_plan_of_another_version_is_refused(tmp_path, capsys):
-    (tmp_path / "config.json").write_text('{"training": {}, "model": {}}')
-    assert "config.json: damaged, or of another version" in refused(capsys, "--resume", "--out", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +281,6 @@ def test_a_plan_of_another_version_is_refused(tmp_path, capsys):
         (["--protocol", "actors5", "--fold", "9"], "fold of actors5 must be 0 to 4, got 9"),
         (["--test-actors", "31"], "no such speaker: 31; there are 01, 02"),
         (["--device", "quantum"], "--device quantum"),
-        (["--device", "mps"], "--device mps: not available here"),
         (["--epochs", "0"], "epochs must be positive, got 0"),
         (["--set", "cnn.depht=3"], "no such setting: 'cnn.depht'; cnn has depth"),
         (["--corpora", "mine"], "no such corpus, so name its folder: mine=DIR"),
@@ -343,11 +288,17 @@ def test_a_plan_of_another_version_is_refused(tmp_path, capsys):
         (["--corpora", "a=x", "--data", "y"], "--corpora goes without --data"),
         (["--init", "nothing.pth"], "nothing.pth: no such checkpoint"),
         (["--refit", "nowhere"], "holds no finished training to repeat"),
+        (["--data", "sad.csv"], "all clips are sad: a model needs two emotions or more"),
+        (["--resume", "--out", "."], "config.json: damaged, or of another version"),
     ],
 )
-def test_wrong_use_is_one_line_and_exit_code_2(arguments, message, tiny_ravdess, tmp_path, capsys, monkeypatch):
+def test_wrong_use_is_one_line_before_anything_is_read(arguments, message, tiny_ravdess, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAVDESS_DIR", str(tiny_ravdess))
+    monkeypatch.setattr(options, "read_clips", None)
+    (tmp_path / "config.json").write_text('{"training": {}, "model": {}}')
+    sad = (f"{path},sad" for path in tiny_ravdess.rglob("*.wav"))
+    (tmp_path / "sad.csv").write_text("\n".join(["file,emotion", *sad]))
     line = refused(capsys, *arguments)
     assert message in line
     assert len(line) < 200
@@ -368,19 +319,15 @@ def test_help_shows_the_defaults(capsys):
     assert f"(default: {TrainConfig().epochs}, or {EPOCHS_SPEAKER_INDEPENDENT} where" in said
 
 
-def test_a_training_for_new_speakers_is_shorter():
-    for known in ("", "--protocol twin-safe"):
-        assert new_plan(*known.split()).training.epochs == TrainConfig().epochs
-    for new in ("--protocol actors5", "--protocol speakers", "--test-speakers 1"):
-        assert new_plan(*new.split()).training.epochs == EPOCHS_SPEAKER_INDEPENDENT
-    assert new_plan("--protocol", "actors5", "--epochs", "7").training.epochs == 7
-    assert new_plan("--protocol", "actors5", "--set", "training.epochs=8").training.epochs == 8
-
-
 @pytest.mark.parametrize(
     ("arguments", "clips", "epochs", "batch_size"),
     [
-        ("", 1_152, 120, 32),
+        ("", 1_152, TrainConfig().epochs, 32),
+        ("--protocol twin-safe", 1_152, 120, 32),
+        ("--protocol actors5", 1_152, EPOCHS_SPEAKER_INDEPENDENT, 32),
+        ("--test-speakers 1", 1_152, 60, 32),
+        ("--protocol actors5 --epochs 7", 1_152, 7, 32),
+        ("--protocol actors5 --set training.epochs=8", 1_152, 8, 32),
         ("--protocol speakers", 1_000, 60, 32),
         ("--protocol speakers", 256, 60, 32),
         ("", 38, 120, 8),
@@ -391,15 +338,14 @@ def test_a_training_for_new_speakers_is_shorter():
         ("--set training.batch_size=4 training.epochs=9", 38, 9, 4),
     ],
 )
-def test_few_clips_have_smaller_batches_and_more_epochs_unless_these_are_set(arguments, clips, epochs, batch_size):
+def test_new_speakers_have_fewer_epochs_and_few_clips_more_and_smaller_batches(arguments, clips, epochs, batch_size):
     training = new_plan(*arguments.split()).fitted(clips).training
     assert (training.epochs, training.batch_size) == (epochs, batch_size)
 
 
 def test_the_settings_of_few_clips_are_kept_by_all_that_goes_on(tiny_ravdess, tmp_path):
     data, out = folders(tiny_ravdess, tmp_path / "own", cheerful="03", bored="04"), tmp_path / "run"
-    arguments = without_batch_size(command(data, out))
-    assert train.main(arguments) == 0
+    assert train.main(["--data", str(data), "--out", str(out), "--epochs", "3", "--device", "cpu", *SMALL]) == 0
     result = result_of(out)
     assert (result["config"]["training"]["batch_size"], result["config"]["training"]["epochs"]) == (8, 3)
     again = tmp_path / "again"
@@ -415,10 +361,11 @@ def test_bfloat16_is_left_to_processors_that_multiply_in_it(units, fast, monkeyp
 
 
 def test_the_folder_is_named_after_protocol_fold_and_seed(finished):
-    args = train.parser().parse_args(["--protocol", "twin-safe", "--fold", "2", "--seed", "1"])
-    assert train.default_out(args) == "runs/grouped-fold2-seed1"
-    args = train.parser().parse_args(["--refit", str(finished), "--seed", "1"])
-    assert train.default_out(args) == "runs/stratified-fold0-seed1-refit"
+    for asked, out in (
+        (["--protocol", "twin-safe", "--fold", "2", "--seed", "1"], "runs/grouped-fold2-seed1"),
+        (["--refit", str(finished), "--seed", "1"], "runs/stratified-fold0-seed1-refit"),
+    ):
+        assert train.default_out(train.parser().parse_args(asked)) == out
 
 
 def test_a_refit_trains_on_the_validation_part_too_and_keeps_the_temperature(finished, tiny_ravdess, tmp_path, capsys):
@@ -479,7 +426,7 @@ def test_a_training_on_several_corpora_and_one_that_begins_with_its_weights(tiny
     finetuned = tmp_path / "fine"
     begin = command(tiny_ravdess, finetuned, "--epochs", "1", "--init", str(out / "last.pth"))
     assert train.main(begin) == 0
-    hashed = initial.sha256(out / "last.pth")
+    hashed = loop.sha256(out / "last.pth")
     _, provenance = checkpoint.load(finetuned / "last.pth")
     assert provenance.training["init_sha256"] == hashed
     assert provenance.protocol["corpus"] == "one, ravdess, two"
@@ -509,20 +456,7 @@ def test_the_last_layer_alone_is_fitted(tiny_ravdess, tmp_path, capsys):
         assert not (out / "metrics.csv").exists()
         assert "steps are few" not in capsys.readouterr().err
     assert result["config"]["training"]["head_only"] is True
-    scored = [
-        str(out / "last.pth"),
-        "--data",
-        str(own),
-        "--part",
-        "train",
-        "--allow-trained",
-        "--device",
-        "cpu",
-        "--json",
-    ]
-    capsys.readouterr()
-    assert evaluate.main(scored) == 0
-    assert json.loads(capsys.readouterr().out)["uar"] > 0.6
+    assert scored(capsys, out / "last.pth", own, "--part", "train", "--allow-trained")["uar"] > 0.6
     where = ["--data", tiny_ravdess, "--out", tmp_path / "none", "--device", "cpu"]
     assert "--head-only needs the features of --init" in refused(capsys, *where, "--head-only")
 
@@ -551,11 +485,10 @@ def test_what_the_code_of_7ee649e_wrote_is_read(tiny_ravdess, tmp_path, capsys):
     assert model.config == plan.model
     assert provenance.training | {"head_only": False} == asdict(plan.training) | {"init_sha256": None}
     assert provenance.manifest_hash == result["manifest_hash"]
-    assert evaluate.main([str(last), "--data", str(tiny_ravdess), "--device", "cpu", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["accuracy"] == result["test"]["accuracy"]
+    assert scored(capsys, last, tiny_ravdess)["accuracy"] == result["test"]["accuracy"]
     begun = trained(tiny_ravdess, tmp_path / "init", *LIKE_OLDER, "--init", str(last))
     of_ravdess = {"init_corpora": ("ravdess",), "init_licence": "CC BY-NC-SA 4.0"}
-    assert initial.origin(last) == initial.origin(checkpoint.weights_file("ser_ravdess")) == of_ravdess
+    assert loop.origin(last) == loop.origin(checkpoint.weights_file("ser_ravdess")) == of_ravdess
     assert begun["init_sha256"] == hashlib.sha256(last.read_bytes()).hexdigest()
     again = trained(tiny_ravdess, tmp_path / "refit", *LIKE_OLDER, "--refit", str(older))
     assert again["temperature"] == pytest.approx(result["temperature"])

@@ -48,7 +48,8 @@ def pipeline(
         axes.set_xlabel("time (s)")
     figure.colorbar(image, ax=panels[3], label="dB below the peak")
     emotions = list(probabilities)[::-1]
-    panels[4].barh(emotions, [probabilities[emotion] for emotion in emotions], color=ORANGE)
+    colours = [COLOURS.get(emotion, GREY) for emotion in emotions]
+    panels[4].barh(emotions, [probabilities[emotion] for emotion in emotions], color=colours)
     panels[4].set(title="emotion out", xlabel="probability", xlim=(0, 1))
     return figure
 

@@ -119,10 +119,10 @@ def pitch_bias(result: dict) -> Figure:
         error = [[max(0.0, row["uar"] - low)], [max(0.0, high - row["uar"])]]
         genders.bar(place, row["uar"], 0.6, yerr=error, capsize=4, color=colour)
         genders.plot([place - 0.3, place + 0.3], [result["listeners"][gender]] * 2, color="black", linestyle="--")
-    genders.plot([], [], color="black", linestyle="--", label="listeners, one rating")
+    genders.plot([], [], color="black", linestyle="--", label="listeners: accuracy of one rating")
     names = [f"{words}\n{scores[gender]['speakers']} speakers" for gender, words in VOICES.items()]
     genders.set_xticks(range(len(names)), names)
-    genders.set(ylabel="UAR", ylim=(0, 1), title="by gender of the speaker")
+    genders.set(ylabel="UAR", ylim=(0, 1), title="by gender of the speaker, 95 % intervals")
     difference, chance = result["uar_difference"], result["p_value"]
     figure.suptitle(f"UAR of women's voices minus men's: {difference:+.3f} (permutation test: p = {chance:.2g})")
     for name, colour, marker in (("all", GREY, "D"), ("male", BLUE, "o"), ("female", ORANGE, "s")):

@@ -25,9 +25,7 @@ class ClipBank:
     longest: int  # samples of the longest clip
 
     @classmethod
-    def read(
-        cls, paths: Sequence[str | Path], sample_rate: int, on_clip: Callable[[], object] = lambda: None
-    ) -> "ClipBank":
+    def read(cls, paths: Sequence[str | Path], sample_rate: int, on_clip: Callable = lambda: None) -> "ClipBank":
         """Decode files in parallel, with a call of `on_clip` after each; AudioError of the first unreadable one."""
 
         def decode(path: str | Path) -> Tensor:
@@ -99,8 +97,7 @@ class ClipBank:
         if random:
             skipped = (torch.rand(len(index), dtype=torch.float64, device=spare.device) * (spare + 1)).long()
         # every stretch of the buffer, as a view; the rows of a batch are copied out of it
-        rows = self.samples.unfold(0, size, 1)[self.offsets[index] + skipped]
-        return rows, lengths.clamp(max=size)
+        return self.samples.unfold(0, size, 1)[self.offsets[index] + skipped], lengths.clamp(max=size)
 
 
 def as_int16(waveform: Tensor) -> Tensor:

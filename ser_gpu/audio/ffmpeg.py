@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -19,15 +18,11 @@ from ser_gpu.errors import AudioError
 STALL_SECONDS = 60.0
 _BLOCK_VALUES = 2**20
 _READ_BYTES = 2**12  # of the messages
-_BEFORE = (
-    *("-nostdin", "-hide_banner", "-loglevel", "error", "-threads", "1", "-max_alloc", str(2**29)),
-    # a hostile file cannot open an address or a second file: neither is in the lists
-    *("-protocol_whitelist", "file,pipe", "-format_whitelist", DEMUXERS),
-)
-_AFTER = (
-    *("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1"),
-    *("-f", "au", "-c:a", "pcm_f32be", "pipe:1"),  # the simplest header with rate and channels
-)
+_BEFORE = f"-nostdin -hide_banner -loglevel error -threads 1 -max_alloc {2**29}".split()
+# a hostile file cannot open an address or a second file: neither is in the lists
+_BEFORE += f"-protocol_whitelist file,pipe -format_whitelist {DEMUXERS}".split()
+# "au" has the simplest header with rate and channels
+_AFTER = ["-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-f", "au", "-c:a", "pcm_f32be", "pipe:1"]
 
 
 def program() -> str | None:
@@ -44,61 +39,53 @@ def decoding(path: Path, name: str, kind: str) -> Iterator[tuple[int, Iterator[n
     if executable is None:
         raise AudioError.of(name, f"is {kind}; install ffmpeg to read it (apt, brew or conda install ffmpeg)")
     address = f"file:{path}"
+    is_stalled = threading.Event()
     # a session of its own: Ctrl-C reaches only this program, which ends ffmpeg
     options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "start_new_session": True}
     with (
         tempfile.TemporaryFile() as errors,
         subprocess.Popen([executable, *_BEFORE, "-i", address, *_AFTER], stderr=errors, **options) as process,
     ):
-        output = _Output(process, errors, name, address)
-        try:
-            yield output.header(), output.blocks()
-        finally:
+
+        def stop() -> None:
+            is_stalled.set()
             process.kill()
 
+        def read(size: int) -> bytes:
+            watchdog = threading.Timer(STALL_SECONDS, stop)
+            watchdog.start()
+            try:
+                return process.stdout.read(size)
+            finally:
+                watchdog.cancel()
 
-class _Output:
-    def __init__(self, process: subprocess.Popen, errors: BinaryIO, name: str, address: str):
-        self._process, self._errors, self._name, self._address = process, errors, name, address
-        self._stalled = False
+        def error(problem: str) -> AudioError:
+            process.wait()
+            if is_stalled.is_set():
+                return AudioError.of(name, f"{problem} (ffmpeg gave nothing for {STALL_SECONDS:.0f} s)")
+            errors.seek(0)
+            said = errors.read(_READ_BYTES).decode(errors="replace").strip()
+            if "matches no streams" in said:
+                return AudioError.of(name, "holds no sound")
+            first = (said or f"ffmpeg ended with {process.returncode}").splitlines()[0]
+            first = first.rpartition("] ")[2] if first.startswith("[") else first
+            return AudioError.of(name, f"{problem} (ffmpeg: {first.removeprefix(f'{address}: ')})")
 
-    def header(self) -> int:
-        header = self._read(24)
-        if len(header) < 24:
-            raise self._error("cannot be read as audio")
-        _, start, _, _, self._rate, self._channels = struct.unpack(">6I", header)
-        self._read(start - 24)  # the title
-        return self._rate
+        def blocks(channels: int) -> Iterator[np.ndarray]:
+            frame = 4 * channels  # bytes
+            while content := read(frame * max(1, _BLOCK_VALUES // channels)):
+                if frames := len(content) // frame:  # none where the file ends within a frame
+                    values = np.frombuffer(content, ">f4", frames * channels).astype(np.float32)
+                    yield values.reshape(frames, channels).T
+            if process.wait() != 0:
+                raise error("damaged")
 
-    def blocks(self) -> Iterator[np.ndarray]:
-        frame = 4 * self._channels  # bytes
-        while content := self._read(frame * max(1, _BLOCK_VALUES // self._channels)):
-            if frames := len(content) // frame:  # none where the file ends within a frame
-                values = np.frombuffer(content, ">f4", frames * self._channels).astype(np.float32)
-                yield values.reshape(frames, self._channels).T
-        if self._process.wait() != 0:
-            raise self._error("damaged")
-
-    def _read(self, size: int) -> bytes:
-        watchdog = threading.Timer(STALL_SECONDS, self._stop)
-        watchdog.start()
         try:
-            return self._process.stdout.read(size)
+            header = read(24)
+            if len(header) < 24:
+                raise error("cannot be read as audio")
+            _, start, _, _, rate, channels = struct.unpack(">6I", header)
+            read(start - 24)  # the title
+            yield rate, blocks(channels)
         finally:
-            watchdog.cancel()
-
-    def _stop(self) -> None:
-        self._stalled = True
-        self._process.kill()
-
-    def _error(self, problem: str) -> AudioError:
-        self._process.wait()
-        if self._stalled:
-            return AudioError.of(self._name, f"{problem} (ffmpeg gave nothing for {STALL_SECONDS:.0f} s)")
-        self._errors.seek(0)
-        said = self._errors.read(_READ_BYTES).decode(errors="replace").strip()
-        if "matches no streams" in said:
-            return AudioError.of(self._name, "holds no sound")
-        first = (said or f"ffmpeg ended with {self._process.returncode}").splitlines()[0]
-        first = first.rpartition("] ")[2] if first.startswith("[") else first
-        return AudioError.of(self._name, f"{problem} (ffmpeg: {first.removeprefix(f'{self._address}: ')})")
+            process.kill()

@@ -19,18 +19,13 @@ LOSSY_SUFFIXES = VIDEO_SUFFIXES | _suffixes(f"{_PHONES} mp1 mp2 mp3 oga ogg opus
 FFMPEG_SUFFIXES = VIDEO_SUFFIXES | _suffixes(_PHONES)
 SUFFIXES = LOSSY_SUFFIXES | _suffixes(f"{_LIBSNDFILE} voc w64 wav wave wve xi")
 # what neither program can read, and why
-UNREADABLE_SUFFIXES = {
-    **dict.fromkeys(_suffixes("g722 gsm pcm raw sln vox"), "no header tells its rate"),
-    **dict.fromkeys(_suffixes("mid midi"), "notes, not sound"),
-    **dict.fromkeys(_suffixes("m3u m3u8 pls"), "a playlist"),
-    ".mat": "a Matlab file",
-}
+_UNREADABLE = {"no header tells its rate": "g722 gsm pcm raw sln vox", "notes, not sound": "mid midi"}
+_UNREADABLE |= {"a playlist": "m3u m3u8 pls", "a Matlab file": "mat"}
+UNREADABLE_SUFFIXES = {suffix: why for why, names in _UNREADABLE.items() for suffix in sorted(_suffixes(names))}
 
 # The demuxers that are allowed: none of them opens a second file or an address, as those of playlists do
-DEMUXERS = (
-    "3g2,3gp,aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,m4a,matroska,mj2,mov,mp3,mp4,mpc,mpc8,mpeg,"
-    "mpegts,nistsphere,ogg,rm,tta,w64,wav,webm,wv"
-)
+DEMUXERS = "3g2,3gp,aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,m4a,matroska,mj2,mov,mp3,mp4,mpc,mpc8,"
+DEMUXERS += "mpeg,mpegts,nistsphere,ogg,rm,tta,w64,wav,webm,wv"
 
 
 class Kind(NamedTuple):

@@ -107,11 +107,10 @@ def apart(audio: object) -> list[Channel]:
             name = name_of(audio)
             audio = in_memory(audio, name)
         name, opened = _opened(audio, None, LOWEST_RATE, name)
-        with opened as (_, found):
-            numbers = range(len(next(found, ())))
-    return [Channel(audio, number, f"{name} channel {number + 1}") for number in numbers] or [
-        Channel(audio, 0, name or "audio")
-    ]
+        with opened as (_, parts):
+            numbers = range(len(next(parts, ())))
+    found = [Channel(audio, number, f"{name} channel {number + 1}") for number in numbers]
+    return found or [Channel(audio, 0, name or "audio")]
 
 
 def _in_memory(audio: object, rate: int) -> tuple[str, object, int]:

@@ -9,12 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
-from ser_gpu.errors import MissingExtraError
+from ser_gpu.errors import MissingExtraError, check
 
 _CONTEXT, _WINDOW, _HOP, _HIDDEN = 64, 256, 128, 128
-_AROUND = ((0, 0), (1, 1), (0, 0))  # a frame of zeros before and after
 STRIDES = (1, 2, 2, 1)
 LSTM = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 _CHUNK = 128  # frames at a time, so that layers' outputs stay in the processor's cache
@@ -55,9 +54,8 @@ class SpeechProbability:
         order = np.concatenate([enter, forget, leave, cell])
         scale = np.repeat(np.float32([0.5, 0.5, 0.5, 1]), _HIDDEN)
         from_input, from_hidden, *biases = (weights[f"lstm_cell.{name}"] for name in LSTM)
-        self._from_input, self._from_hidden, self._bias = (
-            np.ascontiguousarray(values[order].T * scale) for values in (from_input, from_hidden, sum(biases))
-        )
+        scaled = (np.ascontiguousarray(each[order].T * scale) for each in (from_input, from_hidden, sum(biases)))
+        self._from_input, self._from_hidden, self._bias = scaled
         self._final, self._final_bias = weights["final_conv.weight"][0, :, 0], weights["final_conv.bias"]
 
     def __call__(self, waveform: np.ndarray, state: State | None = None) -> tuple[np.ndarray, State]:
@@ -91,17 +89,24 @@ class SpeechProbability:
         return outputs, hidden, cell
 
     def _features(self, heard: np.ndarray) -> np.ndarray:  # [N, 640] -> [N, 128]
-        spectrum = np.fft.rfft(
-            sliding_window_view(heard, _WINDOW, axis=1, writeable=True)[:, ::_HOP] * self._hann
-        )  # [N, 4, 129]
-        out = np.pad(np.sqrt(np.square(spectrum.real) + np.square(spectrum.imag)), _AROUND)  # [N, 6, 129]
+        windows = sliding_window_view(heard, _WINDOW, axis=1, writeable=True)[:, ::_HOP]  # [N, 4, 256]
+        spectrum = np.fft.rfft(windows * self._hann)  # [N, 4, 129]
+        out = _surrounded(np.sqrt(np.square(spectrum.real) + np.square(spectrum.imag)))  # [N, 6, 129]
         for matrix, bias, stride in self._layers:
             frames, three = len(out), len(matrix)
             step = stride * out.shape[2]
-            rows = sliding_window_view(out.reshape(frames, -1), three, axis=1, writeable=True)[:, ::step]  # [N, F, 3 C]
+            shape, strides = (frames, (out[0].size - three) // step + 1, three), (out.strides[0], 4 * step, 4)
+            rows = as_strided(out, shape, strides)  # [N, F, 3 C]
             found = self._product(rows.reshape(-1, three), matrix)  # one matrix: NumPy would take a stack one by one
-            out = np.pad(np.maximum(found + bias, 0).reshape(frames, -1, len(bias)), _AROUND)
+            out = _surrounded(np.maximum(found + bias, 0).reshape(*shape[:2], -1))
         return out[:, 1]
+
+
+def _surrounded(frames: np.ndarray) -> np.ndarray:
+    # a frame of zeros before and after: [N, F, C] -> [N, F + 2, C]; np.pad takes much longer
+    out = np.zeros((len(frames), frames.shape[1] + 2, frames.shape[2]), np.float32)
+    out[:, 1:-1] = frames
+    return out
 
 
 def speech_probability(clips: np.ndarray) -> np.ndarray:
@@ -135,18 +140,16 @@ def _whole_frames(clips: np.ndarray) -> np.ndarray:
 detector = cache(SpeechProbability)  # all share one, since it keeps no state
 
 
-def data_folder() -> Path:
-    """Where silero-vad has its networks; MissingExtraError without it. It is not imported: that would load torch."""
-    spec = find_spec("silero_vad")
-    if spec is None:
-        raise MissingExtraError("speech is found by silero-vad: pip install silero-vad")
-    return Path(next(iter(spec.submodule_search_locations))) / "data"
-
-
 @cache
 def load_weights() -> dict[str, np.ndarray]:
-    """The weights by name, of a safetensors file: length of the header, header as JSON, numbers."""
-    content = (data_folder() / "silero_vad_16k.safetensors").read_bytes()
+    """The weights by name, of a safetensors file: length of the header, header as JSON, numbers.
+
+    MissingExtraError without silero-vad, which is not imported: that would load torch.
+    """
+    spec = find_spec("silero_vad")
+    check(spec is not None, "speech is found by silero-vad: pip install silero-vad", MissingExtraError)
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    content = (folder / "data" / "silero_vad_16k.safetensors").read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
     header.pop("__metadata__", None)

@@ -62,6 +62,12 @@ def say(line: str) -> None:
     err.print(printable(line))
 
 
+def note(*lines: str | None) -> None:
+    """Print each line but None on stderr, as a note."""
+    for line in filter(None, lines):
+        say(f"note: {line}")
+
+
 def print_json(content: object, indent: int | None = 2) -> None:
     """Print JSON on stdout, in ASCII, which every encoding has."""
     print(json.dumps(content, indent=indent), flush=True)
@@ -130,10 +136,8 @@ def show_crossvalidation(crossvalidation: dict) -> None:
         return
     part = "test" if "test" in crossvalidation["summary"] else "validation"
     summary = crossvalidation["summary"][part]
-    rows = [
-        (str(row["fold"]), str(row["seed"]), str(row[part]["clips"]), *(f"{row[part][name]:.3f}" for name in summary))
-        for row in crossvalidation["rows"]
-    ]
+    every = ((row["fold"], row["seed"], row[part]) for row in crossvalidation["rows"])
+    rows = [(*map(str, (*run, its["clips"])), *(f"{its[name]:.3f}" for name in summary)) for *run, its in every]
     columns = ("fold", "seed", "clips", "accuracy", "UAR", "macro F1", "ECE")
     shown = table(f"{name}, {part} part, {counts}", columns, rows)
     shown.add_section()
@@ -147,10 +151,9 @@ def show_crossvalidation(crossvalidation: dict) -> None:
     out.print(shown)
     for label, report in crossvalidation["pooled"].items():
         low, high = report["interval95"]["uar"]
-        out.print(
-            f"{label}: {report['clips']} clips, accuracy {report['accuracy']:.3f}, UAR {report['uar']:.3f} "
-            f"(95 % {low:.3f} to {high:.3f}), macro F1 {report['macro_f1']:.3f}, ECE {report['ece']:.3f}"
-        )
+        said = f"{report['clips']} clips, accuracy {report['accuracy']:.3f}, UAR {report['uar']:.3f} "
+        said += f"(95 % {low:.3f} to {high:.3f}), macro F1 {report['macro_f1']:.3f}, ECE {report['ece']:.3f}"
+        out.print(f"{label}: {said}")
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]] = ()) -> Table:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ser_gpu.audio.folder import AudioFolder, audio_files
 from ser_gpu.cli import console
-from ser_gpu.errors import InputError, printable, reason
+from ser_gpu.errors import InputError, check, printable, reason, refusing
 from ser_gpu.files import decoded, listed
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ser_gpu.recognizer import Recognizer
     from ser_gpu.voices.voice import Voice
 
+Folders = dict[str, str | None]  # of corpora, by name; None where the corpus' variable names it
 DONE, SOME_FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 DEVICE = "cpu, cuda, cuda:1, ... (default: cuda if there is one, else cpu)"
 VOICE = "the speaker's voice: a file that ser-gpu enrol wrote with the same model"
@@ -56,10 +57,9 @@ def device(name: str | None) -> "torch.device":
 
     if name is None:
         return default_device()
-    try:
+    here = "not available here; cpu always is, cuda, cuda:1 or mps may be"
+    with refusing(f"--device {name}", Exception, problem=here):  # each backend fails in its own way
         torch.zeros(1, device=name).cpu()
-    except Exception:  # each backend fails in its own way
-        raise InputError(f"--device {name}: not available here; cpu always is, cuda, cuda:1 or mps may be") from None
     return torch.device(name)
 
 
@@ -68,8 +68,7 @@ def model(weights: str | None, device_name: str | None) -> "Recognizer":
     if weights and Path(weights).suffix.lower() == ".onnx":
         from ser_gpu.onnx import OnnxModel
 
-        if device_name not in (None, "cpu"):
-            raise InputError(f"--device {device_name}: an .onnx file runs on the cpu here")
+        check(device_name in (None, "cpu"), f"--device {device_name}: an .onnx file runs on the cpu here")
         return OnnxModel(weights)
     from ser_gpu.checkpoint import load_model
 
@@ -132,8 +131,7 @@ def add_model(parser: ArgumentParser, file: str = MODEL_FILE, device: str = DEVI
 def recordings(names: Sequence[str], list_file: str | None = None) -> AudioFolder:
     """The files of names, patterns, folders and a list; stderr says what is skipped. Raises InputError without any."""
     named = [path for name in names for path in _expanded(Path(name))] + (_listed(list_file) if list_file else [])
-    if not named:
-        raise InputError("name recordings, or a list of them with --list")
+    check(named, "name recordings, or a list of them with --list")
     paths: list[Path] = []
     skipped: list[tuple[Path, str]] = []
     for path in named:
@@ -142,8 +140,7 @@ def recordings(names: Sequence[str], list_file: str | None = None) -> AudioFolde
             continue
         inside = audio_files(path)
         reasons = ", ".join(f"{count:,} ({reason})" for reason, count in inside.skipped_counts.items())
-        if not inside.paths:
-            raise InputError(f"{path}: no audio file in this folder{f'; skipped: {reasons}' if reasons else ''}")
+        check(inside.paths, f"{path}: no audio file in this folder{f'; skipped: {reasons}' if reasons else ''}")
         if reasons:
             console.say(f"note: {path}: skipped {reasons}")
         paths += inside.paths
@@ -162,18 +159,14 @@ def _expanded(path: Path) -> list[Path]:
 
 
 def _listed(list_file: str) -> list[Path]:
-    try:
+    with refusing(f"--list {list_file}: cannot be read", OSError):
         content = Path(list_file).read_bytes() if list_file != "-" else sys.stdin.buffer.read() if sys.stdin else b""
-    except OSError as error:
-        raise InputError(f"--list {list_file}: cannot be read: {reason(error).lower()}") from None
     # names may be ended by NUL, or be bytes that are no UTF-8
     text = decoded(content) or os.fsdecode(content).removeprefix("\ufeff")
-    if re.search(r"[\x01-\x08\x0e-\x1f]", text):
-        raise InputError(f"--list {list_file}: is no list of names")
+    check(not re.search(r"[\x01-\x08\x0e-\x1f]", text), f"--list {list_file}: is no list of names")
     lines = text.split("\0") if "\0" in text else re.split(r"\r\n?|\n", text)
     paths = [listed(Path(list_file).parent, line) for line in lines if line.strip()]
-    if not paths:
-        raise InputError(f"--list {list_file}: names no recording")
+    check(paths, f"--list {list_file}: names no recording")
     return paths
 
 
@@ -191,13 +184,12 @@ def require_free(outputs: Mapping[str, Path | Iterable[Path] | None], inputs: It
     for option, paths in outputs.items():
         for path in [paths] if isinstance(paths, Path) else paths or ():
             same = _identity(path)
-            if same in read:
-                raise InputError(f"{option} {path}: is read by this command, and would be written over")
+            check(same not in read, f"{option} {path}: is read by this command, and would be written over")
             if same in written:
                 remedy = ": two inputs have the same name" if written[same] == option else ""
                 raise InputError(f"{option} {path}: would be written over by {written[same]}{remedy}")
             written[same] = option
-            try:
+            with refusing(f"{option} {path}: cannot be written", OSError):
                 with suppress(FileNotFoundError):
                     if not S_ISREG(path.stat().st_mode):  # a device would be replaced by a file
                         raise InputError(f"{option} {path}: is {'a folder' if path.is_dir() else 'no regular file'}")
@@ -205,8 +197,6 @@ def require_free(outputs: Mapping[str, Path | Iterable[Path] | None], inputs: It
                 if folder not in tried:
                     TemporaryFile(dir=folder).close()
                     tried.add(folder)
-            except OSError as error:
-                raise InputError(f"{option} {path}: cannot be written: {reason(error).lower()}") from None
 
 
 def _identity(path: str | Path) -> object:
@@ -277,31 +267,28 @@ def quiet_decoders() -> Iterator[None]:
 def add_data_options(parser: ArgumentParser) -> None:
     """Add the options that name the recordings."""
     add = parser.add_argument_group("data").add_argument
-    what = (
-        "the folder of a corpus, a folder that has a folder for each emotion, or a CSV file with the columns file and "
-        "emotion, and speaker, gender and part if they are known (default: RAVDESS, in the folder that $RAVDESS_DIR "
-        "names, else downloaded)"
-    )
+    what = "the folder of a corpus, a folder that has a folder for each emotion, or a CSV file with the columns file "
+    what += "and emotion, and speaker, gender and part if they are known (default: RAVDESS, in the folder that "
+    what += "$RAVDESS_DIR names, else downloaded)"
     add("--data", metavar="DIR|CSV", help=what)
     add("--corpus", metavar="NAME", help="the corpus that --data is (default: recognised by its file names)")
     what = "several corpora together, instead of --data; one without DIR is looked for in $SER_CORPORA_DIR"
     add("--corpora", nargs="+", action="extend", metavar="NAME[=DIR]", help=what)
 
 
-def corpora_of(texts: "Sequence[str] | None") -> dict[str, str | None] | None:
+def corpora_of(texts: "Sequence[str] | None") -> Folders | None:
     """The corpora of --corpora and their folders; None where the corpus' variable names the folder."""
     if not texts:
         return None
     from ser_gpu.corpora import names, registered_name
 
-    folders: dict[str, str | None] = {}
+    folders: Folders = {}
     for text in texts:
         name, _, folder = text.partition("=")
         if not folder and registered_name(name) is None:
             known = ", ".join(names())
             raise InputError(f"--corpora {text}: no such corpus, so name its folder: {name}=DIR; known are {known}")
-        if name in folders:
-            raise InputError(f"--corpora {text}: {name} is named twice")
+        check(name not in folders, f"--corpora {text}: {name} is named twice")
         folders[name] = str(Path(folder).resolve()) if folder else None
     return folders
 
@@ -325,20 +312,15 @@ def add_protocol_choice(add: Callable, shown: str, default: str | None = None) -
     add("--protocol", choices=named, default=default, metavar="NAME", help=what)
 
 
-def find_clips(
-    data: str | None, corpus: str | None = None, several: dict[str, str | None] | None = None
-) -> "tuple[Clip, ...]":
+def find_clips(data: str | None, corpus: str | None = None, several: Folders | None = None) -> "tuple[Clip, ...]":
     """The clips of `data`, of several corpora, or of the default one; stderr says what was found and left out."""
     from ser_gpu.corpora import find
 
-    if several and (data or corpus):
-        raise InputError("--corpora goes without --data and --corpus: add NAME=DIR to it")
-    bar = console.DownloadBar("Download")
-    found = find.load_many(several) if several else find.load(data, corpus, progress=bar)
+    check(not (several and (data or corpus)), "--corpora goes without --data and --corpus: add NAME=DIR to it")
+    found = find.load_many(several) if several else find.load(data, corpus, progress=console.DownloadBar("Download"))
     console.say(found.description)
     say_left_out(found.left_out)
-    if found.notice:
-        console.say(f"note: {found.notice}")
+    console.note(found.notice)
     return found.clips
 
 
@@ -367,8 +349,7 @@ def read_clips(clips: "Sequence[Clip]", sample_rate: int, device: "torch.device"
     rows = bank.usable().nonzero().flatten()
     if count := len(bank) - len(rows):
         console.err.print(f"left out: {count:,} silent or shorter than {1000 * SHORTEST_SECONDS:.0f} ms")
-    if not len(rows):
-        raise InputError("no clip is left to work with")
+    check(len(rows), "no clip is left to work with")
     own = [row for row in rows.tolist() if clips[row].corpus not in CORPORA]  # in the others somebody speaks
     if count := bank.part(torch.tensor(own, dtype=torch.int64)).without_speech():
         console.err.print(f"note: no speech is heard in {count:,} clip{'s' * (count > 1)}; they stay")

@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
-from ser_gpu.errors import InputError
+from ser_gpu.errors import InputError, check
 
 OWN = "own"
 PARTS = ("train", "validation", "test")
-PART_ALIASES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev", "development"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
+_PART_NAMES = {"train": "train training", "validation": "validation valid val dev development", "test": "test testing"}
+PART_ALIASES = {alias: part for part, aliases in _PART_NAMES.items() for alias in aliases.split()}
 
 
 @dataclass(frozen=True)
@@ -78,8 +75,7 @@ def canonical(name: str, aliases: Mapping[str, str] = ALIASES) -> str:
     """
     text = unicodedata.normalize("NFC", name.lower()).strip("\"'` ") if isinstance(name, str) else ""
     key = "_".join(re.split(r"[\s_-]+", text.strip("-_ ")))
-    if not any(map(str.isalnum, key)):
-        raise InputError(f"an emotion needs a name, got {name!r}")
+    check(any(map(str.isalnum, key)), f"an emotion needs a name, got {name!r}")
     return aliases.get(key) or ALIASES.get(key, key)
 
 

@@ -17,7 +17,6 @@ FOREIGN = "foreign"
 class Corpus:
     """A corpus: the pattern of its official file names, and what the names do not say."""
 
-    name: str  # of the registry: lower case, with _ for spaces and hyphens
     title: str  # as a user reads it
     licence: str  # of the recordings
     example: str  # an official file name
@@ -37,6 +36,11 @@ class Corpus:
     folds: Mapping[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = field(default_factory=dict)
     variable: str | None = None  # the environment variable that names its folder
     download: Callable[..., Path] | None = None  # takes a folder to fill, and `progress`
+
+    @property
+    def name(self) -> str:
+        """In the registry: that of its folder in lower case, with _ for spaces and hyphens."""
+        return re.sub(r"\W", "_", (self.folder or self.title).lower())
 
     def owns(self, path: str | Path) -> bool:
         """True for a name of this corpus, of a clip or not."""
@@ -59,16 +63,10 @@ class Corpus:
             found["gender"] = "female" if speaker in self.women.split() else "male" if man else ""
         extra = {key: found.get(key) for key in ("intensity", "sentence", "statement", "repetition")}
         extra["intensity"] = self.intensities.get(extra["intensity"], extra["intensity"])
-        return Clip(
-            id=self.id.format(**found) if self.id else path.stem,
-            path=path,
-            emotion=canonical(found["emotion"], self.emotions),
-            speaker=speaker,
-            corpus=self.name,
-            gender=gender(found.get("gender", "")),
-            group=self.group.format(**found) if self.group else None,
-            extra=tuple((key, value) for key, value in extra.items() if value),
-        )
+        id, emotion = self.id.format(**found) if self.id else path.stem, canonical(found["emotion"], self.emotions)
+        group = self.group and self.group.format(**found)
+        known = tuple((key, value) for key, value in extra.items() if value)
+        return Clip(id, path, emotion, speaker, self.name, gender(found.get("gender", "")), group, extra=known)
 
 
 def _savee(found: dict[str, str]) -> dict[str, str] | None:
@@ -92,7 +90,6 @@ def _kes(found: dict[str, str]) -> dict[str, str]:
 
 _ENTRIES = (  # the first is the default
     Corpus(
-        name="ravdess",
         title="RAVDESS speech",
         licence="CC BY-NC-SA 4.0",
         example="03-01-06-01-02-01-12.wav",
@@ -108,7 +105,6 @@ _ENTRIES = (  # the first is the default
         download=ravdess.download,
     ),
     Corpus(
-        name="crema_d",
         title="CREMA-D",
         licence="Open Database License",
         example="1001_IEO_ANG_HI.wav",
@@ -121,7 +117,6 @@ _ENTRIES = (  # the first is the default
         clips=7_442,
     ),
     Corpus(
-        name="emo_db",
         title="EMO-DB",
         licence="free for research",
         example="03a01Fa.wav",
@@ -132,7 +127,6 @@ _ENTRIES = (  # the first is the default
         clips=535,
     ),
     Corpus(
-        name="emovo",
         title="EMOVO",
         licence="free for research",
         example="dis-f1-b1.wav",
@@ -141,7 +135,6 @@ _ENTRIES = (  # the first is the default
         clips=588,
     ),
     Corpus(
-        name="tess",
         title="TESS",
         licence="CC BY-NC-ND 4.0",
         example="OAF_back_angry.wav",
@@ -154,7 +147,6 @@ _ENTRIES = (  # the first is the default
         clips=2_800,
     ),
     Corpus(
-        name="savee",
         title="SAVEE",
         licence="research only, on registration",
         example="DC_a01.wav",
@@ -166,7 +158,6 @@ _ENTRIES = (  # the first is the default
         clips=480,
     ),
     Corpus(
-        name="nemo",
         title="nEMO",
         licence="CC BY-NC-SA 4.0",
         example="EB0_anger_1.wav",
@@ -176,7 +167,6 @@ _ENTRIES = (  # the first is the default
         clips=4_481,
     ),
     Corpus(
-        name="ased",
         title="ASED",
         licence="research corpus, no licence stated",
         example="n1-01-01-01-03.wav",
@@ -189,7 +179,6 @@ _ENTRIES = (  # the first is the default
         group="{speaker}-{emotion}-{sentence}",
     ),
     Corpus(
-        name="turev",
         title="TurEV",
         licence="CC BY-NC-ND 4.0",
         example="1157_kz_acik.wav",
@@ -199,7 +188,6 @@ _ENTRIES = (  # the first is the default
         clips=1_735,
     ),
     Corpus(  # talk shows, not acted
-        name="urdu",
         title="URDU",
         licence="research only",
         example="SM1_F10_A010.wav",
@@ -208,7 +196,6 @@ _ENTRIES = (  # the first is the default
         clips=400,
     ),
     Corpus(  # numbers 1 to 100 are neutral, to 200 happy, to 300 angry, to 400 sad
-        name="kes",
         title="KES",
         licence="CC BY-NC-SA 4.0, research only",
         example="nea00001.wav",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ser_gpu.corpora.clip import OWN, PART_ALIASES, UNKNOWN, Clip, by_id, canonical, gender
 from ser_gpu.corpora.known import registered_name
-from ser_gpu.errors import InputError, shortened
+from ser_gpu.errors import InputError, check, shortened
 from ser_gpu.files import decoded, listed
 
 # what is read, and the names of its column, in any case and order: the first of them that is there counts. `part` is
@@ -58,8 +58,7 @@ def read(path: str | Path, stretches: bool = False) -> tuple[tuple[Clip, ...], d
             if not stretches and (clip.start or clip.end < math.inf):
                 raise InputError("start, end and duration are read for training and evaluation alone")
             first = line_of.setdefault((os.path.realpath(clip.path), clip.start, clip.end), line)
-            if first != line:
-                raise InputError(f"{clip.id} is already in line {first}")
+            check(first == line, f"{clip.id} is already in line {first}")
         except InputError as error:
             raise InputError(f"{path}, line {line}: {error}") from None
         if not os.path.isfile(clip.path):  # noqa: PTH113 - Path's raises where a name is too long
@@ -68,8 +67,7 @@ def read(path: str | Path, stretches: bool = False) -> tuple[tuple[Clip, ...], d
     if missing:
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise InputError(f"{path}: no such file: {len(missing):,} of {len(clips):,}: {shown}")
-    if not clips:
-        raise InputError(f"{path}: no clip in it" + (f"; rows without an emotion: {left_out:,}" if left_out else ""))
+    check(clips, f"{path}: no clip in it" + (f"; rows without an emotion: {left_out:,}" if left_out else ""))
     clips_of = Counter(clip.id for clip in clips)
     files_of = Counter(Path(file).with_suffix("") for file in clips_of)
     for place, clip in enumerate(clips):
@@ -86,8 +84,7 @@ def rows(path: str | Path, content: bytes, needed: Sequence[str] = ("file", "emo
     needed: columns that must be there. Raises InputError, with the line where one is wrong.
     """
     text = decoded(content, "cp1252")
-    if text is None:
-        raise InputError(f"{path}: neither a folder nor a list: no text in UTF-8, UTF-16 or Latin-1")
+    check(text is not None, f"{path}: neither a folder nor a list: no text in UTF-8, UTF-16 or Latin-1")
     before = _BEFORE_HEADER.match(text)
     file = io.StringIO(f"{text[before.end() :]}\n{_END}", newline="")
     header = file.readline()
@@ -98,13 +95,12 @@ def rows(path: str | Path, content: bytes, needed: Sequence[str] = ("file", "emo
         names = _names(path, columns, needed)
         for fields in reader:
             line = reader.line_num + len(before[0].splitlines())
-            if any(fields[len(columns) :]):
-                raise InputError(f"{path}, line {line}: more fields than columns")
+            check(not any(fields[len(columns) :]), f"{path}, line {line}: more fields than columns")
             row = {name: fields[place].strip() for place, name in names.items() if place < len(fields)}
             if fields == [_END]:
                 return
-            if wide := [row[name] for name in needed if re.search(r"[\r\n]", row.get(name, ""))]:
-                raise InputError(f"{path}: a quotation mark is not closed: {shortened(wide[0], 60)}")
+            wide = " ".join(row[name] for name in needed if re.search(r"[\r\n]", row.get(name, "")))
+            check(not wide, f"{path}: a quotation mark is not closed: {shortened(wide, 60)}")
             if any(map(str.strip, fields)):
                 yield line, row
     except csv.Error as error:
@@ -133,18 +129,15 @@ def _names(path: str | Path, columns: list[str], needed: Sequence[str]) -> dict[
 
 def _clip(row: dict[str, str], folder: Path) -> Clip:
     file, emotion, speaker, sex, part, corpus, group, *_ = (row.get(name, "") for name in COLUMNS)
-    if not file:
-        raise InputError("no file is named")
-    if part and part.lower() not in PART_ALIASES:
-        raise InputError(f"part must be train, validation or test, got {part!r}")
+    check(file, "no file is named")
+    check(not part or part.lower() in PART_ALIASES, f"part must be train, validation or test, got {part!r}")
     path = listed(folder, file)
     times = {name: seconds(row[name]) for name in ("start", "end", "duration") if name in row}
     if wrong := next((name for name, each in times.items() if not each >= 0), None):
         raise InputError(f"{wrong} must be seconds or hours:minutes:seconds, got {row[wrong]!r}")
     start = times.get("start", 0.0)
     end = times.get("end", start + times.get("duration", math.inf))
-    if end <= start:
-        raise InputError(f"{file}: the end, {end:g} s, must be after the start, {start:g} s")
+    check(end > start, f"{file}: the end, {end:g} s, must be after the start, {start:g} s")
     name = str(path) if Path(file).is_absolute() else Path(os.path.relpath(path, folder)).as_posix()
     corpus, part = registered_name(corpus) or corpus or OWN, PART_ALIASES.get(part.lower())
     extra = tuple((key, value) for key, value in row.items() if key not in COLUMNS and value)

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from ser_gpu.corpora.clip import Clip, by_id, ordered
 from ser_gpu.corpora.known import CORPORA, Corpus, names
-from ser_gpu.errors import InputError
+from ser_gpu.errors import InputError, check
 
 RANDOM_PROTOCOLS = ("stratified", "grouped")
 ALIASES = {"twin-safe": "grouped", "actors": "test-speakers"}
@@ -32,9 +32,7 @@ def folds(protocol: str, clips: Sequence[Clip] | None = None) -> int:
     name = ALIASES.get(protocol, protocol)
     if clips is not None and name in ("speakers", "loso", "loco"):
         return len(_choices(name, clips))
-    if corpus := published(name):
-        return len(corpus.folds[name])
-    return _FOLDS[name]
+    return len(corpus.folds[name]) if (corpus := published(name)) else _FOLDS[name]
 
 
 @dataclass(frozen=True)
@@ -92,8 +90,7 @@ class Protocol:
         if of_corpus and self.corpus is None:
             object.__setattr__(self, "corpus", of_corpus.name)
         most = folds(name) if of_corpus or name in _FOLDS else 2**32
-        if not 0 <= self.fold < most:
-            raise InputError(f"fold of {name} must be 0 to {most - 1}, got {self.fold}")
+        check(0 <= self.fold < most, f"fold of {name} must be 0 to {most - 1}, got {self.fold}")
         for what in ("speakers", "corpora"):
             tested = tuple(map(str, getattr(self, f"test_{what}")))
             object.__setattr__(self, f"test_{what}", tested)
@@ -124,6 +121,12 @@ class Protocol:
         if same := split.shared_files(clips):
             said.append(f"{len(same):,} clips are the same files in different parts: {_shown(same)}")
         return "; ".join(said) or None
+
+    @property
+    def in_results(self) -> dict:
+        """Which protocol this is, and what it tests, as the JSON of a result says it."""
+        known = {name: self.as_dict()[name] for name in ("fold", "test_speakers", "test_corpora")}
+        return {"protocol": self.name, **known}
 
     def as_dict(self) -> dict:
         """Plain data, as a checkpoint stores it."""
@@ -182,12 +185,10 @@ def _held_out(protocol: Protocol, every: Sequence[Clip]) -> dict[str, str]:
         raise InputError(f"{name} is a protocol of {corpus.title}: there is no clip of that corpus")
     there = sorted({clip.corpus for clip in clips}) if by_corpus else list(_voices(clips, name))
     what, nothing = ("corpora", "nothing") if by_corpus else ("speakers", "nobody")
-    if len(there) < 2:
-        raise InputError(f"{name} needs two {what} and more, there is only {_shown(there)}")
+    check(len(there) >= 2, f"{name} needs two {what} and more, there is only {_shown(there)}")
     test, validation = map(set, _tested(protocol, clips, there))
     left = [clip for clip in clips if (clip.corpus if by_corpus else clip.speaker) not in test]
-    if not left:
-        raise InputError(f"the test {what} leave {nothing} to train on; there are {_shown(there)}")
+    check(left, f"the test {what} leave {nothing} to train on; there are {_shown(there)}")
     voices = _voices([clip for clip in left if clip.speaker is not None], name)
     if not validation or validation >= voices.keys():
         validation = _validation_speakers(voices, protocol.fold)
@@ -274,8 +275,7 @@ def _present(wanted: Collection[str], voices: Collection[str]) -> dict[str, str]
             or [speaker for speaker in voices if bare[speaker] == name]
             or [s for s in voices if name.isdecimal() and bare[s].isdecimal() and int(bare[s]) == int(name)]
         )
-        if len(matches) > 1:
-            raise InputError(f"speaker {name} can be {_shown(matches)}: give the whole name")
+        check(len(matches) <= 1, f"speaker {name} can be {_shown(matches)}: give the whole name")
         if matches:
             found[name] = matches[0]
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ser_gpu.corpora.clip import Clip
-from ser_gpu.errors import InputError
+from ser_gpu.errors import InputError, check, refusing
 from ser_gpu.evaluation.report import Answers, field
 
 # all columns but those of the probabilities, one an emotion
@@ -18,26 +18,21 @@ FIELDS = ("fold", "seed", "part", "clip", "corpus", "speaker", "gender", "intens
 
 def rows(answers: Answers, part: str) -> list[dict]:
     """What a model answered for each clip of a part."""
-    return [
-        {
-            "part": part,
-            "clip": clip.id,
-            **{name: field(clip, name) for name in ("corpus", "speaker", "gender", "intensity")},
-            "emotion": clip.emotion,
-            "predicted": answers.labels[best],
-            **{label: f"{share:.5f}" for label, share in zip(answers.labels, probabilities, strict=True)},
-        }
-        for clip, best, probabilities in zip(answers.clips, answers.predicted, answers.probabilities, strict=True)
-    ]
+    found = []
+    for clip, best, shares in zip(answers.clips, answers.predicted, answers.probabilities, strict=True):
+        known = {name: field(clip, name) for name in ("corpus", "speaker", "gender", "intensity")}
+        named = {"emotion": clip.emotion, "predicted": answers.labels[best]}
+        each = {label: f"{share:.5f}" for label, share in zip(answers.labels, shares, strict=True)}
+        found.append({"part": part, "clip": clip.id, **known, **named, **each})
+    return found
 
 
 def read_rows(path: str | Path) -> list[dict[str, str]]:
     """The rows of a table; raises InputError where the file is none."""
-    try:
-        with (gzip.open if Path(path).suffix == ".gz" else open)(path, "rt", encoding="utf-8", newline="") as file:
-            found = [*csv.DictReader(file)]
-    except (gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError, csv.Error):
-        raise InputError(f"{path}: damaged, or not a CSV file") from None
+    kinds = gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError, csv.Error
+    opened = (gzip.open if Path(path).suffix == ".gz" else open)(path, "rt", encoding="utf-8", newline="")
+    with refusing(path, *kinds, problem="damaged, or not a CSV file"), opened as file:
+        found = [*csv.DictReader(file)]
     if missing := {"part", "clip", "emotion", "predicted"} - set(found[0] if found else ()):
         raise InputError(f"{path}: not a table of predictions, it has no column {min(missing)}")
     return found
@@ -51,14 +46,12 @@ def read(path: str | Path, part: str = "test") -> Answers:
 def answers(rows: Sequence[dict], part: str, path: str | Path = "predictions") -> Answers:
     """The answers to one part in the rows of a table, which errors call `path`; they are those of `read`."""
     found = [row for row in rows if row["part"] == part]
-    if not found:
-        raise InputError(f"{path}: no answers to the {part} part")
+    check(found, f"{path}: no answers to the {part} part")
     labels = tuple(column for column in found[0] if column not in FIELDS)
-    try:
+    problem = "damaged, or not a table of predictions"
+    with refusing(path, TypeError, ValueError, problem=problem):  # a field that is empty or no number
         probabilities = np.array([[float(row[label]) for label in labels] for row in found])  # [N, C]
         folds = np.array([int(row.get("fold", 0)) for row in found])
-    except (TypeError, ValueError):  # a field that is empty or no number
-        raise InputError(f"{path}: damaged, or not a table of predictions") from None
     if not np.allclose(probabilities.sum(axis=1), 1.0, atol=1e-3):
         raise InputError(f"{path}: not a table of predictions, {', '.join(labels)} are no probabilities")
     return Answers(tuple(map(_clip, found)), labels, _logits(probabilities), folds=folds)

@@ -71,33 +71,25 @@ class Answers:
             recall = {value: float((predicted[rows] == i).mean()) for value, rows in spoken.items() if rows.any()}
             emotions[emotion] = {name: values[i].item() for name, values in each.items()}
             emotions[emotion]["recall_by"] = {"intensity": recall} if spoken else {}
-        scores = {
-            "clips": len(truth),
-            **self.headline(),
-            "chance": float(1 / np.count_nonzero(each["clips"])),  # of a guess among the emotions that occur
-            "most_frequent": {"emotion": self.labels[most], "accuracy": float(each["clips"][most] / len(truth))},
-            "interval95": metrics.bootstrap_intervals(truth, predicted, groups),
-            "log_loss": metrics.log_loss(truth, self.logits.astype(np.float64) / self.temperature),
-            "ece": metrics.calibration_error(after),
-            "ece_before_temperature": metrics.calibration_error(before),
-            "reliability": {"before": before, "after": after},
-            "per_emotion": emotions,
-            "confusion": confusion.tolist(),
-            "most_confused": metrics.most_confused(confusion, self.labels),
-        }
+        scores = {"clips": len(truth), **self.headline()}
+        scores["chance"] = float(1 / np.count_nonzero(each["clips"]))  # of a guess among the emotions that occur
+        scores["most_frequent"] = {"emotion": self.labels[most], "accuracy": float(each["clips"][most] / len(truth))}
+        scores["interval95"] = metrics.bootstrap_intervals(truth, predicted, groups)
+        scores["log_loss"] = metrics.log_loss(truth, self.logits.astype(np.float64) / self.temperature)
+        errors = {"ece": metrics.calibration_error(after), "ece_before_temperature": metrics.calibration_error(before)}
+        scores |= errors | {"reliability": {"before": before, "after": after}}
+        scores |= {"per_emotion": emotions, "confusion": confusion.tolist()}
+        scores["most_confused"] = metrics.most_confused(confusion, self.labels)
         present = np.unique(truth)
         if len(present) < len(self.labels):  # the scores of the likeliest of the emotions that occur
             common = metrics.headline(truth, metrics.likeliest(self.probabilities, present))
             names = [self.labels[i] for i in present]
             scores["common_emotions"] = {"labels": names, "chance": 1 / len(names), **common}
-        scores["by"] = {
-            facet: {
-                value: {"clips": int(rows.sum()), **metrics.headline(truth[rows], predicted[rows])}
-                for value, rows in values.items()
-            }
-            for facet, values in rows_of.items()
-            if values and not (facet == "corpus" and len(values) == 1)
-        }
+        scores["by"] = {}
+        for facet, values in rows_of.items():
+            of = {value: metrics.headline(truth[rows], predicted[rows]) for value, rows in values.items()}
+            if values and not (facet == "corpus" and len(values) == 1):
+                scores["by"][facet] = {value: {"clips": int(values[value].sum()), **of[value]} for value in values}
         return scores
 
     def _rows_of(self, name: str) -> dict[str, np.ndarray]:
@@ -122,9 +114,7 @@ def field(clip: Clip, name: str) -> str:
     return getattr(clip, name, None) or clip.get(name) or ""
 
 
-def answers(
-    model: SpeechEmotionModel, bank: ClipBank, rows: Tensor, clips: Sequence[Clip], tta: bool = True
-) -> Answers:
+def answers(model: SpeechEmotionModel, bank: ClipBank, rows: Tensor, clips: list[Clip], tta: bool = True) -> Answers:
     """What a model answers on rows of a bank, [N] int64 on its device, which are of these clips."""
     return of_logits(model, clip_logits(model, bank, rows, tta=tta), clips)
 
@@ -140,13 +130,8 @@ def environment(device: torch.device) -> dict:
     for package in _PACKAGES:
         with suppress(PackageNotFoundError):
             packages[package] = version(package)
-    return {
-        "ser_gpu": __version__,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        **packages,
-        "device": device.type,
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
-        "threads": torch.get_num_threads(),
-        "tf32": {"matmul": torch.backends.cuda.matmul.allow_tf32, "cudnn": torch.backends.cudnn.allow_tf32},
-    }
+    versions = {"ser_gpu": __version__, "python": platform.python_version(), "torch": str(torch.__version__)}
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    tf32 = {"matmul": torch.backends.cuda.matmul.allow_tf32, "cudnn": torch.backends.cudnn.allow_tf32}
+    on = {"device": device.type, "device_name": name, "threads": torch.get_num_threads(), "tf32": tf32}
+    return versions | packages | on

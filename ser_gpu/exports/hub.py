@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from ser_gpu import __version__, checkpoint
-from ser_gpu.checkpoint import CheckpointError, Provenance
 from ser_gpu.errors import extra
 from ser_gpu.exports.onnx import trained_on
 from ser_gpu.files import replacing
@@ -42,45 +41,34 @@ class HubModel(SpeechEmotionModel, huggingface_hub.PyTorchModelHubMixin, library
             model = checkpoint.rebuilt(content["config"], content["labels"], content["state_dict"])
         except Exception as error:  # of safetensors, or of a wrong configuration or weights
             problem = " ".join(str(error).split())[:200]
-            raise CheckpointError(f"{model_id}: not a folder of ser_gpu: {problem}") from None
+            raise checkpoint.CheckpointError(f"{model_id}: not a folder of ser_gpu: {problem}") from None
         return cls(model, config).to(map_location).eval()
 
 
 def write(
     folder: str | Path,
     model: SpeechEmotionModel,
-    provenance: Provenance,
+    provenance: checkpoint.Provenance,
     licence: str | None = None,
     sha256: str | None = None,
 ) -> None:
     """Write the folder; the licence is that of the weights, the SHA-256 that of their checkpoint."""
-    about = {
-        "format_version": checkpoint.FORMAT_VERSION,
-        "model_type": "ser_gpu",
-        "library_name": "ser_gpu",
-        "package_version": __version__,
-        "labels": list(model.labels),
-        "config": model.config.as_dict(),
-        "checkpoint_sha256": sha256,
-    }
+    about = {"format_version": checkpoint.FORMAT_VERSION, "model_type": "ser_gpu", "library_name": "ser_gpu"}
+    about |= {"package_version": __version__, "labels": list(model.labels)}
+    about |= {"config": model.config.as_dict(), "checkpoint_sha256": sha256}
     with replacing(Path(folder) / "README.md") as temporary:  # the mixin writes no card where there is one
         temporary.write_text(card(model, provenance, licence), encoding="utf-8")
     HubModel(model, about).save_pretrained(folder)
 
 
-def card(model: SpeechEmotionModel, provenance: Provenance, licence: str | None = None) -> str:
+def card(model: SpeechEmotionModel, provenance: checkpoint.Provenance, licence: str | None = None) -> str:
     """The model card: metadata in YAML, then a description, the use, and the limits."""
     name = LICENCES.get(licence or "", "other")
     datasets = trained_on(provenance)
-    metadata = huggingface_hub.ModelCardData(
-        library_name="ser_gpu",
-        pipeline_tag="audio-classification",
-        license=name,
-        license_name=(licence or "not stated") if name == "other" else None,
-        tags=["speech-emotion-recognition", "audio", "pytorch"],
-        datasets=datasets or None,
-        metrics=["accuracy", "recall", "f1"],
-    )
+    about = {"library_name": "ser_gpu", "pipeline_tag": "audio-classification", "datasets": datasets or None}
+    about |= {"license": name, "license_name": (licence or "not stated") if name == "other" else None}
+    about |= {"tags": ["speech-emotion-recognition", "audio", "pytorch"], "metrics": ["accuracy", "recall", "f1"]}
+    metadata = huggingface_hub.ModelCardData(**about)
     labels, copies = ", ".join(model.labels), model.tta.copies
     uses = f"Test-time augmentation averages {copies} answers a clip." if model.config.tta.enabled else ""
     return f"""---
@@ -107,8 +95,9 @@ Protocol `{provenance.protocol.get("name")}`, fold {provenance.protocol.get("fol
 Recordings: {", ".join(datasets) or "not stated"}.
 Licence of the weights: {licence or "not stated"}.
 
-## Limits
+## Responsible use
 
-The model learned from acted speech. On voices that are not acted, or in another language, its answers can be much
-worse. Do not decide anything about a person with it.
+The model names how a voice sounds, as actors express an emotion, not what a person feels: do not decide about people
+with it. The EU forbids it at work and in education ([AI Act](https://eur-lex.europa.eu/eli/reg/2024/1689/oj), Article
+5(1)(f)). In other languages and rooms it is worse. More: `docs/responsible-use.md` of ser_gpu.
 """

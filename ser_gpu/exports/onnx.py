@@ -18,14 +18,13 @@ from torch import Tensor, nn
 from ser_gpu import __version__, corpora
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.corpora.splits import Protocol
-from ser_gpu.errors import InputError, extra
+from ser_gpu.errors import InputError, check, extra
 from ser_gpu.files import replacing
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.onnx import LEAST_RUNTIME, OnnxModel
 from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.mel import FftMelPower
 from ser_gpu.stages.silero import SpeechDetector
-from ser_gpu.stages.speaker_norm import Statistics
 from ser_gpu.voices.voice import numbers
 
 OPSET = 18
@@ -73,13 +72,8 @@ class ExportedSpeakerModel(ExportedModel):
     `ser_gpu.voices.plan.Plan`: the clips are measured as in `Recognizer.enrol`. A head is made of the features.
     Shape: waveform [B, T], mean [N], variance [N], weight [B], head [C, inputs + 1] -> probabilities [B, C],
     speech [B], mean [N], variance [N], features [B, inputs].
-    Raises InputError as `ExportedModel` does, and where the network has no batch normalisation.
+    Raises InputError as `ExportedModel` does.
     """
-
-    def __init__(self, model: SpeechEmotionModel, tta: bool = True):
-        super().__init__(model, tta)
-        if not speaker_norm.layers(model.cnn):
-            raise InputError(f"the network {model.config.cnn.network!r} has no batch normalisation that takes a voice")
 
     def forward(
         self, waveform: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, head: Tensor
@@ -88,7 +82,7 @@ class ExportedSpeakerModel(ExportedModel):
         views = self.model.tta.copies if self.tta else 1
         of_view = weight / share.clamp(min=torch.finfo(torch.float32).tiny) / views
         of_views = of_view.expand(views, weight.shape[0]).flatten()
-        given = Statistics(mean, variance, head)
+        given = speaker_norm.Statistics(mean, variance, head)
         with speaker_norm.measuring(self.model.cnn, of_views, share, given) as found:
             answers = super().forward(waveform)
         statistics, features = found()
@@ -111,11 +105,16 @@ def _quiet_exporter() -> Iterator[None]:
 
 
 def program(model: SpeechEmotionModel, tta: bool = True, speaker: bool = False) -> torch.export.ExportedProgram:
-    """An `ExportedModel` or `ExportedSpeakerModel` as one graph, for any batch and any number of samples."""
+    """An `ExportedModel` or `ExportedSpeakerModel` as one graph, for any batch and any number of samples.
+
+    Raises InputError as `ExportedModel` does, and for a speaker where the network has no batch normalisation.
+    """
     samples = torch.export.Dim("samples", min=model.config.trim.hop, max=2**31 - 1)
     examples, shapes = [torch.linspace(-1.0, 1.0, 2 * 30_000).reshape(2, 30_000)], [{0: _BATCH, 1: samples}]
     exported = (ExportedSpeakerModel if speaker else ExportedModel)(model, tta)
     if speaker:
+        problem = "has no batch normalisation that takes a voice"
+        check(speaker_norm.layers(model.cnn), f"the network {model.config.cnn.network!r} {problem}")
         of_all = speaker_norm.population(exported.model.cnn)
         examples += [of_all.mean, of_all.variance, torch.full((2,), 0.25), no_head(exported.model)]
         shapes += [None, None, {0: _BATCH}, None]
@@ -180,16 +179,9 @@ def to_onnx(
 
 def metadata(model: SpeechEmotionModel, **more: object) -> dict[str, str]:
     """What a program needs to use the file, as texts; None values are left out."""
-    known = {
-        "labels": json.dumps(list(model.labels)),
-        "sample_rate": model.sample_rate,
-        "window_samples": model.config.audio.clip_samples,
-        "trim": json.dumps(vars(model.config.trim)),
-        "ser_gpu": __version__,
-        "opset": OPSET,
-        "onnxruntime": LEAST_RUNTIME,
-        **more,
-    }
+    known = {"labels": json.dumps(list(model.labels)), "trim": json.dumps(vars(model.config.trim))}
+    known |= {"sample_rate": model.sample_rate, "window_samples": model.window_samples}
+    known |= {"ser_gpu": __version__, "opset": OPSET, "onnxruntime": LEAST_RUNTIME, **more}
     return {name: str(value) for name, value in known.items() if value is not None}
 
 
@@ -242,6 +234,5 @@ def _difference(exported: OnnxModel, model: SpeechEmotionModel, tta: bool, allow
         waveform = torch.randn(clips, samples, generator=generator) * torch.linspace(0, 1, samples)
         answer = torch.from_numpy(exported.answer(waveform.numpy()))
         largest = max(largest, float((answer - model.probabilities(model(waveform, tta=tta))).abs().max()))
-    if not largest < allowed:
-        raise InputError(f"the exported file answers {largest:.1e} away from the model, {allowed:.0e} is allowed")
+    check(largest < allowed, f"the exported file answers {largest:.1e} away from the model, {allowed:.0e} is allowed")
     return largest

@@ -11,7 +11,7 @@ from ser_gpu import __version__, checkpoint
 from ser_gpu.audio import silero
 from ser_gpu.errors import InputError, extra
 from ser_gpu.exports import onnx
-from ser_gpu.files import read_json, replacing, write_json
+from ser_gpu.files import read_json, replacing, sha256, write_json
 from ser_gpu.stages import speaker_norm
 from ser_gpu.timeline.cuts import TimelineSettings
 from ser_gpu.voices import plan
@@ -38,8 +38,9 @@ def files() -> dict[str, Path]:
     """What the page is made of but for its model: name -> file."""
     source, runtime = page_folder(), runtime_folder()
     own = [path for kind in ("html", "css", "js", "txt") for path in source.glob(f"*.{kind}")]
-    own.append(source.parent / "examples" / "sample.wav")
-    return {path.name: path for path in own} | {f"ort/{name}": runtime / name for name in RUNTIME_FILES}
+    shared = {"sample.wav": source.parent / "examples" / "sample.wav"}
+    shared["responsible-use.txt"] = source.parent / "docs" / "responsible-use.md"
+    return {path.name: path for path in own} | shared | {f"ort/{name}": runtime / name for name in RUNTIME_FILES}
 
 
 def site_folder() -> Path:
@@ -69,29 +70,14 @@ def _write_model(folder: Path, weights: Path, tta: bool, names: list[str]) -> No
     model, provenance = checkpoint.load(weights, "cpu")
     speaker = None
     if speaker_norm.layers(model.cnn):  # only such a network takes a voice
-        speaker = {
-            "network": model.network_hash,
-            "population": onnx.population(model),
-            "head": list(onnx.no_head(model).shape),
-            "temperature": float(model.temperature),
-            **{name.lower(): getattr(plan, name) for name in OF_PLAN},
-        }
-    about = {
-        "name": weights.name,
-        "sha256": _hash(weights),
-        "licence": onnx.licence_of(provenance),
-        "ser_gpu": __version__,
-        "exporter": _hash(Path(onnx.__file__), Path(__file__)),
-        "tta": tta,
-        "labels": list(model.labels),
-        "sample_rate": model.sample_rate,
-        "window_samples": model.config.audio.clip_samples,
-        "trim": vars(model.config.trim),
-        "mel": vars(model.config.mel),
-        "timeline": vars(TimelineSettings()),
-        "speech_threshold": silero.THRESHOLD,
-        "speaker": speaker,
-    }
+        speaker = {"network": model.network_hash, "population": onnx.population(model)}
+        speaker |= {"head": list(onnx.no_head(model).shape), "temperature": float(model.temperature)}
+        speaker |= {name.lower(): getattr(plan, name) for name in OF_PLAN}
+    about = {"name": weights.name, "sha256": sha256(weights), "licence": onnx.licence_of(provenance), "tta": tta}
+    about |= {"ser_gpu": __version__, "exporter": sha256(onnx.__file__, __file__), "labels": list(model.labels)}
+    about |= {"sample_rate": model.sample_rate, "window_samples": model.window_samples}
+    about |= {name: vars(getattr(model.config, name)) for name in ("trim", "mel")}
+    about |= {"timeline": vars(TimelineSettings()), "speech_threshold": silero.THRESHOLD, "speaker": speaker}
     description = folder / "model.json"
     known = read_json(description) if (folder / "model.onnx").is_file() and description.is_file() else {}
     if any(known.get(name) != value for name, value in about.items()):
@@ -100,13 +86,9 @@ def _write_model(folder: Path, weights: Path, tta: bool, names: list[str]) -> No
         onnx.to_onnx(model, folder / "model.onnx", **settings, speaker=speaker is not None, half=True)
         _forget_speech(folder / "model.onnx")
     about["bytes"] = {name: (folder / name).stat().st_size for name in names}
-    contents = _hash(*(folder / name for name in names))
+    contents = sha256(*(folder / name for name in names))
     about["version"] = hashlib.sha256(f"{about} {contents}".encode()).hexdigest()  # of the page that a browser keeps
     write_json(description, about)  # last, so that what it describes exists
-
-
-def _hash(*paths: Path) -> str:
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def _forget_speech(path: Path) -> None:

@@ -103,15 +103,10 @@ def run(
     if left.groups:
         groups = ray.data.from_arrow([pa.Table.from_pylist([vars(group)]) for group in left.groups])
         parts.append(groups.map_batches(unpack, batch_size=1, **other))
-    rows = reduce(Dataset.union, parts).map_batches(
-        Answer,
-        fn_constructor_args=(model, "cuda" if gpus else "cpu", settings["timeline"]),
-        batch_size=ROWS_AT_ONCE,
-        batch_format="pyarrow",
-        compute=ActorPoolStrategy(size=workers) if workers else ActorPoolStrategy(min_size=1),
-        num_cpus=_ANSWER_CORES,
-        num_gpus=gpus,
-    )
+    made = model, "cuda" if gpus else "cpu", settings["timeline"]
+    pool = ActorPoolStrategy(size=workers) if workers else ActorPoolStrategy(min_size=1)
+    each = {"batch_format": "pyarrow", "batch_size": ROWS_AT_ONCE, "num_cpus": _ANSWER_CORES, "num_gpus": gpus}
+    rows = reduce(Dataset.union, parts).map_batches(Answer, fn_constructor_args=made, compute=pool, **each)
     stored = {"out": out, "settings": settings}
     yield from rows.map_batches(results.write, batch_size=RECORDINGS_A_FILE, fn_kwargs=stored, **other).iter_rows()
 

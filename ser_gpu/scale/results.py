@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow.parquet import ParquetFile, write_table
 
-from ser_gpu.errors import AudioError, InputError, NoSpeechError, reason
+from ser_gpu.errors import AudioError, InputError, NoSpeechError, check, reason, refusing
 from ser_gpu.files import replacing
 from ser_gpu.prediction import Prediction
 from ser_gpu.scale import storage
@@ -54,8 +54,7 @@ def write(batch: pa.Table, out: str, settings: dict) -> pa.Table:
     names = batch.column("path").to_pylist()
     digest = hashlib.sha256("\n".join(sorted(names)).encode("utf-8", "surrogateescape")).hexdigest()
     _put(batch.replace_schema_metadata({_SETTINGS: json.dumps(settings)}), f"{out}/part-{digest[:20]}.parquet")
-    failed = batch.num_rows - batch.column("error").null_count
-    return pa.table({"recordings": [batch.num_rows], "failed": [failed]})
+    return pa.table({"recordings": [batch.num_rows], "failed": [batch.num_rows - batch.column("error").null_count]})
 
 
 def _put(table: pa.Table, place: str) -> None:
@@ -83,8 +82,7 @@ def done(out: str, settings: dict) -> dict[str, str | None]:
     for place in _parts(out):
         table = _read(place, ["path", "error"])
         stored = (table.schema.metadata or {}).get(_SETTINGS)
-        if stored is None:
-            raise InputError(f"{place}: is no result of ser-gpu score; name another folder with --out")
+        check(stored is not None, f"{place}: is no result of ser-gpu score; name another folder with --out")
         stored = json.loads(stored)
         if stored != settings:
             other = "one emotion a recording" if settings["timeline"] else "timelines"
@@ -107,11 +105,9 @@ def forget(out: str, names: Collection[str]) -> None:
 
 
 def _read(place: str, columns: list[str] | None = None) -> pa.Table:
-    try:
-        with storage.open_file(place) as file, ParquetFile(file) as parquet:
-            return parquet.read(columns)
-    except pa.ArrowInvalid:
-        raise InputError(f"{place}: is not a Parquet file; name another folder with --out") from None
+    refused = refusing(place, pa.ArrowInvalid, problem="is not a Parquet file; name another folder with --out")
+    with refused, storage.open_file(place) as file, ParquetFile(file) as parquet:
+        return parquet.read(columns)
 
 
 def _parts(out: str) -> list[str]:

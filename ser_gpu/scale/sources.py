@@ -12,7 +12,7 @@ from pyarrow.parquet import ParquetFile
 from ser_gpu.audio.folder import HIDDEN, audio_files, is_hidden
 from ser_gpu.audio.formats import SUFFIXES
 from ser_gpu.corpora import manifest
-from ser_gpu.errors import InputError
+from ser_gpu.errors import InputError, check, refusing
 from ser_gpu.scale import storage
 
 PATH_COLUMNS = ("path", "file")
@@ -79,8 +79,7 @@ def find(places: Sequence[str]) -> Sources:
     found = Sources(tuple(dict.fromkeys(files)), tuple(groups), tuple(notes))
     seen = set(found.files)
     for place, name in ((group.place, name) for group in groups for name in group.names):
-        if name in seen:
-            raise InputError(f"{place}: the path {name!r} is there twice, so an answer would not tell which")
+        check(name not in seen, f"{place}: the path {name!r} is there twice, so an answer would not tell which")
         seen.add(name)
     return found
 
@@ -93,8 +92,7 @@ def _of_folder(place: str) -> tuple[list[str], dict[str, int]]:
     else:
         inside = audio_files(place)
         found, skipped = [str(path) for path in inside.paths], inside.skipped_counts
-    if not found:
-        raise InputError(f"{place}: no audio file in this folder; Parquet files are named as {place}/*.parquet")
+    check(found, f"{place}: no audio file in this folder; Parquet files are named as {place}/*.parquet")
     return found, skipped
 
 
@@ -106,26 +104,24 @@ def _listed(place: str, given: Sequence[str | None]) -> list[str]:
 
 
 def _add_parquet(place: str, files: list[str], groups: list[RowGroup]) -> None:
-    try:
-        with storage.open_file(place) as file, ParquetFile(file) as parquet:
-            audio = _audio_column(parquet.schema_arrow)
-            if audio is None:
-                columns = parquet.schema_arrow.names
-                if not (column := next(filter(columns.__contains__, PATH_COLUMNS), None)):
-                    raise InputError(f"{place}: no column {' or '.join(PATH_COLUMNS)}; there are: {', '.join(columns)}")
-                files += _listed(place, parquet.read([column]).column(0).to_pylist())
-                return
-            known = (*PATH_COLUMNS, f"{audio.removesuffix('.bytes')}.path")  # absent columns are not read
-            table = parquet.read(known).flatten()
-            stated = next((table[name].to_pylist() for name in known if name in table.column_names), None)
-            first = 0
-            for number in range(parquet.num_row_groups):
-                rows = range(parquet.metadata.row_group(number).num_rows)
-                names = ((stated and stated[first + row]) or f"{place}#{first + row}" for row in rows)
-                groups.append(RowGroup(place, number, audio, tuple(rows), tuple(names)))
-                first += len(rows)
-    except (pa.ArrowInvalid, UnicodeDecodeError):
-        raise InputError(f"{place}: is not a Parquet file") from None
+    refused = refusing(place, pa.ArrowInvalid, UnicodeDecodeError, problem="is not a Parquet file")
+    with refused, storage.open_file(place) as file, ParquetFile(file) as parquet:
+        audio = _audio_column(parquet.schema_arrow)
+        if audio is None:
+            columns = parquet.schema_arrow.names
+            if not (column := next(filter(columns.__contains__, PATH_COLUMNS), None)):
+                raise InputError(f"{place}: no column {' or '.join(PATH_COLUMNS)}; there are: {', '.join(columns)}")
+            files += _listed(place, parquet.read([column]).column(0).to_pylist())
+            return
+        known = (*PATH_COLUMNS, f"{audio.removesuffix('.bytes')}.path")  # absent columns are not read
+        table = parquet.read(known).flatten()
+        stated = next((table[name].to_pylist() for name in known if name in table.column_names), None)
+        first = 0
+        for number in range(parquet.num_row_groups):
+            rows = range(parquet.metadata.row_group(number).num_rows)
+            names = ((stated and stated[first + row]) or f"{place}#{first + row}" for row in rows)
+            groups.append(RowGroup(place, number, audio, tuple(rows), tuple(names)))
+            first += len(rows)
 
 
 def _audio_column(schema: pa.Schema) -> str | None:

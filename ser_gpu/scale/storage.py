@@ -10,7 +10,7 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.arrow import ArrowFSWrapper
 from pyarrow.fs import FileSystem
 
-from ser_gpu.errors import InputError, reason
+from ser_gpu.errors import check, reason
 
 
 def is_address(place: str) -> bool:
@@ -43,14 +43,12 @@ def expand(pattern: str) -> list[str]:
     fixed = re.split(r"[*?\[]", pattern)[0]
     if fixed == pattern or (not is_address(pattern) and Path(pattern).exists()):
         files, name = system(pattern)
-        if not files.exists(name):
-            raise InputError(f"{pattern}: no such file or folder")
+        check(files.exists(name), f"{pattern}: no such file or folder")
         return [pattern]
     folder = fixed.rpartition("/")[0]
     files, name = system(folder)
     found = [folder.removesuffix(name) + each for each in sorted(files.glob(name + pattern[len(folder) :]))]
-    if not found:
-        raise InputError(f"{pattern}: nothing has such a name")
+    check(found, f"{pattern}: nothing has such a name")
     return found
 
 

@@ -43,9 +43,8 @@ class ResidualCnn(nn.Module):
     def __init__(self, config: CnnConfig, bands: int, frames: int, classes: int):
         super().__init__()
         stem = config.width // 2
-        self.stem = nn.Sequential(
-            nn.Conv2d(1, stem, 5, stride=2, padding=2, bias=False), SpeakerNorm2d(stem), nn.ReLU(inplace=True)
-        )
+        convolution = nn.Conv2d(1, stem, 5, stride=2, padding=2, bias=False)
+        self.stem = nn.Sequential(convolution, SpeakerNorm2d(stem), nn.ReLU(inplace=True))
         widths = [stem, *(config.width * 2**level for level in range(config.depth))]
         pools = [(2, 2)] * (config.depth - 1) + [(2, 1)]
         blocks = zip(widths[:-1], widths[1:], pools, strict=True)
@@ -68,9 +67,7 @@ class ResidualCnn(nn.Module):
 
 
 # Name -> a class that is made from (CnnConfig, bands M, frames F, classes C) and maps [B, 1, M, F] to [B, C] logits
-NETWORKS: dict[str, Callable[[CnnConfig, int, int, int], nn.Module]] = {
-    "residual": ResidualCnn,
-}
+NETWORKS: dict[str, Callable[[CnnConfig, int, int, int], nn.Module]] = {"residual": ResidualCnn}
 
 
 class EmotionCnn(nn.Module):
@@ -81,8 +78,7 @@ class EmotionCnn(nn.Module):
 
     def __init__(self, config: CnnConfig, bands: int, frames: int, classes: int):
         super().__init__()
-        if config.network not in NETWORKS:
-            raise InputError(f"CnnConfig.network must be one of {', '.join(NETWORKS)}, got {config.network!r}")
+        config.require(config.network in NETWORKS, "network", f"one of {', '.join(NETWORKS)}")
         make = NETWORKS[config.network]
         self.members = nn.ModuleList(make(config, bands, frames, classes) for _ in range(config.members))
         self.to(memory_format=torch.channels_last)  # faster on GPUs and CPUs alike

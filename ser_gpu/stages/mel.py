@@ -85,9 +85,6 @@ class FftMelPower(nn.Module):
                 raise InputError(f"the {name} must be {shape}, got {list(kernel.shape)}")
             self.register_buffer(name, kernel.clone())
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        return self.of_view(waveform) if waveform.is_cuda else self.of_frames(waveform)
-
     def of_view(self, waveform: Tensor) -> Tensor:
         """As on a GPU."""
         n_fft, hop = self.config.n_fft, self.config.hop
@@ -101,8 +98,9 @@ class FftMelPower(nn.Module):
         power = windowed.square().sum(dim=3).transpose(1, 2)
         return torch.matmul(self.mel_basis[:, 1 : 1 + power.shape[1]] / 16, power)
 
-    def of_frames(self, waveform: Tensor) -> Tensor:
-        """As on a processor."""
+    def forward(self, waveform: Tensor) -> Tensor:
+        if waveform.is_cuda:
+            return self.of_view(waveform)
         n_fft, hop = self.config.n_fft, self.config.hop
         stft = torch.stft(waveform, n_fft, hop, window=self.window, pad_mode="constant", return_complex=True)
         stft = stft[:, : self.bins]  # the bands end at f_max

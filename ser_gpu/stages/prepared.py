@@ -10,11 +10,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from ser_gpu.errors import InputError
 from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.cnn import EmotionCnn, ResidualCnn
-from ser_gpu.stages.speaker_norm import Statistics
 
 
 @torch.no_grad()
-def prepared(cnn: EmotionCnn, voice: Statistics | None = None) -> EmotionCnn:
+def prepared(cnn: EmotionCnn, voice: speaker_norm.Statistics | None = None) -> EmotionCnn:
     """A copy for evaluation, for a voice or none, which shares unchanged tensors; ValueError for an unfitting voice.
 
     Members of the kind `ResidualCnn` in float32 have their batch normalisation folded and become one network, and its
@@ -47,8 +46,7 @@ def block_dtype(device: torch.device) -> torch.dtype:
 
 def multiplies_bfloat16() -> bool:
     """Whether this processor multiplies in bfloat16."""
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
+    return any(torch.cpu.get_capabilities().get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
 def trains_in_bfloat16(device: torch.device) -> bool:
@@ -63,7 +61,7 @@ def sharing(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, shared)
 
 
-def _become(cnn: EmotionCnn, voice: Statistics) -> None:
+def _become(cnn: EmotionCnn, voice: speaker_norm.Statistics) -> None:
     channels, inputs = sum(layer.num_features for layer in speaker_norm.layers(cnn)), speaker_norm.head_inputs(cnn)
     if voice.mean.shape != (channels,) or (voice.head is not None and voice.head.shape[1] != inputs + 1):
         raise InputError(f"the voice is of another network: this one normalises {channels} channels")

@@ -31,10 +31,8 @@ class SpeakerNorm2d(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.groups == 1:
             return super().forward(x)
-        parts = [
-            torch.native_batch_norm(part, self.weight, self.bias, None, None, True, 0.0, self.eps)
-            for part in x.chunk(self.groups)
-        ]
+        settings = self.weight, self.bias, None, None, True, 0.0, self.eps
+        parts = [torch.native_batch_norm(part, *settings) for part in x.chunk(self.groups)]
         with torch.no_grad():
             means = torch.stack([mean for _, mean, _ in parts]).float()  # [groups, C]
             within = torch.stack([inverse for _, _, inverse in parts]).float().pow(-2) - self.eps
@@ -113,12 +111,10 @@ def measuring(
         mean = (weight[:, None] * values.mean(dim=(2, 3))).sum(dim=0)
         spread = (values - mean[:, None, None]).square().mean(dim=(2, 3))
         variance = (weight[:, None] * spread).sum(dim=0)
-        mean, variance = (
-            torch.lerp(before.float(), own, share) for before, own in zip(given[layer], (mean, variance), strict=True)
-        )
-        found[layer] = mean, variance
+        pairs = zip(given[layer], (mean, variance), strict=True)
+        found[layer] = tuple(torch.lerp(before.float(), own, share) for before, own in pairs)
         own_scale = layer.weight.float(), layer.bias.float()
-        return F.batch_norm(values, mean, variance, *own_scale, eps=layer.eps).to(inputs[0].dtype)
+        return F.batch_norm(values, *found[layer], *own_scale, eps=layer.eps).to(inputs[0].dtype)
 
     def classify(layer: SpeakerLinear, inputs: tuple[Tensor], logits: Tensor) -> Tensor:
         features[layer] = inputs[0].float()

@@ -46,12 +46,19 @@ class MoveSpectrogram(Float32Module):
         return read.masked_fill(outside[:, None, None], self.floor_db)
 
 
-class SpectrogramWarp(nn.Module):
+class SpectrogramAugmentation(nn.Module):
+    """What acts in training alone, by the settings of augmentation."""
+
+    def __init__(self, config: AugmentConfig):
+        super().__init__()
+        self.config = config
+
+
+class SpectrogramWarp(SpectrogramAugmentation):
     """What `Warp` does to a waveform, done to its decibels, without phases. Shape: [B, 1, M, F] -> the same."""
 
     def __init__(self, config: AugmentConfig, mel: MelConfig, sample_rate: int):
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.frames_per_second = sample_rate / mel.hop
         self.move = MoveSpectrogram(mel)
 
@@ -72,13 +79,9 @@ class SpectrogramWarp(nn.Module):
         return self.move.frames(pitched, speed * stretch, seconds * self.frames_per_second)
 
 
-class BandGain(nn.Module):
+class BandGain(SpectrogramAugmentation):
     """Another microphone, another larynx: a gain of each mel band, smooth over the bands.
     Shape: [B, 1, M, F] -> the same. Source: Nam et al., FilterAugment, ICASSP 2022 (the linear kind)."""
-
-    def __init__(self, config: AugmentConfig):
-        super().__init__()
-        self.config = config
 
     def forward(self, decibels: Tensor) -> Tensor:
         if not (self.training and self.config.enabled):
@@ -90,13 +93,9 @@ class BandGain(nn.Module):
         return decibels + torch.where(applied, gains, 0.0)
 
 
-class SpectrogramMask(nn.Module):
+class SpectrogramMask(SpectrogramAugmentation):
     """SpecAugment: replace some bands and frames of each clip by its mean, which is zero.
     Shape: [B, 1, M, F] -> the same. Source: Park et al., SpecAugment, Interspeech 2019."""
-
-    def __init__(self, config: AugmentConfig):
-        super().__init__()
-        self.config = config
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         if not (self.training and self.config.enabled):
@@ -107,14 +106,13 @@ class SpectrogramMask(nn.Module):
         return spectrogram.masked_fill(band[:, None, :, None] | frame[:, None, None, :], 0.0)
 
 
-class Mixup(nn.Module):
+class Mixup(SpectrogramAugmentation):
     """Blend clips and labels with others of the batch, or of their group where a batch is `groups` equal groups.
     Shape: [B, 1, M, F], labels [B] int64 -> [B, 1, M, F], targets [B, C] float32 that sum to one.
     Source: Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018."""
 
     def __init__(self, config: AugmentConfig, classes: int):
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.classes = classes
 
     def forward(self, spectrogram: Tensor, labels: Tensor, groups: int = 1) -> tuple[Tensor, Tensor]:

@@ -1,21 +1,17 @@
 """The emotions of a recording over time: `timeline` for files, `stream.Stream` for live samples."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from ser_gpu.audio.samples import natural_blocks
 from ser_gpu.timeline.segment import Segment, Timeline, merged
 from ser_gpu.timeline.speakers import Speakers
-from ser_gpu.timeline.stream import Stream
+from ser_gpu.timeline.stream import Answers, Stream
 
-if TYPE_CHECKING:
-    from ser_gpu.recognizer import Answers
-
-__all__ = ["Segment", "Timeline", "merged", "stretches", "timeline"]
+__all__ = ["Answers", "Segment", "Speakers", "Stream", "Timeline", "merged", "stretches", "timeline"]
 
 
 def timeline(
-    answers: "Answers", recording: object, sample_rate: int | None = None, speakers: Speakers | None = None
+    answers: Answers, recording: object, sample_rate: int | None = None, speakers: Speakers | None = None
 ) -> Timeline:
     """The emotions of one recording over time; memory grows with the answers alone. Raises AudioError."""
     name, parts = stretches(answers, recording, sample_rate, speakers)
@@ -24,7 +20,7 @@ def timeline(
 
 
 def stretches(
-    answers: "Answers", recording: object, sample_rate: int | None = None, speakers: Speakers | None = None
+    answers: Answers, recording: object, sample_rate: int | None = None, speakers: Speakers | None = None
 ) -> tuple[str, Iterator[tuple[float, list[Segment]]]]:
     """The name of a recording and, while it is read, (seconds heard, finished segments). Both raise AudioError."""
     name, blocks = natural_blocks(recording, sample_rate, answers.sample_rate)

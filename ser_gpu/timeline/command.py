@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +18,11 @@ from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
 from ser_gpu.audio.samples import apart
 from ser_gpu.cli import console, options
-from ser_gpu.errors import AudioError, InputError, require
-from ser_gpu.recognizer import Answers, Recognizer
-from ser_gpu.timeline import formats, stretches
+from ser_gpu.errors import AudioError, InputError, check, require
+from ser_gpu.recognizer import Recognizer
+from ser_gpu.timeline import Answers, Segment, Speakers, Timeline, formats, merged, stretches
 from ser_gpu.timeline.plot import clock, require_picture
-from ser_gpu.timeline.segment import Segment, Timeline, merged
-from ser_gpu.timeline.speakers import Speakers, Turn, read_rttm_of
+from ser_gpu.timeline.speakers import Turn, read_rttm_of
 from ser_gpu.timeline.transcript import answered, read_transcript
 from ser_gpu.voices.enrol import own_voice
 from ser_gpu.voices.voice import Voice
@@ -43,10 +43,8 @@ class _Job(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and write timelines."""
-    parser = options.Parser(
-        prog="ser-gpu timeline",
-        description="The emotions of recordings over time. Without --format and --out: a bar a minute.",
-    )
+    about = "The emotions of recordings over time. Without --format and --out: a bar a minute."
+    parser = options.Parser(prog="ser-gpu timeline", description=about)
     options.add_recordings(parser, "audio of any rate and length, folders, patterns, or - for standard input")
     group = parser.add_argument_group("answers")
     add, add_voice = group.add_argument, group.add_mutually_exclusive_group().add_argument
@@ -64,8 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--plot", metavar="PICTURE", help=f"also draw the timeline to this file; {folder}")
     add("--skip-done", action="store_true", help="skip recordings whose outputs are newer, by whatever options")
     options.add_model(parser)
-    args = parser.parse_args(arguments)
-    return options.run(lambda: _run(args))
+    return options.run(lambda: _run(parser.parse_args(arguments)))
 
 
 def _formats(text: str) -> tuple[str, ...]:
@@ -80,8 +77,7 @@ def _run(args: argparse.Namespace) -> int:
     paths = [str(path) for path in options.recordings(args.files, args.list).paths]
     speakers_of = read_rttm_of(args.speakers, paths, console.say) if args.speakers else {}
     given = read_transcript(args.segments) if args.segments else ()
-    if given and len(paths) > 1:
-        raise InputError(f"--segments {args.segments}: is of one recording, and here are {len(paths)}")
+    check(not (given and len(paths) > 1), f"--segments {args.segments}: is of one recording, and here are {len(paths)}")
     voices_of = _voice_files(args, paths, [*given, *(turn for each in speakers_of.values() for turn in each.turns)])
     jobs = [job for path in paths for job in _jobs(path, args.channels == "apart", speakers_of.get(path), given)]
     _plan_files(args, jobs)
@@ -143,19 +139,13 @@ def _plan_files(args: argparse.Namespace, jobs: Sequence[_Job]) -> None:
         require("figures", "matplotlib")
         _plan(jobs, args.plot, {"plot": ".png"})
         require_picture(jobs[0].files["plot"], "--plot ")
-    if args.skip_done and not jobs[0].files:
-        raise InputError("--skip-done needs --out or --plot")
+    check(not (args.skip_done and not jobs[0].files), "--skip-done needs --out or --plot")
 
 
 def _plan(jobs: Sequence[_Job], place: str, suffixes: dict[str, str]) -> None:
-    for job in jobs:
-        for format, suffix in suffixes.items():
-            if _is_folder(place, jobs):
-                job.files[format] = Path(place, f"{job.stem}{suffix}")
-            elif len(suffixes) == 1:
-                job.files[format] = Path(place)
-            else:
-                job.files[format] = Path(f"{formats.without_suffix(place)}{suffix}")
+    for job, (format, suffix) in product(jobs, suffixes.items()):
+        file = place if len(suffixes) == 1 else f"{formats.without_suffix(place)}{suffix}"
+        job.files[format] = Path(place, f"{job.stem}{suffix}") if _is_folder(place, jobs) else Path(file)
 
 
 def _is_folder(place: str, jobs: Sequence[_Job]) -> bool:
@@ -186,8 +176,7 @@ def _own_voice(model: Recognizer, job: _Job) -> Voice | dict[str, Voice]:
     with console.err.status(f"Enrolling {Path(job.name).name}"):
         voice = own_voice(model, job.recording, speakers=job.speakers)
     for speaker, each in voice.items() if job.speakers else [(job.name, voice)]:
-        for note in each.notes:
-            console.err.print(f"note: {speaker}: {note}")
+        console.note(*(f"{speaker}: {note}" for note in each.notes))
     return voice
 
 
@@ -197,7 +186,7 @@ def _listen(answers: Answers, job: _Job, streams: bool) -> tuple[Timeline, bool]
     shown_name, parts = answer(answers, job.recording, speakers=job.speakers)
     total = None
     with suppress(RuntimeError, TypeError, ValueError, OSError):  # the length is not known
-        total = soundfile.info(job.path).duration
+        total = soundfile.info(Path(job.path).absolute()).duration  # for libsndfile - is standard input
     found: list[Segment] = []
     whole = True
 

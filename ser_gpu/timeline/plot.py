@@ -46,8 +46,7 @@ def figure(timeline: "Timeline") -> "Figure":
     bottom = np.zeros(len(shares))
     for number, label in enumerate(timeline.labels):
         top = bottom + shares[:, number]
-        colour = COLOURS.get(label, f"C{number}")
-        above.stairs(top, edges, baseline=bottom, fill=True, color=colour, label=label)
+        above.stairs(top, edges, baseline=bottom, fill=True, color=COLOURS.get(label, f"C{number}"), label=label)
         bottom = top
     above.set(ylim=(0, 1), yticks=(0, 0.5, 1), ylabel="probability")
     for row, share in enumerate(rows.values()):

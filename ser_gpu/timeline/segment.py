@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_gpu.errors import InputError
+from ser_gpu.errors import check
 from ser_gpu.files import replacing
 from ser_gpu.timeline.formats import FORMATS, of_suffix
 from ser_gpu.timeline.plot import figure, require_picture
@@ -80,8 +80,7 @@ def _joined(parts: Sequence[Segment]) -> Iterator[Segment]:
     if len(parts) < 2:
         yield from parts
     else:  # their emotion is also the likeliest of the mean
-        mean = _mean(parts, [part.seconds for part in parts])
-        yield spoken(parts[0].start, parts[-1].end, mean, parts[0].speaker)
+        yield spoken(parts[0].start, parts[-1].end, _mean(parts, [part.seconds for part in parts]), parts[0].speaker)
 
 
 def _mean(parts: Sequence[Segment], weights: Sequence[float]) -> dict[str, float]:
@@ -100,8 +99,7 @@ class Timeline:
     step_seconds: float = 0.5  # of the grid
 
     def __post_init__(self):
-        if not self.step_seconds > 0:
-            raise InputError(f"step_seconds must be positive, got {self.step_seconds!r}")
+        check(self.step_seconds > 0, f"step_seconds must be positive, got {self.step_seconds!r}")
 
     @cached_property
     def speakers(self) -> tuple[str, ...]:
@@ -135,8 +133,7 @@ class Timeline:
     def save(self, path: str | Path, format: str | None = None) -> None:
         """Write the file whole, in `format` or that of the suffix. Raises InputError for an unknown one, OSError."""
         name = of_suffix(path) if format is None else format
-        if name not in FORMATS:
-            raise InputError(f"format must be one of {', '.join(FORMATS)}, got {name!r}")
+        check(name in FORMATS, f"format must be one of {', '.join(FORMATS)}, got {name!r}")
         with replacing(path) as temporary:
             temporary.write_text(FORMATS[name](self), encoding="utf-8", newline="")
 

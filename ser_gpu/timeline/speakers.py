@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ser_gpu.audio.formats import SUFFIXES
-from ser_gpu.errors import InputError, printable, shortened
+from ser_gpu.errors import InputError, check, printable, shortened
 from ser_gpu.files import read_text
 
 NEAR_SECONDS = 0.5
@@ -120,8 +120,7 @@ def read_rttm_of(
             turns["_".join(match[1].split())].append(turn)
         elif line.strip() and not re.match(_OTHER_TYPES, line.strip(), re.IGNORECASE):
             raise InputError(f"{path}, line {number}: is no RTTM: {printable(line.strip()[:60])}")
-    if not turns:
-        raise InputError(f"{path}: no line of it begins with SPEAKER, is it RTTM?")
+    check(turns, f"{path}: no line of it begins with SPEAKER, is it RTTM?")
     found, of, is_one = {}, {}, len(turns) == len(recordings) == 1
     for recording in recordings:
         names = {"_".join(name.split()) for name in (Path(recording).name, Path(recording).stem)}

@@ -1,27 +1,88 @@
 """Stream: live samples -> segments; files are answered block by block with the same code."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_gpu.audio.samples import MOST_CHANNELS, Mixer, array_of, blocks, checked_rate, resampled
+from ser_gpu.audio.samples import MOST_CHANNELS, Mixer, array_of, blocks, checked_rate, level, resample, resampled
 from ser_gpu.audio.silero import SpeechProbability
-from ser_gpu.errors import AudioError, InputError
+from ser_gpu.errors import AudioError, check
 from ser_gpu.prediction import Prediction
 from ser_gpu.timeline.cuts import SpeechCuts, Stretch, TimelineSettings
 from ser_gpu.timeline.segment import Segment, silent, spoken
-from ser_gpu.timeline.smoothing import EmotionSmoother
 from ser_gpu.timeline.speakers import Speakers
 
 if TYPE_CHECKING:
-    from ser_gpu.recognizer import Answers
+    from ser_gpu.recognizer import Recognizer
+    from ser_gpu.voices.voice import Voice
 
 SHORT_SECONDS = 6.0
 LAG_SECONDS = 1.0
+_SMALLEST = 1e-12
+
+
+class Answers:
+    """What a timeline or a stream asks of a snapshot of a model, for 16 kHz samples of any level and offset.
+
+    A mapping has the voices of several speakers by their names; a speaker who is not in it has no voice.
+    """
+
+    def __init__(self, model: "Recognizer", voice: "Voice | Mapping[str, Voice] | None" = None):
+        voices, usual = (voice, None) if isinstance(voice, Mapping) else ({}, voice)
+        model = model.snapshot()
+        self._usual = model.with_voice(usual)
+        self.hear = model.hear  # the detector
+        self._of_speaker = {speaker: model.with_voice(each) for speaker, each in voices.items()}
+        self.labels, self.sample_rate = model.labels, model.sample_rate
+        self.window_seconds = model.window_samples / model.sample_rate
+
+    def of_stretch(self, stretch: np.ndarray, speaker: str | None = None) -> np.ndarray:
+        """The probabilities of the emotions in speech of at most a window. Shape: [T] -> [C]."""
+        model = self._of_speaker.get(speaker, self._usual)
+        return model.answer(self._at_own_rate(stretch)[None])[0]
+
+    def of_recording(self, recording: np.ndarray, speaker: str | None = None) -> np.ndarray:
+        """The same of a recording with its silences, as `predict` answers it. Shape: [T] -> [C]."""
+        model = self._of_speaker.get(speaker, self._usual)
+        return model.answer_all(model.clip_windows(self._at_own_rate(recording))).mean(axis=0)
+
+    def _at_own_rate(self, sound: np.ndarray) -> np.ndarray:
+        return resample(level(sound), SpeechProbability.sample_rate, self.sample_rate)
+
+
+class EmotionSmoother:
+    """Smooth the answers of the stretches by the forward-backward algorithm with a lag of one stretch.
+
+    The hidden state is the emotion. After t seconds it is the same with probability stay^t + (1 - stay^t) / C.
+    The evidence of a stretch is p^min(1, seconds / full_seconds), where p is the answer of the network.
+    Source: Rabiner, A Tutorial on Hidden Markov Models, Proc. IEEE 77(2), 1989.
+    """
+
+    def __init__(self, stay: float, full_seconds: float):
+        self.stay, self.full_seconds = stay, full_seconds
+        self._state: np.ndarray | None = None  # [C]
+        self._middle = 0.0
+
+    def take(self, probabilities: np.ndarray, start: float, end: float) -> tuple[np.ndarray | None, np.ndarray]:
+        """The final answer of the stretch before (None at the first), and that of this one so far: [C] float64 each."""
+        weight = min(1.0, (end - start) / self.full_seconds)
+        evidence = np.maximum(probabilities.astype(np.float64), _SMALLEST) ** weight
+        before, middle = None, (start + end) / 2
+        prior = np.full_like(evidence, 1 / len(evidence))
+        if self._state is not None:
+            # the time from middle to middle, in which the emotion can change
+            kept = self.stay ** max(0.0, middle - self._middle)
+            fresh = (1 - kept) / len(evidence)
+            before = self._state * (kept * evidence + fresh * evidence.sum())
+            before /= before.sum()
+            prior = kept * self._state + fresh
+        state = prior * evidence
+        self._state, self._middle = state / state.sum(), middle
+        return before, self._state
 
 
 class Stream:
@@ -37,7 +98,7 @@ class Stream:
 
     def __init__(
         self,
-        answers: "Answers",
+        answers: Answers,
         sample_rate: int | None = None,
         name: str = "stream",
         settings: TimelineSettings | None = None,
@@ -65,8 +126,7 @@ class Stream:
 
     def push(self, samples: object) -> list[Segment]:
         """Add [T] or [T, channels], integers or floats; returns finished segments. Raises AudioError, InputError."""
-        if self._is_closed:
-            raise InputError("the stream is closed")
+        check(not self._is_closed, "the stream is closed")
         parts = map(self._mixer, blocks(_rows(samples, self.name)))
         return list(self._heard(self._resampled(np.concatenate([np.zeros(0, np.float32), *parts]))))
 
@@ -88,8 +148,7 @@ class Stream:
 
     def now(self) -> Prediction | None:
         """The emotion of the last three seconds, unsmoothed; None where nobody speaks in them."""
-        frames = len(self._recent) / self._cuts.frame
-        if self._cuts.frames_since_speech >= frames or not self._recent.any():
+        if self._cuts.frames_since_speech >= len(self._recent) / self._cuts.frame or not self._recent.any():
             return None
         return Prediction.of(self.answers.labels, self.answers.of_stretch(self._recent).tolist())
 
@@ -178,6 +237,5 @@ def _rows(samples: object, name: str) -> np.ndarray:
     array = array_of(samples, name)
     columns = array[:, None] if array.ndim == 1 else array
     if columns.ndim != 2 or not 1 <= columns.shape[1] <= MOST_CHANNELS or array.dtype.kind not in "iuf":
-        shape = list(array.shape)
-        raise AudioError.of(name, f"push takes numbers as [T] or [T, channels], got {array.dtype} {shape}")
+        raise AudioError.of(name, f"push takes numbers as [T] or [T, channels], got {array.dtype} {list(array.shape)}")
     return columns.T

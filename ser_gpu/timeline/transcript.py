@@ -5,20 +5,17 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ser_gpu.audio.samples import SHORTEST_SECONDS, natural_blocks, resample
 from ser_gpu.audio.silero import SpeechProbability
 from ser_gpu.corpora import manifest
-from ser_gpu.errors import InputError, reason
+from ser_gpu.errors import InputError, check, refusing
 from ser_gpu.files import read_text
 from ser_gpu.timeline.segment import Segment, silent, spoken
 from ser_gpu.timeline.speakers import Speakers
-
-if TYPE_CHECKING:
-    from ser_gpu.recognizer import Answers
+from ser_gpu.timeline.stream import Answers
 
 FAR_SECONDS = 1e9
 
@@ -35,8 +32,7 @@ def read_transcript(path: str | Path) -> list[Segment]:
     counts, without its intervals that have none. Raises InputError for what cannot be read, or has no segment.
     """
     reader = _READERS.get(Path(path).suffix.lower())
-    if reader is None:
-        raise InputError(f"{path}: segments are read from {', '.join(_READERS)}")
+    check(reader is not None, f"{path}: segments are read from {', '.join(_READERS)}")
     found = []
     try:
         for start, end, text, speaker in reader(path):
@@ -50,13 +46,12 @@ def read_transcript(path: str | Path) -> list[Segment]:
         there = f"; segment {len(found) + 1} has other ones" if found else ""
         times = "segments need a start and an end, in seconds or hours:minutes:seconds"
         raise InputError(f"{path}: {times}{there}") from None
-    if not found:
-        raise InputError(f"{path}: segments need a start and an end, and there is none")
+    check(found, f"{path}: segments need a start and an end, and there is none")
     return sorted(found, key=lambda each: each.start)
 
 
 def answered(
-    answers: "Answers", recording: object, given: Sequence[Segment], speakers: Speakers | None = None
+    answers: Answers, recording: object, given: Sequence[Segment], speakers: Speakers | None = None
 ) -> tuple[str, Iterator[tuple[float, list[Segment]]]]:
     """As `ser_gpu.timeline.stretches`, of given segments in the order of their starts; memory grows with the longest.
 
@@ -107,10 +102,8 @@ def _cues(path: str | Path) -> Iterator[tuple[str, ...]]:
 
 
 def _rows(path: str | Path) -> Iterator[tuple[str, ...]]:
-    try:
+    with refusing(path, OSError):
         rows = list(manifest.rows(path, Path(path).read_bytes(), needed=("start",)))
-    except OSError as error:
-        raise InputError(f"{path}: {reason(error).lower()}") from None
     for _, row in rows:
         end = row.get("end") or str(manifest.seconds(row["start"]) + manifest.seconds(row["duration"]))
         yield row["start"], end, row.get("text", ""), row.get("speaker", "")

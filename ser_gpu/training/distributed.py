@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ser_gpu.errors import InputError, reason
 from ser_gpu.stages.speaker_norm import SpeakerNorm2d
-from ser_gpu.training.sampler import Batch
+from ser_gpu.training.dataset import Batch
 
 _BELIEVED = ("MASTER_ADDR", "RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")  # together
 VARIABLES = (*_BELIEVED, "LOCAL_WORLD_SIZE")
@@ -45,8 +45,7 @@ class Ranks:
         given = {name: os.environ.get(name, "") for name in _BELIEVED}
         if (given["WORLD_SIZE"] or "1", given["RANK"] or "0") == ("1", "0"):
             return cls()
-        numbers = [int(given[name]) if given[name].isdecimal() else -1 for name in _BELIEVED[1:]]
-        rank, count, local, port = numbers
+        rank, count, local, port = (int(given[name]) if given[name].isdecimal() else -1 for name in _BELIEVED[1:])
         if not (0 <= rank < count and 0 <= local < count and 0 < port < 2**16 and given["MASTER_ADDR"]):
             shown = " ".join(f"{name}={value}" for name, value in given.items())
             raise InputError(f"not as torchrun sets them: {shown}; unset them, or start by torchrun")
@@ -61,10 +60,6 @@ class Ranks:
         """How many of them this machine has."""
         said = os.environ.get("LOCAL_WORLD_SIZE", "")
         return int(said) if self.count > 1 and said.isdecimal() and 0 < int(said) <= self.count else 1
-
-    @property
-    def command(self) -> str:
-        return "ser-gpu train" if self.count == 1 else f"torchrun --nproc-per-node={self.count} -m ser_gpu.train"
 
     @contextmanager
     def joined(self, backend: str, say: Callable[[str], None], minutes: int = 30) -> Iterator[None]:
@@ -143,10 +138,9 @@ class Ranks:
         drawn = [*batches]
         for batch in drawn:
             if batch.groups > 1 and batch.groups % self.count:
-                raise InputError(
-                    f"a batch of {batch.groups} groups does not fall into {self.count} equal parts: --batch-size, or "
-                    "--set training.corpus_groups"
-                )
+                problem = f"does not fall into {self.count} equal parts"
+                remedy = "--batch-size, or --set training.corpus_groups"
+                raise InputError(f"a batch of {batch.groups} groups {problem}: {remedy}")
         random.seed(f"{seed} {self.rank}")
         torch.manual_seed(random.getrandbits(63))
         return (Batch(batch.rows.chunk(self.count)[self.rank], max(1, batch.groups // self.count)) for batch in drawn)

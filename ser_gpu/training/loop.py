@@ -1,4 +1,4 @@
-"""The training loop: the weights and how they are updated."""
+"""The training loop: the first weights, and how they are updated."""
 
 import math
 import random
@@ -14,24 +14,27 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.optim.lr_scheduler import OneCycleLR
 
-from ser_gpu import checkpoint
+from ser_gpu import checkpoint, files
 from ser_gpu.config import ModelConfig
-from ser_gpu.errors import InputError
+from ser_gpu.corpora.clip import OWN
+from ser_gpu.corpora.known import licence_of
+from ser_gpu.corpora.splits import Protocol
+from ser_gpu.errors import InputError, check
 from ser_gpu.evaluation import metrics, report
-from ser_gpu.evaluation.report import Answers
 from ser_gpu.model import SpeechEmotionModel, bank_windows, windows_logits
-from ser_gpu.settings import first_difference
+from ser_gpu.settings import first_difference, flat
 from ser_gpu.stages import speaker_norm
+from ser_gpu.stages.cnn import EmotionCnn
 from ser_gpu.stages.spectrogram_augment import Mixup
-from ser_gpu.training import initial, sampler
 from ser_gpu.training.config import TrainConfig
-from ser_gpu.training.dataset import Dataset
+from ser_gpu.training.dataset import Dataset, sampler_of
 from ser_gpu.training.distributed import ONE, Ranks
 from ser_gpu.training.optimizers import MovingAverage, build_optimizers, restore
 from ser_gpu.voices.plan import posterior
 
 DIVERGED_GUESSES = 10.0  # a guess costs ln C nats; at ten times that the weights can no longer be trained
 HEAD_PRIOR = 100.0  # its weight; chosen with 48 clips of SAVEE, URDU or TurEV, which the network had not heard
+MAY_DIFFER = ("cnn.block_dropout", "cnn.head_dropout", "mel.backend", "audio.clip_seconds")  # of first weights
 _ADVICE = "a smaller --lr with another --out may do better"
 
 
@@ -54,11 +57,10 @@ class Trainer:
         source = None if init is None else checkpoint.load_model(init, "cpu")
         torch.manual_seed(config.seed)
         self.model = SpeechEmotionModel(model_config, dataset.labels).to(self.device)
-        self.known_labels = () if source is None else initial.take_weights(self.model, source, init)
+        self.known_labels = () if source is None else take_weights(self.model, source, init)
         if config.head_only and (source is None or not speaker_norm.last_layers(self.model.cnn)):
-            raise InputError(
-                "--head-only needs the features of --init, and a network whose last layer is SpeakerLinear"
-            )
+            needed = "the features of --init, and a network whose last layer is SpeakerLinear"
+            raise InputError(f"--head-only needs {needed}")
         if config.grouped_share > 0 and not speaker_norm.layers(self.model.cnn):
             raise InputError(f"training.grouped_share: the network {model_config.cnn.network!r} has no SpeakerNorm2d")
         self.ema = MovingAverage(self.model, config.ema_decay)
@@ -68,11 +70,10 @@ class Trainer:
         self.rows = torch.cat([dataset.rows[part] for part in config.parts])
         self.batch_size = min(config.batch_size, len(self.rows))
         if self.batch_size % ranks.count:
-            raise InputError(
-                f"a batch of {self.batch_size} clips does not fall into {ranks.count} equal parts: --batch-size"
-            )
+            problem = f"does not fall into {ranks.count} equal parts: --batch-size"
+            raise InputError(f"a batch of {self.batch_size} clips {problem}")
         self.steps = len(self.rows) // self.batch_size
-        self.sampler = sampler.build(dataset, self.rows, config)
+        self.sampler = sampler_of(dataset, self.rows, config)
         total, warmup = config.epochs * self.steps, config.warmup
         warmup *= 1.001 if warmup * total == 1.0 else 1.0  # OneCycleLR would divide by zero
         self.schedules = [  # the same warm-up and fall to nothing, each from its own peak
@@ -90,14 +91,9 @@ class Trainer:
             losses = self.train_steps(on_step).tolist()  # all that is read back from the device
             seconds = time.perf_counter() - start
             self._check(epoch, losses)
-            row = {
-                "epoch": epoch,
-                "lr": float(self.schedules[0].get_last_lr()[0]),
-                "train_loss": fmean(losses),
-                **(self.validate() if self.ranks.is_first else {}),
-                "seconds": seconds,
-                "clips_per_second": self.steps * self.batch_size / seconds,
-            }
+            row = {"epoch": epoch, "lr": float(self.schedules[0].get_last_lr()[0]), "train_loss": fmean(losses)}
+            row |= self.validate() if self.ranks.is_first else {}
+            row |= {"seconds": seconds, "clips_per_second": self.steps * self.batch_size / seconds}
             self.history.append(row)
             if self.ranks.is_first:
                 after_epoch(row)
@@ -117,10 +113,9 @@ class Trainer:
         bias = sum(layer.bias.detach() for layer in last) * known[:, 0] / len(last)
         per_clip = truth.bincount(minlength=len(bias)).float().reciprocal()[truth] * len(truth) / len(bias)
         scaled, logits = F.pad((features - mean) / spread, (0, 1), value=1.0), features @ weight.T + bias
-        arrays = (
-            each.double().cpu().numpy() for each in (scaled, logits, F.one_hot(truth, len(bias)), per_clip[:, None])
-        )
-        change = torch.from_numpy(posterior(*arrays, HEAD_PRIOR)).to(features)  # [C, E + 1]
+        given = scaled, logits, F.one_hot(truth, len(bias)), per_clip[:, None]
+        change = posterior(*(each.double().cpu().numpy() for each in given), HEAD_PRIOR)  # [C, E + 1]
+        change = torch.from_numpy(change).to(features)
         moved = change[:, :-1] / spread
         bias = bias + change[:, -1] - moved @ mean
         sizes = [layer.in_features for layer in last]
@@ -186,12 +181,12 @@ class Trainer:
             row[f"validation_uar_{corpus}"] = metrics.headline(found.truth[own], found.predicted[own])["uar"]
         return row
 
-    def answers(self, part: str, tta: bool = True) -> Answers:
+    def answers(self, part: str, tta: bool = True) -> report.Answers:
         """What the moving average answers on one part."""
         model, rows = self.ema.module.eval(), self.dataset.rows[part]
         return report.answers(model, self.dataset.bank, rows, self.dataset.clips_of(part), tta)
 
-    def _answers_again(self, name: str, rows: Tensor) -> Answers:
+    def _answers_again(self, name: str, rows: Tensor) -> report.Answers:
         # called after every epoch: no test-time augmentation, and windows are found once
         model = self.ema.module.eval()
         if name not in self._windows:
@@ -210,31 +205,23 @@ class Trainer:
 
     def state(self) -> dict:
         """What `restore` needs to go on after this epoch."""
-        return {
-            "config": asdict(self.config),
-            "model_config": self.model.config.as_dict(),
-            "bfloat16": self.bfloat16,
-            "split": self.dataset.split.part_of,
-            "model": self.model.state_dict(),
-            "ema": self.ema.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "schedules": [schedule.state_dict() for schedule in self.schedules],
-            "history": self.history,
-            "ranks": self.ranks.count,
-        }
+        state = {"config": asdict(self.config), "model_config": self.model.config.as_dict(), "bfloat16": self.bfloat16}
+        state |= {"split": self.dataset.split.part_of, "history": self.history, "ranks": self.ranks.count}
+        state |= {"model": self.model.state_dict(), "ema": self.ema.state_dict()}
+        state["optimizers"] = [optimizer.state_dict() for optimizer in self.optimizers]
+        return state | {"schedules": [schedule.state_dict() for schedule in self.schedules]}
 
     def restore(self, state: dict) -> None:
         """Go on from a saved state; InputError with the first difference of its settings, ranks or clips."""
         own = self.state()
         if missing := [name for name in own if name not in state]:
             raise InputError(f"the resume file has no {missing[0]}: another version wrote it, name another --out")
-        there, here = (
-            {"training": asdict(TrainConfig.from_dict(each["config"])), "bfloat16": each["bfloat16"]}
-            | each["model_config"]
-            | {"ranks": each["ranks"], "the part of clip": each["split"]}
-            for each in (state, own)
-        )
-        if difference := first_difference(there, here):
+
+        def settings(state: dict) -> dict:
+            others = {"bfloat16": state["bfloat16"], "ranks": state["ranks"], "the part of clip": state["split"]}
+            return {"training": asdict(TrainConfig.from_dict(state["config"])), **state["model_config"], **others}
+
+        if difference := first_difference(settings(state), settings(own)):
             raise InputError(f"the resume file is of another training: {difference}")
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
@@ -246,8 +233,7 @@ class Trainer:
 
     def _check(self, epoch: int, losses: Sequence[float]) -> None:
         for step, loss in enumerate(losses, start=1):
-            if not math.isfinite(loss):
-                raise InputError(f"the loss of epoch {epoch}, step {step} is {loss}; {_ADVICE}")
+            check(math.isfinite(loss), f"the loss of epoch {epoch}, step {step} is {loss}; {_ADVICE}")
         found = self._answers_again("first batch", self.rows[: self.batch_size])  # no loss tells of the last step
         means = {"mean loss of": fmean(losses), "loss after": metrics.log_loss(found.truth, found.logits)}
         guess = math.log(len(self.dataset.labels))
@@ -261,9 +247,49 @@ def members_loss(logits: Tensor, targets: Tensor, label_smoothing: float, known:
     clip's corpus has, count. Shape: [K, B, C], [B, C], [B, C] bool -> []."""
     if known is not None:
         known = known | (targets > 0)  # mixup can bring a label of another corpus
-        share = known / known.sum(dim=1, keepdim=True)
-        targets = torch.lerp(targets, share, label_smoothing)
+        targets = torch.lerp(targets, known / known.sum(dim=1, keepdim=True), label_smoothing)
         likelihood = logits.float().masked_fill(~known, -torch.inf).log_softmax(dim=2).masked_fill(~known, 0.0)
         return -(targets * likelihood).sum(dim=2).mean()
     targets = targets.expand_as(logits).flatten(0, 1)
     return F.cross_entropy(logits.float().flatten(0, 1), targets, label_smoothing=label_smoothing)
+
+
+def sha256(path: str | Path) -> str:
+    """SHA-256 of a checkpoint, in hexadecimal; InputError where there is no such file."""
+    check(Path(path).is_file(), f"{path}: no such checkpoint")
+    return files.sha256(path)
+
+
+def origin(path: str | Path) -> dict:
+    """What a plan keeps of the weights of a checkpoint: the corpora that they were trained on, and their licence."""
+    _, provenance = checkpoint.load(path, "cpu")
+    names = (Protocol.from_dict(provenance.protocol).corpus or OWN).split(", ")  # older files name it otherwise
+    return {"init_corpora": tuple(names), "init_licence": licence_of(names, provenance.licence)}
+
+
+@torch.no_grad()
+def take_weights(model: SpeechEmotionModel, source: SpeechEmotionModel, name: str | Path) -> tuple[str, ...]:
+    """Copy the network's weights from another model, but not its temperature; rows of the head go by label name, and
+    the shared names come back. InputError, with `name` of the file, where the networks or what they see differ."""
+    seen = ("audio", "mel", "cnn")
+    there, here = (flat({part: own.config.as_dict()[part] for part in seen}) for own in (source, model))
+    there |= {setting: here[setting] for setting in MAY_DIFFER}
+    if difference := first_difference(there, here):
+        raise InputError(f"{name}: {difference}")
+    shared = [label for label in model.labels if label in source.labels]
+    rows, their_rows = ([labels.index(label) for label in shared] for labels in (model.labels, source.labels))
+    with torch.device("meta"):  # head tensors are those that grow with the emotions
+        config, more = model.config, len(model.labels) + 1
+        larger = EmotionCnn(config.cnn, config.mel.n_mels, config.frames, more).state_dict()
+    own = model.cnn.state_dict()
+    for key, value in source.cnn.state_dict().items():
+        in_head = larger[key].shape != own[key].shape
+        if own[key].shape[in_head:] != value.shape[in_head:]:
+            raise InputError(f"{name}: its network has {key} of {list(value.shape)}, this one {list(own[key].shape)}")
+        if in_head:
+            own[key][rows] = value[their_rows].to(model.device)
+        else:
+            own[key].copy_(value)
+    if model.config.mel.trainable:
+        model.mel.load_state_dict(source.mel.state_dict())
+    return tuple(shared)

@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_gpu.audio.samples import level, resample
-from ser_gpu.audio.silero import SpeechProbability
 from ser_gpu.errors import NoSpeechError
-from ser_gpu.timeline import stretches
-from ser_gpu.timeline.speakers import Speakers
+from ser_gpu.timeline import Answers, Speakers, stretches
 from ser_gpu.voices import plan as plans
 from ser_gpu.voices.plan import MOST_WINDOWS, Measured, Plan
 from ser_gpu.voices.voice import Voice
@@ -65,26 +62,23 @@ def own_voice(
     return voices[None] if speakers is None else {name: each for name, each in voices.items() if name is not None}
 
 
-class _Listener:
-    # takes the place of `ser_gpu.recognizer.Answers`, to keep the windows that a timeline asks about
+class _Listener(Answers):
+    # keeps the windows that a timeline asks about
 
     def __init__(self, model: "Recognizer"):
-        self._model, self.labels, self.sample_rate, self.hear = model, model.labels, model.sample_rate, model.hear
-        self.window_seconds = model.window_samples / model.sample_rate
+        super().__init__(model)
+        self._model = model
         self.heard: dict[str | None, _Thinned] = {}
         self._answer = np.full(len(model.labels), 1 / len(model.labels))
 
-    def of_recording(self, recording: np.ndarray) -> np.ndarray:
+    def of_recording(self, recording: np.ndarray, speaker: str | None = None) -> np.ndarray:
         for window in cut(self._at_own_rate(recording), self._model.window_samples, self._model.trim_config)[1]:
-            self._keep(window, None)
+            self._keep(window, speaker)
         return self._answer
 
     def of_stretch(self, stretch: np.ndarray, speaker: str | None = None) -> np.ndarray:
         self._keep(self._at_own_rate(stretch)[: self._model.window_samples], speaker)
         return self._answer
-
-    def _at_own_rate(self, sound: np.ndarray) -> np.ndarray:
-        return resample(level(sound), SpeechProbability.sample_rate, self.sample_rate)
 
     def _keep(self, window: np.ndarray, speaker: str | None) -> None:
         seconds = len(window) / self.sample_rate

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ser_gpu.corpora.clip import EMOTIONS, canonical
-from ser_gpu.errors import InputError
+from ser_gpu.errors import InputError, check
 
 POPULATION_WINDOWS = 8.0  # weight of the population, in windows of the speaker; chosen on validation speakers
 POPULATION_WINDOWS_ONE_EMOTION = 16.0  # the same where one emotion is named for all clips
@@ -56,8 +56,7 @@ def plan(windows: Sequence[int], emotions: Iterable[str] | None, labels: Sequenc
     >>> plan([2, 1], ["sad", "happy"], EMOTIONS).weight.tolist()
     [0.25, 0.25, 0.5]
     """
-    if not len(windows):
-        raise InputError("no recording to enrol")
+    check(len(windows), "no recording to enrol")
     names = emotion_names(emotions, len(windows), labels)
     count = sum(windows)
     kept = np.linspace(0, count - 1, min(count, MOST_WINDOWS)).round().astype(np.int64)
@@ -145,10 +144,8 @@ def notes(plan: Plan, answers: Sequence[str]) -> tuple[str, ...]:
     if len(plan.emotions) == 1:
         found.append(f"all clips are {plan.emotions[0]}: so the model is adapted less")
     elif not plan.emotions and len(answers) >= FEWEST_ALIKE and times >= ALIKE_SHARE * len(answers):
-        found.append(
-            f"the {part}s are alike, {list(sounds).count(heard)} of {len(sounds)} sound {heard}: with this voice "
-            f"{heard} will be heard less; enrol varied speech, or name the emotions"
-        )
+        so = f"with this voice {heard} will be heard less; enrol varied speech, or name the emotions"
+        found.append(f"the {part}s are alike, {list(sounds).count(heard)} of {len(sounds)} sound {heard}: {so}")
     return tuple(found)
 
 
@@ -157,8 +154,7 @@ def emotion_names(emotions: Iterable[str] | None, count: int, labels: Sequence[s
     if emotions is None:
         return []
     names = [canonical(name) for name in ([emotions] * count if isinstance(emotions, str) else emotions)]
-    if len(names) != count:
-        raise InputError(f"{len(names)} emotions for {count} recordings")
+    check(len(names) == count, f"{len(names)} emotions for {count} recordings")
     if unknown := sorted({*names} - {*EMOTIONS, *labels}):
         raise InputError(f"no such emotion: {', '.join(unknown)}; there are {', '.join(labels)}")
     return names

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ser_gpu.errors import InputError, printable, reason
+from ser_gpu.errors import InputError, check, printable, reason
 from ser_gpu.files import replacing
 from ser_gpu.voices import plan
 
@@ -52,10 +52,8 @@ class Voice:
     def load(cls, path: str | Path) -> "Voice":
         """Read a voice. Raises VoiceError for a file that is missing, damaged, or no voice."""
         path = Path(path)
-        if not path.is_file():
-            raise VoiceError(f"{path}: no such voice")
-        if path.stat().st_size > LARGEST_BYTES:
-            raise VoiceError(f"{path}: too large for a voice file")
+        check(path.is_file(), f"{path}: no such voice", VoiceError)
+        check(path.stat().st_size <= LARGEST_BYTES, f"{path}: too large for a voice file", VoiceError)
         try:
             return cls._of(json.loads(path.read_bytes()))
         except OSError as error:
@@ -65,21 +63,17 @@ class Voice:
 
     @classmethod
     def _of(cls, content: object) -> "Voice":
-        if not isinstance(content, dict) or content.get("kind") != _KIND:
-            raise InputError("it does not say that it is one")
+        check(isinstance(content, dict) and content.get("kind") == _KIND, "it does not say that it is one")
         if content.get("format_version") == 2:  # which had no head
             content |= {"format_version": 3, "head": None}
         if content.get("format_version") != FORMAT_VERSION:
             raise InputError(f"its format is not {FORMAT_VERSION}, which this version of ser_gpu reads")
-        if content.keys() != set(_KEYS):
-            raise InputError("other keys than a voice has")
+        check(content.keys() == set(_KEYS), "other keys than a voice has")
         mean, variance = (_array(name, content[name], 1) for name in ("mean", "variance"))
-        if mean.shape != variance.shape or (variance < 0).any():
-            raise InputError("the variance is not that of the mean")
+        check(mean.shape == variance.shape and not (variance < 0).any(), "the variance is not that of the mean")
         head = None if content["head"] is None else _array("head", content["head"], 2)
         model, *counts, seconds, emotions, notes = (content[name] for name in _ABOUT)
-        if not all(type(count) is int and count > 0 for count in counts):
-            raise InputError("the counts are no whole numbers")
+        check(all(type(count) is int and count > 0 for count in counts), "the counts are no whole numbers")
         if type(seconds) not in (int, float) or not 0.0 < seconds < float("inf"):
             raise InputError("the seconds are no positive number")
         for texts in ([model], emotions, notes):

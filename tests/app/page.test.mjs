@@ -15,7 +15,8 @@ const FIRST_MS = 3000;
 const NEXT_MS = 500;
 const TEN_MINUTES_MS = 15_000;
 const TEN_MINUTES_MB = 400;
-const isQuiet = loadavg()[0] <= cpus().length / 4; // else the times are those of other programs
+const wasQuiet = loadavg()[0] <= cpus().length / 4; // else the times are those of other programs
+const isQuiet = () => wasQuiet && loadavg()[0] <= 2 * cpus().length; // the page is a program, too
 const MICROPHONE = [
   "--use-fake-device-for-media-stream",
   "--use-fake-ui-for-media-stream",
@@ -71,6 +72,7 @@ function countOpen() {
     }
   };
   addEventListener("DOMContentLoaded", () => {
+    window.opened.first = document.querySelector("#work").innerText;
     const live = document.querySelectorAll("[role=status], [role=alert], [aria-live]");
     const note = ([{ target }]) => target.textContent.trim() && window.opened.said.push(target.textContent);
     for (const region of live) new MutationObserver(note).observe(region, { childList: true, characterData: true, subtree: true });
@@ -86,7 +88,7 @@ async function assertNothingOpen(page, leastOpened = 0) {
       const isOpen = ({ readyState, state }) => readyState === "live" || state === "running" || state === "suspended";
       return [tracks.length, tracks.filter(isOpen).length, contexts.filter(isOpen).length];
     });
-  for (let turn = 0; turn < 50 && (await count()).slice(1).some(Boolean); turn++) await page.waitForTimeout(100);
+  for (let turn = 0; turn < WAIT_MS / 100 && (await count()).slice(1).some(Boolean); turn++) await page.waitForTimeout(100);
   const [opened, ...open] = await count();
   assert.deepEqual(open, [0, 0], "live tracks, open contexts");
   assert.ok(opened >= leastOpened, `${opened} microphones`);
@@ -159,8 +161,8 @@ test("answers a dropped file as predict.py does, in time", async () => {
   for (let turn = 0; turn < 10; turn++) next.push(await drop(page, given.files.sample, `${turn}.wav`));
   const median = next.sort((a, b) => a - b)[5];
   console.log(`first answer ${first.toFixed(0)} ms after the drop, the next ${median.toFixed(0)} ms (median of ten); load ${loadavg()[0].toFixed(1)}`);
-  assert.ok(first < FIRST_MS || !isQuiet, `${first} ms`);
-  assert.ok(median < NEXT_MS || !isQuiet, `${median} ms`);
+  assert.ok(first < FIRST_MS || !isQuiet(), `${first} ms`);
+  assert.ok(median < NEXT_MS || !isQuiet(), `${median} ms`);
   const { file, emotion, probabilities } = JSON.parse(await downloaded(page, "#json"));
   assert.equal(file, "9.wav");
   assert.equal(emotion, given.expected.sample.emotion);
@@ -219,7 +221,7 @@ test("answers ten minutes in time and memory, with parts while it listens, and w
   const memory = await mostMemory(own);
   console.log(`ten minutes in ${(median / 1000).toFixed(1)} s (median of three); load ${loadavg()[0].toFixed(1)}; ${memory?.toFixed(0)} MB`);
   assert.ok(memory === null || memory < TEN_MINUTES_MB, `${memory} MB`);
-  assert.ok(median < TEN_MINUTES_MS || !isQuiet, `${median} ms`);
+  assert.ok(median < TEN_MINUTES_MS || !isQuiet(), `${median} ms`);
   assert.ok(await page.isHidden("#answer"));
   const found = JSON.parse(await downloaded(page, "#json"));
   assert.equal(found.emotion, undefined);
@@ -272,6 +274,39 @@ test("goes on with another worker where one fails", async () => {
   });
   assert.equal(failed, "out of memory");
   assert.equal(emotion, given.expected.sample.emotion);
+});
+
+test("leaves nothing unanswered where a worker ends while it works", async () => {
+  const page = await shared();
+  const [late, isOfVoice, bands, missing] = await page.evaluate(async (text) => {
+    const [{ Model }, { Result }] = await Promise.all(["model", "result"].map((name) => import(`./${name}.js`)));
+    const model = await Model.load();
+    const end = () => model.workers[0].worker.dispatchEvent(new ErrorEvent("error", { message: "out of memory" }));
+    const [lane] = model.workers;
+    const used = model.use(JSON.parse(text));
+    end();
+    await used; // no error: the next worker hears of the voice
+    const late = await lane.call("use", { voice: null }).catch(({ message }) => message);
+    const loading = Promise.resolve(model);
+    const answer = { file: "a.wav", seconds: 1, labels: model.about.labels, voice: false, segments: [] };
+    await model.grow();
+    const shown = new Result(loading).show(answer, new Float32Array(model.about.sample_rate));
+    await loading;
+    await null;
+    end();
+    const bands = await shown; // a picture less, and no error
+    const { fetch } = window;
+    window.fetch = async (name) => (name === "model.json" ? new Response("", { status: 404 }) : fetch(name));
+    const missing = await Model.load().catch(({ message }) => message);
+    window.fetch = fetch;
+    return [late, Boolean(model.voice), bands, missing];
+  }, readFileSync(given.files.voice, "utf8"));
+  assert.equal(late, "out of memory");
+  assert.ok(isOfVoice);
+  assert.equal(bands, undefined);
+  assert.equal(missing, "model.json is missing.");
+  ofAll = null; // its result is another one now
+  await page.close();
 });
 
 test("names the emotions of 80 clips as predict.py does", { skip: !given.clips.length && "RAVDESS_DIR has the clips" }, async () => {
@@ -380,7 +415,7 @@ test("learns a voice from eight sentences, by keyboard, one of them twice, keeps
     await page.locator("#sentences button").nth(at).focus();
     await page.keyboard.press("Enter");
     await page.waitForSelector("#meter:not([hidden])");
-    await page.waitForTimeout(1500);
+    await hears(page, 2);
     await page.keyboard.press("Enter");
     await page.waitForSelector(`${heard}, #teach-error:not([hidden])`);
     assert.equal(await page.textContent("#teach-error"), "");
@@ -425,6 +460,41 @@ for (const kind of given.compressed) {
     assert.match(await page.textContent("#status"), new RegExp(given.expected.sample.emotion));
   });
 }
+
+test("decodes a long MP3 file in parts as the browser decodes it whole", async () => {
+  const page = await shared();
+  const content = readFileSync(given.files["mp3 in parts"]).toString("base64");
+  const [length, wholeLength, difference] = await page.evaluate(async (content) => {
+    const { decode } = await import("./audio.js");
+    const file = new Blob([Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0))]);
+    const { decodeAudioData } = OfflineAudioContext.prototype;
+    let calls = 0;
+    OfflineAudioContext.prototype.decodeAudioData = function (...rest) {
+      calls++;
+      return decodeAudioData.apply(this, rest);
+    };
+    const found = await decode(file, 16_000);
+    if (calls !== 2) throw new Error(`${calls} parts`);
+    const whole = (await new OfflineAudioContext(1, 1, 16_000).decodeAudioData(await file.arrayBuffer())).getChannelData(0);
+    const power = (of) => of.reduce((sum, value) => sum + value ** 2, 0);
+    const differences = whole.map((value, i) => value - (found[i] ?? 0));
+    return [found.length, whole.length, power(differences) / power(whole)];
+  }, content);
+  assert.ok(length >= wholeLength && length < wholeLength + 1152, `${length}, ${wholeLength}`); // padding of the encoder
+  assert.ok(difference < 0.03, difference); // parts begin within half a sample
+});
+
+test("decodes an MP3 file of ten minutes in stereo at 48 kHz in little memory", async () => {
+  const own = await launch();
+  const page = await open({}, own);
+  await page.setInputFiles("#file", given.files["mp3 of ten minutes"]);
+  await page.waitForSelector("#segments button");
+  assert.match(await page.textContent("#about-time"), /^10:0/);
+  const memory = await mostMemory(own);
+  console.log(`ten minutes of MP3: ${memory?.toFixed(0)} MB`);
+  assert.ok(memory === null || memory < TEN_MINUTES_MB, `${memory} MB`);
+  await own.close();
+});
 
 test("decodes a long WAV file in parts as the browser decodes it whole", async () => {
   const page = await shared();
@@ -522,8 +592,8 @@ test("answers live over a file that it was listening to, stops, and gives what i
 
 test("downloads little, says how much is there, and opens again without a network", async () => {
   const page = await open({}, browser, false);
-  await page.waitForSelector("#doing:has-text('Loading')");
   await page.waitForSelector("html[data-ready]");
+  assert.match(await page.evaluate(() => window.opened.first), /Loading/);
   const { bytes } = await page.evaluate(async () => (await fetch("model.json")).json());
   delete bytes["sample.wav"]; // which is fetched when it is tried
   const answers = await Promise.all(
@@ -616,6 +686,100 @@ test("leaves no microphone open, whatever is pressed, and when", async () => {
   for (let turn = 0; turn < 3; turn++) await page.getByText("Try the sample").dblclick();
   await page.waitForFunction((count) => document.querySelectorAll("#recordings li").length === count, rows + 3);
   await assertNothingOpen(page);
+  await hearing.close();
+});
+
+/** A page whose microphone, and the sound that comes of it, does what a test says. */
+async function withMicrophone(of, change) {
+  const page = await (await of.newContext()).newPage();
+  page.setDefaultTimeout(WAIT_MS);
+  page.on("pageerror", (error) => problems.push(error.message));
+  await page.addInitScript(countOpen);
+  await page.addInitScript(change);
+  await page.goto(given.url);
+  await page.waitForSelector("html[data-ready]");
+  return page;
+}
+
+test("stops a microphone whose sound never starts, and says that one was taken away", async () => {
+  const hearing = await launch(SPEAKER);
+  const silent = await withMicrophone(hearing, () => (AudioContext.prototype.resume = () => new Promise(() => {})));
+  for (const id of ["#record", "#live"]) {
+    await silent.click(id);
+    await silent.waitForFunction(() => window.opened.contexts.some(({ state }) => state !== "closed"));
+    await silent.click(id);
+    await assertNothingOpen(silent, 1);
+  }
+  const taken = await withMicrophone(hearing, () => {
+    const { addModule } = AudioWorklet.prototype;
+    AudioWorklet.prototype.addModule = function (...rest) {
+      window.opened.tracks.at(-1).stop(); // before the page listens to it
+      return addModule.apply(this, rest);
+    };
+  });
+  for (const id of ["#record", "#live"]) {
+    await taken.click(id);
+    await taken.waitForSelector("#error:has-text('taken away')");
+    await assertNothingOpen(taken, 1);
+  }
+  await hearing.close();
+});
+
+test("answers with the voice of now where it changes or is deleted while it answers", async () => {
+  const page = await open();
+  await page.getByText("Teach it your voice").click();
+  await page.setInputFiles("#voice-file", given.files.voice);
+  await page.waitForSelector("#voice:not([hidden])");
+  const isOfVoice = async () => {
+    await page.waitForSelector("#work", { state: "hidden" });
+    const { file, voice, segments } = JSON.parse(await downloaded(page, "#json"));
+    assert.equal(file, "talk.wav");
+    return [voice, segments.at(-1).probabilities];
+  };
+  await page.setInputFiles("#file", given.files.talk);
+  await page.waitForSelector("#segments button");
+  await page.getByRole("button", { name: "Delete my voice" }).click();
+  await page.getByRole("button", { name: "Delete", exact: true }).click();
+  await page.waitForSelector("#voice", { state: "hidden" });
+  const [voice, after] = await isOfVoice();
+  assert.equal(voice, false);
+  await page.setInputFiles("#file", given.files.talk);
+  await says(page, "talk.wav");
+  assert.deepEqual(await isOfVoice(), [false, after]);
+  assert.equal(await page.evaluate(() => localStorage.getItem("ser_gpu.voice")), null);
+  await page.close();
+});
+
+test("ends well whatever is pressed while it reads, answers, records and learns", async () => {
+  const hearing = await launch(SPEAKER);
+  const page = await open({}, hearing, false);
+  await page.click("#record"); // while the model loads
+  await page.setInputFiles("#file", given.files.sample);
+  await says(page, "sample.wav");
+  await assertNothingOpen(page);
+  await page.getByText("Try the sample").click(); // what is pressed last wins
+  await page.click("#record");
+  await page.waitForSelector("#meter:not([hidden])");
+  await page.waitForTimeout(500);
+  assert.equal(await page.getAttribute("#record", "aria-pressed"), "true");
+  await hears(page, 2);
+  await page.click("#record");
+  assert.equal(await page.textContent("#record"), "Record"); // it is no recording that is being answered
+  await says(page, "your recording");
+  assert.equal(JSON.parse(await downloaded(page, "#json")).file, "your recording");
+  await page.setInputFiles("#file", [given.files.silence, given.files.sample]);
+  await says(page, "sample.wav");
+  assert.ok(await page.isHidden("#error")); // of a recording that is not shown
+  await page.setInputFiles("#file", given.files.talk);
+  await page.waitForSelector("#segments button");
+  await page.evaluate(() => {
+    Object.defineProperty(document, "hidden", { value: true, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  });
+  await page.click("#cancel");
+  await assertNothingOpen(page);
+  assert.ok(await page.isHidden("#result"));
+  assert.equal(await page.textContent("#status"), "Cancelled.");
   await hearing.close();
 });
 

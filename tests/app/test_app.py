@@ -16,9 +16,8 @@ from ser_gpu import app
 from ser_gpu.audio.samples import load
 from ser_gpu.audio.silero import SpeechProbability
 from ser_gpu.exports import onnx, page
+from tests.conftest import SAMPLE
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-SAMPLE = ROOT / "examples" / "sample.wav"
 PAGE_FILES = ("index.html", "style.css", "main.js", "worker.js", "sample.wav", "onnxruntime-license.txt")
 
 
@@ -50,6 +49,7 @@ def test_the_page_is_written_whole_and_a_model_once(runtime, tmp_path, capsys):
     assert all(each["half"] for each in runtime)
     assert all((site / name).is_file() for name in (*PAGE_FILES, "model.onnx", "speech.onnx"))
     assert (site / "sample.wav").read_bytes() == SAMPLE.read_bytes()
+    assert (site / "responsible-use.txt").read_bytes() == (ROOT / "docs" / "responsible-use.md").read_bytes()
     assert sorted(path.name for path in (site / "ort").iterdir()) == sorted(page.RUNTIME_FILES)
     about = json.loads((site / "model.json").read_text())
     assert (about["sample_rate"], about["window_samples"], about["tta"]) == (16_000, 48_000, False)

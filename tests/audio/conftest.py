@@ -1,5 +1,6 @@
-"""A short voice, and files of it that libsndfile does not read."""
+"""A short voice, files of it that libsndfile does not read, and things that may be a recording or none."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -10,6 +11,9 @@ from contextlib import contextmanager, suppress
 import numpy as np
 import pytest
 import soundfile
+import torch
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, scalar_dtypes
 
 from ser_gpu.audio.samples import level
 from ser_gpu.errors import AudioError
@@ -36,6 +40,41 @@ def or_one_line(call: Callable):
 def same(found, expected) -> bool:
     """The same samples, bit for bit, as arrays or tensors."""
     return np.array_equal(np.asarray(found), np.asarray(expected))
+
+
+class AudioDecoder:
+    """What newer versions of Hugging Face datasets give: no dictionary, but with its fields."""
+
+    def __init__(self, samples, rate):
+        self.fields = {"array": samples, "sampling_rate": rate}
+
+    def __getitem__(self, name):
+        return self.fields[name]
+
+
+RATES = st.none() | st.booleans() | st.integers(-10, 10**6) | st.floats() | st.text(max_size=5) | st.just(16_000)
+SAMPLES = st.builds(
+    lambda dtype, shape, seed: np.random.default_rng(seed).integers(-100, 100, shape).astype(dtype),
+    scalar_dtypes().filter(lambda dtype: dtype.kind != "V"),
+    array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=2_000).filter(lambda shape: np.prod(shape) < 10**6),
+    st.integers(0, 9),
+)
+PLAIN = (
+    *(st.none(), st.booleans(), st.integers(), st.floats(), st.complex_numbers(), st.dates(), st.from_type(type)),
+    *(st.text(max_size=30), st.text(st.characters(categories=["Cs"]), min_size=1, max_size=3), st.binary(max_size=200)),
+)
+THINGS = st.recursive(
+    st.one_of(*PLAIN, SAMPLES, SAMPLES.map(lambda array: array.tolist()), st.binary(max_size=200).map(io.BytesIO))
+    | SAMPLES.filter(lambda array: array.dtype.kind in "if" and array.dtype.isnative).map(torch.from_numpy),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.tuples(inner, inner),
+        st.tuples(RATES, inner),
+        st.dictionaries(st.sampled_from(["array", "sampling_rate", "path"]), inner),
+        st.fixed_dictionaries({"array": inner, "sampling_rate": RATES}),
+    ),
+    max_leaves=4,
+)
 
 
 def piped(content: bytes):

@@ -4,7 +4,7 @@ import soundfile
 import torch
 from hypothesis import given
 from hypothesis.strategies import booleans, integers, lists, none
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ser_gpu.audio.clip_bank import INT16_SCALE, ClipBank
 from ser_gpu.audio.samples import load
@@ -46,6 +46,9 @@ def test_clips_in_memory_are_the_clips_of_files(paths):
         bank = ClipBank.from_waveforms([*clips], SAMPLE_RATE)
         assert torch.equal(bank.samples, of_files.samples)
         assert torch.equal(bank.offsets, of_files.offsets)
+    none = torch.zeros(0, dtype=torch.int64)
+    assert bank.batch(none)[0].shape == (0, bank.longest)
+    assert ClipBank.read([], SAMPLE_RATE).batch(none)[0].shape == (0, 0)
 
 
 @given(lengths=lists(integers(1, 30), min_size=1, max_size=8), most=integers(1, 40) | none(), random=booleans())
@@ -94,8 +97,6 @@ def test_a_batch_does_not_wait_for_the_device(random):
         there = bank.to("cuda")
         index = torch.zeros(7, dtype=torch.int64, device="cuda")
         waveforms, lengths = there.batch(index, 35, random)
-        with pytest.raises(DataDependentOutputException):
-            int(lengths.max())  # what waits is caught
     assert waveforms.shape == (7, 35)
     assert waveforms.device.type == lengths.device.type == "cuda"
 
@@ -106,14 +107,6 @@ def test_a_batch_is_the_same_on_cuda():
     index = torch.tensor([2, 0, 3, 2, 1])
     for ours, theirs in zip(bank.batch(index, 35), bank.to("cuda").batch(index.cuda(), 35), strict=True):
         assert torch.equal(ours, theirs.cpu())
-
-
-def test_no_clips_and_no_index_are_empty_batches():
-    bank = ClipBank.from_waveforms(ramps([3, 5]), SAMPLE_RATE)
-    assert bank.batch(torch.zeros(0, dtype=torch.int64))[0].shape == (0, 5)
-    empty = ClipBank.read([], SAMPLE_RATE)
-    assert len(empty) == 0
-    assert empty.batch(torch.zeros(0, dtype=torch.int64))[0].shape == (0, 0)
 
 
 def test_a_bad_clip_is_named_and_the_rest_is_not_waited_for(paths, tmp_path):
@@ -135,13 +128,8 @@ def test_stretches_are_what_lies_between_their_times():
     bank = ClipBank.from_waveforms(sounds, SAMPLE_RATE)
     spans = [(0.5, 0.75), (0.0, 0.1), (0.0, float("inf")), (0.9, 5.0), (2.0, 3.0)]
     part = bank.part(torch.tensor([0, 1, 1, 0, 0]), torch.tensor(spans, dtype=torch.float64))
-    own = [
-        bank.waveform(0)[8_000:12_000],
-        bank.waveform(1),
-        bank.waveform(1),
-        bank.waveform(0)[14_400:],
-        torch.zeros(0),
-    ]
+    first, second = bank.waveform(0), bank.waveform(1)
+    own = [first[8_000:12_000], second, second, first[14_400:], torch.zeros(0)]
     assert all(torch.equal(part.waveform(row), sound) for row, sound in enumerate(own))
     assert part.longest == 4_000
     waveforms, lengths = part.batch(torch.tensor([1, 4, 0]))

@@ -1,8 +1,6 @@
 import os
-import shutil
 
 import numpy as np
-import pytest
 import soundfile
 
 from ser_gpu.audio.folder import HIDDEN, audio_files
@@ -11,12 +9,9 @@ from tests.conftest import SAMPLE_RATE
 
 def test_files_are_found_in_order_and_the_others_counted(tmp_path, no_ffmpeg):
     taken = ["A.WAV", "b.caf", "b.sph", "c/1.flac", "c/2.mp3", "d.opus"]
-    left = {
-        **dict.fromkeys(("c/.hidden.wav", ".Trash/old.wav", "c/__MACOSX/x.wav"), HIDDEN),
-        "notes.mid": ".mid: notes, not sound",
-        "x.m4a": ".m4a needs ffmpeg",
-    }
-    left |= {"x.raw": ".raw: no header tells its rate", "y.M4A": ".m4a needs ffmpeg"}
+    left = dict.fromkeys(("c/.hidden.wav", ".Trash/old.wav", "c/__MACOSX/x.wav"), HIDDEN)
+    left |= dict.fromkeys(("x.m4a", "y.M4A"), ".m4a needs ffmpeg")
+    left |= {"notes.mid": ".mid: notes, not sound", "x.raw": ".raw: no header tells its rate"}
     for folder in ("c/__MACOSX", ".Trash", ".git", "folder.wav"):
         (tmp_path / folder).mkdir(parents=True)
     for name in [*taken, *left, "labels.csv", "README"]:
@@ -35,30 +30,13 @@ def test_every_format_that_libsndfile_writes_is_found_by_its_suffix(tmp_path):
     assert not audio_files(tmp_path).skipped
 
 
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
-def test_with_ffmpeg_recordings_of_phones_are_taken(tmp_path):
-    (tmp_path / "memo.m4a").touch()
-    assert audio_files(tmp_path).paths == (tmp_path / "memo.m4a",)
-
-
-def test_a_pipe_in_a_folder_is_left_out_since_it_may_never_end(tmp_path):
-    os.mkfifo(tmp_path / "pipe.wav")
-    (tmp_path / "gone.wav").symlink_to(tmp_path / "absent.wav")
-    found = audio_files(tmp_path)
-    assert found.skipped == ((tmp_path / "gone.wav", "a broken link"), (tmp_path / "pipe.wav", "a special file"))
-
-
-def test_a_loop_of_links_ends(tmp_path):
-    (tmp_path / "a.wav").touch()
-    (tmp_path / "loop").symlink_to(tmp_path)
-    assert audio_files(tmp_path).paths == (tmp_path / "a.wav",)
-
-
-def test_a_folder_that_is_searched_may_lie_in_a_hidden_one(tmp_path):
+def test_pipes_and_broken_links_are_left_out_and_a_loop_of_links_in_a_hidden_folder_ends(tmp_path):
     (hidden := tmp_path / ".cache" / "__MACOSX").mkdir(parents=True)
     (hidden / "a.wav").touch()
-    assert audio_files(hidden).paths == (hidden / "a.wav",)
-
-
-def test_a_folder_that_cannot_be_read_is_counted(tmp_path):
-    assert audio_files(tmp_path / "absent").skipped_counts == {"a folder that cannot be read": 1}
+    (hidden / "loop").symlink_to(hidden)
+    os.mkfifo(hidden / "pipe.wav")  # which may never end
+    (hidden / "gone.wav").symlink_to(hidden / "absent.wav")
+    found = audio_files(hidden)
+    assert found.paths == (hidden / "a.wav",)
+    assert found.skipped == ((hidden / "gone.wav", "a broken link"), (hidden / "pipe.wav", "a special file"))
+    assert audio_files(hidden / "absent").skipped_counts == {"a folder that cannot be read": 1}

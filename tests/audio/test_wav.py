@@ -104,7 +104,7 @@ def test_truncated_samples_are_read_as_far_as_they_go(wav, voice):
     assert len(load(wav, SAMPLE_RATE)) == (len(voice) - 44) // 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(at=integers(0, 60), damage=binary(min_size=1, max_size=8), size=sampled_from([44, 60, 1_044]))
 def test_a_damaged_header_gives_samples_or_one_line(at, damage, size):
     file = io.BytesIO()

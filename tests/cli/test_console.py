@@ -1,11 +1,10 @@
 import io
-import subprocess
-import sys
 
 import pytest
 from rich.console import Console
 
 from ser_gpu.cli import console
+from tests.conftest import ran
 
 SCORES = {"accuracy": 0.5, "uar": 0.5, "macro_f1": 0.5}
 
@@ -48,6 +47,7 @@ def shown(monkeypatch):
 def test_a_report_shows_what_is_known(shown):
     printed = shown(lambda: console.show_report("title", report(), ["calm", "[red]"]))
     assert "[red]" in printed, "no markup"
+    assert "+-" in shown(lambda: console.show_report("title", report(), ["calm", "[red]"]), encoding="ascii")
     rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in printed.splitlines() if "│" in line]
     assert ["chance: accuracy, UAR", "0.500"] in rows
     assert ["most frequent emotion (calm): accuracy", "0.625"] in rows
@@ -58,11 +58,6 @@ def test_a_report_shows_what_is_known(shown):
     )
     for said in ("By gender", "By intensity", "recall, low", "0.125"):
         assert said in printed
-
-
-def test_tables_are_drawn_in_ascii_where_there_is_no_more(shown):
-    printed = shown(lambda: console.show_report("title", report(), ["calm", "[red]"]), encoding="ascii")
-    assert "+-" in printed
 
 
 @pytest.mark.parametrize(("encoding", "bar"), [("utf-8", "█" * 15), ("ascii", "#" * 15), ("latin-1", "#" * 15)])
@@ -106,7 +101,7 @@ with console.progress() as progress:
     progress.add_task("Reading", total=2, completed=2)
 console.err.print("done")
 """
-    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)
+    done = ran("-W", "error", "-c", script)
     assert [line.split()[0] for line in done.stderr.splitlines()] == ["Reading", "done"]
     assert done.stdout == ""
 

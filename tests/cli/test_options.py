@@ -3,13 +3,13 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentTypeError
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -22,6 +22,9 @@ from ser_gpu.cli import options
 from ser_gpu.errors import InputError
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages.stretch import change_speed
+from tests.conftest import ran
+
+NO_FLOAT64 = "Cannot convert a MPS Tensor to float64 dtype.\nMore lines."
 
 
 def test_a_device_is_found_or_named(monkeypatch):
@@ -40,7 +43,7 @@ class _NoFloat64(TorchDispatchMode):
         result = function(*args, **(kwargs or {}))
         for each in tree_leaves(result):
             if isinstance(each, torch.Tensor) and each.device.type != "cpu" and each.dtype == torch.float64:
-                raise TypeError("Cannot convert a MPS Tensor to float64 dtype.\nMore lines.")
+                raise TypeError(NO_FLOAT64)
         return result
 
 
@@ -57,19 +60,14 @@ def test_an_answer_asks_no_float64_of_the_device():
 
 def test_what_an_apple_gpu_lacks_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(options, "device", torch.device)
-    model = SimpleNamespace(window_samples=800, answer=lambda windows: _fails())
+    model = SimpleNamespace(window_samples=800, answer=Mock(side_effect=TypeError(NO_FLOAT64)))
     monkeypatch.setattr(checkpoint, "load_model", lambda weights, device: model)
-    with pytest.raises(
-        InputError, match=r"^--device mps: cannot run this model here \(Cannot convert a .* dtype\); cpu"
-    ):
+    said = r"^--device mps: cannot run this model here \(Cannot convert a .* dtype\); cpu"
+    with pytest.raises(InputError, match=said):
         options.model(None, "mps")
     assert options.model(None, "cpu") is model
     assert train.main(["--device", "mps"]) == 2
     assert capsys.readouterr().err.startswith("error: --device mps: augmentation computes in float64")
-
-
-def _fails():
-    raise TypeError("Cannot convert a MPS Tensor to float64 dtype.\nMore lines.")
 
 
 @pytest.mark.parametrize(
@@ -89,11 +87,7 @@ def test_a_number_is_in_its_range(number, text, rule):
         number(text)
 
 
-def raises(error):
-    def command():
-        raise error
-
-    return command
+TOO_LITTLE = "the device has too little memory for this; in training a smaller --batch-size"
 
 
 @pytest.mark.parametrize(
@@ -103,16 +97,14 @@ def raises(error):
         (OSError(13, "Permission denied", "a.wav"), 2, "error: [Errno 13] Permission denied: 'a.wav'\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
         (ModuleNotFoundError(name="sklearn"), 2, "error: sklearn is not installed: pip install 'ser_gpu[train]'\n"),
-        (
-            torch.OutOfMemoryError("a page of text"),
-            2,
-            "error: the device has too little memory for this; in training a smaller --batch-size, else --device cpu\n",
-        ),
+        (torch.OutOfMemoryError("a page of text"), 2, f"error: {TOO_LITTLE}, else --device cpu\n"),
     ],
 )
-def test_an_error_is_one_line_and_a_code(error, code, said, capsys):
-    assert options.run(raises(error)) == code
+def test_an_error_is_one_line_and_a_code_in_any_thread(error, code, said, capsys):
+    assert options.run(Mock(side_effect=error)) == code
     assert capsys.readouterr().err == said
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(options.run, Mock(side_effect=error)).result() == code
 
 
 @pytest.mark.parametrize(
@@ -151,12 +143,7 @@ def test_the_host_of_a_command_can_be_interrupted_at_once():
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_command_runs_in_any_thread(capsys):
-    with ThreadPoolExecutor() as pool:
-        assert pool.submit(options.run, raises(KeyboardInterrupt())).result() == options.INTERRUPTED
-
-
-def test_what_decoders_write_is_hidden_and_what_we_write_is_not():
+def test_what_decoders_write_is_hidden_and_what_we_write_is_not(capsys):
     script = """
 import os, sys
 from ser_gpu.cli import console, options
@@ -170,13 +157,10 @@ sys.stderr = sys.__stderr__ = None
 with options.quiet_decoders():
     print("there is no stderr")
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    done = ran("-c", script)
     assert done.stderr.splitlines() == ["ours", "rich", "after"]
     assert done.stdout == "there is no stderr\n"
-
-
-def test_stderr_that_is_captured_is_left_alone(capsys):
-    with options.quiet_decoders():
+    with options.quiet_decoders():  # stderr that is captured is left alone
         print("ours", file=sys.stderr)
     assert capsys.readouterr().err == "ours\n"
 
@@ -190,12 +174,6 @@ def test_what_was_found_is_said(tiny_ravdess, tmp_path, capsys):
     assert found == "RAVDESS speech: 192 clips, 6 speakers, 8 emotions"
     assert left_out == "left out: 1 foreign"
     assert notice.startswith("note: 192 of the 1,440 RAVDESS speech clips found")
-
-
-def test_test_speakers_have_an_old_name():
-    parser = ArgumentParser()
-    options.add_protocol_options(parser, "")
-    assert parser.parse_args(["--test-actors", "3", "Ann"]).test_speakers == ["3", "Ann"]
 
 
 @pytest.mark.parametrize("link", [None, "symlink_to", "hardlink_to"])
@@ -232,9 +210,7 @@ def test_what_is_standard_input_is_not_written_over(tmp_path):
     script = "import sys; from pathlib import Path; from ser_gpu.cli.options import require_free; "
     script += "require_free({'--out': Path(sys.argv[1])}, ['-'])"
     with (tmp_path / "a.wav").open() as stdin:
-        command = [sys.executable, "-c", script, str(tmp_path / "a.wav")]
-        done = subprocess.run(command, stdin=stdin, capture_output=True, text=True)
-    assert "--out" in done.stderr.splitlines()[-1]
+        assert "--out" in ran("-c", script, tmp_path / "a.wav", stdin=stdin).stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -306,12 +282,9 @@ def test_a_list_is_relative_to_its_folder_or_standard_input(content, four, monke
     assert options.recordings([], "-").paths == tuple(map(Path, names))
     monkeypatch.chdir("x[1]")
     assert options.recordings([], "../list").paths == tuple(Path("..", name) for name in names)
-
-
-def test_a_list_of_thousands_and_of_any_bytes(four):
-    names = [os.fsencode(four) + b"/\xff%d.wav" % i for i in range(20_000)]
-    Path("list").write_bytes(b"\n".join(names))
-    assert [os.fsencode(path) for path in options.recordings([], "list").paths] == names
+    many = [os.fsencode(four) + b"/\xff%d.wav" % i for i in range(5_000)]  # of any bytes
+    Path("list").write_bytes(b"\n".join(many))
+    assert [os.fsencode(path) for path in options.recordings([], "list").paths] == many
 
 
 @pytest.mark.parametrize(

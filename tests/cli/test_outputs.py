@@ -7,6 +7,7 @@ from ser_gpu.cli import main
 from ser_gpu.exports import page
 
 LIST = "file,emotion\na.wav,happy\n"
+CROSSVALIDATE, RESULT = "crossvalidate --folds 0 --protocol stratified", "runs/loso/fold0-seed0/result.json"
 
 
 @pytest.fixture
@@ -31,18 +32,12 @@ def fails_early(tmp_path, monkeypatch, capsys):
         ("a.evaluation.json", "evaluate a.pth --data a.evaluation.json", "--out"),
         ("out/v1.2.confusion.png", "evaluate v1.2 --data out/v1.2.confusion.png --out out", "--out"),
         ("run/metrics.csv", "train --data run/metrics.csv --out run", "--out"),
-        ("list.csv", "crossvalidate --data list.csv --folds 0 --protocol stratified --table ./list.csv", "--table"),
-        (
-            "v1.2.predictions.csv.gz",
-            "crossvalidate --data v1.2.predictions.csv.gz --folds 0 --protocol stratified --table v1.2",
-            "--table",
-        ),
-        (
-            "runs/loso/fold0-seed0/result.json",
-            "crossvalidate --folds 0 --protocol loso --table runs/loso/fold0-seed0/result.json",
-            "--table",
-        ),
+        ("list.csv", f"{CROSSVALIDATE} --data list.csv --table ./list.csv", "--table"),
+        ("v1.2.predictions.csv.gz", f"{CROSSVALIDATE} --data v1.2.predictions.csv.gz --table v1.2", "--table"),
+        (RESULT, f"crossvalidate --folds 0 --protocol loso --table {RESULT}", "--table"),
         ("site/model.json", "app --weights site/model.json --out site", "--out"),
+        ("talk.voice", "enrol talk.voice --out ./talk.voice", "--out"),  # a recording of any name
+        ("list.voice", "enrol --list list.voice --out list.voice", "--out"),
         ("out/a.parquet", "score out/*.parquet --out out", "--out"),
     ],
 )
@@ -74,9 +69,10 @@ def test_the_page_is_not_written_over_its_own_source(fails_early):
         "export a.pth --hub /proc/hub",
         "evaluate a.pth --out /proc/a",
         "train --data list.csv --out /proc/a",
-        "crossvalidate --folds 0 --protocol stratified --table /proc/a.json",
-        "crossvalidate --folds 0 --protocol stratified --runs /proc/a",
+        f"{CROSSVALIDATE} --table /proc/a.json",
+        f"{CROSSVALIDATE} --runs /proc/a",
         "app --out /proc/a",
+        "enrol a.wav --out /proc/a.voice",
         "score list.csv --out /proc/a",
     ],
 )

@@ -1,9 +1,10 @@
 """Files for clips; the real corpora where they are."""
 
-import os
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import named_folder
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -16,8 +17,4 @@ def touch(folder: Path, *names: str) -> Path:
 
 @pytest.fixture(scope="session")
 def corpora_dir() -> Path:
-    """The folder of the other corpora; tests that ask for it are skipped without."""
-    folder = os.environ.get("SER_CORPORA_DIR")
-    if not folder:
-        pytest.skip("SER_CORPORA_DIR is not set")
-    return Path(folder)
+    return named_folder("SER_CORPORA_DIR")

@@ -32,18 +32,15 @@ def scanned(folder, *names):
     return corpora.load(folder, "ravdess")
 
 
-def test_parse_reads_every_field():
+def test_parse_reads_every_field_and_repetitions_alone_share_a_group(clips):
+    pairs = {(clip.group, clip.get("repetition")) for clip in clips}
+    assert len(pairs) == len(clips) == 2 * len({group for group, _ in pairs})
     clip = RAVDESS.parse("some/where/03-01-06-02-01-02-12.flac")
     assert (clip.id, clip.emotion, clip.speaker, clip.gender) == ("03-01-06-02-01-02-12", "fearful", "12", "female")
     assert clip.corpus == "ravdess"
     assert clip.extra == (("intensity", "strong"), ("statement", "1"), ("repetition", "2"))
     other = RAVDESS.parse("03-01-01-01-01-01-01.wav")
     assert (other.gender, other.get("intensity"), other.get("statement")) == ("male", "normal", "1")
-
-
-def test_repetitions_share_a_group_and_nothing_else_does(clips):
-    pairs = {(clip.group, clip.get("repetition")) for clip in clips}
-    assert len(pairs) == len(clips) == 2 * len({group for group, _ in pairs})
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def ours(tmp_path, monkeypatch):
     """A new corpus: one entry of the table; the folder of its recordings."""
     pattern = r"(?P<speaker>x[0-9]+)_(?P<sentence>[A-Z]{3})_(?P<emotion>[A-Z]{3})"
     folds = {"ours2": ((("x1",), ("x2",)), (("x3", "x4"), ()))}
-    entry = Corpus("ours", "Ours", "CC0", "x1_IEO_ANG.wav", pattern, folds=folds)
+    entry = Corpus("Ours", "CC0", "x1_IEO_ANG.wav", pattern, folds=folds)
     monkeypatch.setitem(CORPORA, "ours", entry)
     names = itertools.product(("x1", "x2", "x3", "x4"), ("IEO", "TIE", "DFA"), ("ANG", "HAP"))
     return touch(tmp_path / "ours", *(f"{'_'.join(name)}.wav" for name in names)).parent

@@ -96,6 +96,8 @@ def test_the_same_rows_give_the_same_bytes(answers, tmp_path):
         ("a.csv", b"part,clip,actor,emotion,predicted,sad,happy\ntest,x,5,sad,sad,0.9,0.1\n"),
         ("a.csv", b"part,clip,emotion,predicted,note\ntest,x,sad,sad,loud\n"),
         ("a.csv", b"fold,part,clip,emotion,predicted,sad\n,test,x,sad,sad,1\n"),
+        ("a.csv", b"part,clip,emotion,predicted,sad,calm\ntest,a,sad,sad,much,0.5\n"),
+        ("a.csv", b"part,clip,emotion,predicted,sad,calm\ntest,a,sad,sad,0.5\n"),
     ],
 )
 def test_what_is_no_table_is_one_line(name, content, tmp_path):

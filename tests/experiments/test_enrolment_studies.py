@@ -121,13 +121,16 @@ def two_corpora(tiny_ravdess, tmp_path):
     return [f"{name}={tmp_path / name}.csv" for name in ("one", "two")]
 
 
-def test_a_corpus_that_was_held_out_is_scored(two_corpora, tmp_path, capsys):
+def test_a_corpus_that_was_held_out_is_scored(two_corpora, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cross_corpus, "COUNTS", (2, 8))
     found = corpora.load_many(dict(text.split("=") for text in two_corpora))
     path = saved(tmp_path / "a.pth", Protocol("test-corpora", test_corpora=("two",)), found.clips)
     more = ["--corpora", *two_corpora, "--device", "cpu", "--draws", "1", "--out", str(tmp_path / "cross")]
     assert cross_corpus.main([path, *more]) == 0
     (row,) = json.loads((tmp_path / "cross.json").read_text())["rows"]
-    assert (row["tested_on"], row["trained_on"], row["emotions"], row["enrolled"]) == ("two", "one", 2, None)
+    assert (row["tested_on"], row["trained_on"], row["emotions"]) == ("two", "one", 2)
+    found = [(each["kind"], each["count"], each["clips"]) for each in row["enrolled"]]
+    assert found == [("unlabelled", 2, 4), ("labelled", 2, 4)], "of six clips; eight are too many"
     low, high = row["interval95"]
     assert 0.0 <= low <= row["uar"] <= high <= 1.0
     assert row["calibrated"]["temperature"] == 1.0, "no other corpus was held out"
@@ -180,13 +183,16 @@ def test_the_tables_are_those_of_the_stored_scores(stored):
     assert len(enrolment_tables.recipes().splitlines()) == 2 + len(enrolment_tables.RECIPES)
 
 
+EIGHT = {"kind": "unlabelled", "count": 8, "uar": 0.5}
+
+
 def test_corpora_that_were_held_out_are_a_table(stored):
     rows = [
         {"trained_on": "A", "tested_on": "B", "clips": 1_200, "emotions": 4, "uar": uar}
-        | {"enrolled": {"clips": 900, "uar": 0.5, "without": 0.4}}
+        | {"enrolled": [EIGHT | {"without": 0.4}]}
         for uar in (0.3, 0.4)
     ]
-    rows.append(rows[0] | {"tested_on": "C", "enrolled": None})
+    rows.append(rows[0] | {"tested_on": "C", "enrolled": []})
     stored.write_text(json.dumps({"rows": rows, "environment": {"ser_gpu": "0.3"}}))
     _, _, first, second, _, version = enrolment_tables.cross_corpus("cross-corpus").splitlines()
     assert version == "Measured with ser_gpu 0.3."
@@ -213,14 +219,16 @@ def test_new_corpora_are_calibrated_by_the_others():
 
 def test_new_corpora_are_a_table(stored):
     row = {"trained_on": "7 corpora", "tested_on": "B", "emotions": 4, "uar": 0.3, "interval95": [0.2, 0.4]}
-    row |= {"enrolled": {"uar": 0.5}, "calibrated": {"confidence_above_accuracy": 0.02}}
+    row |= {"enrolled": [EIGHT | {"without": 0.47}], "calibrated": {"confidence_above_accuracy": 0.02}}
     row["calibrated"]["answered"] = {"0.3": [0.8, 0.5], "0.9": [0.0, None]}
-    other = row | {"tested_on": "C", "uar": 0.5, "enrolled": None}
+    other = row | {"tested_on": "C", "uar": 0.5, "enrolled": [EIGHT | {"kind": "labelled", "without": 0.4}]}
     both = [row | {"confidence_above_accuracy": 0.3}, other | {"confidence_above_accuracy": 0.1}]
     stored.write_text(json.dumps({"rows": both}))
     lines = enrolment_tables.new_corpora().splitlines()
     assert lines[2] == "| B | 7 corpora | 0.250 | 0.300 | +0.300 | 0.300 | 0.200 to 0.400 | 0.500 | +0.020 |"
     assert lines[-1] == "| mean |  |  | 0.400 | +0.200 | 0.400 |  | 0.500 | +0.020 |"
+    _, _, *gains = enrolment_tables.new_corpora_enrolled().splitlines()
+    assert gains == ["| B | +0.030 |  |", "| C |  | +0.100 |", "| mean | +0.030 | +0.100 |"]
     assert enrolment_tables.new_corpora_coverage().splitlines()[2:] == [
         "| 0.3 | 0.800 | 0.500 | 2 |",
         "| 0.9 | 0.000 |  | 0 |",

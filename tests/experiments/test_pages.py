@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from experiments import markdown, page_tables, pages
+from experiments import enrolment_tables, markdown, page_tables, pages
 
 
 def score(mean, spread):
@@ -51,18 +51,37 @@ def test_a_row_says_how_many_trainings_stand_behind_it(tables):
     assert unchosen == ["", "0.500", "0.500", "0.333", "0.000 to 1.000", "", "0.400", ""]
 
 
-def test_the_readme_has_a_row_a_protocol_and_the_speakers_by_whom_nothing_was_chosen(tables):
-    title, _, *rows = page_tables.results().splitlines()
-    assert title == "| protocol | tested on | accuracy | UAR | macro F1 |"
-    assert rows[-1] == "|  | of these, the 2 speakers by whom nothing was chosen | 0.500 | 0.500 | 0.333 |"
+@pytest.fixture
+def results(tables):
+    """The README's table."""
+    drawn = {key: {"mean": 0.779, "sd": 0.01} for key in ("accuracy", "uar", "macro_f1")}
+    enrolled = {"enrolment": {"all answers": [{"kind": "labelled", "count": 8} | drawn]}}
+    page_tables.weights_file(f"crossvalidation/{enrolment_tables.ORDINARY}.json").write_text(json.dumps(enrolled))
+    corpora = page_tables.study_file("cross-corpus-voices")
+    corpora.parent.mkdir(parents=True)
+    eight = {"kind": "unlabelled", "count": 8, "uar": 0.5}
+    rows = [{"uar": 0.3, "enrolled": [eight]}, {"uar": 0.4, "enrolled": []}]
+    corpora.write_text(json.dumps({"rows": rows}))
+    return enrolment_tables.results()
 
 
-def test_only_what_stands_between_markers_is_replaced(tables, tmp_path):
+def test_the_readme_has_known_voices_new_ones_enrolled_ones_and_new_languages(results):
+    title, _, *rows = results.splitlines()
+    assert title == "| whose voice | test | accuracy | UAR | macro F1 |"
+    _, _, new, unchosen, enrolled, language, with_clips = ([cell.strip() for cell in row.split("|")] for row in rows)
+    assert new[3:6] == ["0.750 ± 0.020", "0.740 ± 0.030", "0.730"]
+    assert unchosen[2:6] == ["of these, the 2 speakers by whom nothing was chosen", "0.500", "0.500", "0.333"]
+    assert enrolled[3:6] == ["0.779 ± 0.010"] * 3
+    assert language[2:6] == ["2 corpora, none in training", "", "0.350", ""]
+    assert with_clips[4] == "0.500"
+
+
+def test_only_what_stands_between_markers_is_replaced(results, tmp_path):
     page = tmp_path / "page.md"
     frame = "before\n<!-- results: begin -->\n{}\n<!-- results: end -->\nafter <!-- a comment -->\n"
     page.write_text(frame.format("yesterday"))
     updated = pages.updated(page)
-    assert updated == frame.format(f"\n{page_tables.results()}\n")
+    assert updated == frame.format(f"\n{results}\n")
     page.write_text(updated)
     assert pages.updated(page) == updated
 

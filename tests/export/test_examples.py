@@ -3,7 +3,6 @@
 import runpy
 import shlex
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import huggingface_hub
@@ -15,8 +14,8 @@ import yaml
 import ser_gpu
 from ser_gpu import checkpoint, score
 from ser_gpu.exports import hub, onnx
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLES = ROOT / "examples"
 METADATA = {
     "pipeline_tag": "audio-classification",
@@ -49,9 +48,9 @@ def test_the_cards_hold_what_the_hub_asks_for():
     assert (EXAMPLES / space.data.to_dict()["app_file"]).is_file()
 
 
-def test_the_rayjob_runs_score():
+def test_the_rayjob_runs_score(monkeypatch):
     job = yaml.safe_load((EXAMPLES / "rayjob.yaml").read_text())
     program, command, *arguments = shlex.split(job["spec"]["entrypoint"])
     assert (program, command) == ("ser-gpu", "score")
-    args = score._parser().parse_args(arguments)
-    assert (args.address, args.gpus) == ("auto", 0.5)
+    monkeypatch.setattr(score, "run", lambda args: int((args.address, args.gpus) != ("auto", 0.5)))
+    assert score.main(arguments) == 0

@@ -70,7 +70,8 @@ def test_the_wheel_holds_the_package_and_two_weights(wheel):
     }
     page = {f"ser_gpu/page/{path.name}" for path in (ROOT / "app").iterdir() if path.is_file()}
     assert {"ser_gpu/page/index.html", "ser_gpu/page/package-lock.json"} <= page
-    assert names == modules | weights | page | {"ser_gpu/py.typed", "ser_gpu/examples/sample.wav"}
+    shared = {"ser_gpu/py.typed", "ser_gpu/examples/sample.wav", "ser_gpu/docs/responsible-use.md"}
+    assert names == modules | weights | page | shared
     assert metadata["License-Expression"] == "MIT AND CC-BY-NC-SA-4.0 AND LicenseRef-Research-Only"
     assert metadata.get_all("License-File") == ["LICENSE", "weights/LICENSE", "app/onnxruntime-license.txt"]
     assert wheel.stat().st_size < 10e6, "8.5 MB of weights, and the code"

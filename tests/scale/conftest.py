@@ -5,11 +5,8 @@ import pytest
 import soundfile
 
 from ser_gpu import checkpoint
-from ser_gpu.checkpoint import Provenance
-from ser_gpu.config import CnnConfig, ModelConfig
 from ser_gpu.errors import NoSpeechError
-from ser_gpu.model import SpeechEmotionModel
-from tests.conftest import synthetic_voice
+from tests.conftest import saved_model, synthetic_voice
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +56,4 @@ def model(weights):
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory):
     """A small model, so that the tests wait for Ray and not for the network."""
-    path = tmp_path_factory.mktemp("weights") / "small.pth"
-    model = SpeechEmotionModel(ModelConfig(cnn=CnnConfig(width=2, depth=2, members=1))).eval()
-    checkpoint.save(path, model, Provenance({"name": "none"}, "none", 0))
-    return str(path)
+    return saved_model(tmp_path_factory.mktemp("weights") / "small.pth")

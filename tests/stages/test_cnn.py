@@ -5,6 +5,7 @@ from ser_gpu.config import HEADS, CnnConfig
 from ser_gpu.errors import InputError
 from ser_gpu.stages import cnn as cnn_stage
 from ser_gpu.stages.cnn import EmotionCnn
+from tests.conftest import PlainHead
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -26,19 +27,10 @@ def test_members_differ_and_each_answers_as_if_it_were_alone():
         torch.testing.assert_close(member(spectrogram), answer)
 
 
-def test_the_default_has_about_a_million_parameters():
-    assert 1.0e6 < sum(p.numel() for p in EmotionCnn(CnnConfig(), 64, 188, 8).parameters()) < 1.5e6
-
-
-def test_global_pooling_takes_any_number_of_frames():
-    cnn = EmotionCnn(CnnConfig(members=1, head="gap"), 64, 188, 8).eval()
-    assert cnn(torch.randn(2, 1, 64, 300)).shape == (1, 2, 8)
-
-
-def test_a_clip_alone_equals_the_clip_in_a_batch():
+def test_the_default_has_about_a_million_parameters_and_takes_any_number_of_frames():
     cnn = EmotionCnn(CnnConfig(), 64, 188, 8).eval()
-    batch = torch.randn(4, 1, 64, 188)
-    torch.testing.assert_close(cnn(batch)[:, 2:3], cnn(batch[2:3]), atol=1e-5, rtol=0)
+    assert 1.0e6 < sum(p.numel() for p in cnn.parameters()) < 1.5e6
+    assert cnn(torch.randn(2, 1, 64, 300)).shape == (2, 2, 8)
 
 
 @pytest.mark.parametrize(
@@ -53,19 +45,7 @@ def test_what_cannot_be_built_is_named(network, bands, message):
         EmotionCnn(CnnConfig(network=network), bands, 188, 8)
 
 
-class TwoLayers(torch.nn.Module):
-    """A network as a user writes one."""
-
-    def __init__(self, config, bands, frames, classes):
-        super().__init__()
-        self.features = torch.nn.Conv2d(1, config.width, 3)
-        self.classify = torch.nn.Linear(config.width, classes)
-
-    def forward(self, spectrogram):
-        return self.classify(self.features(spectrogram).relu().mean(dim=(2, 3)))
-
-
 def test_a_network_is_added_by_one_line(monkeypatch):
-    monkeypatch.setitem(cnn_stage.NETWORKS, "two-layers", TwoLayers)
-    cnn = EmotionCnn(CnnConfig(network="two-layers", members=2), 64, 188, 5)
+    monkeypatch.setitem(cnn_stage.NETWORKS, "plain", PlainHead)
+    cnn = EmotionCnn(CnnConfig(network="plain", members=2), 64, 188, 5)
     assert cnn(torch.randn(3, 1, 64, 188)).shape == (2, 3, 5)

@@ -53,20 +53,6 @@ def test_its_weights_are_no_part_of_a_model(detector):
     assert SpeechDetector().half().final_conv_weight.dtype == torch.float32
 
 
-def test_an_exported_file_hears_the_same(detector, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    shapes = ({0: torch.export.Dim("batch"), 1: torch.export.Dim("samples")},)
-    traced = torch.export.export(detector, (torch.randn(2, 30_000),), dynamic_shapes=shapes)
-    torch.onnx.export(traced, dynamo=True, opset_version=20, verbose=False).save(tmp_path / "speech.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "speech.onnx", providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    for samples in (700, 40_001):
-        clips = sounds(samples)
-        expected = silero.speaks(clips).tolist()
-        assert session.run(None, {name: clips})[0].tolist() == expected
-        assert traced.module()(torch.from_numpy(clips)).tolist() == expected
-
-
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
 def test_other_rates_are_resampled_in_the_graph(rate):
     time = np.arange(rate) / rate

@@ -96,20 +96,25 @@ def test_probabilities_hold_for_each_clip_alone():
     assert 0.2 < changed < 0.3  # a quarter of 1,000, three and a half standard deviations
 
 
-def test_it_leaves_alone_what_the_waveform_has_warped():
+def test_either_the_spectrogram_is_warped_or_the_waveform(voices):
     decibels = torch.randn(2, 1, 64, 188)
     assert SpectrogramWarp(AugmentConfig(warp="waveform"), MEL, RATE)(decibels) is decibels
-
-
-def test_the_waveform_is_then_left_to_noise_alone(voices):
-    augment = WaveformAugment(replace(STILL, noise_probability=0), RATE)
+    augment = WaveformAugment(AugmentConfig(warp="spectrogram", noise_probability=0), RATE)
     assert torch.equal(augment(voices), voices)
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "disabled"])
-@pytest.mark.parametrize("stage", [BandGain, SpectrogramMask, SpectrogramWarp, Mixup])
-def test_eval_and_disabled_augmentation_are_the_identity_and_draw_nothing(stage, training):
-    more, given = {SpectrogramWarp: ((MEL, RATE), ()), Mixup: ((8,), (torch.arange(8),))}.get(stage, ((), ()))
+@pytest.mark.parametrize(
+    ("stage", "more", "given"),
+    [
+        (BandGain, (), ()),
+        (SpectrogramMask, (), ()),
+        (SpectrogramWarp, (MEL, RATE), ()),
+        (WaveformAugment, (RATE,), ()),
+        (Mixup, (8,), (torch.arange(8),)),
+    ],
+)
+def test_eval_and_disabled_augmentation_are_the_identity_and_draw_nothing(stage, more, given, training):
     decibels = torch.randn(8, 1, 64, 188)
     state = torch.get_rng_state()
     answer = stage(AugmentConfig(enabled=not training), *more).train(training)(decibels, *given)

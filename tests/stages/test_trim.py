@@ -29,11 +29,11 @@ def test_bounds_are_librosas_on_synthetic_clips(trim, voices):
 
 @pytest.fixture(scope="module")
 def real_clips(ravdess_paths):
-    return ClipBank.read(ravdess_paths, 16_000)
+    return ClipBank.read(ravdess_paths[::4], 16_000)
 
 
 @pytest.mark.ravdess
-def test_bounds_are_librosas_on_every_real_clip(trim, real_clips):
+def test_bounds_are_librosas_on_real_clips(trim, real_clips):
     for rows in torch.arange(len(real_clips)).split(96):
         waveforms, lengths = real_clips.batch(rows)
         start, end = trim.bounds(waveforms, lengths)

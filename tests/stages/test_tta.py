@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ser_gpu.config import MelConfig, TtaConfig
+from ser_gpu.config import CnnConfig, MelConfig, ModelConfig, TtaConfig
 from ser_gpu.model import SpeechEmotionModel
 from ser_gpu.stages.tta import TestTimeAugmentation
 
@@ -48,7 +48,7 @@ def test_training_and_a_configuration_without_it_hear_the_clip_alone(decibels):
 
 
 def test_the_models_answer_is_the_mean_over_copies(voices):
-    model = SpeechEmotionModel().eval()
+    model = SpeechEmotionModel(ModelConfig(cnn=CnnConfig(width=16))).eval()
     of_copies = model.cnn(model.spectrogram(voices)).mean(dim=0)
     expected = torch.stack(of_copies.split(len(voices))).mean(dim=0)
     torch.testing.assert_close(model(voices), expected, atol=1e-6, rtol=0)  # float32, another order

@@ -23,46 +23,24 @@ def test_the_chain_is_a_compose_of_what_the_configuration_names(augment, voices)
     assert (type(noise), noise.config, noise.p) == (AddNoise, augment.config, 0.5)
 
 
-def test_training_changes_every_clip_and_keeps_shape_and_input(augment, voices):
-    before = voices.clone()
-    changed = augment(voices)
-    assert changed.shape == voices.shape
-    assert changed.isfinite().all()
-    assert (changed != voices).any(dim=1).all()
-    assert torch.equal(voices, before)
-
-
-def test_the_same_seed_gives_the_same_batch(augment, voices):
+def test_training_changes_every_clip_by_its_seed_and_keeps_shape_and_input(augment, voices):
     def draw(seed):
         torch.manual_seed(seed)
         return augment(voices)
 
-    assert torch.equal(draw(1), draw(1))
-    assert not torch.equal(draw(1), draw(2))
-
-
-@pytest.mark.parametrize("training", [False, True], ids=["eval", "disabled"])
-def test_eval_and_disabled_augmentation_are_the_identity_and_draw_nothing(training, voices):
-    state = torch.get_rng_state()
-    augment = WaveformAugment(AugmentConfig(enabled=not training), 16_000).train(training)
-    assert augment(voices) is voices
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-class Flip(torch.nn.Module):
-    """A transform as a user writes one."""
-
-    def __init__(self, config, sample_rate):
-        super().__init__()
-
-    def forward(self, samples):
-        return samples.flip(2)
+    before, changed = voices.clone(), draw(1)
+    assert changed.shape == voices.shape
+    assert changed.isfinite().all()
+    assert (changed != voices).any(dim=1).all()
+    assert torch.equal(voices, before)
+    assert torch.equal(draw(1), changed)
+    assert not torch.equal(draw(2), changed)
 
 
 def test_a_transform_is_added_by_one_line(voices, monkeypatch):
-    monkeypatch.setitem(waveform_augment.TRANSFORMS, "flip", Flip)
-    augment = WaveformAugment(AugmentConfig(chain="flip"), 16_000)
-    assert torch.equal(augment(voices), voices.flip(1))
+    monkeypatch.setitem(waveform_augment.TRANSFORMS, "tanh", lambda config, sample_rate: torch.nn.Tanh())
+    augment = WaveformAugment(AugmentConfig(chain="tanh"), 16_000)
+    assert torch.equal(augment(voices), voices.tanh())
 
 
 def test_a_transform_that_is_not_there_is_named():

@@ -23,7 +23,7 @@ def cut(waveform, most_seconds=3.0, detector=None):
     return [stretch for block in blocks for stretch in cuts.take(block)] + cuts.close()
 
 
-@hypothesis.settings(max_examples=15, deadline=None)
+@hypothesis.settings(max_examples=15)
 @given(st.integers(0, 10_000), st.floats(0.5, 20.0), st.sampled_from([1.0, 3.0]))
 def test_stretches_are_the_recording_and_never_too_long(seed, seconds, most_seconds):
     waveform = speech_like(seconds, seed)
@@ -35,7 +35,7 @@ def test_stretches_are_the_recording_and_never_too_long(seed, seconds, most_seco
         assert 0 < len(stretch.samples) <= (most_seconds + 0.1) * RATE
 
 
-@hypothesis.settings(max_examples=15, deadline=None)
+@hypothesis.settings(max_examples=15)
 @given(st.integers(0, 10_000), st.floats(0.5, 20.0), st.sampled_from([1.0, 3.0]))
 def test_what_is_certain_of_a_stretch_comes_true(seed, seconds, most_seconds):
     waveform = speech_like(seconds, seed)

@@ -50,8 +50,7 @@ def test_pyannote_reads_rttm_of_ten_fields(timeline):
 
 @pytest.mark.parametrize("name", ["vtt", "srt"])
 def test_webvtt_reads_subtitles(timeline, name):
-    webvtt = pytest.importorskip("webvtt")
-    captions = webvtt.from_buffer(io.StringIO(FORMATS[name](timeline)), format=name)
+    captions = pytest.importorskip("webvtt").from_buffer(io.StringIO(FORMATS[name](timeline)), format=name)
     assert [caption.start_in_seconds for caption in captions] == [int(segment.start) for segment in spoken(timeline)]
     assert [caption.text.split()[0] for caption in captions] == [s.emotion for s in spoken(timeline)]
     assert captions[-1].end == "00:01:01.500"
@@ -158,9 +157,6 @@ def test_every_format_says_who_speaks(call):
     assert names == ["alice_happy", "bob_<b>_happy", "alice_sad", "sad"]
     labels = [row.split("\t")[2] for row in FORMATS["audacity"](call).splitlines()]
     assert labels == ["alice: happy 70 %", "bob <b>: happy 60 %", "alice: sad 60 %", "sad 60 %"]
-
-
-def test_webvtt_has_a_voice_for_each_speaker(call):
     webvtt = pytest.importorskip("webvtt")
     captions = webvtt.from_buffer(io.StringIO(FORMATS["vtt"](call)), format="vtt")
     assert [caption.voice for caption in captions] == ["alice", "bob b", "alice", None]

@@ -2,13 +2,12 @@ import itertools
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_gpu.timeline.segment import JOINED_SECONDS, Timeline, merged, silent, spoken
 
 LABELS = ("neutral", "happy", "sad")
-busy_machine = settings(deadline=None)  # which is no failure
 
 
 @st.composite
@@ -26,7 +25,6 @@ def stretches(draw):
     return tuple(found)
 
 
-@busy_machine
 @given(stretches())
 def test_neighbours_of_one_emotion_are_merged_and_every_moment_is_kept(parts):
     segments = list(merged(parts))
@@ -41,7 +39,6 @@ def test_neighbours_of_one_emotion_are_merged_and_every_moment_is_kept(parts):
             assert before.emotion != after.emotion
 
 
-@busy_machine
 @given(stretches(), st.sampled_from([0.1, 0.25, 0.5, 1.0, 60.0]))
 def test_grid_is_regular_and_covers_the_recording(parts, step):
     timeline = Timeline("talk", parts[-1].end, LABELS, parts, step)

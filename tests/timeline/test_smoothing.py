@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser_gpu.timeline.smoothing import EmotionSmoother
+from ser_gpu.timeline.stream import EmotionSmoother
 
 
 def by_enumeration(probabilities, times, stay):
@@ -23,7 +23,7 @@ def by_enumeration(probabilities, times, stay):
     return total / total.sum()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.lists(st.tuples(st.floats(0.1, 2.0), st.floats(0.0, 2.0)), min_size=2, max_size=5),
     st.floats(0.01, 0.99),

@@ -1,15 +1,14 @@
 import itertools
 import math
-import os
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_gpu.errors import InputError
 from ser_gpu.timeline.speakers import LEAST_SECONDS, Speakers, Turn, read_rttm, read_rttm_of
+from tests.conftest import FUZZ
 
-EXAMPLES = int(os.environ.get("SER_FUZZ_EXAMPLES", "60"))
 TURNS = st.lists(
     st.builds(
         lambda start, seconds, speaker: Turn(start, start + seconds, speaker),
@@ -25,7 +24,6 @@ def line(start, seconds, speaker, recording="talk"):
     return f"SPEAKER {recording} 1 {start} {seconds} <NA> <NA> {speaker} <NA> <NA>\n"
 
 
-@settings(deadline=None)
 @given(TURNS, st.floats(0, 20))
 def test_each_moment_is_of_who_began_first_there_or_is_near(turns, moment):
     speaker = Speakers(turns).of(moment, moment + 1e-6)
@@ -37,7 +35,6 @@ def test_each_moment_is_of_who_began_first_there_or_is_near(turns, moment):
         assert speaker == inside[0].speaker
 
 
-@settings(deadline=None)
 @given(TURNS, st.floats(0, 20), st.floats(0.1, 6))
 def test_cuts_leave_no_sliver(turns, start, seconds):
     cuts = Speakers(turns).changes(start, start + seconds)
@@ -45,7 +42,7 @@ def test_cuts_leave_no_sliver(turns, start, seconds):
     assert all(after - before >= LEAST_SECONDS for before, after in itertools.pairwise(bounds) if cuts)
 
 
-def test_turns_that_overlap_and_pauses_between_them():
+def test_turns_that_overlap_or_lie_in_another_and_pauses_between_them():
     speakers = Speakers([Turn(0.0, 4.0, "alice"), Turn(3.0, 6.0, "bob"), Turn(20.0, 21.0, "alice")])
     assert speakers.names == ("alice", "bob")
     assert speakers.of(3.2, 3.8) == "alice"
@@ -55,6 +52,12 @@ def test_turns_that_overlap_and_pauses_between_them():
     assert speakers.of(19.6, 20.2) == "alice"
     assert speakers.changes(3.0, 5.0) == [4.0]
     assert speakers.changes(3.9, 5.0) == []
+    speakers = Speakers([Turn(30.0, 33.0, "bob"), Turn(0.0, 60.0, "alice"), Turn(58.0, 62.0, "carol")])
+    assert speakers.names == ("alice", "bob", "carol")
+    assert (speakers.of(30.0, 33.0), speakers.of(60.0, 61.0)) == ("alice", "carol")
+    assert Speakers([Turn(0.0, 9.0, "alice"), Turn(1.0, 2.0, "alice")]).changes(0.0, 9.0) == []
+    assert Speakers([]).of(0.0, 1.0) is None
+    assert Speakers([]).changes(0.0, 9.0) == []
 
 
 def test_one_id_is_not_of_two_recordings(tmp_path):
@@ -64,32 +67,14 @@ def test_one_id_is_not_of_two_recordings(tmp_path):
     assert len(read_rttm_of(tmp_path / "a.rttm", ["talk.wav", "talk.wav", "other.wav"])) == 2
 
 
-def test_a_turn_inside_another_keeps_its_name():
-    speakers = Speakers([Turn(30.0, 33.0, "bob"), Turn(0.0, 60.0, "alice"), Turn(58.0, 62.0, "carol")])
-    assert speakers.names == ("alice", "bob", "carol")
-    assert (speakers.of(30.0, 33.0), speakers.of(60.0, 61.0)) == ("alice", "carol")
-    assert Speakers([Turn(0.0, 9.0, "alice"), Turn(1.0, 2.0, "alice")]).changes(0.0, 9.0) == []
-
-
-def test_nobody_speaks_without_turns():
-    assert Speakers([]).of(0.0, 1.0) is None
-    assert Speakers([]).changes(0.0, 9.0) == []
-
-
-def test_rttm_of_a_diarizer(tmp_path):
-    path = tmp_path / "talk.rttm"
-    path.write_text(
-        ";; a remark\nSPKR-INFO talk 1 <NA> <NA> <NA> unknown SPEAKER_00 <NA>\n" + line(0.5, 1.25, "SPEAKER_00")
-    )
-    speakers = read_rttm(path)
-    assert speakers.names == ("SPEAKER_00",)
-    assert speakers.of(0.5, 1.75) == "SPEAKER_00"
+DIARIZED = ";; a remark\nSPKR-INFO talk 1 <NA> <NA> <NA> unknown SPEAKER_00 <NA>\n" + line(0.5, 1.25, "SPEAKER_00")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize(
     ("content", "turns"),
     [
+        (DIARIZED, [(0.5, 1.75, "SPEAKER_00")]),
         (line(0, 3, "alice", "my call 2 0.5"), [(0, 3, "alice")]),
         (line(-0.01, 2.5, "alice"), [(0, 2.49, "alice")]),
         (line(1, 2, "Alice Smith"), [(1, 3, "Alice Smith")]),
@@ -114,10 +99,9 @@ WORDS = st.sampled_from(
 NAMES = st.lists(st.text("aZ4.\u00e9-_", min_size=1, max_size=4), min_size=1, max_size=3).map(" ".join)
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@FUZZ
 @given(st.lists(st.lists(st.one_of(WORDS, NAMES), max_size=12).map(" ".join), max_size=4), st.booleans())
 def test_any_rttm_line_is_read_or_refused_in_one_line(tmp_path, lines, is_rttm):
-    """At length: SER_FUZZ_EXAMPLES=20000."""
     path = tmp_path / "talk.rttm"
     path.write_text("\n".join(["SPEAKER " * is_rttm + each for each in lines]), encoding="utf-8")
     speakers, said = Speakers([]), f"{path}: ok"
@@ -132,7 +116,7 @@ def test_any_rttm_line_is_read_or_refused_in_one_line(tmp_path, lines, is_rttm):
     assert speakers.of(0.0, 1e9) in (None, *speakers.names)
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@FUZZ
 @given(NAMES, st.lists(st.tuples(st.floats(-1, 9), st.floats(0, 9), st.text("aZ\u00e9-_", min_size=1)), min_size=1))
 def test_any_rttm_line_of_a_tool_gives_its_turn(tmp_path, name, rows):
     path = tmp_path / "talk.rttm"

@@ -1,4 +1,4 @@
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -24,30 +24,19 @@ def test_noise_silence_and_tones_are_no_speech(detector):
         assert float(detector(sound)[0].max()) < 0.3
 
 
-def test_state_makes_two_parts_the_whole(detector):
-    sound = noise(20)
-    whole, _ = detector(sound)
-    first, state = detector(sound[: 7 * 512])
-    second, _ = detector(sound[7 * 512 :], state)
-    # the convolutions of 7 and of 20 frames may add in another order
-    np.testing.assert_allclose(np.concatenate([first, second]), whole, atol=1e-5, rtol=0)
-
-
-def test_clips_side_by_side_are_each_as_alone(detector):
+def test_state_makes_two_parts_the_whole_and_clips_side_by_side_are_each_as_alone(detector):
     sounds = np.stack([noise(20), 0.2 * noise(20), np.zeros(20 * 512, np.float32)])
-    first, state = detector(sounds[:, : 7 * 512])
-    second, _ = detector(sounds[:, 7 * 512 :], state)
     alone = np.stack([detector(sound)[0] for sound in sounds])
-    np.testing.assert_allclose(np.concatenate([first, second], axis=1), alone, atol=1e-5, rtol=0)  # as above
+    for sound, whole in ((sounds, alone), (sounds[0], alone[0])):
+        first, state = detector(sound[..., : 7 * 512])
+        second, _ = detector(sound[..., 7 * 512 :], state)
+        # the convolutions of 7 and of 20 frames may add in another order
+        np.testing.assert_allclose(np.concatenate([first, second], axis=-1), whole, atol=1e-5, rtol=0)
 
 
 def test_threads_get_the_same(detector):
-    sound, answers = noise(40), []
-    threads = [threading.Thread(target=lambda: answers.append(detector(sound)[0])) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        answers = [*pool.map(lambda sound: detector(sound)[0], [noise(40)] * 4)]
     assert all(np.array_equal(answer, answers[0]) for answer in answers)
 
 

@@ -1,14 +1,12 @@
 import copy
 import gc
 import itertools
-import subprocess
-import sys
 import weakref
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_gpu.errors import AudioError, NoSpeechError
@@ -22,11 +20,6 @@ SEEDS = st.integers(0, 1_000)
 SIZES = st.lists(st.integers(0, 40_000), max_size=20)
 
 
-def few(examples):
-    """Hypothesis with few examples, all of them with the same detector."""
-    return settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
 def streamed(model, waveform, sizes=(), rate=RATE, voice=None):
     stream, found, at = model.stream(rate, voice), [], 0
     for size in sizes:
@@ -35,7 +28,7 @@ def streamed(model, waveform, sizes=(), rate=RATE, voice=None):
     return found + stream.push(waveform[at:]) + stream.close()
 
 
-@few(12)
+@settings(max_examples=12)
 @given(SEEDS, st.floats(0.1, 15.0), SIZES, st.sampled_from([RATE, 44_100]), st.booleans())
 def test_chunks_of_any_size_give_the_same_segments(
     small_model, loud_is_speech, voice, seed, seconds, sizes, rate, is_known
@@ -62,7 +55,7 @@ def test_a_copy_goes_on_where_the_stream_was(small_model, loud_is_speech, rate):
     assert sum(segment.speech for segment in found) > 2
 
 
-@few(5)
+@settings(max_examples=5)
 @given(SEEDS, st.floats(1.0, 12.0), st.lists(st.floats(0.1, 3.0), max_size=8))
 def test_each_stretch_has_one_speaker_and_their_voice(small_model, loud_is_speech, voice, seed, seconds, turns):
     starts = list(itertools.accumulate(turns, initial=0.0))
@@ -121,7 +114,9 @@ def test_own_voice_of_hours_is_of_windows_from_all_of_them():
     assert len(set(np.diff(thinned.kept))) == 1
 
 
-def test_own_voice_of_silence_is_one_line(small_model):
+def test_silence_is_said_to_be_silence_and_has_no_voice(small_model):
+    (segment,) = small_model.timeline(np.zeros(20 * RATE, np.float32)).segments
+    assert (segment.start, segment.end, segment.speech, segment.emotion) == (0.0, 20.0, False, None)
     with pytest.raises(NoSpeechError, match="audio: too little speech to enrol"):
         own_voice(small_model, np.zeros(3 * RATE, np.float32))
 
@@ -133,11 +128,6 @@ def test_short_recording_is_answered_as_predict_does(small_model, loud_is_speech
     assert segment.emotion == expected.emotion
     assert segment.probabilities == expected.probabilities
     assert 0.3 < segment.start < 0.5, "a tenth of a second before the first voice"
-
-
-def test_silence_is_said_to_be_silence(small_model):
-    (segment,) = small_model.timeline(np.zeros(20 * RATE, np.float32)).segments
-    assert (segment.start, segment.end, segment.speech, segment.emotion) == (0.0, 20.0, False, None)
 
 
 def test_integers_and_channels_are_taken(small_model, loud_is_speech):
@@ -167,10 +157,6 @@ def test_now_is_the_emotion_of_the_last_seconds(small_model, loud_is_speech):
     assert stream.now() is None
 
 
-def test_push_takes_what_predict_takes(small_model):
-    assert small_model.stream().push(torch.zeros(800, dtype=torch.bfloat16)) == []
-
-
 @pytest.mark.parametrize(
     ("samples", "problem"),
     [
@@ -186,28 +172,14 @@ def test_bad_samples_are_one_line(small_model, samples, problem):
     assert "\n" not in str(error.value)
 
 
-def test_closed_stream_takes_nothing(small_model):
+def test_closed_stream_takes_nothing_and_empty_recording_is_refused(small_model):
+    assert small_model.stream().push(torch.zeros(800, dtype=torch.bfloat16)) == []
     stream = small_model.stream()
     assert stream.push([]) == stream.close() == stream.close() == []
     with pytest.raises(ValueError, match="the stream is closed"):
         stream.push([0.0])
-
-
-def test_empty_recording_is_refused(small_model):
     with pytest.raises(AudioError, match="holds no samples"):
         small_model.timeline(np.zeros(0))
-
-
-def test_a_timeline_needs_no_torch():
-    code = (
-        "import sys; import numpy as np; from ser_gpu.audio.silero import detector;"
-        "from ser_gpu.timeline import timeline;"
-        "from types import SimpleNamespace as Model;"
-        "model = Model(labels=('sad', 'calm'), sample_rate=16_000, window_seconds=3.0, hear=detector());"
-        "print(timeline(model, np.zeros(160_000)).seconds, 'torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("10.0 False\n", "")
 
 
 @pytest.mark.parametrize("rate", [RATE, 22_050])

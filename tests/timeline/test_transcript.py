@@ -1,8 +1,8 @@
 import pytest
 
-from ser_gpu.recognizer import Answers
 from ser_gpu.timeline.formats import FORMATS
 from ser_gpu.timeline.segment import Timeline, silent
+from ser_gpu.timeline.stream import Answers
 from ser_gpu.timeline.transcript import answered, read_transcript
 from tests.timeline.conftest import RATE, speech_like
 

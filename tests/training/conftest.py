@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from ser_gpu import corpora
+from ser_gpu import corpora, train
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.config import AudioConfig, AugmentConfig, CnnConfig, ModelConfig
 from ser_gpu.corpora.splits import Protocol
@@ -36,3 +36,17 @@ def make_trainer(dataset, model_config=None, ranks=ONE, **changes):
 
 def nothing(*_):
     pass
+
+
+def interrupted(arguments, monkeypatch, after=1):
+    """The command of a training that Ctrl-C stops after some epochs."""
+    steps = Trainer.train_steps
+
+    def stop(trainer, on_step):
+        if len(trainer.history) == after:
+            raise KeyboardInterrupt
+        return steps(trainer, on_step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_steps", stop)
+        assert train.main(arguments) == 130

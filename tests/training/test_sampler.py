@@ -6,8 +6,8 @@ import torch
 from ser_gpu import checkpoint
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.corpora.splits import Split
-from ser_gpu.training import sampler
 from ser_gpu.training.config import TrainConfig
+from ser_gpu.training.dataset import sampler_of
 from ser_gpu.training.loop import Dataset, members_loss
 from tests.training.conftest import TINY, dataset_of, make_trainer, nothing
 
@@ -23,7 +23,7 @@ def two_corpora(dataset):
 
 def batches(dataset, count, seed=0, **settings):
     torch.manual_seed(seed)
-    return list(sampler.build(dataset, dataset.rows["train"], TrainConfig(**settings)).batches(count))
+    return list(sampler_of(dataset, dataset.rows["train"], TrainConfig(**settings)).batches(count))
 
 
 def of(dataset, batch, field):
@@ -155,17 +155,11 @@ def test_labels_that_a_corpus_lacks_are_out_of_its_loss(two_corpora):
     assert members_loss(torch.randn(1, 1, 8), mixed, 0.1, two_corpora.known[small][None]).isfinite()
 
 
-def test_a_training_on_speaker_groups_uses_groups(dataset, monkeypatch):
-    seen = []
-    trainer = make_trainer(dataset, TINY, grouped_share=1.0, batch_size=32)
+def test_a_training_on_speaker_groups_uses_groups_of_long_clips_too(dataset, monkeypatch):
+    noises, seen = [torch.randn(5 * 16_000) / 8 for _ in dataset.clips], []
+    long = Dataset(dataset.clips, ClipBank.from_waveforms(noises, 16_000), dataset.split)
+    trainer = make_trainer(long, TINY, grouped_share=1.0, batch_size=32)
     mixup = trainer.mixup.forward
     monkeypatch.setattr(trainer.mixup, "forward", lambda *given: seen.append(given[2]) or mixup(*given))
-    trainer.train_steps(nothing)
-    assert set(seen) == {4}
-
-
-def test_long_clips_of_a_corpus_give_random_windows(dataset):
-    noises = [torch.randn(5 * 16_000) / 8 for _ in dataset.clips]
-    long = Dataset(dataset.clips, ClipBank.from_waveforms(noises, 16_000), dataset.split)
-    trainer = make_trainer(long, TINY, grouped_share=1.0, epochs=1)
     assert trainer.train_steps(nothing).isfinite().all()
+    assert set(seen) == {4}

@@ -4,24 +4,16 @@ import pytest
 
 from experiments import ablate, pitch
 from ser_gpu.errors import InputError
-from ser_gpu.evaluation import predictions
-from ser_gpu.files import read_json
-
-ANSWERS = b"part,clip,emotion,predicted,sad,calm\ntest,a,sad,sad,"
 
 
 @pytest.mark.parametrize(
     ("read", "content"),
     [
-        (predictions.read, ANSWERS + b"much,0.5\n"),
-        (predictions.read, ANSWERS + b"0.5\n"),
-        (predictions.read, b"\xff"),
         (pitch.read, b"clip,median_hz\na,high\n"),
         (pitch.read, b"name\na\n"),
         (pitch.read, b"\xff"),
         (ablate.read_variants, b"variants = "),
         (ablate.read_variants, b"\xff"),
-        (read_json, b"{"),
     ],
 )
 def test_a_damaged_file_is_named(read, content, tmp_path):
