@@ -64,6 +64,7 @@ def results() -> str:
     for voice, found in (
         ("a new one, another language", rows),
         ("8 clips enrolled", [each for row in rows if (each := _eight(row))]),
+        ("8 clips enrolled with emotions", [each for row in rows if (each := _eight(row, "labelled"))]),
     ):
         uar = f"{fmean(each['uar'] for each in found):.3f}"
         table.append(_row(voice, f"{len(rows)} corpora, none in training", {"UAR": uar}))
@@ -167,8 +168,8 @@ def new_corpora() -> str:
     return markdown.table([*table, *means])
 
 
-def _eight(row: dict) -> dict | None:
-    return next((each for each in row["enrolled"] if (each["kind"], each["count"]) == ("unlabelled", 8)), None)
+def _eight(row: dict, kind: str = "unlabelled") -> dict | None:
+    return next((each for each in row["enrolled"] if (each["kind"], each["count"]) == (kind, 8)), None)
 
 
 def new_corpora_enrolled() -> str:
