@@ -12,6 +12,7 @@ WORKDIR /opt/ser_gpu
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY examples/sample.wav examples/
+COPY docs/responsible-use.md docs/
 COPY ser_gpu ser_gpu
 COPY weights/DEFAULT weights/LICENSE weights/README.md weights/ser_ravdess.pth weights/ser_voices.pth weights/
 

@@ -16,7 +16,7 @@ from ser_gpu import app
 from ser_gpu.audio.samples import load
 from ser_gpu.audio.silero import SpeechProbability
 from ser_gpu.exports import onnx, page
-from tests.conftest import SAMPLE
+from tests.conftest import ROOT, SAMPLE
 
 PAGE_FILES = ("index.html", "style.css", "main.js", "worker.js", "sample.wav", "onnxruntime-license.txt")
 

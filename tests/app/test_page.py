@@ -20,10 +20,8 @@ from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.exports import page
 from ser_gpu.stages import prepared
 from ser_gpu.voices.voice import Voice
-from tests.conftest import synthetic_voice
+from tests.conftest import SAMPLE, synthetic_voice
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-SAMPLE = ROOT / "examples" / "sample.wav"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 RATE = 16_000
 PAUSES = (0.5, 0.3, 1.5, 0.4)  # s; to silero-vad the sample is speech, which the synthetic voices are not

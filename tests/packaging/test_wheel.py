@@ -13,7 +13,7 @@ import pytest
 from ser_gpu.exports.page import RUNTIME_FILES
 from tests.packaging.environment import ROOT, Environment, run
 
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "app", "examples", "ser_gpu", "weights")
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "app", "docs", "examples", "ser_gpu", "weights")
 RUNTIME = "node_modules/onnxruntime-web/dist"
 MODULES_OF_EXTRAS = {  # not filelock, which torch brings along
     "train": {"nnAudio", "torch_audiomentations", "scipy", "sklearn", "pooch", "requests"},
