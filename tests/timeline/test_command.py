@@ -223,8 +223,8 @@ def test_speakers_are_answered_apart(segments, capsys):
     [
         ("0 3 alice, 1 1 bob", ["bob is left out: speaks only while somebody who began earlier does"]),
         ("0 9 alice, 9 1 bob", ["bob is left out: no turn of theirs begins before the end"]),
-        ("0 2500 alice, 2600 2500 bob", ["its turns end at 1:25:00, talk.wav at 00:09", "bob is left out: no turn"]),
-        ("600 2 alice", ["its turns end at 10:02", "alice is left out: no turn"]),
+        ("0 2500 alice, 2600 2500 bob", ["talk.rttm: ends at 1:25:00, talk.wav at 00:09", "bob is left out: no turn"]),
+        ("600 2 alice", ["talk.rttm: ends at 10:02", "alice is left out: no turn"]),
         ("0 9 alice, 9 0 alice", []),
         ("0 9 alice, 2 0 bob", ["bob is left out: their turns have no length"]),
         ("0 4 alice, 4 0.1 bob, 4.1 4 alice", ["bob is left out: their turns have no speech, or less than"]),
