@@ -24,7 +24,6 @@ def test_detectors_are_compared_on_voices_and_other_sounds(tiny_ravdess, tmp_pat
     assert noise["silero_probability"]["most"] < 0.5 < laughter["silero_probability"]["least"]
     assert (noise["third_frame_reaches"]["0.5"], laughter["third_frame_reaches"]["0.5"]) == (0.0, 1.0)
     assert set(result["milliseconds_first_clip"]) == set(vad.DETECTORS)
-    assert out.with_suffix(".png").stat().st_size > 3_000
 
 
 def test_a_voice_and_who_speaks_when_are_compared(tiny_checkpoint, tiny_ravdess, tmp_path, capsys, monkeypatch):
