@@ -107,7 +107,7 @@ def test_the_threads_of_torch_are_left_as_they_were(voice, weights, monkeypatch,
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
-    assert seen == [(1, 2)], "one thread for each of two workers"
+    assert seen == [(1, 1)], "a copy of each window: one of two threads answers"
 
 
 def test_json_is_one_object_a_line(voice, answered):
