@@ -96,7 +96,7 @@ def _answers(
 
 @contextmanager
 def side_by_side(model: Recognizer, files: int) -> Iterator[dict[str, int]]:
-    """On a CPU, several batches at a time, with one thread each, are faster than all cores on one batch."""
+    """On a CPU, a batch for each core, with one thread each, is faster than all cores on one batch."""
     kind = model.device.type if files > 1 and hasattr(model, "device") else None
     if kind != "cpu":
         yield {"workers": 2} if kind == "cuda" else {}
@@ -106,8 +106,7 @@ def side_by_side(model: Recognizer, files: int) -> Iterator[dict[str, int]]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        # where each window is answered once, reading takes most of the time
-        yield {"workers": threads if model.tta.copies > 1 else -(-threads // 2)}
+        yield {"workers": threads}
     finally:
         torch.set_num_threads(threads)
 

@@ -80,18 +80,6 @@ def test_on_a_gpu_one_batch_is_uploaded_while_another_is_answered():
             assert found == workers
 
 
-@pytest.mark.parametrize(("copies", "workers"), [(9, 4), (1, 2)])
-def test_half_of_the_threads_answer_where_reading_takes_longer(copies, workers):
-    before = torch.get_num_threads()
-    model = SimpleNamespace(device=torch.device("cpu"), tta=SimpleNamespace(copies=copies))
-    torch.set_num_threads(4)
-    try:
-        with predict.side_by_side(model, 2) as found:
-            assert found == {"workers": workers}
-    finally:
-        torch.set_num_threads(before)
-
-
 def test_the_threads_of_torch_are_left_as_they_were(voice, weights, monkeypatch, capsys):
     seen, before = [], torch.get_num_threads()
     real = SpeechEmotionModel.predict_many
@@ -107,7 +95,7 @@ def test_the_threads_of_torch_are_left_as_they_were(voice, weights, monkeypatch,
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
-    assert seen == [(1, 1)], "a copy of each window: one of two threads answers"
+    assert seen == [(1, 2)], "one thread for each of two workers"
 
 
 def test_json_is_one_object_a_line(voice, answered):
