@@ -29,8 +29,8 @@ const launch = (args = []) =>
   chromium.launch({ executablePath: given.chromium, args: ["--no-sandbox", "--disable-gpu", ...args] });
 
 // where other programs take the processor, a minute of work takes many
-const test = (name, ...rest) => nodeTest(name, { timeout: 600_000, ...(rest.length > 1 && rest[0]) }, rest.at(-1));
-const WAIT_MS = 90_000;
+const test = (name, ...rest) => nodeTest(name, { timeout: 1_200_000, ...(rest.length > 1 && rest[0]) }, rest.at(-1));
+const WAIT_MS = 300_000;
 let browser;
 const requests = [];
 const problems = [];
@@ -214,7 +214,7 @@ test("answers ten minutes in time and memory, with parts while it listens, and w
       assert.match(await page.textContent("#doing"), /left|nearly done/);
       assert.ok(await page.isVisible("#cancel"));
     }
-    await page.waitForSelector("#status:has-text('talk.wav')", { state: "attached", timeout: 2 * WAIT_MS });
+    await page.waitForSelector("#status:has-text('talk.wav')", { state: "attached" });
     times.push(Date.now() - start);
   }
   const median = times.sort((a, b) => a - b)[1];
@@ -315,7 +315,7 @@ test("names the emotions of 80 clips as predict.py does", { skip: !given.clips.l
   await page.waitForFunction((count) => {
     const rows = [...document.querySelectorAll("#recordings span")];
     return rows.length === count && rows.every(({ textContent }) => /%|no speech/.test(textContent));
-  }, given.clips.length, { timeout: 6 * WAIT_MS });
+  }, given.clips.length, { timeout: 2 * WAIT_MS });
   const heard = await page.locator("#recordings span").allTextContents();
   assert.deepEqual(heard.map((text) => text.split(",")[0]), given.clips.map(([, emotion]) => emotion));
   await page.close();
@@ -730,22 +730,15 @@ test("answers with the voice of now where it changes or is deleted while it answ
   await page.getByText("Teach it your voice").click();
   await page.setInputFiles("#voice-file", given.files.voice);
   await page.waitForSelector("#voice:not([hidden])");
-  const isOfVoice = async () => {
-    await page.waitForSelector("#work", { state: "hidden" });
-    const { file, voice, segments } = JSON.parse(await downloaded(page, "#json"));
-    assert.equal(file, "talk.wav");
-    return [voice, segments.at(-1).probabilities];
-  };
   await page.setInputFiles("#file", given.files.talk);
   await page.waitForSelector("#segments button");
   await page.getByRole("button", { name: "Delete my voice" }).click();
   await page.getByRole("button", { name: "Delete", exact: true }).click();
   await page.waitForSelector("#voice", { state: "hidden" });
-  const [voice, after] = await isOfVoice();
-  assert.equal(voice, false);
-  await page.setInputFiles("#file", given.files.talk);
-  await says(page, "talk.wav");
-  assert.deepEqual(await isOfVoice(), [false, after]);
+  await page.waitForSelector("#work", { state: "hidden" });
+  const { file, voice, segments } = JSON.parse(await downloaded(page, "#json"));
+  assert.deepEqual([file, voice], ["talk.wav", false]);
+  for (const [at, probabilities] of given.talk.ends) assertNear(segments.at(at).probabilities, probabilities);
   assert.equal(await page.evaluate(() => localStorage.getItem("ser_gpu.voice")), null);
   await page.close();
 });

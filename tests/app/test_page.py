@@ -127,6 +127,7 @@ def test_the_page(browser, address, tmp_path, monkeypatch):
         each.save(files[name])
     expected = {name: model.predict(files[name]) for name in ("sample", "long")}
     expected |= {name: model.predict(files["sample"], voice=voices[name]) for name in ("voice", "named")}
+    talk = model.timeline(files["talk"]).segments
     clips = _clips(tmp_path)
     given = {
         "url": address,
@@ -138,7 +139,11 @@ def test_the_page(browser, address, tmp_path, monkeypatch):
         "enrolled": ENROLLED,
         "expected": {name: vars(prediction) for name, prediction in expected.items()},
         "meant": EMOTIONS[: len(ENROLLED)],
-        "talk": {"seconds": TALK_SECONDS, "segments": len(model.timeline(files["talk"]).segments)},
+        "talk": {
+            "seconds": TALK_SECONDS,
+            "segments": len(talk),
+            "ends": [(at, talk[at].as_dict()["probabilities"]) for at in (0, -1)],
+        },
         "timeline": [segment.as_dict() for segment in model.timeline(files["long"]).segments],
         "taught": str(tmp_path / "taught.voice"),
         "screenshots": os.environ.get("SER_APP_SCREENSHOTS"),
