@@ -77,7 +77,7 @@ function add(entry) {
 
 async function choose(entry) {
   shown = entry;
-  $("result").hidden = !entry.answer;
+  $("result").hidden = !entry.answer || result.answer !== entry.answer; // until its file is read again
   if (entry.state === "failed") fail({ message: entry.text });
   else clearError();
   showRecordings();

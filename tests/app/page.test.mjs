@@ -333,7 +333,7 @@ test("answers all files that are dropped, one row each", async () => {
     assert.equal(rows[i].split(".wav").length, 2, "its name once");
   }
   await page.locator("#recordings button").first().click();
-  assert.equal(await page.textContent("#name"), "sample.wav");
+  await page.waitForSelector("#name:text-is('sample.wav')");
   assert.ok(await page.isHidden("#error"));
   assert.equal(JSON.parse(await downloaded(page, "#json")).file, "sample.wav");
   await assertAccessible(page);
