@@ -12,6 +12,7 @@ from contextlib import suppress
 import numpy as np
 
 from experiments import enrolment, study
+from experiments.enrolment_tables import eight
 from ser_gpu import checkpoint, corpora
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.checkpoint import Provenance
@@ -130,8 +131,8 @@ def show(result: dict) -> None:
     columns = ("tested on", "trained on", "clips", "emotions", "UAR", "UAR, 8 clips", "without", "gap")
     shown = console.table("Other corpora", columns)
     for row in result["rows"]:
-        eight = next((each for each in row["enrolled"] if (each["kind"], each["count"]) == ("unlabelled", 8)), None)
-        cells = [f"{eight[key]:.3f}" if eight else "" for key in ("uar", "without")]
+        enrolled = eight(row)
+        cells = [f"{enrolled[key]:.3f}" if enrolled else "" for key in ("uar", "without")]
         counts = (str(row["clips"]), str(row["emotions"]))
         gap = f"{row['calibrated']['confidence_above_accuracy']:+.3f}"
         shown.add_row(row["tested_on"], row["trained_on"], *counts, f"{row['uar']:.3f}", *cells, gap)

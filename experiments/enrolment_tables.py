@@ -27,7 +27,7 @@ SHOWN = {
     ("labelled", 8): "8 clips, with labels",
     ("labelled", 16): "16 clips, with labels",
 }
-GAP = "confidence minus accuracy"
+GAP, _GAP = "confidence minus accuracy", "confidence_above_accuracy"  # in a table, and in the JSON
 # the recipes that were compared on validation speakers, and what each is
 RECIPES = {
     "voices-grouped": "all batches by speaker groups, 20 epochs",
@@ -46,33 +46,33 @@ KINDS = {
 
 
 def results() -> str:
-    """The README's table: what to expect, by whose voice it is."""
+    """The README's table: what to expect of a known speaker, a new one, and another language."""
     table = []
-    for voice, name, test in (
-        ("one of the training", "stratified", "`stratified`: a tenth of the clips"),
-        ("the same", "grouped", "`grouped`: no repetitions in training"),
-        ("a new one", ALONE, "`actors5`: five speakers"),
+    for speaker, name, test in (
+        ("known", "stratified", "`stratified`: a tenth of the clips"),
+        ("known", "grouped", "`grouped`: no repetitions in training"),
+        ("new", ALONE, "`actors5`: five speakers"),
     ):
         scores = cross_validation(name)["summary"]["test"]
-        table.append(_row(voice, test, {label: with_spread(scores[key]) for label, key in HEADLINE.items()}))
+        table.append(_row(speaker, test, {label: with_spread(scores[key]) for label, key in HEADLINE.items()}))
     scores = unchosen(ALONE)
     table.append(_row("", str(scores["tested on"]), scores))
     enrolled = _enrolled(cross_validation(ORDINARY), "all answers")["labelled", 8]
     scores = {label: with_spread(enrolled[key], "sd") for label, key in HEADLINE.items()}
-    table.append(_row("8 clips enrolled with emotions", "`actors5`", scores))
+    table.append(_row("new, 8 labelled clips enrolled", "`actors5`, a shorter training", scores))
     rows = read(study_file("cross-corpus-voices"))["rows"]
-    for voice, found in (
-        ("a new one, another language", rows),
-        ("8 clips enrolled", [each for row in rows if (each := _eight(row))]),
-        ("8 clips enrolled with emotions", [each for row in rows if (each := _eight(row, "labelled"))]),
+    for speaker, found in (
+        ("new, another language", rows),
+        ("8 clips enrolled", [each for row in rows if (each := eight(row))]),
+        ("8 labelled clips enrolled", [each for row in rows if (each := eight(row, "labelled"))]),
     ):
         uar = f"{fmean(each['uar'] for each in found):.3f}"
-        table.append(_row(voice, f"{len(rows)} corpora, none in training", {"UAR": uar}))
+        table.append(_row(speaker, f"{len(rows)} corpora, none in training", {"UAR": uar}))
     return markdown.table(table)
 
 
-def _row(voice: str, test: str, scores: dict[str, object]) -> dict[str, object]:
-    return {"whose voice": voice, "test": test} | {label: scores.get(label, "") for label in HEADLINE}
+def _row(speaker: str, test: str, scores: dict[str, object]) -> dict[str, object]:
+    return {"speaker": speaker, "test": test} | {label: scores.get(label, "") for label in HEADLINE}
 
 
 def new_speakers() -> str:
@@ -135,7 +135,7 @@ def cross_corpus(name: str) -> str:
 def _held_out(trained_on: str, tested_on: str, rows: list[dict]) -> dict[str, object]:
     """A row of the table; no scores with enrolled clips where the speakers have too few."""
     first = rows[0]
-    enrolled = [each for row in rows if (each := _eight(row))]
+    enrolled = [each for row in rows if (each := eight(row))]
     return {
         "trained on": trained_on or corpora.get(corpora.names()[0]).title,  # of files that do not say it
         "tested on": tested_on,
@@ -155,50 +155,52 @@ def new_corpora() -> str:
     table = []
     for row in sorted(read(study_file("cross-corpus-voices"))["rows"], key=lambda row: row["tested_on"].lower()):
         low, high = row["interval95"]
-        alone = of_ravdess.get(row["tested_on"])
+        alone, enrolled = of_ravdess.get(row["tested_on"]), eight(row)
         table.append(
             {"tested on": row["tested_on"], "trained on": row["trained_on"], "chance": f"{1 / row['emotions']:.3f}"}
-            | {"RAVDESS alone: UAR": f"{alone['uar']:.3f}" if alone else "", f"RAVDESS alone: {GAP}": _gap(alone)}
-            | {"UAR": f"{row['uar']:.3f}", "95 % interval": f"{low:.3f} to {high:.3f}"}
-            | {"UAR, 8 clips enrolled": f"{each['uar']:.3f}" if (each := _eight(row)) else ""}
-            | {GAP: _gap(row["calibrated"])}
+            | {"RAVDESS alone: UAR": alone and alone["uar"], f"RAVDESS alone: {GAP}": alone and alone[_GAP]}
+            | {"UAR": row["uar"], "95 % interval": f"{low:.3f} to {high:.3f}"}
+            | {"UAR, 8 clips enrolled": enrolled and enrolled["uar"], GAP: row["calibrated"][_GAP]}
         )
-    both = [row for row in table if row["RAVDESS alone: UAR"]]
+    both = [row for row in table if row["RAVDESS alone: UAR"] is not None]
     means = [_means(table, "mean")] + ([_means(both, "mean without RAVDESS")] if len(both) < len(table) else [])
-    return markdown.table([*table, *means])
+    return markdown.table([{name: _shown(name, value) for name, value in row.items()} for row in [*table, *means]])
 
 
-def _eight(row: dict, kind: str = "unlabelled") -> dict | None:
+def eight(row: dict, kind: str = "unlabelled") -> dict | None:
+    """The scores with 8 enrolled clips of a row of `experiments.cross_corpus`, if it has them."""
     return next((each for each in row["enrolled"] if (each["kind"], each["count"]) == (kind, 8)), None)
 
 
 def new_corpora_enrolled() -> str:
     """What enrolment gives on such corpora: the difference of UAR on the clips that are not enrolled."""
     rows = read(study_file("cross-corpus-voices"))["rows"]
-    names = {(each["kind"], each["count"]): each for row in rows for each in row["enrolled"]}
-    table = []
-    for row in sorted(rows, key=lambda row: row["tested_on"].lower()):
-        gains = {(each["kind"], each["count"]): f"{each['uar'] - each['without']:+.3f}" for each in row["enrolled"]}
-        labels = {name: f"{name[1]} clips, {KINDS[name[0]]}" for name in names}
-        table.append({"tested on": row["tested_on"]} | {labels[name]: gains.get(name, "") for name in names})
-    mean = {
-        name: f"{fmean(float(row[name]) for row in table if row[name]):+.3f}"
-        for name in table[0]
-        if name != "tested on"
-    }
-    return markdown.table([*table, {"tested on": "mean"} | mean])
+    table = [
+        {"tested on": row["tested_on"]} | _gains(row) for row in sorted(rows, key=lambda row: row["tested_on"].lower())
+    ]
+    names = dict.fromkeys(name for row in table for name in row if name != "tested on")
+    mean = {name: fmean(row[name] for row in table if name in row) for name in names}
+    return markdown.table(
+        [
+            {"tested on": row["tested_on"]} | {name: f"{row[name]:+.3f}" if name in row else "" for name in names}
+            for row in [*table, {"tested on": "mean"} | mean]
+        ]
+    )
 
 
-def _means(rows: list[dict], title: str) -> dict[str, str]:
-    found = dict.fromkeys(rows[0], "") | {"tested on": title}
+def _gains(row: dict) -> dict[str, float]:
+    return {f"{each['count']} clips, {each['kind']}": each["uar"] - each["without"] for each in row["enrolled"]}
+
+
+def _means(rows: list[dict], title: str) -> dict[str, object]:
+    found: dict[str, object] = dict.fromkeys(rows[0], "") | {"tested on": title}
     for name in ("RAVDESS alone: UAR", f"RAVDESS alone: {GAP}", "UAR", "UAR, 8 clips enrolled", GAP):
-        values = [float(row[name]) for row in rows if row[name]]
-        found[name] = format(fmean(values), "+.3f" if GAP in name else ".3f")
+        found[name] = fmean(row[name] for row in rows if row[name] is not None)
     return found
 
 
-def _gap(row: dict | None) -> str:
-    return f"{row['confidence_above_accuracy']:+.3f}" if row else ""
+def _shown(name: str, value: object) -> object:
+    return format(value, "+.3f" if GAP in name else ".3f") if isinstance(value, float) else value or ""
 
 
 def new_corpora_coverage() -> str:

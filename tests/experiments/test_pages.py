@@ -67,7 +67,7 @@ def results(tables):
 
 def test_the_readme_has_known_voices_new_ones_enrolled_ones_and_new_languages(results):
     title, _, *rows = results.splitlines()
-    assert title == "| whose voice | test | accuracy | UAR | macro F1 |"
+    assert title == "| speaker | test | accuracy | UAR | macro F1 |"
     _, _, new, unchosen, enrolled, language, *with_clips = ([cell.strip() for cell in row.split("|")] for row in rows)
     assert new[3:6] == ["0.750 ± 0.020", "0.740 ± 0.030", "0.730"]
     assert unchosen[2:6] == ["of these, the 2 speakers by whom nothing was chosen", "0.500", "0.500", "0.333"]
