@@ -182,7 +182,7 @@ def new_corpora_enrolled() -> str:
     mean = {name: fmean(row[name] for row in table if name in row) for name in names}
     return markdown.table(
         [
-            {"tested on": row["tested_on"]} | {name: f"{row[name]:+.3f}" if name in row else "" for name in names}
+            {"tested on": row["tested on"]} | {name: f"{row[name]:+.3f}" if name in row else "" for name in names}
             for row in [*table, {"tested on": "mean"} | mean]
         ]
     )
