@@ -21,7 +21,7 @@ from ser_gpu.evaluation.report import environment, notes
 from ser_gpu.files import only_one, read_json, write_csv, write_json
 from ser_gpu.settings import add_flags, first_difference, given, parsed
 from ser_gpu.stages.prepared import trains_in_bfloat16
-from ser_gpu.training import loop
+from ser_gpu.training import initial, loop
 from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, FEW_STEPS, PLAN_FILE, Plan, TrainConfig, with_settings
 from ser_gpu.training.dataset import Dataset, labels_of
 from ser_gpu.training.distributed import Ranks
@@ -115,7 +115,7 @@ def _prepared(args: Namespace, device: torch.device, ranks: Ranks, held: ExitSta
     if not (stored or plan.refit):
         plan = plan.fitted(sum(len(dataset.rows[part]) for part in plan.training.parts))
     init = None if resume_file.exists() else plan.init  # a training that goes on has weights of its own
-    check(not init or loop.sha256(init) == plan.init_sha256, f"{init}: has changed since the training was planned")
+    check(not init or initial.sha256(init) == plan.init_sha256, f"{init}: has changed since the training was planned")
     if init and checkpoint.load(init, "cpu")[1].manifest_hash != split.manifest_hash:
         tested = {clip.corpus for clip in clips if split.part_of.get(clip.id) == "test"}
         if known := sorted(tested.intersection(plan.init_corpora)):
@@ -148,7 +148,7 @@ def _asked(args: Namespace) -> dict[str, object]:
     asked["test_corpora"] = tuple(registered_name(name) or name for name in args.test_corpora or ())
     asked |= {"temperature": args.temperature, "bfloat16": {"on": True, "off": False}.get(args.amp)}
     asked |= {"corpus": args.corpus, "refit": _absolute(args.refit), "test": False if args.no_test else None}
-    asked["init_sha256"] = args.init and loop.sha256(args.init)
+    asked["init_sha256"] = args.init and initial.sha256(args.init)
     return {name: value for name, value in asked.items() if value not in (None, ())}
 
 
@@ -156,7 +156,7 @@ def new_plan(args: Namespace, device: torch.device) -> Plan:
     """The plan of a training that begins: that of the flags, or that of the training which it repeats."""
     asked = _asked(args)
     bfloat16 = {"bfloat16": asked.get("bfloat16", trains_in_bfloat16(device))}
-    begin = {"init": args.init, **loop.origin(args.init)} if args.init else {}
+    begin = {"init": args.init, **initial.origin(args.init)} if args.init else {}
     if args.refit:
         first, path = Plan.read(Path(args.refit)), Path(args.refit, RESULT_FILE)
         check(first is not None and path.exists(), f"{args.refit}: holds no finished training to repeat")

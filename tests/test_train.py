@@ -15,7 +15,7 @@ import ser_gpu
 from ser_gpu import checkpoint, crossvalidate, evaluate, predict, train
 from ser_gpu.cli import options
 from ser_gpu.corpora.clip import EMOTIONS
-from ser_gpu.training import loop
+from ser_gpu.training import initial
 from ser_gpu.training.config import EPOCHS_SPEAKER_INDEPENDENT, Plan, TrainConfig
 from tests.conftest import SAMPLE_RATE, error_line
 from tests.training.conftest import interrupted
@@ -426,7 +426,7 @@ def test_a_training_on_several_corpora_and_one_that_begins_with_its_weights(tiny
     finetuned = tmp_path / "fine"
     begin = command(tiny_ravdess, finetuned, "--epochs", "1", "--init", str(out / "last.pth"))
     assert train.main(begin) == 0
-    hashed = loop.sha256(out / "last.pth")
+    hashed = initial.sha256(out / "last.pth")
     _, provenance = checkpoint.load(finetuned / "last.pth")
     assert provenance.training["init_sha256"] == hashed
     assert provenance.protocol["corpus"] == "one, ravdess, two"
@@ -488,7 +488,7 @@ def test_what_the_code_of_7ee649e_wrote_is_read(tiny_ravdess, tmp_path, capsys):
     assert scored(capsys, last, tiny_ravdess)["accuracy"] == result["test"]["accuracy"]
     begun = trained(tiny_ravdess, tmp_path / "init", *LIKE_OLDER, "--init", str(last))
     of_ravdess = {"init_corpora": ("ravdess",), "init_licence": "CC BY-NC-SA 4.0"}
-    assert loop.origin(last) == loop.origin(checkpoint.weights_file("ser_ravdess")) == of_ravdess
+    assert initial.origin(last) == initial.origin(checkpoint.weights_file("ser_ravdess")) == of_ravdess
     assert begun["init_sha256"] == hashlib.sha256(last.read_bytes()).hexdigest()
     again = trained(tiny_ravdess, tmp_path / "refit", *LIKE_OLDER, "--refit", str(older))
     assert again["temperature"] == pytest.approx(result["temperature"])

@@ -24,8 +24,9 @@ from ser_gpu.stages.mel import nnaudio_kernels
 from ser_gpu.stages.spectrogram_augment import Mixup
 from ser_gpu.stages.waveform_augment import build_chain
 from ser_gpu.training.config import TrainConfig
-from ser_gpu.training.dataset import Dataset, sampler_of
+from ser_gpu.training.dataset import Dataset
 from ser_gpu.training.loop import Trainer
+from ser_gpu.training.sampler import sampler_of
 
 
 class Count(TorchDispatchMode):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ser_gpu.errors import InputError, reason
 from ser_gpu.stages.speaker_norm import SpeakerNorm2d
-from ser_gpu.training.dataset import Batch
+from ser_gpu.training.sampler import Batch
 
 _BELIEVED = ("MASTER_ADDR", "RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")  # together
 VARIABLES = (*_BELIEVED, "LOCAL_WORLD_SIZE")

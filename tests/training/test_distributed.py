@@ -14,9 +14,9 @@ import torch
 from ser_gpu import train
 from ser_gpu.errors import InputError
 from ser_gpu.training import distributed
-from ser_gpu.training.dataset import Batch
 from ser_gpu.training.distributed import Ranks
 from ser_gpu.training.loop import Trainer
+from ser_gpu.training.sampler import Batch
 from tests import ranks
 from tests.conftest import ROOT, error_line
 from tests.training.ten_steps import ten_steps

@@ -5,7 +5,7 @@ from ser_gpu import checkpoint
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.config import AudioConfig, CnnConfig, MelConfig, ModelConfig
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.training import loop
+from ser_gpu.training import initial
 from tests.training.conftest import make_trainer, small_model
 
 
@@ -22,7 +22,7 @@ def test_the_trunk_is_taken_and_the_rows_of_the_labels_that_agree():
         if isinstance(layer, torch.nn.BatchNorm2d):
             torch.nn.init.normal_(layer.running_mean)
     before = {name: value.clone() for name, value in ours.state_dict().items()}
-    assert loop.take_weights(ours, theirs, "a.pth") == ("sad", "happy")
+    assert initial.take_weights(ours, theirs, "a.pth") == ("sad", "happy")
     source = theirs.state_dict()
     for name, value in ours.state_dict().items():
         if ".classify." in name:
@@ -35,7 +35,7 @@ def test_the_trunk_is_taken_and_the_rows_of_the_labels_that_agree():
 def test_as_many_labels_as_channels_do_not_confuse_the_head():
     labels = tuple(f"label {i}" for i in range(8))  # the first block has 8 channels, too
     ours, theirs = model_of(labels), model_of(tuple(reversed(labels)))
-    loop.take_weights(ours, theirs, "a.pth")
+    initial.take_weights(ours, theirs, "a.pth")
     name = "cnn.members.0.blocks.0.conv1.weight"
     assert torch.equal(ours.state_dict()[name], theirs.state_dict()[name])
 
@@ -51,14 +51,14 @@ def test_as_many_labels_as_channels_do_not_confuse_the_head():
 )
 def test_another_network_is_refused(other, said):
     with pytest.raises(ValueError, match=said) as caught:
-        loop.take_weights(model_of(("a", "b")), model_of(("a", "b"), **other), "a.pth")
+        initial.take_weights(model_of(("a", "b")), model_of(("a", "b"), **other), "a.pth")
     assert "\n" not in str(caught.value)
 
 
 def test_a_flat_head_of_another_window_is_refused():
     ours, theirs = (model_of(("a", "b"), head="flatten", seconds=seconds) for seconds in (1.0, 2.0))
     with pytest.raises(ValueError, match="its network has members"):
-        loop.take_weights(ours, theirs, "a.pth")
+        initial.take_weights(ours, theirs, "a.pth")
 
 
 def test_a_training_begins_with_them(dataset, tmp_path):

@@ -7,8 +7,8 @@ from ser_gpu import checkpoint
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.corpora.splits import Split
 from ser_gpu.training.config import TrainConfig
-from ser_gpu.training.dataset import sampler_of
 from ser_gpu.training.loop import Dataset, members_loss
+from ser_gpu.training.sampler import sampler_of
 from tests.training.conftest import TINY, dataset_of, make_trainer, nothing
 
 
