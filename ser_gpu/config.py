@@ -7,6 +7,7 @@ from ser_gpu.settings import EVEN, NOT_NEGATIVE, POSITIVE, PROBABILITY, Settings
 
 HEADS = ("gap", "flatten")
 WARPS = ("waveform", "spectrogram")
+FILLS = ("silence", "repeat")
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,13 @@ class AudioConfig(Settings):
 
 @dataclass(frozen=True)
 class TrimConfig(Settings):
-    """Silence: frames more than `top_db` below the loudest one. Frame length and hop in samples."""
+    """Silence: frames more than `top_db` below the loudest one. Frame length and hop in samples. What is left, if shorter
+    than the window, stands in its middle with silence around it, or, with "repeat", is repeated until it is full."""
 
     top_db: float = setting(30.0, POSITIVE)
     frame_length: int = setting(2048, POSITIVE, at_most(65_536), EVEN)
     hop: int = setting(512, at_least(16))
+    fill: str = setting("silence", choices=FILLS)  # "repeat": short clips and long ones look alike to the network
 
     def __post_init__(self):
         super().__post_init__()

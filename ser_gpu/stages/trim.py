@@ -1,4 +1,4 @@
-"""TrimSilence: cut leading and trailing silence, then pad or crop around the centre to the window."""
+"""TrimSilence: cut leading and trailing silence, then fill the window or crop to it around the centre."""
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ _SMALLEST_POWER = 1e-10
 
 
 class TrimSilence(nn.Module):
-    """Batched `librosa.effects.trim`, then centred padding or cropping to a window, without a loop over clips.
+    """Batched `librosa.effects.trim`, then filling of a window or cropping to it, without a loop over clips.
     A frame is silent if its RMS is `top_db` or more below the clip's loudest frame; a clip without sound stays whole.
     Shape: [B, T] float32 or int16, with zeros behind each clip, lengths [B] int64 (None: every clip fills its row) ->
     [B, L = clip_samples] of the same kind.
@@ -27,11 +27,14 @@ class TrimSilence(nn.Module):
         return map_chunks(lambda clips, *own: self.window(clips, *self.bounds(clips, *own)), *given)
 
     def window(self, waveform: Tensor, start: Tensor, end: Tensor) -> Tensor:
-        """Samples `start` to `end`, [B] each, centred in a window [B, L]; of longer clips, the central L."""
+        """Samples `start` to `end`, [B] each, centred in a window [B, L], again and again if `config.fill` is "repeat";
+        of longer clips, the central L."""
         start = start + ((end - start - self.clip_samples) // 2).clamp(min=0)
         kept = (end - start).clamp(max=self.clip_samples)
         margin = (self.clip_samples - kept) // 2
         time, before = torch.arange(self.clip_samples, device=waveform.device), (start - margin)[:, None]
+        if self.config.fill == "repeat":
+            return waveform.gather(1, start[:, None] + (time - margin[:, None]).remainder(kept[:, None]))
         if torch.compiler.is_exporting():  # a graph would write all stretches out
             window = waveform.gather(1, (time + before).clamp(0, waveform.shape[1] - 1))
         else:  # every stretch, as a view; one of each clip is copied out of it

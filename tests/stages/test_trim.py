@@ -79,6 +79,15 @@ def test_a_window_has_the_samples_between_its_bounds(exported, dtype, monkeypatc
         assert torch.equal(window, expected)
 
 
+def test_a_short_clip_is_repeated_and_a_long_one_is_not():
+    trim = TrimSilence(TrimConfig(fill="repeat"), 10)
+    clip = torch.arange(8)[None].repeat(3, 1)
+    windows = trim.window(clip, torch.tensor([1, 0, 3]), torch.tensor([4, 8, 4]))
+    assert windows.tolist() == [[1, 2, 3, 1, 2, 3, 1, 2, 3, 1], [7, 0, 1, 2, 3, 4, 5, 6, 7, 0], [3] * 10]
+    trim.clip_samples = 4
+    assert trim.window(clip[:1], torch.tensor([0]), torch.tensor([8])).tolist() == [[2, 3, 4, 5]]
+
+
 def test_the_input_is_not_changed(trim, voices):
     before = voices.clone()
     trim(voices, torch.full((8,), 10_000))
