@@ -25,7 +25,7 @@ from ser_gpu.voices.plan import Measured, Plan, emotion_names
 from ser_gpu.voices.voice import Voice, VoiceError
 from ser_gpu.windows import Windows, covered, cut, padded
 
-AHEAD = 32  # recordings in work at a time, more where a batch is larger
+AHEAD = 48  # recordings in work at a time, more where a batch is larger
 _UNTAKEN = 1_024  # finished answers that wait for an earlier recording
 _COPIES = 16
 _CUTS = TimelineSettings()
