@@ -102,8 +102,8 @@ class Recognizer(ABC):
         Args:
             recordings: each as `predict` takes it; one alone is a list of one.
             voice: one for all recordings, or one for each.
-            workers: threads that answer batches; two on a GPU, so that one batch is uploaded while another is answered,
-                and on a processor one for each core after `torch.set_num_threads(1)`.
+            workers: batches that are answered at a time; two on a GPU, so that one is uploaded while the other is
+                answered, and on a processor one for each core after `torch.set_num_threads(1)`.
 
         Raises ValueError where there are fewer voices than recordings; VoiceError as `predict`.
         """
@@ -270,15 +270,15 @@ class _Asked(NamedTuple):
 
 
 class _Pipeline:
-    # each thread reads recordings, and answers a batch as soon as there is one
+    # each thread reads recordings, and answers what waits as soon as it is a batch
 
     def __init__(self, model: Recognizer, workers: int):
         self._size, self._model_of = model.windows_at_once, lru_cache(_COPIES)(model.with_voice)
-        self._threads = ThreadPoolExecutor(max(cores(), workers))
+        self._threads, self._workers = ThreadPoolExecutor(max(cores(), workers)), workers
         self._lock = threading.Lock()
         self._asked: list[_Asked] = []
         self._unread = self._answering = 0  # recordings that no thread has begun, and batches
-        self._workers, self._stopped = workers, False
+        self._stopped = False
         self.finished: SimpleQueue[_Job] = SimpleQueue()
 
     def read(self, job: _Job) -> None:
@@ -287,17 +287,15 @@ class _Pipeline:
         self._threads.submit(self._read_and_answer, job)
 
     def stop(self) -> None:
-        self._stopped = True
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            self._stopped = True
+            self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _read_and_answer(self, job: _Job) -> None:
         with self._lock:
             self._unread -= 1
         self._read(job)
-        while batch := self._next_batch():
-            self._answer(batch)
-            with self._lock:
-                self._answering -= 1
+        self._answer_batches()
 
     def _read(self, job: _Job) -> None:
         try:
@@ -310,6 +308,19 @@ class _Pipeline:
             return
         with self._lock:
             self._asked += [_Asked(job, *each) for each in enumerate(windows)]
+            self._call_another()
+
+    def _call_another(self) -> None:
+        if not self._stopped and self._answering < self._workers and len(self._asked) >= self._size:
+            self._threads.submit(self._answer_batches)
+
+    def _answer_batches(self) -> None:
+        while batch := self._next_batch():
+            answered = self._answer(batch)
+            with self._lock:
+                self._answering -= 1
+            for job in answered:
+                self._read(job)
 
     def _next_batch(self) -> list[_Asked]:
         with self._lock:
@@ -322,23 +333,21 @@ class _Pipeline:
             taken = set(map(id, batch))
             self._asked = [each for each in self._asked if id(each) not in taken]
             self._answering += 1
+            self._call_another()
             return batch
 
-    def _answer(self, batch: list[_Asked]) -> None:
+    def _answer(self, batch: list[_Asked]) -> list[_Job]:
+        # the jobs whose piece is answered
         try:
             found = batch[0].job.model.answer(np.stack([each.window for each in batch]))
         except Exception as error:
             if len(batch) == 1:
                 batch[0].job.fail(error)
                 self.finished.put(batch[0].job)
-                return
-            for each in batch:  # alone, to find the one that fails
-                self._answer([each])
-            return
-        for (job, place, _), probabilities in zip(batch, found, strict=True):
-            with self._lock:
+                return []
+            return [job for each in batch for job in self._answer([each])]  # alone, to find the one that fails
+        with self._lock:
+            for (job, place, _), probabilities in zip(batch, found, strict=True):
                 job.answers[-1][0][place] = probabilities
                 job.unanswered -= 1
-                is_last = job.unanswered == 0
-            if is_last:
-                self._read(job)
+            return [job for job in dict.fromkeys(each.job for each in batch) if job.unanswered == 0]

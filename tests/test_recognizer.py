@@ -184,8 +184,9 @@ def recordings():
     return [*voices[:3], np.zeros(80_000, np.float32), *voices[3:6], "absent.wav", *voices[6:]]
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_many_recordings_are_answered_in_order_as_each_alone(workers, model, recordings):
+@pytest.mark.parametrize(("workers", "piece_seconds"), [(1, 60.0), (3, 60.0), (2, 2.5)])
+def test_many_recordings_are_answered_in_order_as_each_alone(workers, piece_seconds, model, recordings, monkeypatch):
+    monkeypatch.setattr("ser_gpu.audio.samples.PIECE_SECONDS", piece_seconds)
     kinds = [*["Prediction"] * 3, "NoSpeechError", *["Prediction"] * 3, "AudioError", *["Prediction"] * 2]
     answers = list(model.predict_many(recordings, workers=workers))
     assert [type(answer).__name__ for answer in answers] == kinds
@@ -266,7 +267,8 @@ def test_what_is_wrong_is_one_line_also_with_a_newline_in_a_name(model, ask, sam
         assert [str(answer) for answer in model.predict_many([recording])] == [str(caught.value)]
 
 
-def test_several_workers_answer_at_a_time(model, monkeypatch):
+@pytest.mark.parametrize("seconds", [8 * [1.0], [20.0]], ids=["short", "one"])
+def test_several_workers_answer_at_a_time(seconds, model, monkeypatch):
     real, calls, second = SpeechEmotionModel.answer, itertools.count(), threading.Event()
 
     def wait_for_the_second(*given):
@@ -277,7 +279,7 @@ def test_several_workers_answer_at_a_time(model, monkeypatch):
         return real(*given)
 
     monkeypatch.setattr(SpeechEmotionModel, "answer", wait_for_the_second)
-    voices = [synthetic_voice(n, n, n, seconds=1.0) for n in range(8)]
+    voices = [synthetic_voice(n, n, n, seconds=each) for n, each in enumerate(seconds)]
     monkeypatch.setattr(SpeechEmotionModel, "windows_at_once", 2)
     assert all(isinstance(answer, Prediction) for answer in model.predict_many(voices, workers=2))
 

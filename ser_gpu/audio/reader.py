@@ -133,7 +133,8 @@ def _libsndfile(path: Path, name: str, kind: Kind | None) -> "SoundFile | None":
             raise AudioError.of(name, f"cannot be read as audio ({reason(error)})") from None
         unlike = ", not audio" if kind.reader is None else " that libsndfile cannot read; ffmpeg, where installed, may"
         raise AudioError.of(name, f"is {kind.name}{unlike}") from None
-    if sound.frames == _UNKNOWN_FRAMES and ffmpeg.program() is not None:  # FLAC from a pipe: libsndfile loses its end
+    if sound.frames == _UNKNOWN_FRAMES and kind is not None and ffmpeg.program() is not None:
+        # FLAC from a pipe: libsndfile loses its end
         sound.close()
         return None
     return sound
