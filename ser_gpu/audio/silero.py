@@ -90,8 +90,7 @@ class SpeechProbability:
     def _features(self, heard: np.ndarray) -> np.ndarray:  # [N, 640] -> [N, 128]
         # views by np.ndarray: as_strided takes ten times as long
         windows = np.ndarray((len(heard), 4, _WINDOW), np.float32, heard, 0, (heard.strides[0], 4 * _HOP, 4))
-        spectrum = np.fft.rfft(windows * self._hann)  # [N, 4, 129]
-        out = _surrounded(np.sqrt(np.square(spectrum.real) + np.square(spectrum.imag)))  # [N, 6, 129]
+        out = _surrounded(np.abs(np.fft.rfft(windows * self._hann)))  # [N, 6, 129]
         for matrix, bias, stride in self._layers:
             frames, three = len(out), len(matrix)
             step = stride * out.shape[2]
