@@ -26,7 +26,7 @@ from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli.main import main
 from ser_gpu.config import CnnConfig, TtaConfig
 from ser_gpu.corpora.clip import EMOTIONS
-from ser_gpu.errors import AudioError, MissingExtraError, NoSpeechError
+from ser_gpu.errors import MissingExtraError
 from ser_gpu.exports import hub, onnx
 from ser_gpu.onnx import OnnxModel
 from ser_gpu.stages import cnn, prepared, speaker_norm
@@ -201,14 +201,7 @@ def test_onnx_predicts_as_torch_does(shipped, onnx_model, tmp_path, monkeypatch,
     assert onnx_model.predict((SAMPLE_RATE, sound)).probabilities == pytest.approx(ours.probabilities, abs=0.05)
 
 
-def test_onnx_says_in_one_line_what_is_wrong(onnx_model, tmp_path):
-    with pytest.raises(NoSpeechError, match="no speech found"):
-        onnx_model.predict(np.zeros(32_000, np.float32))
-    with pytest.raises(AudioError, match="20 ms is too short, 50 ms is the least"):
-        onnx_model.predict(np.ones(320, np.float32))
-    answers = list(onnx_model.predict_many([SAMPLE, tmp_path / "none.wav"]))
-    assert answers[0].emotion == onnx_model.predict(SAMPLE).emotion
-    assert isinstance(answers[1], AudioError)
+def test_a_file_that_is_no_model_is_named(tmp_path):
     (tmp_path / "no.onnx").write_bytes(b"no")
     for path in ("no.onnx", "missing.onnx"):
         with pytest.raises(ValueError, match=path):
@@ -351,14 +344,12 @@ def test_a_voice_that_does_not_fit_is_refused_in_one_line(exported, onnx_model, 
     voice = speaker_model.enrol(speakers_clips(1))
     voice.save(tmp_path / "alice.voice")
     another = dataclasses.replace(voice, model="another")
-    for error, message, refused in (
-        (VoiceError, "takes no voice", lambda: onnx_model.predict(SAMPLE, voice=voice)),
-        (VoiceError, "cannot enrol", lambda: onnx_model.enrol([SAMPLE])),
-        (VoiceError, "enrolled with another model", lambda: speaker_model.predict(SAMPLE, voice=another)),
-        (NoSpeechError, "no speech found", lambda: speaker_model.enrol([np.zeros(32_000, np.float32)])),
-        (ValueError, "fewer voices", lambda: list(speaker_model.predict_many([SAMPLE, SAMPLE], voice=[voice]))),
+    for message, refused in (
+        ("takes no voice", lambda: onnx_model.predict(SAMPLE, voice=voice)),
+        ("cannot enrol", lambda: onnx_model.enrol([SAMPLE])),
+        ("enrolled with another model", lambda: speaker_model.predict(SAMPLE, voice=another)),
     ):
-        with pytest.raises(error, match=message):
+        with pytest.raises(VoiceError, match=message):
             refused()
     assert main(["predict", "--weights", str(exported), "--voice", str(tmp_path / "alice.voice"), str(SAMPLE)]) == 2
     one_line(capsys, "alice.voice: the .onnx file takes no voice")
