@@ -101,7 +101,7 @@ def test_done_recordings_are_skipped(talk, other, capsys):
     command_line = ["talk.wav", "other.wav", "--out", "all", "--skip-done"]
     for done in (0, 2):
         assert main(command_line) == 0
-        assert f"note: {done} of 2 recordings are done and skipped" in capsys.readouterr().err
+        assert f"note: {done} of 2 recordings are skipped: their outputs are newer" in capsys.readouterr().err
     before = (talk.parent / "all" / "talk.json").stat().st_mtime_ns
     os.utime("other.wav", ns=(2 * before, 2 * before))
     assert main(command_line) == 0

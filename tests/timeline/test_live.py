@@ -35,6 +35,7 @@ def speech_16_bits(seconds):
 @pytest.mark.parametrize("named", [["-"], ["-", "--format", "s16le"], ["--format", "s16le", "--rate", str(RATE)]])
 def test_raw_samples_are_answered_twice_a_second(named, said):
     lines, last = said(speech_16_bits(5.0), *named)
+    assert "note" not in last
     assert len(lines) == 10
     assert lines[-1]["time"] == 5.0, "the last part of a second, too"
     assert any(line["speech"] and line["emotion"] in line["probabilities"] for line in lines)
@@ -101,7 +102,8 @@ def test_a_file_in_the_pipe_is_known_by_its_header(kind, said):
 @pytest.mark.parametrize("format", ["MP3", "OGG", "WAV"])
 def test_another_rate_or_a_lossy_coder_changes_little(format, said):
     voice, subtype = speech_like(3.0), {"MP3": "MPEG_LAYER_III", "OGG": "VORBIS", "WAV": "ULAW"}[format]
-    lines, _ = said(in_file(resample(voice, RATE, 48_000), 48_000, format, subtype), "-", "--rate", "8000")
+    lines, last = said(in_file(resample(voice, RATE, 48_000), 48_000, format, subtype), "-", "--rate", "8000")
+    assert "note: standard input: its header is used, and not --rate\n" in last
     assert lines[-1]["time"] == pytest.approx(3.0, abs=0.6)
     assert any(line["speech"] for line in lines)
 
