@@ -8,6 +8,7 @@ import os
 import pickle
 import re
 import shutil
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -470,3 +471,17 @@ def test_the_lines_of_the_page_work(name, exported, tmp_path, monkeypatch, capsy
     monkeypatch.chdir(tmp_path)
     exec(block, {})
     assert capsys.readouterr().out == f"{ser_gpu.load_model(device='cpu').predict(SAMPLE).emotion}\n"
+
+
+def test_the_program_in_javascript_answers_too(exported, tmp_path):
+    (program,) = re.findall(r"```javascript\n(.*?)```", (ROOT / "docs" / "export.md").read_text(), re.DOTALL)
+    assert json.dumps(EMOTIONS) in program, "the labels of the shipped model"
+    modules = ROOT / "app" / "node_modules"
+    if not (shutil.which("node") and (modules / "onnxruntime-web").is_dir()):
+        pytest.skip("needs node, and npm ci in app/")
+    (tmp_path / "node_modules").symlink_to(modules)
+    (tmp_path / "answer.mjs").write_text(program)
+    shutil.copy(exported, tmp_path / "model.onnx")
+    load(SAMPLE, SAMPLE_RATE).numpy().tofile(tmp_path / "clip.f32")
+    done = subprocess.run(["node", "answer.mjs"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{ser_gpu.load_model(device='cpu').predict(SAMPLE).emotion}\n"
