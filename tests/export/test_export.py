@@ -431,6 +431,7 @@ def test_weights_that_began_with_others_keep_their_licence(small, tmp_path, caps
         assert f"Licence of the weights: {written[-1]['licence'] or 'not stated'}." in card.text
         assert export.main([str(tmp_path / "child.pth"), str(tmp_path / "child.pt2"), "--licence", "MIT"]) == 0
         assert written[-1]["licence"] == (f"MIT, learnt from {written[-2]['licence']}" if said else "MIT")
+        capsys.readouterr()
 
 
 def test_a_library_of_the_hub_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch, capsys):
