@@ -382,6 +382,7 @@ def hub_folder(tmp_path, capsys) -> Path:
 def test_a_hub_folder_holds_the_model_and_its_card(hub_folder, small):
     yaml = pytest.importorskip("yaml")
     assert sorted(path.name for path in hub_folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    assert len({path.stat().st_mode for path in hub_folder.iterdir()}) == 1  # all can be read by those who may read one
     shipped, waveform = ser_gpu.load_model(device="cpu"), sounds(2, 20_000)
     with torch.inference_mode():
         assert torch.equal(hub.HubModel.from_pretrained(hub_folder)(waveform), shipped(waveform))
