@@ -14,7 +14,7 @@ from ser_gpu.audio import wav
 from ser_gpu.audio.formats import is_file
 from ser_gpu.audio.samples import MOST_CHANNELS, natural_blocks, regroup, resampled
 from ser_gpu.cli import console, options
-from ser_gpu.errors import AudioError, extra, reason
+from ser_gpu.errors import AudioError, check, extra, reason
 from ser_gpu.prediction import Prediction
 from ser_gpu.timeline.formats import percent
 from ser_gpu.timeline.stream import Answers, Stream
@@ -69,15 +69,14 @@ def _run(args: argparse.Namespace) -> int:
     in_place = sys.stdout.isatty() and not args.json
     times: list[tuple[float, float, float]] = []  # seconds of sound, and of its answer by the clock, by the processor
     try:
-        for chunk in listener.chunks:
-            begin = time.perf_counter(), time.process_time()
-            stream.push(chunk)
-            if stream.seconds:
-                _show(stream.seconds, stream.now(), in_place)
-            taken = time.perf_counter() - begin[0], time.process_time() - begin[1]
-            times.append((len(chunk) / listener.rate, *taken))
-    except KeyboardInterrupt:  # the usual end
-        pass
+        with suppress(KeyboardInterrupt):  # the usual end
+            for chunk in listener.chunks:
+                begin = time.perf_counter(), time.process_time()
+                stream.push(chunk)
+                if stream.seconds:
+                    _show(stream.seconds, stream.now(), in_place)
+                taken = time.perf_counter() - begin[0], time.process_time() - begin[1]
+                times.append((len(chunk) / listener.rate, *taken))
     finally:
         answered = stream.seconds
         stream.close()
@@ -109,11 +108,12 @@ class _StandardInput:
 
     def __init__(self, args: argparse.Namespace):
         self._head = sys.stdin.buffer.read(_HEAD_BYTES) if sys.stdin else b""
-        if not self._head:
-            raise AudioError.of(self.name, "is empty")
+        check(self._head, f"{self.name}: is empty", AudioError)
         coding = 0, args.rate or DEFAULT_RATE, args.channels or 1, FORMATS[args.format or DEFAULT_FORMAT], None
         if is_file(self._head):
             coding = wav.coding(self._head)
+            unused = ", ".join(f"--{name}" for name in ("format", "rate", "channels") if getattr(args, name))
+            console.note(unused and f"{self.name}: its header is used, and not {unused}")
         if coding is None:  # a format that is decoded when it is there as a whole
             self.rate = DEFAULT_RATE
             sound = resampled(natural_blocks(self, None, self.rate)[1], self.rate)

@@ -30,7 +30,7 @@ from ser_gpu.stages.waveform_augment import WaveformAugment
 from ser_gpu.voices.plan import Measured, Plan
 from ser_gpu.voices.voice import Voice
 
-_WINDOWS_AT_ONCE, _WINDOWS_AT_ONCE_ON_GPU = 4, 256  # fastest of 1 to 12, with nine copies each and a worker a core
+_COPIES_AT_ONCE, _WINDOWS_AT_ONCE_ON_GPU = 16, 256  # on a processor fastest with a worker a core
 _CLIPS_AT_ONCE = 64
 _MOST_COPIES = 16
 _SMALLEST_PEAK = torch.finfo(torch.float32).tiny
@@ -86,7 +86,7 @@ class SpeechEmotionModel(nn.Module, Recognizer):
 
     @property
     def windows_at_once(self) -> int:
-        return _WINDOWS_AT_ONCE if self.device.type == "cpu" else _WINDOWS_AT_ONCE_ON_GPU
+        return max(4, _COPIES_AT_ONCE // self.tta.copies) if self.device.type == "cpu" else _WINDOWS_AT_ONCE_ON_GPU
 
     @property
     def device(self) -> torch.device:

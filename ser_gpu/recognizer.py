@@ -5,10 +5,11 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import islice, repeat
 from numbers import Number
+from queue import SimpleQueue
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -24,7 +25,7 @@ from ser_gpu.voices.plan import Measured, Plan, emotion_names
 from ser_gpu.voices.voice import Voice, VoiceError
 from ser_gpu.windows import Windows, covered, cut, padded
 
-AHEAD = 16  # recordings in work at a time, more where a batch is larger
+AHEAD = 48  # recordings in work at a time, more where a batch is larger
 _UNTAKEN = 1_024  # finished answers that wait for an earlier recording
 _COPIES = 16
 _CUTS = TimelineSettings()
@@ -101,31 +102,29 @@ class Recognizer(ABC):
         Args:
             recordings: each as `predict` takes it; one alone is a list of one.
             voice: one for all recordings, or one for each.
-            workers: threads that answer batches; two on a GPU, so that one batch is uploaded while another is answered,
-                and on a processor one for each core after `torch.set_num_threads(1)`.
+            workers: batches that are answered at a time; two on a GPU, so that one is uploaded while the other is
+                answered, and on a processor one for each core after `torch.set_num_threads(1)`.
 
         Raises ValueError where there are fewer voices than recordings; VoiceError as `predict`.
         """
         voices = repeat(voice) if voice is None or isinstance(voice, Voice) else iter(voice)
         recordings, nothing = iter(_several(recordings)), object()
         ahead = max(AHEAD, self.windows_at_once // 4)
-        pipeline, jobs = _Pipeline(self, workers), deque[_Job]()
+        pipeline, jobs, unfinished = _Pipeline(self, workers), deque[_Job](), set[_Job]()
         try:
             while True:
-                unfinished = {job.outcome for job in jobs if not job.outcome.done()}
                 for recording in islice(recordings, min(ahead - len(unfinished), _UNTAKEN - len(jobs))):
                     if (its_voice := next(voices, nothing)) is nothing:
                         raise InputError("fewer voices than recordings")
                     self.require(its_voice)
                     jobs.append(_Job(recording, sample_rate, its_voice))
-                    unfinished.add(jobs[-1].outcome)
+                    unfinished.add(jobs[-1])
                     pipeline.read(jobs[-1])
                 if not jobs:
                     return
-                if jobs[0].outcome.done():
-                    yield jobs.popleft().outcome.result()
-                else:
-                    wait(unfinished, return_when=FIRST_COMPLETED)
+                unfinished.discard(pipeline.finished.get())
+                while jobs and jobs[0].outcome is not None:
+                    yield jobs.popleft().outcome
         finally:
             pipeline.stop()
 
@@ -244,7 +243,7 @@ class _Job:
         self.recording, self.sample_rate, self.voice = recording, sample_rate, voice
         self.name, self.pieces = "recording", None
         self.answers: list[tuple[np.ndarray, float]] = []  # probabilities of each piece, [V, C], and its seconds
-        self.outcome: Future[Prediction | AudioError] = Future()
+        self.outcome: Prediction | AudioError | None = None
 
     def next_piece(self, model_of: Callable[[Voice | None], Recognizer]) -> np.ndarray | None:
         """The windows to answer next, [V, L]; None at the end, when it has its outcome."""
@@ -255,14 +254,13 @@ class _Job:
             self.unanswered = len(windows)
             self.answers.append((np.zeros((self.unanswered, len(self.model.labels)), np.float32), seconds))
             return windows
-        self.outcome.set_result(self.model.mean(self.answers))
+        self.outcome = self.model.mean(self.answers)
         return None
 
     def fail(self, error: Exception) -> None:
         if not isinstance(error, AudioError):
             error = UnexpectedError.at(self.name, error)
-        if not self.outcome.done():
-            self.outcome.set_result(error)
+        self.outcome = self.outcome or error
 
 
 class _Asked(NamedTuple):
@@ -272,68 +270,84 @@ class _Asked(NamedTuple):
 
 
 class _Pipeline:
-    # reads as many recordings at a time as there are cores, and answers `workers` batches at a time
+    # each thread reads recordings, and answers what waits as soon as it is a batch
 
     def __init__(self, model: Recognizer, workers: int):
         self._size, self._model_of = model.windows_at_once, lru_cache(_COPIES)(model.with_voice)
-        self._readers, self._answerers = ThreadPoolExecutor(cores()), ThreadPoolExecutor(workers)
+        self._threads, self._workers = ThreadPoolExecutor(max(cores(), workers)), workers
         self._lock = threading.Lock()
         self._asked: list[_Asked] = []
-        self._answering = 0  # batches
+        self._unread = self._answering = 0  # recordings that no thread has begun, and batches
         self._stopped = False
+        self.finished: SimpleQueue[_Job] = SimpleQueue()
 
     def read(self, job: _Job) -> None:
         with self._lock:
-            if not self._stopped:
-                self._readers.submit(self._read, job)
+            self._unread += 1
+        self._threads.submit(self._read_and_answer, job)
 
     def stop(self) -> None:
         with self._lock:
             self._stopped = True
-            for pool in (self._readers, self._answerers):
-                pool.shutdown(wait=False, cancel_futures=True)
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _read_and_answer(self, job: _Job) -> None:
+        with self._lock:
+            self._unread -= 1
+        self._read(job)
+        self._answer_batches()
 
     def _read(self, job: _Job) -> None:
         try:
             windows = job.next_piece(self._model_of)
         except Exception as error:
             job.fail(error)
+            windows = None
+        if windows is None:
+            self.finished.put(job)
             return
-        if windows is not None:
-            with self._lock:
-                self._asked += [_Asked(job, *each) for each in enumerate(windows)]
-                self._begin_batches()
+        with self._lock:
+            self._asked += [_Asked(job, *each) for each in enumerate(windows)]
+            self._call_another()
 
-    def _begin_batches(self) -> None:
-        # one that is not full waits for more while another is answered
-        while not self._stopped and len(self._asked) >= (self._size if self._answering else 1):
+    def _call_another(self) -> None:
+        if not self._stopped and self._answering < self._workers and len(self._asked) >= self._size:
+            self._threads.submit(self._answer_batches)
+
+    def _answer_batches(self) -> None:
+        while batch := self._next_batch():
+            answered = self._answer(batch)
+            with self._lock:
+                self._answering -= 1
+            for job in answered:
+                self._read(job)
+
+    def _next_batch(self) -> list[_Asked]:
+        with self._lock:
+            # one that is not full waits while another is answered, or so many recordings are to be read
+            least = self._size if self._answering or self._unread >= self._size else 1
+            if self._stopped or self._answering == self._workers or len(self._asked) < least:
+                return []
             model = self._asked[0].job.model
             batch = [each for each in self._asked if each.job.model is model][: self._size]
             taken = set(map(id, batch))
             self._asked = [each for each in self._asked if id(each) not in taken]
             self._answering += 1
-            self._answerers.submit(self._answer_and_go_on, batch)
+            self._call_another()
+            return batch
 
-    def _answer_and_go_on(self, batch: list[_Asked]) -> None:
-        self._answer(batch)
-        with self._lock:
-            self._answering -= 1
-            self._begin_batches()
-
-    def _answer(self, batch: list[_Asked]) -> None:
+    def _answer(self, batch: list[_Asked]) -> list[_Job]:
+        # the jobs whose piece is answered
         try:
             found = batch[0].job.model.answer(np.stack([each.window for each in batch]))
         except Exception as error:
             if len(batch) == 1:
                 batch[0].job.fail(error)
-                return
-            for each in batch:  # alone, to find the one that fails
-                self._answer([each])
-            return
-        for (job, place, _), probabilities in zip(batch, found, strict=True):
-            with self._lock:
+                self.finished.put(batch[0].job)
+                return []
+            return [job for each in batch for job in self._answer([each])]  # alone, to find the one that fails
+        with self._lock:
+            for (job, place, _), probabilities in zip(batch, found, strict=True):
                 job.answers[-1][0][place] = probabilities
                 job.unanswered -= 1
-                is_last = job.unanswered == 0
-            if is_last:
-                self.read(job)
+            return [job for job in dict.fromkeys(each.job for each in batch) if job.unanswered == 0]

@@ -30,9 +30,10 @@ def cut(waveform: np.ndarray, size: int, trim: TrimConfig) -> tuple[np.ndarray, 
 def bounds(waveform: np.ndarray, trim: TrimConfig) -> tuple[int, int]:
     """First sample of the sound and first after it, as in `ser_gpu.stages.trim.TrimSilence`. Shape: [T] -> [], []."""
     frames, blocks_per_frame = len(waveform) // trim.hop + 1, trim.frame_length // trim.hop
-    padded = np.pad(waveform, trim.frame_length // 2)[: (frames + blocks_per_frame - 1) * trim.hop]
+    half = np.zeros(trim.frame_length // 2, np.float32)
+    padded = np.concatenate([half, waveform, half])[: (frames + blocks_per_frame - 1) * trim.hop]
     blocks = np.square(padded).reshape(-1, trim.hop).sum(axis=1)
-    power = np.lib.stride_tricks.sliding_window_view(blocks, blocks_per_frame).sum(axis=1) / trim.frame_length
+    power = sum(blocks[at : at + frames] for at in range(blocks_per_frame)) / trim.frame_length
     level = 10 * np.log10(np.maximum(power, np.float32(_SMALLEST_POWER)))
     (sounds,) = np.nonzero(level - level.max() > -trim.top_db)
     end = min((int(sounds[-1]) + 1) * trim.hop, len(waveform))
@@ -43,7 +44,7 @@ def padded(windows: np.ndarray, size: int, hop: int) -> np.ndarray:
     """Windows with zeros around them, `size` long. Shape: [V, L'] -> [V, L]."""
     missing = size - windows.shape[1]
     before = missing // 2 // hop * hop  # whole hops, so that the trimming has the same frames
-    return np.pad(windows, ((0, 0), (before, missing - before)))
+    return np.pad(windows, ((0, 0), (before, missing - before))) if missing else windows
 
 
 def covered(starts: np.ndarray, length: int) -> int:

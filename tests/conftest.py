@@ -124,6 +124,12 @@ def saved_model(path: Path, *, seed=0, protocol=None, manifest_hash="", labels=E
 
 
 @pytest.fixture(scope="session")
+def weights(tmp_path_factory) -> str:
+    """Its file."""
+    return saved_model(tmp_path_factory.mktemp("weights") / "small.pth")
+
+
+@pytest.fixture(scope="session")
 def clips() -> tuple[Clip, ...]:
     """All 1,440 clips by name; the files do not exist."""
     return tuple(

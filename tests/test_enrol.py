@@ -5,12 +5,7 @@ import pytest
 
 from ser_gpu import checkpoint, enrol, predict
 from ser_gpu.voices.voice import Voice
-from tests.conftest import error_line, saved_model
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    return saved_model(tmp_path_factory.mktemp("weights") / "a.pth")
+from tests.conftest import error_line
 
 
 @pytest.fixture
@@ -74,16 +69,3 @@ def test_wrong_use_is_one_line(weights, recordings, tmp_path, capsys):
         assert run(weights, *arguments) == 2
         assert said in error_line(capsys.readouterr().err)
     assert not (tmp_path / "a.voice").exists()
-
-
-def test_predict_refuses_a_voice_of_another_model_or_another_file(weights, recordings, tmp_path, capsys):
-    assert run(weights, tmp_path / "a.voice", *recordings) == 0
-    other = saved_model(tmp_path / "b.pth", seed=1)
-    capsys.readouterr()
-    for model, voice, said in (
-        (other, tmp_path / "a.voice", "a.voice: the voice was enrolled with another model"),
-        (weights, weights, "a.pth: not a voice file"),
-        (weights, recordings[0], "not a voice file"),
-    ):
-        assert predict.main(["--weights", model, "--voice", str(voice), "--device", "cpu", str(recordings[0])]) == 2
-        assert said in error_line(capsys.readouterr().err)

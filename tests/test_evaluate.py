@@ -101,19 +101,8 @@ def test_the_own_recordings_of_a_model_are_asked_for_and_nothing_is_downloaded(c
 
 
 def test_scores_are_shown_though_they_cannot_be_written(trained, run, monkeypatch):
-    """A place that cannot be written is refused before the work; the disk may be full after it."""
-    (trained.parent / "file").touch()
-    code, out, err = run(trained, "--out", str(trained.parent / "file" / "scores"))
-    assert (code, out) == (2, "")
-    assert err.startswith("error: --out ")
+    """The disk may be full after the work."""
     monkeypatch.setattr(evaluate, "write_json", lambda path, _: (_ for _ in ()).throw(OSError(f"{path}: disk full")))
     code, out, err = run(trained)
     assert (code, "macro F1" in out) == (2, True)
     assert "model.evaluation.json: disk full" in err
-
-
-def test_an_unreadable_checkpoint_is_one_line(run, tmp_path):
-    code, _, err = run(tmp_path / "bad.pth")
-    (said,) = err.splitlines()
-    assert code == 2
-    assert "bad.pth" in said

@@ -173,25 +173,6 @@ def test_clips_that_go_while_it_trains_are_not_missed(tiny_ravdess, tmp_path, mo
     assert train.main([*command(data, tmp_path / "run"), "--epochs", "1"]) == 0
 
 
-def test_a_loss_that_is_not_a_number_stops_with_its_step_and_the_state_before(
-    tiny_ravdess, tmp_path, capsys, monkeypatch
-):
-    steps = Trainer.train_steps
-
-    def spoil_the_third(trainer, on_step):
-        losses = steps(trainer, on_step)
-        if len(trainer.history) == 2:
-            losses[1:] = torch.nan
-        return losses
-
-    monkeypatch.setattr(Trainer, "train_steps", spoil_the_third)
-    out = tmp_path / "run"
-    assert train.main(command(tiny_ravdess, out)) == 2
-    printed = error_line(capsys.readouterr().err)
-    assert printed == "error: the loss of epoch 3, step 2 is nan; a smaller --lr with another --out may do better"
-    assert len(torch.load(out / "resume.pth", weights_only=True)["history"]) == 2
-
-
 def test_any_number_of_reading_threads_gives_the_same_bank(tiny_ravdess, monkeypatch):
     paths = [clip.path for clip in corpora.load(tiny_ravdess).clips[:48]]
     banks = []

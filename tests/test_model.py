@@ -1,6 +1,5 @@
 import copy
-from contextlib import contextmanager
-from types import SimpleNamespace
+from unittest.mock import MagicMock, call
 
 import pytest
 import torch
@@ -63,39 +62,25 @@ def test_forward_refuses_what_is_no_batch_of_waveforms(model, waveform):
 
 def test_windows_go_up_as_int16_on_a_stream_of_their_own(model, voices, monkeypatch):
     """With streams that only write down what is asked of them, since there may be no GPU here."""
-    asked = []
-
-    def stream(name):
-        return SimpleNamespace(name=name, wait_stream=lambda other: asked.append(f"{name} waits for {other.name}"))
-
-    @contextmanager
-    def on(stream):
-        asked.append(f"on {stream.name}")
-        yield
-        asked.append(f"off {stream.name}")
+    asked, quiet = MagicMock(), 1e-4 * voices
 
     def to(tensor, place, non_blocking=False):
         if isinstance(place, torch.dtype):
             return tensor.type(place)
-        asked.append(f"up as {tensor.dtype}, waiting: {not non_blocking}")
+        asked.up(tensor.dtype, non_blocking)
         return tensor
 
-    monkeypatch.setattr("ser_gpu.model._upload_stream", lambda device: stream("upload"))
-    monkeypatch.setattr(torch.cuda, "stream", on)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream("answer"))
+    monkeypatch.setattr("ser_gpu.model._upload_stream", lambda device: asked.upload)
+    monkeypatch.setattr(torch.cuda, "stream", asked.on)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: asked.answer)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     monkeypatch.setattr(torch.Tensor, "to", to)
-    monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: asked.append(f"kept for {stream.name}"))
-    quiet = 1e-4 * voices
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: asked.kept(stream))
     moved = uploaded(quiet, torch.device("cuda", 9))
     monkeypatch.undo()
-    assert asked == [
-        "on upload",
-        "up as torch.int16, waiting: False",
-        "off upload",
-        "answer waits for upload",
-        "kept for answer",
-    ]
+    inside = [call.on().__enter__(), call.up(torch.int16, True), call.on().__exit__(None, None, None)]
+    after = [call.answer.wait_stream(asked.upload), call.kept(asked.answer)]
+    assert asked.mock_calls == [call.on(asked.upload), *inside, *after]
     # a quiet window keeps all 16 bits
     torch.testing.assert_close(model.probabilities(model(moved)), model.probabilities(model(quiet)), atol=1e-3, rtol=0)
 

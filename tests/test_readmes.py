@@ -143,7 +143,7 @@ def test_the_commands_page_has_every_command():
 def test_the_commands_of_a_page_have_options_that_exist(page, monkeypatch):
     monkeypatch.setattr(options, "run", lambda work: "parsed")
     for module, words in commands(page):
-        if module != "pytest":
+        if module not in ("pytest", "venv"):
             assert import_module(module).main(words) == "parsed", (module, words)
 
 

@@ -84,9 +84,12 @@ def test_an_answer_says_of_how_many_seconds_of_speech_it_is(model, monkeypatch):
     assert prediction.speech_seconds == model.predict(twice).speech_seconds
     # at each edge of the pause a window of 3 s may reach into it
     assert 18.0 < prediction.speech_seconds < 18.0 + 2 * 3.0
-    monkeypatch.setattr("ser_gpu.audio.samples.PIECE_SECONDS", 20.0)  # of which the recording has two
     long = synthetic_voice(3, 1, 0, seconds=30.0)
-    assert model.predict(long).speech_seconds == pytest.approx(30.0, abs=0.2)
+    whole = model.predict(long)
+    monkeypatch.setattr("ser_gpu.audio.samples.PIECE_SECONDS", 20.0)  # of which the recording has two
+    assert_sound(in_pieces := model.predict(long))
+    assert in_pieces.speech_seconds == pytest.approx(30.0, abs=0.2)
+    assert in_pieces.emotion == whole.emotion
 
 
 def test_the_detector_hears_no_more_than_decides(model, monkeypatch):
@@ -158,14 +161,6 @@ def test_level_and_offset_do_not_matter(model, change):
     assert max(abs(heard[e] - expected[e]) for e in expected) < 1e-3  # an offset costs float32 bits of the voice
 
 
-def test_a_recording_longer_than_a_segment_is_the_mean_over_its_windows(model, monkeypatch):
-    voice = synthetic_voice(3, 1, 0, seconds=9.0)
-    whole = model.predict(voice)
-    monkeypatch.setattr("ser_gpu.audio.samples.PIECE_SECONDS", 4.0)
-    assert_sound(model.predict(voice))
-    assert model.predict(voice).emotion == whole.emotion
-
-
 def test_predict_is_in_evaluation_mode_and_a_temperature_softens_the_confidence_and_keeps_the_emotion(voices):
     model = SpeechEmotionModel(SMALL).train()
     sharp = model.predict(voices[0])
@@ -184,8 +179,9 @@ def recordings():
     return [*voices[:3], np.zeros(80_000, np.float32), *voices[3:6], "absent.wav", *voices[6:]]
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_many_recordings_are_answered_in_order_as_each_alone(workers, model, recordings):
+@pytest.mark.parametrize(("workers", "piece_seconds"), [(1, 60.0), (3, 60.0), (2, 2.5)])
+def test_many_recordings_are_answered_in_order_as_each_alone(workers, piece_seconds, model, recordings, monkeypatch):
+    monkeypatch.setattr("ser_gpu.audio.samples.PIECE_SECONDS", piece_seconds)
     kinds = [*["Prediction"] * 3, "NoSpeechError", *["Prediction"] * 3, "AudioError", *["Prediction"] * 2]
     answers = list(model.predict_many(recordings, workers=workers))
     assert [type(answer).__name__ for answer in answers] == kinds
@@ -266,7 +262,8 @@ def test_what_is_wrong_is_one_line_also_with_a_newline_in_a_name(model, ask, sam
         assert [str(answer) for answer in model.predict_many([recording])] == [str(caught.value)]
 
 
-def test_several_workers_answer_at_a_time(model, monkeypatch):
+@pytest.mark.parametrize("seconds", [8 * [1.0], [20.0]], ids=["short", "one"])
+def test_several_workers_answer_at_a_time(seconds, model, monkeypatch):
     real, calls, second = SpeechEmotionModel.answer, itertools.count(), threading.Event()
 
     def wait_for_the_second(*given):
@@ -277,7 +274,7 @@ def test_several_workers_answer_at_a_time(model, monkeypatch):
         return real(*given)
 
     monkeypatch.setattr(SpeechEmotionModel, "answer", wait_for_the_second)
-    voices = [synthetic_voice(n, n, n, seconds=1.0) for n in range(8)]
+    voices = [synthetic_voice(n, n, n, seconds=each) for n, each in enumerate(seconds)]
     monkeypatch.setattr(SpeechEmotionModel, "windows_at_once", 2)
     assert all(isinstance(answer, Prediction) for answer in model.predict_many(voices, workers=2))
 

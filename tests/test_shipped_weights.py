@@ -5,7 +5,6 @@ import json
 import pytest
 import soundfile
 import torch
-import torch.nn.functional as F
 
 import predict
 import ser_gpu
@@ -31,19 +30,6 @@ def test_their_logits_are_what_they_were():
     heard = logits.of_shipped_weights(stored["seed"])
     # float32 sums in another order, on another processor or by another version of a library
     torch.testing.assert_close(heard, torch.tensor(stored["logits"]), atol=1e-4, rtol=0)
-
-
-@torch.inference_mode()
-def test_their_answer_does_not_depend_on_the_batch():
-    model = ser_gpu.load_model(WEIGHTS, "cpu")
-    voices = logits.clips(seed=7)
-    lengths = torch.tensor([len(voice) for voice in voices])
-    batch = torch.stack([F.pad(voice, (0, int(lengths.max()) - len(voice))) for voice in voices])
-    together = model(batch, lengths)
-    for voice, answer in zip(voices, together, strict=True):
-        torch.testing.assert_close(model(voice[None])[0], answer, atol=1e-5, rtol=0)
-    order = torch.randperm(len(voices))
-    torch.testing.assert_close(model(batch[order], lengths[order]), together[order], atol=1e-5, rtol=0)
 
 
 @pytest.mark.ravdess

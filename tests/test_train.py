@@ -277,12 +277,10 @@ def test_before_the_first_epoch_there_is_a_plan_to_go_on_with(tiny_ravdess, tmp_
     ("arguments", "message"),
     [
         (["--data", "absent"], "absent: no such folder"),
-        (["--corpus", "mine"], "no such corpus: 'mine'"),
         (["--protocol", "actors5", "--fold", "9"], "fold of actors5 must be 0 to 4, got 9"),
         (["--test-actors", "31"], "no such speaker: 31; there are 01, 02"),
         (["--device", "quantum"], "--device quantum"),
         (["--epochs", "0"], "epochs must be positive, got 0"),
-        (["--set", "cnn.depht=3"], "no such setting: 'cnn.depht'; cnn has depth"),
         (["--corpora", "mine"], "no such corpus, so name its folder: mine=DIR"),
         (["--corpora", "a=x", "a=y"], "a is named twice"),
         (["--corpora", "a=x", "--data", "y"], "--corpora goes without --data"),

@@ -60,6 +60,7 @@ def test_a_voice_changes_the_answers_and_not_the_model(model, alice):
     assert differ(model.predict(clip, voice=alice), before) > 1e-3
     assert model.predict(clip) == before
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert all(parameter.requires_grad for parameter in model.parameters()), "it can be trained on"
 
 
 @pytest.mark.parametrize(("bfloat16", "tolerance"), [(False, 1e-5), (True, 0.02)])
@@ -185,8 +186,6 @@ def test_predict_many_mixes_voices(model, alice, bob):
     voices = [alice, None, bob, alice, None, bob, bob, alice]
     for one, answer in zip(zip(clips, voices, strict=True), model.predict_many(clips, voice=voices), strict=True):
         assert differ(answer, model.predict(one[0], voice=one[1])) < 1e-5
-    for clip, answer in zip(clips, model.predict_many(clips, voice=bob), strict=True):
-        assert differ(answer, model.predict(clip, voice=bob)) < 1e-5
 
 
 def test_copies_share_tensors_and_sixteen_are_kept(model, alice):

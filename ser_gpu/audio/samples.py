@@ -202,7 +202,7 @@ class Mixer:
 
     def __call__(self, block: np.ndarray) -> np.ndarray:
         """What is decided. Shape: [C, T] -> [T'] float32. Raises AudioError where samples are not finite."""
-        if not np.abs(block).max(initial=0) < _LARGEST_SAMPLE:  # written so that NaN is caught too
+        if not max(block.max(initial=0), -block.min(initial=0)) < _LARGEST_SAMPLE:  # written so that NaN is caught too
             raise AudioError.of(self._name, f"holds samples that are not finite or beyond {_LARGEST_SAMPLE:.0e}")
         if len(self._held) not in (0, len(block)):
             raise AudioError.of(self._name, f"has {len(block)} channels after {len(self._held)}")

@@ -1,6 +1,7 @@
 """What the commands share: data, device, model; one clear line and an exit code for an error."""
 
 import atexit
+import gc
 import os
 import re
 import signal
@@ -214,6 +215,7 @@ def run(command: Callable[[], int]) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     on_ctrl_c = signal.getsignal(signal.SIGINT)
+    atexit.register(gc.freeze)  # else Python ends 0.4 s later: it looks for garbage in all of torch
     try:
         return command()
     except KeyboardInterrupt:

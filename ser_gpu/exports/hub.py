@@ -56,9 +56,11 @@ def write(
     about = {"format_version": checkpoint.FORMAT_VERSION, "model_type": "ser_gpu", "library_name": "ser_gpu"}
     about |= {"package_version": __version__, "labels": list(model.labels)}
     about |= {"config": model.config.as_dict(), "checkpoint_sha256": sha256}
-    with replacing(Path(folder) / "README.md") as temporary:  # the mixin writes no card where there is one
+    page = Path(folder) / "README.md"
+    with replacing(page) as temporary:  # the mixin writes no card where there is one
         temporary.write_text(card(model, provenance, licence), encoding="utf-8")
     HubModel(model, about).save_pretrained(folder)
+    (Path(folder) / "model.safetensors").chmod(page.stat().st_mode)  # safetensors lets its owner alone read it
 
 
 def card(model: SpeechEmotionModel, provenance: checkpoint.Provenance, licence: str | None = None) -> str:

@@ -87,7 +87,7 @@ def _run(args: argparse.Namespace) -> int:
     options.require_free({"--out": texts, "--plot": pictures}, [*paths, args.list, *read])
     if args.skip_done:
         left = [job for job in jobs if not _is_done(job.files.values(), [job.path, *read])]
-        console.say(f"note: {len(jobs) - len(left):,} of {len(jobs):,} recordings are done and skipped")
+        console.note(f"{len(jobs) - len(left):,} of {len(jobs):,} recordings are skipped: their outputs are newer")
         jobs = left
     if not jobs:
         return options.DONE

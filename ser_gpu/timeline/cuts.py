@@ -1,5 +1,6 @@
 """SpeechCuts: blocks of samples -> the stretches of speech between pauses."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -72,8 +73,8 @@ class SpeechCuts:
 
     def take(self, samples: np.ndarray) -> list[Stretch]:
         """The stretches that end in the next samples [T] float32; T is a multiple of `block`, except at the end."""
-        whole = np.pad(samples, (0, -len(samples) % self.frame))
-        blocks = np.split(whole, range(self.block, len(whole), self.block))
+        whole = np.concatenate([samples, np.zeros(-len(samples) % self.frame, np.float32)])
+        blocks = (whole[at : at + self.block] for at in range(0, len(whole), self.block))
         levelled = np.concatenate([block * self._gain(block) for block in blocks])
         speech, self._state = self._hear(levelled, self._state)
         self._kept = np.concatenate([self._kept, samples])
@@ -140,4 +141,5 @@ class SpeechCuts:
 def _quantile(values: np.ndarray, share: float) -> float:
     # as np.quantile, which is slower
     ordered, place = np.sort(values), share * (len(values) - 1)
-    return float(np.interp(place, np.arange(len(values)), ordered))
+    low, high = float(ordered[int(place)]), float(ordered[math.ceil(place)])
+    return low + place % 1 * (high - low)

@@ -4,7 +4,6 @@ import soundfile
 import torch
 from hypothesis import given
 from hypothesis.strategies import booleans, integers, lists, none
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ser_gpu.audio.clip_bank import INT16_SCALE, ClipBank
 from ser_gpu.audio.samples import load
@@ -87,26 +86,6 @@ def test_one_long_clip_costs_its_own_length_alone():
     waveforms, lengths = bank.batch(torch.arange(32) + 50, most=96_000)
     assert waveforms.shape == (32, 96_000)
     assert lengths.tolist() == [48_000] * 10 + [96_000] + [48_000] * 21
-
-
-@pytest.mark.parametrize("random", [False, True])
-def test_a_batch_does_not_wait_for_the_device(random):
-    """On a pretended device, whatever would have to read data back is refused."""
-    bank = ClipBank.from_waveforms(ramps([30, 40, 50]), SAMPLE_RATE)
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        there = bank.to("cuda")
-        index = torch.zeros(7, dtype=torch.int64, device="cuda")
-        waveforms, lengths = there.batch(index, 35, random)
-    assert waveforms.shape == (7, 35)
-    assert waveforms.device.type == lengths.device.type == "cuda"
-
-
-@pytest.mark.cuda
-def test_a_batch_is_the_same_on_cuda():
-    bank = ClipBank.from_waveforms(ramps([30, 40, 50, 1]), SAMPLE_RATE)
-    index = torch.tensor([2, 0, 3, 2, 1])
-    for ours, theirs in zip(bank.batch(index, 35), bank.to("cuda").batch(index.cuda(), 35), strict=True):
-        assert torch.equal(ours, theirs.cpu())
 
 
 def test_a_bad_clip_is_named_and_the_rest_is_not_waited_for(paths, tmp_path):

@@ -27,13 +27,10 @@ def test_a_long_name_keeps_its_end_and_the_problem_stays_whole():
     assert message.endswith("/clip.wav: is empty")
 
 
-def test_a_line_break_in_a_name_makes_no_second_line():
+def test_a_line_break_in_a_name_makes_no_second_line_and_what_is_no_utf8_is_escaped():
     for error in (InputError, AudioError, NoSpeechError, UnexpectedError):
         assert str(error("a\nb.wav: no speech found")) == r"a\nb.wav: no speech found"
     assert str(AudioError.of("a\nb.wav", "is empty")) == r"a\nb.wav: is empty"
-
-
-def test_a_name_that_is_no_utf8_is_escaped():
     assert str(AudioError.of(b"\xff.wav".decode(errors="surrogateescape"), "is empty")) == "\\udcff.wav: is empty"
 
 

@@ -47,6 +47,14 @@ def test_every_coding_gives_the_samples(voice, tmp_path, container, subtype, tol
     assert error.max() < tolerance
 
 
+@pytest.mark.parametrize("container", ["WAV", "AIFF", "FLAC"])
+def test_samples_of_16_bits_are_the_floats_that_libsndfile_makes_of_them(voice, tmp_path, container):
+    soundfile.write(path := tmp_path / "clip", voice, SAMPLE_RATE, format=container, subtype="PCM_16")
+    with open_audio(path) as (_, blocks):
+        (heard,) = blocks
+    np.testing.assert_array_equal(heard[0], soundfile.read(path, dtype="float32")[0])
+
+
 @pytest.mark.parametrize("suffix", [".raw", ".txt", "", ".mp3", ".m4a"])
 def test_the_content_tells_the_format_and_not_the_name(voice, wav, tmp_path, suffix):
     path = wav.rename(tmp_path / f"any name, and a é{suffix}")

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given
 
 from ser_gpu.audio.samples import load, recording
-from tests.audio.conftest import RATES, THINGS, AudioDecoder, or_one_line, refused, same
+from tests.audio.conftest import AudioDecoder, refused, same
 from tests.conftest import SAMPLE_RATE
 
 RATE = 48_000
@@ -97,9 +96,7 @@ def test_what_is_given_is_left_as_it_is(stereo):
         assert (audio == before).all()
 
 
-def test_a_recording_has_a_name(path, stereo):
-    assert recording(path, None, SAMPLE_RATE)[0] == str(path)
-    assert recording(io.BytesIO(), None, SAMPLE_RATE)[0] == "stream"
+def test_samples_in_memory_have_a_name(stereo):
     assert recording(stereo, RATE, SAMPLE_RATE)[0] == "audio"
     assert recording({"array": stereo, "sampling_rate": RATE, "path": "a.wav"}, None, SAMPLE_RATE)[0] == "a.wav"
 
@@ -121,12 +118,9 @@ REFUSED = [
     (("a.wav", "b.wav"), None, "the sample rate must be a whole number of Hz between 1,000 and 768,000, got 'a.wav'"),
     ((np.zeros(9), np.zeros(9)), None, "the sample rate must be a whole number"),
     ((0, np.zeros(9)), None, "the sample rate must be a whole number of Hz between"),
-    (np.zeros(9), 10**9, "between 1,000 and 768,000, got 1000000000"),
     ("a.wav", "fast", "the sample rate must be a whole number of Hz between 1,000 and 768,000, got 'fast'"),
-    (torch.zeros(0), 16_000, "no samples"),
     (np.array([0.0, np.nan]), None, "not finite"),
     (torch.tensor([0.0, float("inf")]), 16_000, "not finite"),
-    (np.array([0.0, 1e300]), 16_000, "not finite or beyond"),
     (io.StringIO("a"), None, "open as text"),
 ]
 
@@ -140,11 +134,3 @@ def test_anything_else_is_one_line(audio, rate, message):
 def test_what_is_wrong_in_memory_is_said_at_once():
     with refused():
         recording(np.zeros((2, 2, 2)), None, SAMPLE_RATE)
-
-
-@given(audio=THINGS, rate=RATES)
-def test_any_object_is_a_recording_or_one_line(audio, rate):
-    answer = or_one_line(lambda: heard(audio, rate))
-    if answer is not None:
-        assert (answer[1].dtype, answer[1].ndim) == (np.float32, 1)
-        assert np.abs(answer[1]).max() <= 1

@@ -1,6 +1,5 @@
 import hashlib
 import io
-import itertools
 import shutil
 import sys
 import threading
@@ -72,16 +71,6 @@ def test_scan_refuses_a_folder_without_clips(tmp_path):
         scanned(tmp_path)
     with pytest.raises(ValueError, match=r"left out: 1 video$"):
         scanned(tmp_path, "01-01-01-01-01-01-01.mp4")
-    with pytest.raises(ValueError, match=r"absent: no such folder or CSV file$"):
-        scanned(tmp_path / "absent")
-
-
-def test_clips_may_lie_there_in_another_format_and_one_line_says_that_some_are_missing(tmp_path):
-    suffixes = itertools.cycle((".mp3", ".opus", ".ogg", ".aiff", ".WAV", ".bwf", ".FLAC"))
-    found = scanned(tmp_path, *(name + suffix for name, suffix in zip(SIXTY, suffixes, strict=False)))
-    assert (len(found.clips), found.left_out) == (60, {})
-    assert found.notice.startswith("60 of the 1,440")
-    assert "\n" not in found.notice
 
 
 def test_of_two_files_the_lossless_one_counts_and_what_cannot_be_read_is_counted_by_what_it_is(tmp_path, monkeypatch):

@@ -128,12 +128,6 @@ def test_validation_speakers_are_a_man_and_a_woman_in_turn_and_chosen_from_those
         assert speakers(Protocol("actors5"), few) == {"train": train, "validation": {validation}, "test": {"02"}}
 
 
-@pytest.mark.parametrize("protocol", [("loso",), ("speakers",), ("test-speakers", 0, ("1",))])
-def test_two_speakers_leave_validation_empty(protocol, clips):
-    dealt = speakers(Protocol(*protocol), [clip for clip in clips if clip.speaker in ("01", "02")])
-    assert [len(dealt[part]) for part in PARTS] == [1, 0, 1]
-
-
 def test_in_a_published_protocol_other_corpora_help_in_training_alone(clips):
     joined = [Clip(f"r/{c.id}", c.path, c.emotion, f"r/{c.speaker}", "ravdess", c.gender) for c in clips]
     train, *others = speakers(Protocol("actors5"), joined + of_speakers("02")).values()
@@ -210,18 +204,6 @@ def test_test_speakers_by_name_or_number(clips):
         assert speakers(Protocol("test-speakers", 0, wanted), clips)["test"] == found
     bare = Protocol("test-speakers", 0, ("OAF",))
     assert speakers(bare, of_speakers("TESS/OAF", "b"))["test"] == {"TESS/OAF"}
-
-
-@pytest.mark.parametrize("count", [3, 4, 5, 7, 10, 11])
-@pytest.mark.parametrize("name", RANDOM_PROTOCOLS)
-def test_small_data_has_every_emotion_in_every_part(name, count):
-    clips = own(count, "happy") + own(10, "sad") + own(100, "bored")
-    for seed in range(5):
-        dealt = parts(Protocol(name, seed), clips)
-        assert all({clip.emotion for clip in members} == {"happy", "sad", "bored"} for members in dealt.values())
-        assert len(dealt["train"]) >= 0.5 * len(clips)
-    few = own(4, "happy") + own(4, "sad")
-    assert len({Protocol(name, seed).split(few).manifest_hash for seed in range(8)}) > 3, "seeds deal differently"
 
 
 def test_files_with_the_same_bytes_in_two_parts_are_a_notice(tmp_path, monkeypatch):
@@ -345,6 +327,8 @@ def test_any_clips_are_dealt_alike_whatever_their_order(data, name):
     assert sorted(split.part_of) == [clip.id for clip in clips]
     emotions = {clip.emotion for clip in clips}
     assert all({clip.emotion for clip in members} == emotions for members in parts(protocol, clips).values())
+    few = own(4, "happy") + own(4, "sad")
+    assert len({Protocol(name, seed).split(few).manifest_hash for seed in range(8)}) > 3, "seeds deal differently"
     if name == "grouped":
         sides = {(clip.group, split.part_of[clip.id]) for clip in clips if clip.group}
         assert len(sides) == len({group for group, _ in sides})

@@ -6,7 +6,7 @@ import soundfile
 
 from ser_gpu import checkpoint
 from ser_gpu.errors import NoSpeechError
-from tests.conftest import saved_model, synthetic_voice
+from tests.conftest import synthetic_voice
 
 
 @pytest.fixture(scope="session")
@@ -51,9 +51,3 @@ def assert_answers(rows, folder, model):
 @pytest.fixture(scope="session")
 def model(weights):
     return checkpoint.load(weights, "cpu")[0]
-
-
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory):
-    """A small model, so that the tests wait for Ray and not for the network."""
-    return saved_model(tmp_path_factory.mktemp("weights") / "small.pth")

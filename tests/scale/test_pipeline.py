@@ -12,7 +12,6 @@ from pyarrow.parquet import write_table  # noqa: E402
 pytest.importorskip("ray", reason="ray is not installed: pip install 'ser_gpu[ray]'")
 
 from ser_gpu.scale import pipeline, results, sources, storage  # noqa: E402
-from tests.scale.conftest import assert_answers  # noqa: E402
 
 SETTINGS = {"model": "one", "timeline": False}
 
@@ -24,10 +23,6 @@ def answered(paths, model, timeline=False):
 
 def unpacked(groups):
     return pa.concat_tables(pipeline.unpack(pa.Table.from_pylist([vars(group) for group in groups])))
-
-
-def test_the_stages_answer_as_predict_does(calls, model):
-    assert_answers(answered(sorted(calls.iterdir()), model).to_pylist(), calls, model)
 
 
 def test_a_timeline_is_that_of_the_file(calls, model):

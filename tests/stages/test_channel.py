@@ -6,7 +6,6 @@ import torch
 
 from ser_gpu.config import AugmentConfig
 from ser_gpu.stages.channel import KNOTS_HZ, AddNoise, RandomChannel, band, colour, coloured_noise, room
-from ser_gpu.stages.waveform_augment import build_chain
 
 RATE = 16_000
 
@@ -66,16 +65,6 @@ def test_a_room_decays_by_60_db_in_its_time_and_keeps_its_ratio():
     assert decibels(tail.square().sum()) == pytest.approx(-6.0, abs=0.2)
     early, late = tail[:800].square().mean(), tail[4_000:4_800].square().mean()
     assert decibels(early / late) == pytest.approx(60 * 0.25 / 0.4, abs=1.5)  # 4,000 samples are 0.25 s
-
-
-@pytest.mark.parametrize("probability", [0.0, 1.0])
-def test_the_chain_holds_it_and_it_is_off_without_probability(probability):
-    chain = build_chain(AugmentConfig(channel_probability=probability, noise_probability=0.0), RATE)
-    voices = torch.randn(4, 1, 48_000)
-    heard = chain(voices).samples
-    assert heard.shape == voices.shape
-    assert heard.isfinite().all()
-    assert torch.equal(heard, voices) is (probability == 0)
 
 
 def test_only_as_many_clips_as_asked_for_change():

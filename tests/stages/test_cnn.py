@@ -3,9 +3,7 @@ import torch
 
 from ser_gpu.config import HEADS, CnnConfig
 from ser_gpu.errors import InputError
-from ser_gpu.stages import cnn as cnn_stage
 from ser_gpu.stages.cnn import EmotionCnn
-from tests.conftest import PlainHead
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -43,9 +41,3 @@ def test_the_default_has_about_a_million_parameters_and_takes_any_number_of_fram
 def test_what_cannot_be_built_is_named(network, bands, message):
     with pytest.raises(InputError, match=message):
         EmotionCnn(CnnConfig(network=network), bands, 188, 8)
-
-
-def test_a_network_is_added_by_one_line(monkeypatch):
-    monkeypatch.setitem(cnn_stage.NETWORKS, "plain", PlainHead)
-    cnn = EmotionCnn(CnnConfig(network="plain", members=2), 64, 188, 5)
-    assert cnn(torch.randn(3, 1, 64, 188)).shape == (2, 3, 5)

@@ -114,11 +114,6 @@ def test_gradients_reach_the_waveform(mel, voices):
     assert voices.grad.abs().sum() > 0
 
 
-def test_auto_is_fft_for_frozen_and_conv_for_trainable_kernels():
-    assert LogMel(MelConfig(), 16_000).backend == "fft"
-    assert LogMel(MelConfig(trainable=True), 16_000).backend == "conv"
-
-
 def test_what_is_stored_suffices_to_compute_and_no_more():
     assert set(LogMel(MelConfig(), 16_000).state_dict()) == {"mel_power.window", "mel_power.mel_basis"}
     assert LogMel(MelConfig(backend="conv"), 16_000).state_dict() == {}, "4 MB that the configuration rebuilds"

@@ -72,19 +72,6 @@ def test_a_clip_alone_is_answered_as_in_a_batch(shipped, spectrogram, in_bfloat1
     torch.testing.assert_close(alone, network(spectrogram), atol=1e-5, rtol=0)  # sums of float32 in another order
 
 
-@pytest.mark.parametrize("of_a_voice", [False, True])
-def test_the_network_itself_stays_as_it_is(shipped, in_bfloat16, of_a_voice):
-    before = copy.deepcopy(shipped.cnn.state_dict())
-    mean, variance = (torch.ones(sum(layer.num_features for layer in speaker_norm.layers(shipped.cnn))) for _ in "mv")
-    head = torch.ones(8, speaker_norm.head_inputs(shipped.cnn) + 1)
-    copied = prepared(shipped.cnn, speaker_norm.Statistics(mean, variance, head) if of_a_voice else None)
-    assert not any(parameter.requires_grad for parameter in copied.parameters())
-    after = shipped.cnn.state_dict()
-    assert after.keys() == before.keys()
-    assert all(torch.equal(after[name], before[name]) for name in before)
-    assert all(parameter.requires_grad for parameter in shipped.cnn.parameters())
-
-
 @torch.inference_mode()
 def test_other_networks_and_types_are_copied_as_they_are(shipped, spectrogram, monkeypatch, in_bfloat16):
     monkeypatch.setitem(NETWORKS, "plain", PlainHead)

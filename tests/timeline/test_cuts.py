@@ -64,10 +64,6 @@ def test_level_does_not_matter_and_a_click_hides_nothing():
     assert expected[0] in [(stretch.start, stretch.end) for stretch in cut(clicked)]
 
 
-def test_silence_has_no_stretch():
-    assert cut(zeros(5 * RATE)) == []
-
-
 def test_a_forced_cut_with_too_little_voice_does_not_go_back():
     """A second of speech, then a voice that is neither on nor off for long: each stretch stands where it was."""
     settings = TimelineSettings()

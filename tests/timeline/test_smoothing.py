@@ -1,7 +1,6 @@
 import itertools
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,13 +45,3 @@ def test_first_stretch_keeps_its_own_answer():
     before, so_far = EmotionSmoother(0.5, 1.0).take(answer, 0.0, 1.5)
     assert before is None
     np.testing.assert_allclose(so_far, answer, rtol=1e-12)
-
-
-def test_far_neighbours_do_not_matter_and_near_ones_do():
-    unsure, sure = np.array([0.5, 0.5, 0.0]), np.array([0.0, 1.0, 0.0])
-    near, far = EmotionSmoother(0.5, 1.0), EmotionSmoother(0.5, 1.0)
-    for smoother, pause in ((near, 0.1), (far, 100.0)):
-        smoother.take(unsure, 0.0, 1.0)
-        smoother.before, _ = smoother.take(sure, 1.0 + pause, 2.0 + pause)
-    assert near.before[1] > 0.7
-    assert far.before[1] == pytest.approx(0.5)

@@ -59,8 +59,10 @@ def test_the_same_seed_gives_the_same_weights(dataset):
     assert not torch.equal(*(next(trainer.model.cnn.parameters()) for trainer in (first, other)))
 
 
-def test_a_training_that_goes_on_from_its_state_ends_with_the_same_weights(dataset, tmp_path):
-    whole, resumed = make_trainer(dataset), make_trainer(dataset)
+@pytest.mark.parametrize("corpora", [1, 2])
+def test_a_training_that_goes_on_from_its_state_ends_with_the_same_weights(corpora, dataset, tmp_path):
+    dataset = dataset_of(dataset, corpus=lambda clip: str(int(clip.speaker) % corpora))
+    whole, resumed = (make_trainer(dataset, grouped_share=(corpora - 1) / 2) for _ in range(2))
     whole.fit(lambda row: torch.save(whole.state(), tmp_path / f"{row['epoch']}.pth"))
     state = checkpoint.read(tmp_path / "1.pth")
     for group in (group for optimizer in state["optimizers"] for group in optimizer["param_groups"]):
@@ -168,7 +170,7 @@ def test_short_clips_draw_no_stretch(dataset, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"lr": 1e30}, r"the loss of epoch \d, step \d is (nan|inf)"),
+        ({"lr": 1e30}, r"the loss of epoch \d, step \d is (nan|inf); a smaller --lr with another --out may do better"),
         ({"lr": 1e4, "optimizer": "adamw"}, r"loss (of|after) epoch 1 is [\d.e+]+, where a guess has 2\.08"),
     ],
 )
@@ -201,7 +203,6 @@ def test_what_the_last_step_did_is_seen(spoilt, dataset, monkeypatch):
     ("change", "message"),
     [
         ({"lr": 1e-4}, "training.lr is 0.002 there and 0.0001 here"),
-        ({"seed": 3}, "training.seed is 0 there and 3 here"),
         ({"model_config": small_model(enabled=False)}, "augment.enabled is True there and False here"),
         ({"grouped_share": 0.5}, r"grouped_share is 0\.0 there and 0\.5 here"),
     ],

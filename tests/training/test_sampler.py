@@ -3,7 +3,6 @@ from collections import Counter
 import pytest
 import torch
 
-from ser_gpu import checkpoint
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.corpora.splits import Split
 from ser_gpu.training.config import TrainConfig
@@ -122,16 +121,6 @@ def test_a_group_larger_than_its_pool_repeats_clips(two_corpora):
 def test_without_speakers_there_are_no_groups(dataset):
     with pytest.raises(ValueError, match="speaker_group=8: no known speaker has 8 clips"):
         batches(dataset_of(dataset, speaker=lambda clip: None), 1, grouped_share=0.5)
-
-
-def test_a_training_on_two_corpora_goes_on_bit_for_bit(two_corpora, tmp_path):
-    whole, resumed = (make_trainer(two_corpora, TINY, grouped_share=0.5) for _ in range(2))
-    whole.fit(lambda row: torch.save(whole.state(), tmp_path / f"{row['epoch']}.pth"))
-    resumed.restore(checkpoint.read(tmp_path / "1.pth"))
-    resumed.fit(nothing)
-    first, second = (trainer.ema.module.state_dict() for trainer in (whole, resumed))
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    assert {"validation_uar_large", "validation_uar_small"} <= whole.history[0].keys()
 
 
 def test_labels_that_a_corpus_lacks_are_out_of_its_loss(two_corpora):
