@@ -8,6 +8,7 @@ from ser_gpu.settings import EVEN, NOT_NEGATIVE, POSITIVE, PROBABILITY, Settings
 HEADS = ("gap", "flatten")
 WARPS = ("waveform", "spectrogram")
 FILLS = ("silence", "repeat")
+_LATER = {"trim": {"fill": "silence"}}  # settings that came later, and what a file without them means
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ class ModelConfig:
     def from_dict(cls, parts: dict) -> "ModelConfig":
         """Rebuild from `as_dict`; InputError at a part or a value that is unknown, missing or not allowed."""
 
-        # a missing value gets no default, which may have changed since: `ser_gpu.checkpoint` completes older files
+        # a missing value gets no default, which may have changed since, but what files meant before it came
         def fit(what: str, stored: object, kind: type) -> dict[str, type]:
             kinds = {each.name: each.type for each in fields(kind)}
             if differing := kinds.keys() ^ (stored if isinstance(stored, dict) else ()):
@@ -161,6 +162,7 @@ class ModelConfig:
             return kinds
 
         kinds = fit("configuration parts", parts, cls)
+        parts = {name: _LATER.get(name, {}) | part if isinstance(part, dict) else part for name, part in parts.items()}
         for name, kind in kinds.items():
             fit(f"values of {name}", parts[name], kind)
         try:

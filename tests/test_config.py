@@ -54,6 +54,12 @@ def test_a_configuration_of_another_version_is_refused():
             ModelConfig.from_dict(other)
 
 
+def test_an_older_file_fills_the_window_with_silence():
+    parts = ModelConfig(trim=TrimConfig(hop=256, fill="repeat")).as_dict()
+    del parts["trim"]["fill"]
+    assert ModelConfig.from_dict(parts) == ModelConfig(trim=TrimConfig(hop=256))
+
+
 def test_settings_change_single_values():
     settings = ["cnn.width=48", "augment.enabled=false", "mel.f_max=7600", "training.lr=1e-3", "training.fold=2"]
     training, model = with_settings(TrainConfig(), ModelConfig(), settings)
