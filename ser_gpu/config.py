@@ -26,8 +26,8 @@ class AudioConfig(Settings):
 
 @dataclass(frozen=True)
 class TrimConfig(Settings):
-    """Silence: frames more than `top_db` below the loudest one. Frame length and hop in samples. What is left, if shorter
-    than the window, stands in its middle with silence around it, or, with "repeat", is repeated until it is full."""
+    """Silence: frames more than `top_db` below the loudest one; frame length and hop in samples. What is left, if it is
+    shorter than the window, is in its middle with silence around it, or, with "repeat", repeated until it is full."""
 
     top_db: float = setting(30.0, POSITIVE)
     frame_length: int = setting(2048, POSITIVE, at_most(65_536), EVEN)
