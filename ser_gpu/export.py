@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--tta", action=argparse.BooleanOptionalAction, default=True, help=help)
     add("--half", action="store_true", help="weights in 16 bits: half the size, probabilities differ by at most 2e-3")
     add("--speaker", action="store_true", help="a file that can enrol speakers, and answers with their voices")
-    add("--licence", help="licence of the weights, before that of what they learnt from, for the metadata")
+    add("--licence", help="licence of the weights, for the metadata; that of what they learnt from is added")
     args = parser.parse_args(arguments)
     if not args.files and not args.hub:
         parser.error("name a file to write, .onnx or .pt2, or --hub DIR")

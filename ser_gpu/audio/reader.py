@@ -124,17 +124,19 @@ def _libsndfile(path: Path, name: str, kind: Kind | None) -> "SoundFile | None":
     """None where ffmpeg should try the file."""
     import soundfile  # here, since importing this package reads nothing and should cost nothing
 
+    def has_ffmpeg() -> bool:  # asked only where it matters: it looks through all of $PATH
+        return kind is not None and kind.reader is not None and ffmpeg.program() is not None
+
     try:  # a name that is no UTF-8 must be bytes, which Windows does not have
         sound = soundfile.SoundFile(str(path) if os.name == "nt" else os.fsencode(path))
     except soundfile.SoundFileError as error:
-        if kind is not None and kind.reader is not None and ffmpeg.program() is not None:
+        if has_ffmpeg():
             return None
         if kind is None:
             raise AudioError.of(name, f"cannot be read as audio ({reason(error)})") from None
         unlike = ", not audio" if kind.reader is None else " that libsndfile cannot read; ffmpeg, where installed, may"
         raise AudioError.of(name, f"is {kind.name}{unlike}") from None
-    if sound.frames == _UNKNOWN_FRAMES and kind is not None and ffmpeg.program() is not None:
-        # FLAC from a pipe: libsndfile loses its end
+    if sound.frames == _UNKNOWN_FRAMES and has_ffmpeg():  # FLAC from a pipe: libsndfile loses its end
         sound.close()
         return None
     return sound

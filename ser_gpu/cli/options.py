@@ -215,7 +215,7 @@ def run(command: Callable[[], int]) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     on_ctrl_c = signal.getsignal(signal.SIGINT)
-    atexit.register(gc.freeze)  # else Python ends 0.4 s later: it looks for garbage in all of torch
+    atexit.register(gc.freeze)  # else Python, when it ends, looks for garbage in all of torch
     try:
         return command()
     except KeyboardInterrupt:
