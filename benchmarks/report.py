@@ -55,9 +55,9 @@ def terminal_table(form: TableForm, rows: list[dict]) -> Table:
 def summary_table() -> str:
     """Each speed beside the fastest of the others in the same run, on each device that was measured; Markdown."""
     blocks = [
-        f"{_machine(result)}:\n\n{_markdown(summary.FORM, summary.rows(result))}"
+        f"{_machine(shown)}:\n\n{_markdown(summary.FORM, summary.rows(shown))}"
         for result in results().values()
-        if result
+        if (shown := summary.subjects(result or {}))
     ]
     missing = [device for device, result in results().items() if not result]
     return "\n\n".join([*blocks, *(f"On {device}: not measured." for device in missing)])

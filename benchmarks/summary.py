@@ -15,9 +15,14 @@ FORM = TableForm(
 )
 
 
+def subjects(result: dict) -> dict:
+    """What the table shows of a result: the subjects that were measured."""
+    return {name: result[name] for name in _BUILDERS if name in result}
+
+
 def rows(result: dict) -> list[dict]:
-    """Rows of the table, for the subjects that were measured."""
-    return [row for name, build in _BUILDERS.items() if name in result for row in build(result[name]["tables"])]
+    """Rows of the table."""
+    return [row for name, measured in subjects(result).items() for row in _BUILDERS[name](measured["tables"])]
 
 
 def _log_mel(tables: dict) -> list[dict]:

@@ -46,7 +46,7 @@ KINDS = {
 
 
 def results() -> str:
-    """The README's table: what to expect of a known speaker, a new one, and another language."""
+    """The README's table: what to expect of a known speaker, a new one, and one of another corpus."""
     table = []
     for speaker, name, test in (
         ("known", "stratified", "`stratified`: a tenth of the clips"),
@@ -62,9 +62,9 @@ def results() -> str:
     table.append(_row("new, 8 labelled clips enrolled", "`actors5`, a shorter training", scores))
     rows = read(study_file("cross-corpus-voices"))["rows"]
     for speaker, found in (
-        ("new, another language", rows),
-        ("8 clips enrolled", [each for row in rows if (each := eight(row))]),
-        ("8 labelled clips enrolled", [each for row in rows if (each := eight(row, "labelled"))]),
+        ("new, another corpus", rows),
+        ("new, 8 clips enrolled", [each for row in rows if (each := eight(row))]),
+        ("new, 8 labelled clips enrolled", [each for row in rows if (each := eight(row, "labelled"))]),
     ):
         uar = f"{fmean(each['uar'] for each in found):.3f}"
         table.append(_row(speaker, f"{len(rows)} corpora, none in training", {"UAR": uar}))
