@@ -46,8 +46,8 @@ def parser() -> ArgumentParser:
     add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="any setting, such as cnn.width=48")
     again = "train again on the training and validation parts, with settings and temperature of this finished training"
     add("--refit", metavar="RUN", help=again)
-    begin = "begin with these weights, such as ser_voices or a file: the network, and its last layer where labels have "
-    add("--init", type=_weights, metavar="CHECKPOINT", help=begin + "the same name")
+    begin = "begin with these weights, such as ser_voices or a file, and the settings of their model; of the last layer "
+    add("--init", type=_weights, metavar="CHECKPOINT", help=begin + "with the labels that have the same name")
     alone = "fit the last layer alone, to the features of --init: seconds instead of minutes, for a few dozen clips"
     add("--head-only", action="store_true", help=alone)
     fitted = "number that the logits are divided by (default: fitted on the validation part)"
@@ -167,7 +167,8 @@ def new_plan(args: Namespace, device: torch.device) -> Plan:
         training = replace(first.training, refit=True, seed=seed)
         return _kept(args, replace(first, training=training, **bfloat16 | own), Path(args.refit))
     settings, own = ({name: asked[name] for name in asked if ("." in name) is dotted} for dotted in (True, False))
-    training, model = with_settings(TrainConfig(), ModelConfig(), settings)
+    first = checkpoint.load_model(args.init, "cpu").config if args.init else ModelConfig()
+    training, model = with_settings(TrainConfig(), first, settings)
     where = {"data": _absolute(args.data), "corpora": options.corpora_of(args.corpora)}
     free = tuple(name for name in ("epochs", "batch_size") if f"training.{name}" not in asked)
     plan = Plan(training, model, free=free, **bfloat16 | where | begin | own)

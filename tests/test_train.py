@@ -442,6 +442,7 @@ def test_a_training_on_several_corpora_and_one_that_begins_with_its_weights(tiny
 
 def test_the_last_layer_alone_is_fitted(tiny_ravdess, tmp_path, capsys):
     init = OLDER / "last.pth"
+    assert new_plan("--init", str(init)).model == checkpoint.load_model(init, "cpu").config
     for own in (tiny_ravdess, folders(tiny_ravdess, tmp_path / "own", cheerful="03", bored="04")):
         out = tmp_path / f"of-{own.name}"
         result = trained(own, out, *LIKE_OLDER, "--init", str(init), "--head-only")
