@@ -61,7 +61,8 @@ def _list_inputs() -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    is_piped = args.source is not None or (args.format is not None and args.input is None)
+    check(not (args.input and args.format), "--format is of standard input, and --input a microphone")
+    is_piped = args.source is not None or args.format is not None
     listener = _StandardInput(args) if is_piped else _Microphone(args)
     model = options.model(args.weights, args.device)
     voice = options.voice(args.voice, model) if args.voice else None

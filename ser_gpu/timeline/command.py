@@ -29,6 +29,7 @@ from ser_gpu.voices.voice import Voice
 
 STANDARD_INPUT = STANDARD_OUTPUT = "-"
 _BAR = 30
+_NAMED = 4  # files, before their number is told
 
 
 class _Job(NamedTuple):
@@ -96,7 +97,7 @@ def _run(args: argparse.Namespace) -> int:
         raise InputError("--own-voice: this .onnx file cannot enrol: write one that can by ser-gpu export --speaker")
     voices = {speaker: options.voice(path, model) for speaker, path in voices_of.items()}
     streams = args.format == ("jsonl",) and not args.out
-    code = options.DONE
+    code, written = options.DONE, []
     for job in jobs:
         try:
             with options.quiet_decoders():
@@ -115,9 +116,14 @@ def _run(args: argparse.Namespace) -> int:
         if whole or not args.skip_done:  # which would take a part for the whole
             for format, path in job.files.items():
                 timeline.plot(path) if format == "plot" else timeline.save(path, format)
+                written.append(str(path))
         if not whole:
             print(f"interrupted: {job.name}: kept the first {clock(timeline.seconds)}", file=sys.stderr)
-            return options.INTERRUPTED
+            code = options.INTERRUPTED
+            break
+    if written:
+        more = f" and {len(written) - _NAMED:,} more" if len(written) > _NAMED else ""
+        console.err.print(f"written: {', '.join(written[:_NAMED])}{more}")
     return code
 
 

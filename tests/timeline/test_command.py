@@ -88,13 +88,15 @@ def other(talk):
         ("--list both.txt --format csv --out there", "there/other.csv there/talk.csv"),
     ],
 )
-def test_outputs_have_the_names_that_they_were_given(talk, other, arguments, expected):
+def test_outputs_have_the_names_that_they_were_given(talk, other, capsys, arguments, expected):
     (talk.parent / "there").mkdir()
     (talk.parent / "both.txt").write_text("talk.wav\nother.wav\n")
     before = set(talk.parent.rglob("*"))
     assert main(arguments.split()) == 0
     written = {path for path in set(talk.parent.rglob("*")) - before if path.is_file()}
     assert sorted(str(path.relative_to(talk.parent)) for path in written) == sorted(expected.split())
+    said = capsys.readouterr().err.strip().removeprefix("written: ").split(", ")
+    assert sorted(map(os.path.normpath, said)) == sorted(expected.split())
 
 
 def test_done_recordings_are_skipped(talk, other, capsys):

@@ -239,6 +239,11 @@ def test_a_microphone_that_is_not_there_or_refuses_is_one_line(arguments, reason
     assert microphone(*arguments)[::2] == (2, expected)
 
 
+def test_samples_of_standard_input_and_a_microphone_are_not_asked_for_together(microphone):
+    code, _, said, _ = microphone("--input", "usb", "--format", "u8")
+    assert (code, said) == (2, "error: --format is of standard input, and --input a microphone\n")
+
+
 def test_microphone_without_its_library_is_one_line(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     assert live.main([]) == live.main(["--list-inputs"]) == 2
