@@ -37,7 +37,7 @@ def _measure(args: argparse.Namespace) -> int:
     for path in args.checkpoints:
         model, clips, bank = study.load_validation(path, args, device)
         for name, config in COPIES.items():
-            model.tta = TestTimeAugmentation(config, model.config.mel).to(device).eval()
+            model.tta = TestTimeAugmentation(config, model.config.mel, model.config.trim.fill).to(device).eval()
             contents[name].append(enrolment.answers(model, bank, clips, ["unlabelled"], [args.count], args.draws))
     rows = [
         {"copies": name, "without": scores(found, "none"), "enrolled": scores(found, "unlabelled")}

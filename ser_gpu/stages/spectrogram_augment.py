@@ -18,13 +18,13 @@ _GAIN_KNOTS = 6
 
 class MoveSpectrogram(Float32Module):
     """Change pitch, tempo and place by reading other bands and frames.
-    The highest band continues above itself; frames from outside the clip are silent.
+    The highest band continues above itself; frames from outside the clip are silent, or repeat it, as in `TrimConfig`.
     Shape: [B, 1, M, F], ratios of pitch and tempo and frames of shift [B], or [1] for all, which is faster -> same.
     Source, for the bands: Jaitly and Hinton, Vocal Tract Length Perturbation, ICML workshop 2013."""
 
-    def __init__(self, mel: MelConfig):
+    def __init__(self, mel: MelConfig, fill: str = "silence"):
         super().__init__()
-        self.floor_db = -mel.top_db
+        self.floor_db, self.fill = -mel.top_db, fill
         lowest, highest = hertz_to_mel(torch.tensor([mel.f_min, mel.f_max], dtype=torch.float32))
         step = (highest - lowest) / (mel.n_mels + 1)
         self.register_buffer("lowest", lowest, persistent=False)
@@ -41,6 +41,8 @@ class MoveSpectrogram(Float32Module):
         last = decibels.shape[3] - 1
         frame = torch.arange(last + 1, device=decibels.device)
         place = (frame - shift[:, None] - last / 2) * tempo[:, None] + last / 2
+        if self.fill == "repeat":
+            return _read(decibels, place.remainder(last)[:, None, None], dim=3)
         outside = (place < 0) | (place > last)
         read = _read(decibels, place.clamp(0, last)[:, None, None], dim=3)
         return read.masked_fill(outside[:, None, None], self.floor_db)
@@ -57,10 +59,10 @@ class SpectrogramAugmentation(nn.Module):
 class SpectrogramWarp(SpectrogramAugmentation):
     """What `Warp` does to a waveform, done to its decibels, without phases. Shape: [B, 1, M, F] -> the same."""
 
-    def __init__(self, config: AugmentConfig, mel: MelConfig, sample_rate: int):
+    def __init__(self, config: AugmentConfig, mel: MelConfig, sample_rate: int, fill: str = "silence"):
         super().__init__(config)
         self.frames_per_second = sample_rate / mel.hop
-        self.move = MoveSpectrogram(mel)
+        self.move = MoveSpectrogram(mel, fill)
 
     def forward(self, decibels: Tensor) -> Tensor:
         if not (self.training and self.config.enabled and self.config.warp == "spectrogram"):

@@ -16,10 +16,10 @@ class TestTimeAugmentation(Float32Module):
 
     __test__ = False  # pytest would take it for a test
 
-    def __init__(self, config: TtaConfig, mel: MelConfig):
+    def __init__(self, config: TtaConfig, mel: MelConfig, fill: str = "silence"):
         super().__init__()
         self.config = config
-        self.move = MoveSpectrogram(mel)
+        self.move = MoveSpectrogram(mel, fill)
         up, faster = 2.0 ** (config.semitones / 12.0), config.tempo
         tempi = [] if faster == 1.0 else [faster, 1.0 / faster]
         self.register_buffer("pitch", torch.tensor([up, 1.0 / up], dtype=torch.float32), persistent=False)
