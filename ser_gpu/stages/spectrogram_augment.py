@@ -41,9 +41,9 @@ class MoveSpectrogram(Float32Module):
         last = decibels.shape[3] - 1
         frame = torch.arange(last + 1, device=decibels.device)
         place = (frame - shift[:, None] - last / 2) * tempo[:, None] + last / 2
-        if self.fill == "repeat":
-            return _read(decibels, place.remainder(last)[:, None, None], dim=3)
         outside = (place < 0) | (place > last)
+        if self.fill == "repeat":
+            return _read(decibels, torch.where(outside, place.remainder(last), place)[:, None, None], dim=3)
         read = _read(decibels, place.clamp(0, last)[:, None, None], dim=3)
         return read.masked_fill(outside[:, None, None], self.floor_db)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ser_gpu.config import AugmentConfig, MelConfig
+from ser_gpu.config import FILLS, AugmentConfig, MelConfig
 from ser_gpu.stages.mel import LogMel
 from ser_gpu.stages.spectrogram_augment import (
     BandGain,
@@ -26,8 +26,8 @@ STILL = AugmentConfig(
 )
 
 
-def warped(decibels, **settings):
-    return SpectrogramWarp(replace(STILL, **settings), MEL, RATE)(decibels)
+def warped(decibels, fill="silence", **settings):
+    return SpectrogramWarp(replace(STILL, **settings), MEL, RATE, fill)(decibels)
 
 
 def decibels_of(*hertz, mel=MEL):
@@ -41,10 +41,19 @@ def test_the_mel_scale_is_librosas_and_its_inverse_is_one():
     torch.testing.assert_close(mel_to_hertz(hertz_to_mel(hertz)), hertz, atol=0.01, rtol=1e-5)
 
 
-def test_nothing_drawn_is_the_identity():
+@pytest.mark.parametrize("fill", FILLS)
+def test_nothing_drawn_is_the_identity(fill):
     decibels = decibels_of(300.0, 2_000.0)
     # places are rounded in float32: 1e-5 of a band, of steps up to 60 dB
-    torch.testing.assert_close(warped(decibels), decibels, atol=1e-3, rtol=0)
+    torch.testing.assert_close(warped(decibels, fill), decibels, atol=1e-3, rtol=0)
+
+
+def test_what_is_repeated_goes_on_round_the_edge():
+    every_20_frames = torch.arange(181).remainder(20).float().expand(16, 1, 64, -1)
+    moved = warped(every_20_frames, "repeat", shift_probability=1, shift_seconds=0.25)
+    steps = moved.diff(dim=3)[:, 0, 0]  # along a saw, also where it begins again
+    assert ((steps - 1).abs() < 1e-3).sum(dim=1).min() >= 180 - 2 * 10
+    assert moved.amin() >= 0.0
 
 
 @pytest.mark.parametrize("hertz", [250.0, 700.0, 1_500.0, 4_000.0])
