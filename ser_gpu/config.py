@@ -8,7 +8,8 @@ from ser_gpu.settings import EVEN, NOT_NEGATIVE, POSITIVE, PROBABILITY, Settings
 HEADS = ("gap", "flatten")
 WARPS = ("waveform", "spectrogram")
 FILLS = ("silence", "repeat")
-_LATER = {"trim": {"fill": "silence"}, "mel": {"mean_subtraction": 0.0}}  # settings that came later, and what a file without them means
+# settings that came later, and what a file without them means
+_LATER = {"trim": {"fill": "silence"}, "mel": {"mean_subtraction": 0.0}}
 
 
 @dataclass(frozen=True)

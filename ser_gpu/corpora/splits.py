@@ -285,13 +285,22 @@ def _validation_speakers(voices: Mapping[str, str | None], turn: int) -> set[str
     # of each gender one speaker in ten, at least one; each `turn` takes others; someone is always left for training
     chosen = set()
     for gender in set(voices.values()):
-        names = [speaker for speaker in voices if voices[speaker] == gender]
+        names = _corpora_in_turn([speaker for speaker in voices if voices[speaker] == gender])
         if len(names) > 1:
             size = max(1, round(len(names) / 10))
             chosen |= {names[(turn * size + i) % len(names)] for i in range(size)}
     if not chosen and len(voices) > 1:
         chosen = {list(voices)[turn % len(voices)]}
     return chosen
+
+
+def _corpora_in_turn(speakers: Sequence[str]) -> list[str]:
+    # so that a stretch of them has its share of each corpus, which is named before the slash
+    of_corpus: dict[str, list[str]] = {}
+    for speaker in speakers:
+        of_corpus.setdefault(speaker.rpartition("/")[0], []).append(speaker)
+    place = {name: (i + 0.5) / len(names) for names in of_corpus.values() for i, name in enumerate(names)}
+    return sorted(speakers, key=place.__getitem__)
 
 
 def _shown(names: Collection[str]) -> str:

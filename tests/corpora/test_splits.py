@@ -190,6 +190,18 @@ def test_folds_over_any_speakers_are_balanced_by_gender():
         assert Counter(genders[s] for s in dealt["validation"]) == {"female": 1, "male": 2}
 
 
+@pytest.mark.parametrize("protocol", ["loco", "speakers"])
+def test_of_several_corpora_each_has_its_share_of_the_validation_speakers(protocol):
+    clips = []
+    for name, count in {"big": 40, "small": 20, "third": 10}.items():
+        clips += of_speakers(*(f"{name}/{number:02}" for number in range(count)), corpus=name)
+    for fold in range(3):
+        chosen = speakers(Protocol(protocol, fold), clips)
+        left = Counter(name.partition("/")[0] for name in chosen["train"] | chosen["validation"])
+        held = Counter(name.partition("/")[0] for name in chosen["validation"])
+        assert all(abs(held[name] - left[name] / 10) <= 1 for name in left)
+
+
 def test_fewer_speakers_make_fewer_folds_and_validation_speakers_change_with_the_fold():
     clips = of_speakers(*"abc")
     assert folds("speakers", clips) == folds("loso", clips) == 3
