@@ -180,9 +180,8 @@ class _Usual:
         model, device, losses = self.model, self.job.device, []
         for spectrogram, labels in self.batches:
             x = spectrogram.to(device, non_blocking=True)
-            x = model.mask(
-                model.mel.normalised(model.gain(model.warp(x)))
-            )  # of what was augmented already, only normalised
+            # of what was augmented already, only normalised
+            x = model.mask(model.mel.normalised(model.gain(model.warp(x))))
             targets = (labels.to(device, non_blocking=True)[:, None] == self.classes).float()
             with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
                 logits = model.cnn(x)
