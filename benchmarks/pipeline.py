@@ -33,7 +33,6 @@ from benchmarks.timing import (
 )
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.model import SpeechEmotionModel, uploaded
-from ser_gpu.stages.mel import normalised
 
 _UPLOADED = 4  # batches in a call
 TABLES = {
@@ -150,7 +149,7 @@ def _uploads(
 def _network(model: SpeechEmotionModel, decibels: Tensor, tta: bool) -> Tensor:
     """Probabilities of spectrograms, [B, 1, M, F] -> [B, C]."""
     size = model.windows_at_once
-    parts = (normalised(model.tta(part) if tta else part) for part in decibels.split(size))
+    parts = (model.mel.normalised(model.tta(part) if tta else part) for part in decibels.split(size))
     sizes = (len(part) for part in decibels.split(size))
     return torch.cat([model.probabilities(model.classify(x, n)) for x, n in zip(parts, sizes, strict=True)])
 

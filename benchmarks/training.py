@@ -22,7 +22,6 @@ from ser_gpu.config import AugmentConfig, ModelConfig
 from ser_gpu.corpora.clip import EMOTIONS, Clip
 from ser_gpu.corpora.splits import Split
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.stages.mel import normalised
 from ser_gpu.stages.prepared import trains_in_bfloat16
 from ser_gpu.training.config import TrainConfig
 from ser_gpu.training.dataset import Dataset
@@ -181,7 +180,8 @@ class _Usual:
         model, device, losses = self.model, self.job.device, []
         for spectrogram, labels in self.batches:
             x = spectrogram.to(device, non_blocking=True)
-            x = model.mask(normalised(model.gain(model.warp(x))))  # of what was augmented already, only normalised
+            # of what was augmented already, only normalised
+            x = model.mask(model.mel.normalised(model.gain(model.warp(x))))
             targets = (labels.to(device, non_blocking=True)[:, None] == self.classes).float()
             with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
                 logits = model.cnn(x)

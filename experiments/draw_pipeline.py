@@ -12,7 +12,6 @@ from experiments import figures
 from ser_gpu.audio.samples import load
 from ser_gpu.cli import console, options
 from ser_gpu.evaluation.figures import save
-from ser_gpu.stages.mel import normalised
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,7 +31,7 @@ def _draw(args: argparse.Namespace) -> int:
     torch.manual_seed(args.seed)
     model.train()
     augmented = model.decibels(window)
-    masked = model.mask(normalised(augmented)) == 0
+    masked = model.mask(model.mel.normalised(augmented)) == 0
     model.eval()
     figure = figures.pipeline(
         waveform.numpy(),

@@ -21,7 +21,7 @@ from ser_gpu.errors import InputError
 from ser_gpu.recognizer import Recognizer
 from ser_gpu.stages import speaker_norm
 from ser_gpu.stages.cnn import EmotionCnn
-from ser_gpu.stages.mel import LogMel, normalised
+from ser_gpu.stages.mel import LogMel
 from ser_gpu.stages.prepared import prepared, sharing
 from ser_gpu.stages.spectrogram_augment import BandGain, SpectrogramMask, SpectrogramWarp
 from ser_gpu.stages.trim import TrimSilence
@@ -134,7 +134,7 @@ class SpeechEmotionModel(nn.Module, Recognizer):
     def spectrogram_of_window(self, window: Tensor, tta: bool = True) -> Tensor:
         """The same of windows, which are trimmed already. Shape: [B, L] -> [V B, 1, M, F] float32."""
         decibels = self.decibels(window)
-        return self.mask(normalised(self.tta(decibels) if tta else decibels))
+        return self.mask(self.mel.normalised(self.tta(decibels) if tta else decibels))
 
     def classify(self, spectrogram: Tensor, clips: int) -> Tensor:
         """The mean logits over the CNN's members and the copies of each clip. Shape: [V B, 1, M, F] -> [B, C]."""

@@ -53,22 +53,25 @@ class LogMel(Float32Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         with torch.autocast(waveform.device.type, enabled=False):
-            return normalised(self.decibels(waveform))
+            return self.normalised(self.decibels(waveform))
 
     def decibels(self, waveform: Tensor) -> Tensor:
         """Level below the clip's loudest cell, between -top_db and 0 dB. Shape: [B, L] -> [B, 1, M, F]."""
         level = 10.0 * self.power(waveform).clamp(min=_SMALLEST_POWER).log10()
         return (level - level.amax(dim=(1, 2), keepdim=True)).clamp(min=-self.config.top_db).unsqueeze(1)
 
+    def normalised(self, decibels: Tensor) -> Tensor:
+        """Each spectrogram to zero mean and unit variance, once a share of the mean of each band is taken off, which a
+        microphone and a room change. Shape: [B, 1, M, F] -> the same.
+        Source: Atal, Effectiveness of linear prediction characteristics..., JASA, 1974 (spectral mean subtraction)."""
+        if self.config.mean_subtraction:
+            decibels = decibels - self.config.mean_subtraction * decibels.mean(dim=3, keepdim=True)
+        return F.layer_norm(decibels, decibels.shape[1:], eps=_SMALLEST_VARIANCE)  # one pass over memory
+
     def power(self, waveform: Tensor) -> Tensor:
         """Mel power spectrogram. Shape: [B, L] -> [B, M, F]."""
         complex_bytes = 8 * (self.config.n_fft // 2 + 1) * (waveform.shape[-1] // self.config.hop + 1)
         return map_chunks(self.mel_power, waveform.float(), clips=max(1, _CACHE_BYTES // complex_bytes))
-
-
-def normalised(decibels: Tensor) -> Tensor:
-    """Each spectrogram to zero mean and unit variance. Shape: [B, 1, M, F] -> the same."""
-    return F.layer_norm(decibels, decibels.shape[1:], eps=_SMALLEST_VARIANCE)  # one pass over memory
 
 
 class FftMelPower(nn.Module):

@@ -65,6 +65,19 @@ def test_the_way_of_a_gpu_is_one_graph(voices):
     assert torch.equal(compiled(voices), mel(voices))
 
 
+def test_what_a_microphone_changes_is_taken_off_as_far_as_asked(voices):
+    gains = torch.linspace(-20, 20, 64)[:, None]  # dB
+    changes = []
+    for share in (0.0, 0.5, 1.0):
+        mel = LogMel(MelConfig(mean_subtraction=share), 16_000)
+        decibels = mel.decibels(voices)
+        plain, other = mel.normalised(decibels), mel.normalised(decibels + gains)
+        assert torch.equal(mel(voices), plain)
+        torch.testing.assert_close(plain.var(dim=(1, 2, 3)), torch.ones(len(voices)), atol=1e-3, rtol=0)
+        changes.append((other - plain).abs().mean())
+    assert changes[2] < 1e-5 < changes[1] < 0.7 * changes[0]  # the first is rounding
+
+
 @pytest.fixture(params=WAYS)
 def mel(request):
     return log_mel(request.param)
