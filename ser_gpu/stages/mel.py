@@ -63,7 +63,7 @@ class LogMel(Float32Module):
     def normalised(self, decibels: Tensor) -> Tensor:
         """Each spectrogram to zero mean and unit variance, once a share of the mean of each band is taken off, which a
         microphone and a room change. Shape: [B, 1, M, F] -> the same.
-        Source: Atal, Effectiveness of linear prediction characteristics..., JASA, 1974 (spectral mean subtraction)."""
+        Source: Atal, Effectiveness of linear prediction characteristics..., JASA 55, 1974, there of cepstra."""
         if self.config.mean_subtraction:
             decibels = decibels - self.config.mean_subtraction * decibels.mean(dim=3, keepdim=True)
         return F.layer_norm(decibels, decibels.shape[1:], eps=_SMALLEST_VARIANCE)  # one pass over memory

@@ -25,7 +25,7 @@ from ser_gpu.audio import silero
 from ser_gpu.audio.samples import load, resample
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli.main import main
-from ser_gpu.config import CnnConfig, TrimConfig, TtaConfig
+from ser_gpu.config import CnnConfig, MelConfig, TrimConfig, TtaConfig
 from ser_gpu.corpora.clip import EMOTIONS
 from ser_gpu.errors import MissingExtraError
 from ser_gpu.exports import hub, onnx
@@ -78,7 +78,8 @@ def adaptable() -> SpeechEmotionModel:
     """A small network, as sure as a trained one, whose running statistics are not those of an untrained one."""
     torch.manual_seed(2)
     cnn, trim = CnnConfig(width=4, depth=2, members=2), TrimConfig(fill="repeat")
-    model = SpeechEmotionModel(ModelConfig(cnn=cnn, tta=TtaConfig(tempo=1.0), trim=trim))
+    mel = MelConfig(mean_subtraction=0.5)
+    model = SpeechEmotionModel(ModelConfig(cnn=cnn, tta=TtaConfig(tempo=1.0), trim=trim, mel=mel))
     for layer in speaker_norm.layers(model.cnn):
         torch.nn.init.uniform_(layer.running_mean, -0.1, 0.1)
         torch.nn.init.uniform_(layer.running_var, 0.5, 2.0)
