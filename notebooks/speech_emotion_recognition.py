@@ -387,7 +387,6 @@ table(rows, f"Of {len(clips):,} clips. In samples; then channel, mel bands and f
 from dataclasses import replace
 
 from ser_gpu.model import SpeechEmotionModel
-from ser_gpu.stages.mel import normalised
 
 a = model.config.augment
 chances = {name: getattr(a, name) for name in vars(a) if name.endswith("_probability")}
@@ -398,7 +397,7 @@ def in_training(**settings):
     """The clip after the training stages of a model that augments with these settings alone, in decibels."""
     stages = SpeechEmotionModel(replace(model.config, augment=replace(off, **settings))).train()
     decibels = stages.decibels(one)
-    hidden = stages.mask(normalised(decibels)) == 0
+    hidden = stages.mask(stages.mel.normalised(decibels)) == 0
     return decibels.masked_fill(hidden, decibels.min())[0, 0].numpy()
 
 

@@ -197,6 +197,7 @@ def test_stored_settings_are_those_of_a_model_of_today(path):
     for row in rows:
         stored = row["config"]["model"]
         stored["trim"].setdefault("fill", "silence")
+        stored["mel"].setdefault("mean_subtraction", 0.0)
         assert ModelConfig.from_dict(stored).as_dict() == stored
         TrainConfig(**row["config"]["training"])
     assert all((a["seed"], a["fold"]) < (b["seed"], b["fold"]) for a, b in pairwise(rows))
