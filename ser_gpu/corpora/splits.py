@@ -295,7 +295,7 @@ def _validation_speakers(voices: Mapping[str, str | None], turn: int) -> set[str
 
 
 def _corpora_in_turn(speakers: Sequence[str]) -> list[str]:
-    # so that a stretch of them has its share of each corpus, which is named before the slash
+    # so that a stretch of them has its share of each corpus, whose name stands before the slash
     of_corpus: dict[str, list[str]] = {}
     for speaker in speakers:
         of_corpus.setdefault(speaker.rpartition("/")[0], []).append(speaker)
