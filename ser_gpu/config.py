@@ -100,7 +100,7 @@ class MelConfig(Settings):
     f_min: float = 20.0
     f_max: float = 8_000.0
     top_db: float = setting(80.0, POSITIVE)  # the floor, below the loudest
-    mean_subtraction: float = setting(0.0, PROBABILITY)  # the share of each band's mean over time that is taken off it
+    mean_subtraction: float = setting(0.0, PROBABILITY)  # the share of each band's mean over time that is taken away
     # the same transform: "conv" by nnAudio's kernels, "fft" by FFT, "auto" by what suits the device
     backend: str = setting("auto", (lambda backend: backend in ("auto", "conv", "fft"), "auto, conv or fft"))
     trainable: bool = False  # gradients change nnAudio's kernels, which then belong to the weights

@@ -167,8 +167,8 @@ def new_plan(args: Namespace, device: torch.device) -> Plan:
         training = replace(first.training, refit=True, seed=seed)
         return _kept(args, replace(first, training=training, **bfloat16 | own), Path(args.refit))
     settings, own = ({name: asked[name] for name in asked if ("." in name) is dotted} for dotted in (True, False))
-    first = checkpoint.load_model(args.init, "cpu").config if args.init else ModelConfig()
-    training, model = with_settings(TrainConfig(), first, settings)
+    base = checkpoint.load_model(args.init, "cpu").config if args.init else ModelConfig()
+    training, model = with_settings(TrainConfig(), base, settings)
     where = {"data": _absolute(args.data), "corpora": options.corpora_of(args.corpora)}
     free = tuple(name for name in ("epochs", "batch_size") if f"training.{name}" not in asked)
     plan = Plan(training, model, free=free, **bfloat16 | where | begin | own)

@@ -61,8 +61,8 @@ class LogMel(Float32Module):
         return (level - level.amax(dim=(1, 2), keepdim=True)).clamp(min=-self.config.top_db).unsqueeze(1)
 
     def normalised(self, decibels: Tensor) -> Tensor:
-        """Each spectrogram to zero mean and unit variance, once a share of the mean of each band is taken off, which a
-        microphone and a room change. Shape: [B, 1, M, F] -> the same.
+        """Spectral mean subtraction, which makes up for microphone and room; then each to zero mean and unit variance.
+        Shape: [B, 1, M, F] -> the same.
         Source: Atal, Effectiveness of linear prediction characteristics..., JASA 55, 1974, there of cepstra."""
         if self.config.mean_subtraction:
             decibels = decibels - self.config.mean_subtraction * decibels.mean(dim=3, keepdim=True)

@@ -48,7 +48,7 @@ def test_nothing_drawn_is_the_identity(fill):
     torch.testing.assert_close(warped(decibels, fill), decibels, atol=1e-3, rtol=0)
 
 
-def test_what_is_repeated_goes_on_round_the_edge():
+def test_a_repeated_clip_continues_at_its_other_edge():
     every_20_frames = torch.arange(181).remainder(20).float().expand(16, 1, 64, -1)
     moved = warped(every_20_frames, "repeat", shift_probability=1, shift_seconds=0.25)
     steps = moved.diff(dim=3)[:, 0, 0]  # along a saw, also where it begins again
