@@ -110,7 +110,7 @@ def read_rttm_of(
     say: is told where the one id of the file is not that of the one recording. Raises InputError as `read_rttm`.
     """
     turns = defaultdict[str, list[Turn]](list)  # of each id
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    for number, line in enumerate(read_text(path, "cp1252").splitlines(), 1):
         if line.upper().split()[:1] == ["SPEAKER"]:
             match = _LINE.fullmatch(line.strip())
             start, seconds = (float(match[2]), float(match[3])) if match else (math.nan, math.nan)

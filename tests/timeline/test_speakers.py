@@ -70,7 +70,7 @@ def test_one_id_is_not_of_two_recordings(tmp_path):
 DIARIZED = ";; a remark\nSPKR-INFO talk 1 <NA> <NA> <NA> unknown SPEAKER_00 <NA>\n" + line(0.5, 1.25, "SPEAKER_00")
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 @pytest.mark.parametrize(
     ("content", "turns"),
     [
@@ -161,7 +161,7 @@ def test_rttm_of_several_recordings(tmp_path):
         (line(0, "nan", "alice"), "line 1: is no RTTM"),
         (line(-2, 9, "alice"), "line 1: is no RTTM"),
         (line(0, "1e999", "alice"), "line 1: is no RTTM"),
-        (b"RIFF\xff\xfe", "is no text"),
+        (b"RIFF\0\xff\xfe", "is no text"),
         (None, "no such file"),
     ],
 )
