@@ -1,13 +1,15 @@
 """python -m experiments.cross_corpus CHECKPOINTS: how a model does on corpora of which nothing was in its training.
 
 A checkpoint of a training that held whole corpora out is scored on these; any other checkpoint on each corpus that it
-was not trained on. Answers are among the emotions that the corpus has.
+was not trained on. Answers are among the emotions that the corpus has. They are kept beside the checkpoint, so that a
+study that was stopped goes on.
 """
 
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from ser_gpu.corpora.splits import Protocol
 from ser_gpu.errors import InputError
 from ser_gpu.evaluation import metrics
 from ser_gpu.evaluation.report import environment
+from ser_gpu.files import sha256
 from ser_gpu.model import SpeechEmotionModel
 
 KINDS, COUNTS = ("unlabelled", "labelled"), (8, 16)
@@ -43,9 +46,12 @@ def _measure(args: argparse.Namespace) -> int:
     for path in args.checkpoints:
         model, provenance = checkpoint.load(path, device)
         for name, clips, trained_on in held_out(provenance, found):
-            known = [clip for clip in clips if clip.emotion in model.labels]
-            known, bank = options.read_clips(known, model.sample_rate, device)
-            content = answers(model, bank, known, args.draws)
+            kept = Path(path).with_name(f"{name}-{args.draws}-{sha256(path)[:16]}.answers")
+            if not kept.exists():
+                known = [clip for clip in clips if clip.emotion in model.labels]
+                known, bank = options.read_clips(known, model.sample_rate, device)
+                checkpoint.write(kept, answers(model, bank, known, args.draws))
+            content = checkpoint.read(kept)
             row = scores(content, _titles(trained_on), name) | {"seed": provenance.seed}
             logits = content["without"].clamp(min=1e-12).log() * model.temperature.item()
             recipe = logits_of.setdefault((row["trained_on"], row["seed"]), {})

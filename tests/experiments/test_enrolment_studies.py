@@ -135,6 +135,9 @@ def test_a_corpus_that_was_held_out_is_scored(two_corpora, tmp_path, capsys, mon
     assert 0.0 <= low <= row["uar"] <= high <= 1.0
     assert row["calibrated"]["temperature"] == 1.0, "no other corpus was held out"
     assert row["calibrated"]["uar"] == pytest.approx(row["uar"])
+    monkeypatch.setattr(cross_corpus, "answers", None)  # they are kept
+    assert cross_corpus.main([path, *more]) == 0
+    assert json.loads((tmp_path / "cross.json").read_text())["rows"] == [row]
     assert cross_corpus.main([path, "--device", "cpu"]) == 2
     assert "--corpora names the corpora" in capsys.readouterr().err
 
