@@ -9,6 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from scipy.special import softmax
 
+from benchmarks.command import commit, processor
 from ser_gpu import checkpoint
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.checkpoint import Provenance
@@ -82,7 +83,8 @@ def enrolment_parser(name: str, description: str, checkpoints: str, draws: int) 
 
 
 def publish(args: argparse.Namespace, result: dict, show: Callable[[dict], None], figure: Figure | None = None) -> None:
-    """Write JSON and, where there is one, the figure to `--out`, and print the JSON, or what `show` prints of it."""
+    """Write JSON, with commit and processor, and the figure, if any, to `--out`; print the JSON, or what `show` prints."""
+    result = {"commit": commit(), "processor": processor()} | result
     write_json(Path(f"{args.out}.json"), result)
     if figure is not None:
         figures.save(figure, f"{args.out}.png", dpi=120)
