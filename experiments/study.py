@@ -83,7 +83,7 @@ def enrolment_parser(name: str, description: str, checkpoints: str, draws: int) 
 
 
 def publish(args: argparse.Namespace, result: dict, show: Callable[[dict], None], figure: Figure | None = None) -> None:
-    """Write JSON, with commit and processor, and the figure, if any, to `--out`; print the JSON, or what `show` prints."""
+    """Write JSON with commit and processor, and a figure, if any, to `--out`; print it, or what `show` makes of it."""
     result = {"commit": commit(), "processor": processor()} | result
     write_json(Path(f"{args.out}.json"), result)
     if figure is not None:
