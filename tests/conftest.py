@@ -33,6 +33,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 # What the tests start need not compile the package each time, whatever this machine has set.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Processes that compile librosa's functions at the same time spoil numba's cache, and what reads it then crashes.
+_OWN_CACHE = f"build/numba-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).parent.parent / _OWN_CACHE)
 # In the background of a shell this process ignores Ctrl-C, and so would all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # torch's half a million objects stay: a garbage collection need not walk through them each time.
