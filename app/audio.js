@@ -2,7 +2,11 @@
 
 export const PIECE_SECONDS = 60;
 export const SHORTEST_SECONDS = 0.05;
-const LONG_BYTES = 2 ** 18; // a smaller file is decoded at once
+const MOST_HEADER = 2 ** 16; // bytes of a WAV file before its samples
+const PCM = [1, 3, 0xfffe]; // formats of WAV without compression
+const FRAMES = 49; // of MP3, about a second: a whole number of samples at 16 kHz, whatever the rate of the file
+const KILOBITS = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320]; // a second, of MPEG-1
+const LOWER_KILOBITS = [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160]; // of MPEG-2
 const SMALLEST_PEAK = 1e-6; // of the largest sample: what float32 leaves of a constant
 const SMALLEST_POWER = 1e-10;
 const REMEMBERED = 0.92; // share of a power that still counts a quarter of a second later
@@ -10,62 +14,73 @@ const CANCELLED = 0.0999; // of the channels' mean power: 10 dB
 
 /** Whatever the browser decodes, as mono samples at a rate; throws where it decodes nothing. */
 export async function decode(file, rate) {
-  const found = file.size > LONG_BYTES && (await decodeInParts(file, rate).catch(() => null));
-  return found || decodeWhole(file, rate);
-}
-
-async function decodeWhole(blob, rate) {
-  const context = new OfflineAudioContext(1, 1, rate); // decodeAudioData resamples to its rate
-  return mono(await context.decodeAudioData(await blob.arrayBuffer()));
-}
-
-/** The same a minute at a time, which takes little memory; throws where the format is not known. */
-async function decodeInParts(file, rate) {
-  const media = await import("./media/mediabunny.min.mjs");
-  const input = new media.Input({ formats: media.ALL_FORMATS, source: new media.BlobSource(file) });
-  const track = await input.getPrimaryAudioTrack();
-  const decoderConfig = await track.getDecoderConfig();
-  const found = [];
-  let packets = [];
-  let missing = 0; // samples that the decoder leaves out at the start of a part
-  const decodePackets = async (isLast) => {
-    const format = track.codec === "aac" ? new media.Mp4OutputFormat() : new media.MkvOutputFormat();
-    const output = new media.Output({ format, target: new media.BufferTarget() });
-    const source = new media.EncodedAudioPacketSource(track.codec);
-    output.addAudioTrack(source);
-    await output.start();
-    const [first, last] = [packets[0].timestamp, packets.at(-1).timestamp + packets.at(-1).duration];
-    for (const packet of packets) await source.add(packet.clone({ timestamp: packet.timestamp - first }), { decoderConfig });
-    await output.finalize();
-    const part = await decodeWhole(new Blob([output.target.buffer]), rate);
-    if (!isLast) missing = Math.round((last - first) * rate) - part.length; // the last part may be cut at its end
-    found.push({ part, start: Math.round(first * rate) + missing });
-    // the next part begins two seconds before, a second for each of the two, where a sample is: the rate may be another
-    const offSample = ({ timestamp }) => Math.abs(timestamp * rate - Math.round(timestamp * rate));
-    const starts = packets.filter(({ timestamp }) => timestamp >= last - 2.5 && timestamp <= last - 2);
-    packets = packets.slice(packets.indexOf(starts.reduce((a, b) => (offSample(a) < offSample(b) ? a : b))));
+  const whole = async (blob) => {
+    const context = new OfflineAudioContext(1, 1, rate); // decodeAudioData resamples to its rate
+    return mono(await context.decodeAudioData(await blob.arrayBuffer()));
   };
-  for await (const packet of new media.EncodedPacketSink(track).packets()) {
-    packets.push(packet);
-    if (packet.timestamp - packets[0].timestamp >= PIECE_SECONDS + 2) await decodePackets(false);
+  const { header, cuts, seconds } = (await wavOf(file)) ?? (await mp3Of(file)) ?? { cuts: [] };
+  if (cuts.length < PIECE_SECONDS + 3) return whole(file);
+  const samples = new Float32Array(Math.ceil(cuts.length * seconds * rate));
+  const samplesTo = (cut) => Math.round(cut * seconds * rate);
+  let [end, missing] = [0, 0];
+  for (let from = 0; from < cuts.length - 1; from += PIECE_SECONDS) {
+    // a cut more on each side, since the decoder and the resampler would hear silence there; the next part writes over it
+    const first = Math.max(0, from - 1);
+    const last = Math.min(cuts.length - 1, from + PIECE_SECONDS + 1);
+    const content = file.slice(cuts[first], cuts[last]);
+    header?.setUint32(header.byteLength - 4, content.size, true);
+    const found = await whole(new Blob(header ? [header, content] : [content]));
+    if (from === 0 && !header) missing = samplesTo(last) - found.length; // what an encoder had put before the sound
+    const at = samplesTo(from) - (from && missing);
+    const part = found.subarray(samplesTo(from) - samplesTo(first));
+    samples.set(part.subarray(0, samples.length - at), at);
+    end = at + part.length;
   }
-  if (!found.length) return null;
-  await decodePackets(true);
-  const origin = Math.max(0, found[0].start) + (track.codec === "mp3" && Math.round(rate * (await mp3Delay(file, track.sampleRate))));
-  const samples = new Float32Array(found.at(-1).start - origin + found.at(-1).part.length);
-  found.forEach(({ part, start }, i) => {
-    // where a part begins and ends, decoder and resampler hear silence: its neighbour has that second
-    const from = i ? rate : Math.max(0, -start);
-    samples.set(part.subarray(from, i < found.length - 1 ? -rate / 2 : part.length), start - origin + from);
-  });
-  return samples;
+  return samples.subarray(0, end);
 }
 
-/** Seconds that encoder and decoder have put before the sound of an MP3 file, where LAME's header says it. */
-async function mp3Delay(file, rate) {
-  const bytes = new Uint8Array(await file.slice(0, LONG_BYTES).arrayBuffer());
-  const header = /(?:Xing|Info)\0{3}\x0f[^]{133}([^]{2})/.exec(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
-  return header ? ((header[1].charCodeAt(0) << 4) + (header[1].charCodeAt(1) >> 4) + 529) / rate : 0;
+/** What is before the samples of a WAV file, and where each second begins; null of what has no parts. */
+async function wavOf(file) {
+  const view = new DataView(await file.slice(0, MOST_HEADER).arrayBuffer());
+  const name = (at) => String.fromCharCode(...new Uint8Array(view.buffer, at, 4));
+  if (view.byteLength < 44 || name(0) !== "RIFF" || name(8) !== "WAVE") return null;
+  for (let at = 12, second = 0; at + 24 <= view.byteLength; at += 8 + 2 * Math.ceil(view.getUint32(at + 4, true) / 2)) {
+    if (name(at) === "fmt " && PCM.includes(view.getUint16(at + 8, true))) {
+      second = view.getUint32(at + 12, true) * view.getUint16(at + 20, true);
+    } else if (name(at) === "data" && second) {
+      const end = Math.min(file.size, at + 8 + view.getUint32(at + 4, true));
+      const cuts = Array.from({ length: Math.ceil((end - at - 8) / second) }, (_, i) => at + 8 + i * second);
+      return { header: new DataView(view.buffer.slice(0, at + 8)), cuts: [...cuts, end], seconds: 1 };
+    }
+  }
+  return null;
+}
+
+/** Where groups of frames of an MP3 file begin; null of what is none. */
+async function mp3Of(file) {
+  const start = new Uint8Array(await file.slice(0, 10).arrayBuffer());
+  const isTagged = String.fromCharCode(...start.subarray(0, 3)) === "ID3";
+  if (!isTagged && !frameOf(start, 0)) return null;
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const cuts = [];
+  let seconds = 0;
+  let at = isTagged ? 10 + start.subarray(6).reduce((size, value) => 128 * size + value, 0) : 0;
+  for (let frame, count = 0; (frame = frameOf(bytes, at)); count++, at += frame.size) {
+    if (count % FRAMES === 0) cuts.push(count && at);
+    seconds = FRAMES * frame.seconds;
+  }
+  return bytes.length - at < MOST_HEADER ? { cuts: [...cuts, bytes.length], seconds } : null; // else it is not understood
+}
+
+/** Bytes and seconds of a frame of MPEG audio, layer 3; null of what is none. */
+function frameOf(bytes, at) {
+  const [sync, kind, rates] = bytes.subarray(at, at + 3);
+  if (sync !== 0xff || (kind & 0xe6) !== 0xe2) return null;
+  const version = (kind >> 3) & 3; // 3: MPEG-1; 2 and 0 halve the rates
+  const rate = [44_100, 48_000, 32_000][(rates >> 2) & 3] / [4, NaN, 2, 1][version];
+  const samples = version === 3 ? 1152 : 576;
+  const size = Math.floor((samples * 125 * (version === 3 ? KILOBITS : LOWER_KILOBITS)[rates >> 4]) / rate) + ((rates >> 1) & 1);
+  return size > 0 ? { size, seconds: samples / rate } : null;
 }
 
 /** All of them in one array. */

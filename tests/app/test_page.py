@@ -78,26 +78,13 @@ def recordings(folder: Path) -> tuple[dict[str, Path], list[str]]:
         elif kind in ("flac", "mp3"):
             soundfile.write(files[kind], samples, RATE)
         else:
-            _ffmpeg("-i", SAMPLE, files[kind])
-    two_minutes = np.resize(np.pad(samples, (0, RATE // 2)), 2 * 60 * RATE)
-    for kind in ("flac", "mp3", "ogg"):
-        files[f"{kind} in parts"] = folder / f"parts.{kind}"
-        soundfile.write(files[f"{kind} in parts"], two_minutes, RATE)
-    for kind in {"webm", "m4a"}.intersection(compressed):
-        files[f"{kind} in parts"] = folder / f"parts.{kind}"
-        _ffmpeg("-i", files["flac in parts"], "-ar", 48_000, files[f"{kind} in parts"])
+            flags = ["-loglevel", "error", "-y", "-i", str(SAMPLE)]
+            subprocess.run(["ffmpeg", *flags, str(files[kind])], check=True)
+    files["mp3 in parts"] = folder / "parts.mp3"
+    soundfile.write(files["mp3 in parts"], np.resize(np.pad(samples, (0, RATE // 2)), 2 * 60 * RATE), RATE)
     files["mp3 of ten minutes"] = folder / "talk.mp3"
     files["mp3 of ten minutes"].write_bytes(_ten_minutes(samples))
-    if "m4a" in compressed:
-        files["m4a of ten minutes"] = folder / "talk.m4a"
-        _ffmpeg("-t", 10, "-i", files["mp3 of ten minutes"], folder / "ten.m4a")
-        repeats = TALK_SECONDS // 10 - 1
-        _ffmpeg("-stream_loop", repeats, "-i", folder / "ten.m4a", "-c", "copy", files["m4a of ten minutes"])
     return files, compressed
-
-
-def _ffmpeg(*arguments: object) -> None:
-    subprocess.run(["ffmpeg", "-loglevel", "error", "-y", *map(str, arguments)], check=True)
 
 
 def _ten_minutes(samples: np.ndarray) -> bytes:
