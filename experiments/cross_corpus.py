@@ -1,8 +1,8 @@
 """python -m experiments.cross_corpus CHECKPOINTS: how a model does on corpora of which nothing was in its training.
 
 A checkpoint of a training that held whole corpora out is scored on these; any other checkpoint on each corpus that it
-was not trained on. Answers are among the emotions that the corpus has. They are kept beside the checkpoint, so that a
-study that was stopped goes on.
+was not trained on. Answers are among the emotions that the corpus has. They are kept beside the checkpoint in files
+that end in .answers, so that a study that was stopped goes on: delete them after a change of the code.
 """
 
 import argparse
