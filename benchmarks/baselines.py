@@ -54,7 +54,7 @@ def features(clip: np.ndarray, config: ModelConfig) -> np.ndarray:
 
     Shape: [T] int16 -> [M, F] float32.
     """
-    return _normalised(decibels(clip, config))
+    return _normalised(decibels(clip, config), config)
 
 
 def augmented_features(clip: np.ndarray, seed: int, config: ModelConfig) -> np.ndarray:
@@ -68,7 +68,7 @@ def augmented_features(clip: np.ndarray, seed: int, config: ModelConfig) -> np.n
     waveform = pitch_shift(waveform, generator.uniform(-augment.pitch_semitones, augment.pitch_semitones), rate)
     waveform = time_stretch(waveform, generator.uniform(augment.min_stretch, augment.max_stretch))
     waveform = add_noise(waveform, generator.uniform(augment.min_snr_db, augment.max_snr_db), generator)
-    return _normalised(log_mel(waveform, config))
+    return _normalised(log_mel(waveform, config), config)
 
 
 def augmented_features_of(clip_and_seed: tuple[np.ndarray, int], config: ModelConfig) -> np.ndarray:
@@ -144,15 +144,16 @@ def _trimmed(clip: np.ndarray, config: ModelConfig) -> np.ndarray:
     speech, _ = librosa.effects.trim(
         clip / np.float32(INT16_SCALE), top_db=trim.top_db, frame_length=trim.frame_length, hop_length=trim.hop
     )
-    return _fixed(speech, config.audio.clip_samples)
+    return _fixed(speech, config.audio.clip_samples, "wrap" if trim.fill == "repeat" else "constant")
 
 
-def _fixed(waveform: np.ndarray, length: int) -> np.ndarray:
+def _fixed(waveform: np.ndarray, length: int, mode: str = "constant") -> np.ndarray:
     if len(waveform) > length:
         start = (len(waveform) - length) // 2
         return waveform[start : start + length]
-    return librosa.util.pad_center(waveform, size=length)
+    return librosa.util.pad_center(waveform, size=length, mode=mode)
 
 
-def _normalised(decibels: np.ndarray) -> np.ndarray:
+def _normalised(decibels: np.ndarray, config: ModelConfig) -> np.ndarray:
+    decibels = decibels - config.mel.mean_subtraction * decibels.mean(axis=1, keepdims=True)
     return ((decibels - decibels.mean()) / np.sqrt(decibels.var() + 1e-6)).astype(np.float32)
