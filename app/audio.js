@@ -1,13 +1,14 @@
 // From a file or samples to the windows that the model hears; the same steps as ser_gpu/windows.py.
 
 export const PIECE_SECONDS = 60;
+const PART_SECONDS = 30; // of a file that is decoded in parts
 export const SHORTEST_SECONDS = 0.05;
 const MOST_HEADER = 2 ** 16; // bytes of a WAV file before its samples
 const PCM = [1, 3, 0xfffe]; // formats of WAV without compression
 const LONG_BYTES = 2 ** 18; // a smaller file of another format is decoded at once
 const MOST_COVER = 2 ** 22; // bytes, of a picture at the start of an MP3 file
-const BEFORE_SECONDS = 0.8; // that a decoder needs to settle; ffmpeg leaves out what is more than a second before an edit
-const MOST_SHIFT_SECONDS = 0.5; // of a minute, between what a container says and a decoder does: gaps, and 6.5 ms of Opus
+const BEFORE_SECONDS = 0.8; // for a decoder to settle; ffmpeg leaves out what is more than a second before an edit
+const MOST_SHIFT_SECONDS = 0.5; // from where a container says that a part begins: 6.5 ms in Opus, and gaps
 const COMPARED_SECONDS = 0.25;
 const SAME = 1e-5; // of the power: differences of rounding, in MP3 2e-6
 const SIMILAR = 0.1; // as before, and the noise that AAC decoders make; where half a sample is missing, too
@@ -26,12 +27,12 @@ function decodeAt(rate, bytes) {
   return new OfflineAudioContext(1, 1, rate).decodeAudioData(bytes); // which resamples to its rate
 }
 
-/** The same in little memory, about a minute at a time; null of what is shorter, throws where the parts do not fit. */
+/** The same in little memory, part by part; null of what is short, throws where the parts do not fit. */
 async function decodeParts(file, rate) {
   const decoding = [];
   const wav = await wavOf(file);
   for await (const { bytes, second } of wav ? partsOfWav(file, wav) : partsOfPackets(file, rate)) {
-    await decoding.at(-2)?.samples; // two at once
+    await decoding.at(-2)?.samples; // two at once, on two cores
     decoding.push({ second, samples: decodeAt(rate, bytes).then(mono, () => null) });
   }
   const parts = [];
@@ -89,34 +90,37 @@ async function wavOf(file) {
   return null;
 }
 
-/** About a minute at a time, each part a WAV file that begins a second before the last one ends, or more. */
+/** Each part a WAV file that begins two seconds before the end of the part before. */
 async function* partsOfWav(file, { header, cuts }) {
-  if (cuts.length < PIECE_SECONDS + 3) return;
-  for (let from = 0; from < cuts.length - 1; from += PIECE_SECONDS) {
+  if (cuts.length < PART_SECONDS + 3) return;
+  for (let from = 0; from < cuts.length - 1; from += PART_SECONDS) {
     const second = Math.max(0, from - 1);
-    const content = file.slice(cuts[second], cuts[Math.min(cuts.length - 1, from + PIECE_SECONDS + 1)]);
+    const content = file.slice(cuts[second], cuts[Math.min(cuts.length - 1, from + PART_SECONDS + 1)]);
     header.setUint32(header.byteLength - 4, content.size, true);
     yield { bytes: await new Blob([header, content]).arrayBuffer(), second };
   }
 }
 
-/** The same of other formats: packets of a minute as a file of their own, which says with which second it begins. */
+/** The same of other formats: packets as an MP4 file, whose edit list says at which of their samples it begins. */
 async function* partsOfPackets(file, rate) {
   if (file.size < LONG_BYTES) return;
   const media = await import("./media/mediabunny.min.mjs");
   const input = new media.Input({ formats: media.ALL_FORMATS, source: new media.BlobSource(file) });
   const track = await input.getPrimaryAudioTrack();
   const decoderConfig = await track.getDecoderConfig();
-  const origin = track.codec === "mp3" ? (await samplesBefore(file)) / track.sampleRate : Math.max(0, await track.getFirstTimestamp());
+  const isMp3 = track.codec === "mp3";
+  const origin = isMp3 ? (await samplesBefore(file)) / track.sampleRate : Math.max(0, await track.getFirstTimestamp());
   const fileOf = async ({ packets, second }) => {
     const output = new media.Output({ format: new media.Mp4OutputFormat(), target: new media.BufferTarget() });
     const source = new media.EncodedAudioPacketSource(track.codec);
     output.addAudioTrack(source);
     await output.start();
-    const start = second && track.codec === "vorbis" ? nearestSample(packets.map(({ timestamp }) => timestamp - origin), second, rate) : second;
+    const times = packets.map(({ timestamp }) => timestamp - origin);
+    const start = second && track.codec === "vorbis" ? nearestSample(times, second, rate) : second;
     for (const [i, packet] of packets.entries()) {
-      const timing = { timestamp: packet.timestamp - origin - start, duration: packet.duration || packets[i - 1]?.duration };
-      await source.add(packet.clone(timing), { decoderConfig }); // what is before 0 is decoded, but not heard
+      const duration = packet.duration || packets[i - 1]?.duration; // WebM does not say it of the last one
+      const timed = packet.clone({ timestamp: times[i] - start, duration }); // before 0: decoded, but not heard
+      await source.add(timed, { decoderConfig });
     }
     await output.finalize();
     return { bytes: output.target.buffer, second: start };
@@ -130,15 +134,15 @@ function nearestSample(times, from, rate) {
   return times.filter((time) => time >= from && time < from + 0.5).reduce((a, b) => (off(a) <= off(b) ? a : b));
 }
 
-/** Packets of a minute, then those of the next and some of before; none of what is shorter. */
+/** The packets of each part, with those of some time before and after; none of what is short. */
 async function* groupsOf(all, origin) {
   let [packets, second] = [[], 0];
   for await (const packet of all) {
     packets.push(packet);
     const seconds = packet.timestamp + packet.duration - origin;
-    if (seconds < second + PIECE_SECONDS + 2) continue;
+    if (seconds < second + PART_SECONDS + 2) continue;
     yield { packets, second };
-    second += PIECE_SECONDS;
+    second += PART_SECONDS;
     packets = packets.slice(packets.findLastIndex(({ timestamp }) => timestamp - origin <= second - BEFORE_SECONDS));
   }
   if (second) yield { packets, second };
