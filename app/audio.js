@@ -1,12 +1,17 @@
 // From a file or samples to the windows that the model hears; the same steps as ser_gpu/windows.py.
 
 export const PIECE_SECONDS = 60;
+const PART_SECONDS = 30; // of a file that is decoded in parts
 export const SHORTEST_SECONDS = 0.05;
 const MOST_HEADER = 2 ** 16; // bytes of a WAV file before its samples
 const PCM = [1, 3, 0xfffe]; // formats of WAV without compression
-const FRAMES = 49; // of MP3, about a second: a whole number of samples at 16 kHz, whatever the rate of the file
-const KILOBITS = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320]; // a second, of MPEG-1
-const LOWER_KILOBITS = [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160]; // of MPEG-2
+const LONG_BYTES = 2 ** 18; // a smaller file of another format is decoded at once
+const MOST_COVER = 2 ** 22; // bytes, of a picture at the start of an MP3 file
+const BEFORE_SECONDS = 0.8; // for a decoder to settle; ffmpeg leaves out what is more than a second before an edit
+const MOST_SHIFT_SECONDS = 0.5; // from where a container says that a part begins: 6.5 ms in Opus, and gaps
+const COMPARED_SECONDS = 0.25;
+const SAME = 1e-5; // of the power: differences of rounding, in MP3 2e-6
+const SIMILAR = 0.1; // as before, and the noise that AAC decoders make; where half a sample is missing, too
 const SMALLEST_PEAK = 1e-6; // of the largest sample: what float32 leaves of a constant
 const SMALLEST_POWER = 1e-10;
 const REMEMBERED = 0.92; // share of a power that still counts a quarter of a second later
@@ -14,29 +19,58 @@ const CANCELLED = 0.0999; // of the channels' mean power: 10 dB
 
 /** Whatever the browser decodes, as mono samples at a rate; throws where it decodes nothing. */
 export async function decode(file, rate) {
-  const whole = async (blob) => {
-    const context = new OfflineAudioContext(1, 1, rate); // decodeAudioData resamples to its rate
-    return mono(await context.decodeAudioData(await blob.arrayBuffer()));
-  };
-  const { header, cuts, seconds } = (await wavOf(file)) ?? (await mp3Of(file)) ?? { cuts: [] };
-  if (cuts.length < PIECE_SECONDS + 3) return whole(file);
-  const samples = new Float32Array(Math.ceil(cuts.length * seconds * rate));
-  const samplesTo = (cut) => Math.round(cut * seconds * rate);
-  let [end, missing] = [0, 0];
-  for (let from = 0; from < cuts.length - 1; from += PIECE_SECONDS) {
-    // a cut more on each side, since the decoder and the resampler would hear silence there; the next part writes over it
-    const first = Math.max(0, from - 1);
-    const last = Math.min(cuts.length - 1, from + PIECE_SECONDS + 1);
-    const content = file.slice(cuts[first], cuts[last]);
-    header?.setUint32(header.byteLength - 4, content.size, true);
-    const found = await whole(new Blob(header ? [header, content] : [content]));
-    if (from === 0 && !header) missing = samplesTo(last) - found.length; // what an encoder had put before the sound
-    const at = samplesTo(from) - (from && missing);
-    const part = found.subarray(samplesTo(from) - samplesTo(first));
-    samples.set(part.subarray(0, samples.length - at), at);
-    end = at + part.length;
+  const whole = await decodeParts(file, rate).catch(() => null); // what only the browser understands, if anyone does
+  return whole ?? mono(await decodeAt(rate, await file.arrayBuffer()));
+}
+
+function decodeAt(rate, bytes) {
+  return new OfflineAudioContext(1, 1, rate).decodeAudioData(bytes); // which resamples to its rate
+}
+
+/** The same in little memory, part by part; null of what is short, throws where the parts do not fit. */
+async function decodeParts(file, rate) {
+  const decoding = [];
+  const wav = await wavOf(file);
+  for await (const { bytes, second } of wav ? partsOfWav(file, wav) : partsOfPackets(file, rate)) {
+    await decoding.at(-2)?.samples; // two at once, on two cores
+    decoding.push({ second, samples: decodeAt(rate, bytes).then(mono, () => null) });
   }
-  return samples.subarray(0, end);
+  const parts = [];
+  let shift = 0; // of where a part is, from where the container says
+  for (const { second, samples } of decoding) {
+    const expected = Math.round(second * rate);
+    const part = { samples: await samples, at: expected };
+    if (second) part.at = startOf(part.samples, expected + shift, parts.at(-1), rate);
+    shift = part.at - expected;
+    parts.push(part);
+  }
+  if (parts.length < 2) return null;
+  const whole = new Float32Array(parts.at(-1).at + parts.at(-1).samples.length);
+  for (const { samples, at } of parts) {
+    const heard = at && rate; // before its first second the resampler heard silence, as after the end of the part before
+    whole.set(samples.subarray(heard), at + heard);
+  }
+  return whole;
+}
+
+/** Where a part begins: near a sample, where it sounds as the part before does, around the loudest sample of both. */
+function startOf(samples, expected, before, rate) {
+  const size = COMPARED_SECONDS * rate;
+  const shared = before.samples.subarray(expected + size - before.at, -size); // without what the resampler heard at the ends
+  const loudest = shared.reduce((best, value, i) => (Math.abs(value) > Math.abs(shared[best]) ? i : best), 0);
+  const from = Math.max(0, Math.min(loudest - size / 2, shared.length - size));
+  const known = shared.subarray(from, from + size);
+  const power = known.reduce((total, value) => total + value ** 2, 0);
+  let [least, start] = [Infinity, expected];
+  for (let i = 0; i < 2 * MOST_SHIFT_SECONDS * rate && least > SAME * power; i++) {
+    const shift = i % 2 ? (i + 1) / 2 : -i / 2; // the nearest first
+    const at = size + from - shift;
+    let difference = 0;
+    for (let j = 0; j < size && difference < least; j++) difference += (known[j] - samples[at + j]) ** 2;
+    if (difference < least) [least, start] = [difference, expected + shift];
+  }
+  if (!(least <= SIMILAR * power)) throw new Error("the parts do not fit");
+  return start;
 }
 
 /** What is before the samples of a WAV file, and where each second begins; null of what has no parts. */
@@ -50,37 +84,75 @@ async function wavOf(file) {
     } else if (name(at) === "data" && second) {
       const end = Math.min(file.size, at + 8 + view.getUint32(at + 4, true));
       const cuts = Array.from({ length: Math.ceil((end - at - 8) / second) }, (_, i) => at + 8 + i * second);
-      return { header: new DataView(view.buffer.slice(0, at + 8)), cuts: [...cuts, end], seconds: 1 };
+      return { header: new DataView(view.buffer.slice(0, at + 8)), cuts: [...cuts, end] };
     }
   }
   return null;
 }
 
-/** Where groups of frames of an MP3 file begin; null of what is none. */
-async function mp3Of(file) {
-  const start = new Uint8Array(await file.slice(0, 10).arrayBuffer());
-  const isTagged = String.fromCharCode(...start.subarray(0, 3)) === "ID3";
-  if (!isTagged && !frameOf(start, 0)) return null;
-  const bytes = new Uint8Array(await file.arrayBuffer());
-  const cuts = [];
-  let seconds = 0;
-  let at = isTagged ? 10 + start.subarray(6).reduce((size, value) => 128 * size + value, 0) : 0;
-  for (let frame, count = 0; (frame = frameOf(bytes, at)); count++, at += frame.size) {
-    if (count % FRAMES === 0) cuts.push(count && at);
-    seconds = FRAMES * frame.seconds;
+/** Each part a WAV file that begins two seconds before the end of the part before. */
+async function* partsOfWav(file, { header, cuts }) {
+  if (cuts.length < PART_SECONDS + 3) return;
+  for (let from = 0; from < cuts.length - 1; from += PART_SECONDS) {
+    const second = Math.max(0, from - 1);
+    const content = file.slice(cuts[second], cuts[Math.min(cuts.length - 1, from + PART_SECONDS + 1)]);
+    header.setUint32(header.byteLength - 4, content.size, true);
+    yield { bytes: await new Blob([header, content]).arrayBuffer(), second };
   }
-  return bytes.length - at < MOST_HEADER ? { cuts: [...cuts, bytes.length], seconds } : null; // else it is not understood
 }
 
-/** Bytes and seconds of a frame of MPEG audio, layer 3; null of what is none. */
-function frameOf(bytes, at) {
-  const [sync, kind, rates] = bytes.subarray(at, at + 3);
-  if (sync !== 0xff || (kind & 0xe6) !== 0xe2) return null;
-  const version = (kind >> 3) & 3; // 3: MPEG-1; 2 and 0 halve the rates
-  const rate = [44_100, 48_000, 32_000][(rates >> 2) & 3] / [4, NaN, 2, 1][version];
-  const samples = version === 3 ? 1152 : 576;
-  const size = Math.floor((samples * 125 * (version === 3 ? KILOBITS : LOWER_KILOBITS)[rates >> 4]) / rate) + ((rates >> 1) & 1);
-  return size > 0 ? { size, seconds: samples / rate } : null;
+/** The same of other formats: packets as an MP4 file, whose edit list says at which of their samples it begins. */
+async function* partsOfPackets(file, rate) {
+  if (file.size < LONG_BYTES) return;
+  const media = await import("./media/mediabunny.min.mjs");
+  const input = new media.Input({ formats: media.ALL_FORMATS, source: new media.BlobSource(file) });
+  const track = await input.getPrimaryAudioTrack();
+  const decoderConfig = await track.getDecoderConfig();
+  const isMp3 = track.codec === "mp3";
+  const origin = isMp3 ? (await samplesBefore(file)) / track.sampleRate : Math.max(0, await track.getFirstTimestamp());
+  const fileOf = async ({ packets, second }) => {
+    const output = new media.Output({ format: new media.Mp4OutputFormat(), target: new media.BufferTarget() });
+    const source = new media.EncodedAudioPacketSource(track.codec);
+    output.addAudioTrack(source);
+    await output.start();
+    const times = packets.map(({ timestamp }) => timestamp - origin);
+    const start = second && track.codec === "vorbis" ? nearestSample(times, second, rate) : second;
+    for (const [i, packet] of packets.entries()) {
+      const duration = packet.duration || packets[i - 1]?.duration; // WebM does not say it of the last one
+      const timed = packet.clone({ timestamp: times[i] - start, duration }); // before 0: decoded, but not heard
+      await source.add(timed, { decoderConfig });
+    }
+    await output.finalize();
+    return { bytes: output.target.buffer, second: start };
+  };
+  for await (const group of groupsOf(new media.EncodedPacketSink(track).packets(), origin)) yield fileOf(group);
+}
+
+/** The time that is nearest to a sample, of the half second from one on. ffmpeg cuts no packet of Vorbis. */
+function nearestSample(times, from, rate) {
+  const off = (time) => Math.abs(time * rate - Math.round(time * rate));
+  return times.filter((time) => time >= from && time < from + 0.5).reduce((a, b) => (off(a) <= off(b) ? a : b));
+}
+
+/** The packets of each part, with those of some time before and after; none of what is short. */
+async function* groupsOf(all, origin) {
+  let [packets, second] = [[], 0];
+  for await (const packet of all) {
+    packets.push(packet);
+    const seconds = packet.timestamp + packet.duration - origin;
+    if (seconds < second + PART_SECONDS + 2) continue;
+    yield { packets, second };
+    second += PART_SECONDS;
+    packets = packets.slice(packets.findLastIndex(({ timestamp }) => timestamp - origin <= second - BEFORE_SECONDS));
+  }
+  if (second) yield { packets, second };
+}
+
+/** What encoder and decoder have put before the sound of an MP3 file, in samples, where LAME says it. */
+async function samplesBefore(file) {
+  const bytes = new Uint8Array(await file.slice(0, MOST_COVER).arrayBuffer());
+  const header = /(?:Xing|Info)\0{3}\x0f[^]{112}(?:LAME|Lav[cf])/.exec(new TextDecoder("latin1").decode(bytes));
+  return header ? (bytes[header.index + 141] << 4) + (bytes[header.index + 142] >> 4) + 529 : 0;
 }
 
 /** All of them in one array. */

@@ -1,4 +1,4 @@
-"""The page that names emotions in the browser: its own files, onnxruntime-web, and the model as ONNX."""
+"""The page that names emotions in the browser: its own files, two libraries, and the model as ONNX."""
 
 import hashlib
 import shutil
@@ -9,7 +9,7 @@ import numpy as np
 
 from ser_gpu import __version__, checkpoint
 from ser_gpu.audio import silero
-from ser_gpu.errors import InputError, extra
+from ser_gpu.errors import check, extra
 from ser_gpu.exports import onnx
 from ser_gpu.files import read_json, replacing, sha256, write_json
 from ser_gpu.stages import speaker_norm
@@ -17,7 +17,12 @@ from ser_gpu.timeline.cuts import TimelineSettings
 from ser_gpu.voices import plan
 
 PACKAGE = Path(__file__).parent.parent
-RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
+LIBRARIES = {  # file of the page -> of a package of npm
+    "ort/ort.wasm.bundle.min.mjs": "onnxruntime-web/dist/ort.wasm.bundle.min.mjs",
+    "ort/ort-wasm-simd-threaded.wasm": "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
+    "media/mediabunny.min.mjs": "mediabunny/dist/bundles/mediabunny.min.mjs",
+    "media/license.txt": "mediabunny/LICENSE",
+}
 MODEL_FILES = ("model.onnx", "speech.onnx")
 OF_PLAN = ("POPULATION_WINDOWS", "POPULATION_WINDOWS_ONE_EMOTION", "SHARPENING", "HEAD_PRIOR", "MOST_HEAD_WINDOWS")
 OF_PLAN += ("MOST_WINDOWS", "HELPFUL_WINDOWS", "HELPFUL_NAMED_WINDOWS", "ALIKE_SHARE", "FEWEST_ALIKE")
@@ -29,18 +34,18 @@ def page_folder() -> Path:
     return installed if installed.is_dir() else PACKAGE.parent / "app"
 
 
-def runtime_folder() -> Path:
-    """The files of onnxruntime-web: in a wheel that was built with them, or after `npm ci`."""
-    return page_folder() / "node_modules" / "onnxruntime-web" / "dist"
+def libraries_folder() -> Path:
+    """The packages of npm: in a wheel that was built with them, or after `npm ci`."""
+    return page_folder() / "node_modules"
 
 
 def files() -> dict[str, Path]:
     """What the page is made of but for its model: name -> file."""
-    source, runtime = page_folder(), runtime_folder()
+    source, libraries = page_folder(), libraries_folder()
     own = [path for kind in ("html", "css", "js", "txt") for path in source.glob(f"*.{kind}")]
     shared = {"sample.wav": source.parent / "examples" / "sample.wav"}
     shared["responsible-use.txt"] = source.parent / "docs" / "responsible-use.md"
-    return {path.name: path for path in own} | shared | {f"ort/{name}": runtime / name for name in RUNTIME_FILES}
+    return {path.name: path for path in own} | shared | {name: libraries / path for name, path in LIBRARIES.items()}
 
 
 def site_folder() -> Path:
@@ -50,16 +55,16 @@ def site_folder() -> Path:
 
 
 def build(folder: str | Path, weights: str | Path | None = None, tta: bool = True) -> Path:
-    """Write the page, onnxruntime-web and the model; the same model by the same exporter is not exported again.
+    """Write the page, its libraries and the model; the same model by the same exporter is not exported again.
 
-    Raises InputError without onnxruntime-web, and as `ser_gpu.exports.onnx.to_onnx` does.
+    Raises InputError without the libraries, and as `ser_gpu.exports.onnx.to_onnx` does.
     """
     folder, weights, copied = Path(folder), checkpoint.weights_file(weights), files()
-    if not all(copied[f"ort/{name}"].is_file() for name in RUNTIME_FILES):
-        where = f"{runtime_folder()}: onnxruntime-web is not installed"
-        raise InputError(f"{where}: run npm ci --omit=dev in {page_folder()}")
-    (folder / "ort").mkdir(parents=True, exist_ok=True)
+    for name, path in LIBRARIES.items():
+        where = f"{libraries_folder()}: {path.partition('/')[0]} is not installed"
+        check(copied[name].is_file(), f"{where}: run npm ci --omit=dev in {page_folder()}")
     for name, path in copied.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, folder / name)
     _write_detector(folder / "speech.onnx")
     _write_model(folder, weights, tta, sorted([*copied, *MODEL_FILES]))

@@ -461,40 +461,45 @@ for (const kind of given.compressed) {
   });
 }
 
-test("decodes a long MP3 file in parts as the browser decodes it whole", async () => {
-  const page = await shared();
-  const content = readFileSync(given.files["mp3 in parts"]).toString("base64");
-  const [length, wholeLength, difference] = await page.evaluate(async (content) => {
-    const { decode } = await import("./audio.js");
-    const file = new Blob([Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0))]);
-    const { decodeAudioData } = OfflineAudioContext.prototype;
-    let calls = 0;
-    OfflineAudioContext.prototype.decodeAudioData = function (...rest) {
-      calls++;
-      return decodeAudioData.apply(this, rest);
-    };
-    const found = await decode(file, 16_000);
-    if (calls !== 2) throw new Error(`${calls} parts`);
-    const whole = (await new OfflineAudioContext(1, 1, 16_000).decodeAudioData(await file.arrayBuffer())).getChannelData(0);
-    const power = (of) => of.reduce((sum, value) => sum + value ** 2, 0);
-    const differences = whole.map((value, i) => value - (found[i] ?? 0));
-    return [found.length, whole.length, power(differences) / power(whole)];
-  }, content);
-  assert.ok(length >= wholeLength && length < wholeLength + 1152, `${length}, ${wholeLength}`); // padding of the encoder
-  assert.ok(difference < 0.03, difference); // parts begin within half a sample
-});
+for (const [name, path] of Object.entries(given.files).filter(([name]) => name.endsWith(" in parts"))) {
+  test(`decodes a long file as the browser decodes it whole: ${name}`, async () => {
+    const page = await shared();
+    const [length, wholeLength, difference] = await page.evaluate(async (content) => {
+      const { decode } = await import("./audio.js");
+      const file = new Blob([Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0))]);
+      const { decodeAudioData } = OfflineAudioContext.prototype;
+      let calls = 0;
+      OfflineAudioContext.prototype.decodeAudioData = function (...rest) {
+        calls++;
+        return decodeAudioData.apply(this, rest);
+      };
+      const found = await decode(file, 16_000);
+      OfflineAudioContext.prototype.decodeAudioData = decodeAudioData;
+      if (calls !== 4) throw new Error(`${calls} parts`);
+      const whole = (await new OfflineAudioContext(1, 1, 16_000).decodeAudioData(await file.arrayBuffer())).getChannelData(0);
+      const power = (of) => of.reduce((sum, value) => sum + value ** 2, 0);
+      const differences = whole.map((value, i) => value - (found[i] ?? 0));
+      return [found.length, whole.length, power(differences) / power(whole)];
+    }, readFileSync(path).toString("base64"));
+    assert.ok(Math.abs(length - wholeLength) < 1152, `${length}, ${wholeLength}`); // padding of the encoder
+    // of rounding, in MP3 up to 2e-6; of the noise that AAC decoders make, 1e-5; of Vorbis a hundredth of a sample later, 1e-5
+    assert.ok(difference < 1e-4, difference);
+  });
+}
 
-test("decodes an MP3 file of ten minutes in stereo at 48 kHz in little memory", async () => {
-  const own = await launch();
-  const page = await open({}, own);
-  await page.setInputFiles("#file", given.files["mp3 of ten minutes"]);
-  await page.waitForSelector("#segments button");
-  assert.match(await page.textContent("#about-time"), /^10:0/);
-  const memory = await mostMemory(own);
-  console.log(`ten minutes of MP3: ${memory?.toFixed(0)} MB`);
-  assert.ok(memory === null || memory < TEN_MINUTES_MB, `${memory} MB`);
-  await own.close();
-});
+for (const [name, path] of Object.entries(given.files).filter(([name]) => name.endsWith("of ten minutes"))) {
+  test(`decodes in little memory, in stereo at 48 kHz: ${name}`, async () => {
+    const own = await launch();
+    const page = await open({}, own);
+    await page.setInputFiles("#file", path);
+    await page.waitForSelector("#segments button");
+    assert.match(await page.textContent("#about-time"), /^10:0/);
+    const memory = await mostMemory(own);
+    console.log(`${name}: ${memory?.toFixed(0)} MB`);
+    assert.ok(memory === null || memory < TEN_MINUTES_MB, `${memory} MB`);
+    await own.close();
+  });
+}
 
 test("decodes a long WAV file in parts as the browser decodes it whole", async () => {
   const page = await shared();

@@ -23,12 +23,13 @@ PAGE_FILES = ("index.html", "style.css", "main.js", "worker.js", "sample.wav", "
 
 @pytest.fixture
 def runtime(tmp_path, monkeypatch):
-    """A folder in the place of onnxruntime-web, and an exporter that takes no time; what was exported."""
+    """A folder in the place of npm's packages, and an exporter that takes no time; what was exported."""
     exported = []
     helper = pytest.importorskip("onnx", reason="pip install 'ser_gpu[export]'").helper
-    for name in page.RUNTIME_FILES:
-        (tmp_path / name).write_text("runtime")
-    monkeypatch.setattr(page, "runtime_folder", lambda: tmp_path)
+    for path in map(tmp_path.joinpath, page.LIBRARIES.values()):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("runtime")
+    monkeypatch.setattr(page, "libraries_folder", lambda: tmp_path)
 
     def write(model, path, **settings):
         exported.append(settings)
@@ -50,7 +51,7 @@ def test_the_page_is_written_whole_and_a_model_once(runtime, tmp_path, capsys):
     assert all((site / name).is_file() for name in (*PAGE_FILES, "model.onnx", "speech.onnx"))
     assert (site / "sample.wav").read_bytes() == SAMPLE.read_bytes()
     assert (site / "responsible-use.txt").read_bytes() == (ROOT / "docs" / "responsible-use.md").read_bytes()
-    assert sorted(path.name for path in (site / "ort").iterdir()) == sorted(page.RUNTIME_FILES)
+    assert sorted(f"{path.parent.name}/{path.name}" for path in site.glob("*/*")) == sorted(page.LIBRARIES)
     about = json.loads((site / "model.json").read_text())
     assert (about["sample_rate"], about["window_samples"], about["tta"]) == (16_000, 48_000, False)
     assert about["licence"] == runtime[0]["licence"]
@@ -69,7 +70,7 @@ def test_the_page_names_its_own_files_and_a_version_that_changes_with_them(runti
     versions = [json.loads((page.build(site) / "model.json").read_text())["version"] for _ in range(2)]
     assert versions[0] == versions[1]
     assert not any("notes" in name for name in json.loads((site / "model.json").read_text())["bytes"])
-    (tmp_path / page.RUNTIME_FILES[0]).write_text("another runtime")
+    (tmp_path / next(iter(page.LIBRARIES.values()))).write_text("another runtime")
     assert json.loads((page.build(site) / "model.json").read_text())["version"] != versions[0]
     assert len(runtime) == 1
 
@@ -123,7 +124,7 @@ def test_the_server_compresses_and_answers_again_only_what_changed(tmp_path):
 
 
 def test_what_is_missing_is_said_in_one_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(page, "runtime_folder", lambda: tmp_path)
+    monkeypatch.setattr(page, "libraries_folder", lambda: tmp_path)
     assert app.main(["--out", str(tmp_path / "site")]) == 2
     said = capsys.readouterr().err
     assert "onnxruntime-web is not installed: run npm ci --omit=dev in " in said

@@ -78,13 +78,26 @@ def recordings(folder: Path) -> tuple[dict[str, Path], list[str]]:
         elif kind in ("flac", "mp3"):
             soundfile.write(files[kind], samples, RATE)
         else:
-            flags = ["-loglevel", "error", "-y", "-i", str(SAMPLE)]
-            subprocess.run(["ffmpeg", *flags, str(files[kind])], check=True)
+            _ffmpeg("-i", SAMPLE, files[kind])
+    two_minutes = np.resize(np.pad(samples, (0, RATE // 2)), 2 * 60 * RATE)
     files["mp3 in parts"] = folder / "parts.mp3"
-    soundfile.write(files["mp3 in parts"], np.resize(np.pad(samples, (0, RATE // 2)), 2 * 60 * RATE), RATE)
+    soundfile.write(files["mp3 in parts"], resample(two_minutes, RATE, 44_100), 44_100)
     files["mp3 of ten minutes"] = folder / "talk.mp3"
     files["mp3 of ten minutes"].write_bytes(_ten_minutes(samples))
+    for kind, codec in {"flac": "flac", "m4a": "aac", "ogg": "libvorbis", "webm": "libopus"}.items():
+        if "m4a" in compressed:
+            files |= {f"{kind} {what}": folder / f"{what}.{kind}" for what in ("in parts", "of ten minutes")}
+            rate = 48_000 if kind == "webm" else 44_100  # where packets begin between samples
+            _ffmpeg("-i", files["mp3 in parts"], "-c:a", codec, "-ar", rate, files[f"{kind} in parts"])
+            ten_seconds = folder / f"ten seconds.{kind}"
+            _ffmpeg("-t", 10, "-i", files["mp3 of ten minutes"], "-c:a", codec, ten_seconds)
+            again = () if kind == "flac" else ("-c", "copy")
+            _ffmpeg("-stream_loop", TALK_SECONDS // 10 - 1, "-i", ten_seconds, *again, files[f"{kind} of ten minutes"])
     return files, compressed
+
+
+def _ffmpeg(*arguments: object) -> None:
+    subprocess.run(["ffmpeg", "-loglevel", "error", "-y", *map(str, arguments)], check=True)
 
 
 def _ten_minutes(samples: np.ndarray) -> bytes:

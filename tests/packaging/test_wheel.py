@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ser_gpu.exports.page import RUNTIME_FILES
+from ser_gpu.exports.page import LIBRARIES
 from tests.packaging.environment import ROOT, Environment, run
 
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "app", "docs", "examples", "ser_gpu", "weights")
-RUNTIME = "node_modules/onnxruntime-web/dist"
 MODULES_OF_EXTRAS = {  # not filelock, which torch brings along
     "train": {"nnAudio", "torch_audiomentations", "scipy", "sklearn", "pooch", "requests"},
     "figures": {"matplotlib"},
@@ -28,8 +27,8 @@ def wheel(tmp_path_factory):
     return built(tmp_path_factory.mktemp("wheel"))
 
 
-def built(folder: Path, runtime: Path | None = None) -> Path:
-    """A wheel from a copy, so that nothing of an earlier build gets into it; `runtime`: a folder of onnxruntime-web."""
+def built(folder: Path, libraries: Path | None = None) -> Path:
+    """A wheel from a copy, so that nothing of an earlier build gets into it; `libraries`: packages of npm."""
     source = folder / "source"
     source.mkdir()
     for name in SOURCES:
@@ -37,8 +36,8 @@ def built(folder: Path, runtime: Path | None = None) -> Path:
             shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
         else:
             shutil.copy(ROOT / name, source)
-    if runtime:
-        shutil.copytree(runtime, source / "app" / RUNTIME)
+    if libraries:
+        shutil.copytree(libraries, source / "app" / "node_modules")
     flags = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     run([sys.executable, "-m", "pip", "wheel", *flags, "--wheel-dir", str(folder), str(source)], folder)
     (wheel,) = folder.glob("*.whl")
@@ -112,18 +111,18 @@ def test_the_page_of_the_installed_package_says_what_it_lacks(installed, empty):
     assert str(Path("ser_gpu") / "page") in done.stderr
 
 
-def test_the_page_of_a_wheel_with_onnxruntime_web_needs_nothing_else(tmp_path, empty):
-    runtime = tmp_path / "dist"
-    runtime.mkdir()
-    for name in (*RUNTIME_FILES, "ort.js"):
-        (runtime / name).write_text("a runtime")
+def test_the_page_of_a_wheel_with_its_libraries_needs_nothing_else(tmp_path, empty):
+    libraries = tmp_path / "node_modules"
+    for path in map(libraries.joinpath, (*LIBRARIES.values(), "onnxruntime-web/dist/ort.js")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("a library")
     environment = Environment(tmp_path / "venv")
-    environment.install(built(tmp_path, runtime))
+    environment.install(built(tmp_path, libraries))
     done = environment.run("ser-gpu", "app", "--no-tta", "--out", "site", cwd=empty)
     assert (done.returncode, done.stdout) == (0, "")
     about = json.loads((empty / "site" / "model.json").read_text())
     assert {"index.html", "sample.wav", "onnxruntime-license.txt", "model.onnx"} < set(about["bytes"])
-    assert sorted(path.name for path in (empty / "site" / "ort").iterdir()) == sorted(RUNTIME_FILES)
+    assert sorted(f"{path.parent.name}/{path.name}" for path in (empty / "site").glob("*/*")) == sorted(LIBRARIES)
 
 
 @pytest.mark.parametrize(
