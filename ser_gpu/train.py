@@ -254,7 +254,8 @@ def _finish(trainer: loop.Trainer, plan: Plan, out: Path) -> None:
     for part, found in scores.items():
         console.note(*(f"{part} part: {each}" for each in notes(found)))
     trained_on = sorted({*plan.init_corpora, *(clip.corpus for clip in dataset.clips)})
-    licence = licence_of(trained_on, plan.init_licence)
+    heard = {clip.corpus for part in ("train", "validation") for clip in dataset.clips_of(part)}
+    licence = licence_of(sorted({*plan.init_corpora, *heard}), plan.init_licence)
     learnt, manifest_hash = protocol.as_dict() | {"corpus": ", ".join(trained_on)}, dataset.split.manifest_hash
     kept = {part: {name: scores[part][name] for name in _IN_CHECKPOINT} for part in scores}
     settings = asdict(config) | {"init_sha256": plan.init_sha256}

@@ -410,6 +410,13 @@ def test_a_corpus_is_held_out_and_scored_among_its_own_emotions(tiny_ravdess, tm
     assert plan.test_corpora == ("savee",), "as its clips name it"
 
 
+def test_weights_have_not_learnt_from_a_corpus_that_was_held_out(tiny_ravdess, tmp_path):
+    several = corpora_of(tiny_ravdess, tmp_path / "data")[:2]
+    more = ["--epochs", "1", "--test-corpora", "RAVDESS", "--temperature", "1"]
+    assert train.main([*several, f"RAVDESS={tiny_ravdess}", *command("", tmp_path, *more)[2:]]) == 0
+    assert initial.origin(tmp_path / "last.pth") == {"init_corpora": ("one",), "init_licence": None}
+
+
 def test_a_training_on_several_corpora_and_one_that_begins_with_its_weights(tiny_ravdess, tmp_path, capsys):
     several, out = corpora_of(tiny_ravdess, tmp_path / "data"), tmp_path / "many"
     arguments = [*several, *command("", out, "--epochs", "2")[2:], "--corpus", "own"]

@@ -25,7 +25,9 @@ def sha256(path: str | Path) -> str:
 def origin(path: str | Path) -> dict:
     """What a plan keeps of the weights of a checkpoint: the corpora that they were trained on, and their licence."""
     _, provenance = checkpoint.load(path, "cpu")
-    names = (Protocol.from_dict(provenance.protocol).corpus or OWN).split(", ")  # older files name it otherwise
+    protocol = Protocol.from_dict(provenance.protocol)
+    names = (protocol.corpus or OWN).split(", ")  # older files name it otherwise
+    names = [name for name in names if name not in protocol.test_corpora]
     return {"init_corpora": tuple(names), "init_licence": licence_of(names, provenance.licence)}
 
 
