@@ -20,7 +20,7 @@ ALONE = "actors5-refit"
 PRETRAINED = "actors5-pretrained-refit"
 ORDINARY = "actors5-ordinary-refit"  # as `ALONE`, shorter, and with fewer copies
 OTHER_CORPORA_FIRST = "other corpora first, groups"
-VOICES, _VOICES = "actors5-voices", "other corpora first, recipe of `ser_voices`, one copy"
+VOICES, _VOICES = "actors5-voices", "other corpora first, recipe of `ser_voices`"
 FOLDS = range(5)  # of actors5
 SHOWN = {
     ("none", 0): "none",
@@ -91,10 +91,13 @@ def new_speakers() -> str:
                 | {"men's UAR minus women's": f"{row['men_less_women']:+.3f}"}
             )
     voices = read(weights_file(f"crossvalidation/{VOICES}.json"))
+    of = voices["pooled"]["all answers"]["by"]["gender"]
+    gap = {"men's UAR minus women's": f"{of['male']['uar'] - of['female']['uar']:+.3f}"}
     rows += [
         dict.fromkeys(rows[0], "")
         | {"training": _VOICES, "enrolled": SHOWN[setting]}
         | {"UAR, mean of trainings": _uar(row), "ECE": f"{row['ece']['mean']:.3f}"}
+        | (gap if setting == ("none", 0) else {})
         for setting, row in _enrolled(voices, "all answers").items()
         if setting in SHOWN
     ]
