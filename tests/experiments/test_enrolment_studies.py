@@ -155,11 +155,11 @@ def enrolment_rows():
 
 @pytest.fixture
 def stored(tmp_path, monkeypatch):
-    gender = {"male": {"uar": 0.65}, "female": {"uar": 0.75}}
+    gender, together = {"male": {"uar": 0.65}, "female": {"uar": 0.75}}, ("all answers", "seeds together")
     table = {
         "runs": 15,
         "summary": {part: {"uar": {"mean": 0.69, "sd_folds": 0.02}} for part in ("validation", "test")},
-        "pooled": {"seeds together": {"uar": 0.7, "ece": 0.03, "by": {"gender": gender}}},
+        "pooled": {which: {"uar": 0.7, "ece": 0.03, "by": {"gender": gender}} for which in together},
         "enrolment": {"all answers": enrolment_rows(), "seeds together": enrolment_rows()},
     }
     each = {"recipes": [enrolment_tables.PRETRAINED], "trainings_of_a_fold": 2}
@@ -179,7 +179,9 @@ def test_the_tables_are_those_of_the_stored_scores(stored):
         "other corpora first, groups | 8 clips, any | 0.780 ± 0.010 | 0.780 ± 0.010 | 0.020 | -0.110" in line
         for line in lines
     )
-    assert len(lines) == 2 + 1 + len(enrolment_tables.SHOWN)
+    assert "| other corpora first, recipe of `ser_voices` | none | 0.700 |  | 0.020 | -0.100 |" in lines
+    assert lines[-1].endswith(" | 16 clips, with labels | 0.860 ± 0.010 |  | 0.020 |  |")
+    assert len(lines) == 2 + 1 + 2 * len(enrolment_tables.SHOWN)
     curve = enrolment_tables.enrolment().splitlines()
     assert len(curve) == 2 + 9
     assert curve[2].startswith("| none |  | 0.700 |")
