@@ -125,7 +125,13 @@ async function* partsOfPackets(file, rate) {
     await output.finalize();
     return { bytes: output.target.buffer, second: start };
   };
-  for await (const group of groupsOf(new media.EncodedPacketSink(track).packets(), origin)) yield fileOf(group);
+  let end = 0;
+  for await (const group of groupsOf(new media.EncodedPacketSink(track).packets(), origin)) {
+    yield fileOf(group);
+    end = group.packets.at(-1).timestamp + group.packets.at(-1).duration;
+  }
+  // of a file that breaks off, the browser may understand more
+  if (end && (await track.getDurationFromMetadata()) > end + 1) throw new Error("the file breaks off");
 }
 
 /** The time that is nearest to a sample, of the half second from one on. ffmpeg cuts no packet of Vorbis. */

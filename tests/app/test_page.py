@@ -93,6 +93,10 @@ def recordings(folder: Path) -> tuple[dict[str, Path], list[str]]:
             _ffmpeg("-t", 10, "-i", files["mp3 of ten minutes"], "-c:a", codec, ten_seconds)
             again = () if kind == "flac" else ("-c", "copy")
             _ffmpeg("-stream_loop", TALK_SECONDS // 10 - 1, "-i", ten_seconds, *again, files[f"{kind} of ten minutes"])
+    if "webm" in compressed:
+        files["webm that breaks off"] = folder / "broken.webm"
+        content = files["webm in parts"].read_bytes()
+        files["webm that breaks off"].write_bytes(content[: 7 * len(content) // 10])  # within a cluster
     return files, compressed
 
 
