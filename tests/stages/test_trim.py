@@ -79,7 +79,9 @@ def test_a_window_has_the_samples_between_its_bounds(exported, dtype, monkeypatc
         assert torch.equal(window, expected)
 
 
-def test_a_short_clip_is_repeated_and_a_long_one_is_not():
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_short_clip_is_repeated_and_a_long_one_is_not(compiled, monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiled)
     trim = TrimSilence(TrimConfig(fill="repeat"), 10)
     clip = torch.arange(8)[None].repeat(3, 1)
     windows = trim.window(clip, torch.tensor([1, 0, 3]), torch.tensor([4, 8, 4]))
