@@ -23,6 +23,7 @@ CROSS_VALIDATIONS = {
     "actors5-refit": "the same; validation speakers in training too",
     "actors5-pretrained-refit": "the same; begun with seven other corpora, by speaker groups",
     "actors5-voices": "the same; begun with six other corpora, by the recipe of `ser_voices`; one copy of a clip",
+    "actors5-voices-grouped": "the same, all batches by speaker groups",
     "actors6": "four speakers",
 }
 ABLATIONS = ("ablation", "ablation-full-length", "ablation-spectrograms")

@@ -56,6 +56,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "pitch-counterfactual": page_tables.pitch_counterfactual,
     **{name: partial(page_tables.ablation, name) for name in page_tables.ABLATIONS},
     "new-speakers": enrolment_tables.new_speakers,
+    "new-speakers-voices": enrolment_tables.new_speakers_voices,
     "enrolment": enrolment_tables.enrolment,
     "enrolment-shipped": enrolment_tables.enrolment_shipped,
     **{name: partial(enrolment_tables.cross_corpus, name) for name in ("cross-corpus", "cross-corpus-loco")},
