@@ -96,17 +96,15 @@ def new_speakers() -> str:
 
 def new_speakers_voices() -> str:
     """The same for one network that answers in one pass, by the recipe of `ser_voices`."""
-    rows: dict[str, dict] = {}
+    rows = [{"enrolled": words} for words in (*SHOWN.values(), "none: men's UAR minus women's")]
     for name, share in OF_VOICES.items():
         table = read(weights_file(f"crossvalidation/{name}.json"))
-        of = table["pooled"]["all answers"]["by"]["gender"]
-        for setting, row in _enrolled(table, "all answers").items():
-            if setting in SHOWN:
-                scores = {f"{share}: UAR": _uar(row), f"{share}: ECE": f"{row['ece']['mean']:.3f}"}
-                rows.setdefault(SHOWN[setting], {"enrolled": SHOWN[setting]}).update(scores)
-        gap = {f"{share}: UAR": f"{of['male']['uar'] - of['female']['uar']:+.3f}", f"{share}: ECE": ""}
-        rows.setdefault("gap", {"enrolled": "none: men's UAR minus women's"}).update(gap)
-    return markdown.table([*(row for key, row in rows.items() if key != "gap"), rows["gap"]])
+        enrolled, of = _enrolled(table, "all answers"), table["pooled"]["all answers"]["by"]["gender"]
+        uars = [*map(_uar, map(enrolled.get, SHOWN)), f"{of['male']['uar'] - of['female']['uar']:+.3f}"]
+        errors = [*(f"{enrolled[setting]['ece']['mean']:.3f}" for setting in SHOWN), ""]
+        for row, uar, ece in zip(rows, uars, errors, strict=True):
+            row |= {f"{share}: UAR": uar, f"{share}: ECE": ece}
+    return markdown.table(rows)
 
 
 def enrolment() -> str:

@@ -11,7 +11,7 @@ _SMALLEST_POWER = 1e-10
 
 
 class TrimSilence(nn.Module):
-    """Batched `librosa.effects.trim`, then filling of a window or cropping to it, without a loop over clips.
+    """Batched `librosa.effects.trim`, then filling of a window or cropping to it.
     A frame is silent if its RMS is `top_db` or more below the clip's loudest frame; a clip without sound stays whole.
     Shape: [B, T] float32 or int16, with zeros behind each clip, lengths [B] int64 (None: every clip fills its row) ->
     [B, L = clip_samples] of the same kind.
@@ -33,7 +33,7 @@ class TrimSilence(nn.Module):
         kept = (end - start).clamp(max=self.clip_samples)
         margin = (self.clip_samples - kept) // 2
         if self.config.fill == "repeat" and waveform.device.type == "cpu" and not torch.compiler.is_compiling():
-            # clip by clip, a seventh of the time of an index for each sample
+            # by stretches, since an index for each sample is slow on a processor
             spans = zip(waveform, start.tolist(), kept.tolist(), strict=True)
             return torch.stack([_repeated(clip[at : at + count], self.clip_samples) for clip, at, count in spans])
         time, before = torch.arange(self.clip_samples, device=waveform.device), (start - margin)[:, None]
