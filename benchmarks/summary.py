@@ -26,7 +26,9 @@ def rows(result: dict) -> list[dict]:
 
 
 def _log_mel(tables: dict) -> list[dict]:
-    table = [row for row in tables["n_fft"] if row["n_fft"] == 1024]
+    whole = tables.get("whole", [])  # with one thread it is another race than with all; a GPU has the first alone
+    table = whole if any(row["competitor"] == "torchaudio" for row in whole) else tables["n_fft"]
+    table = [row for row in table if row["n_fft"] == 1024]
     compiled = [row for row in table if row["competitor"].endswith(", compiled")]
     if all(row["competitor"].startswith("ser_gpu") for row in compiled):  # no other was compiled in that run
         table = [row for row in table if row not in compiled]
