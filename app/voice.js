@@ -141,7 +141,7 @@ function notesOf(heard, count, emotions, speaker) {
   const sounds = clips.length > 1 ? clips.map((clip) => mostOf(clip.map(([, answer]) => answer))[0]) : answers;
   const part = clips.length > 1 ? "clip" : "window";
   if (count < helpful) {
-    notes.push(`${sounds.length} ${part}${sounds.length === 1 ? "" : "s"} with speech may not help; ${helpful} varied ones and more do`);
+    notes.push(`${sounds.length} ${part}${sounds.length === 1 ? "" : "s"} with speech may not help; ${helpful} or more varied ones help on average`);
   }
   const [most, often] = mostOf(answers);
   if (emotions.length === 1) {

@@ -20,7 +20,7 @@ def run(weights, out, *arguments):
 def test_a_voice_is_written_and_predict_uses_it(weights, recordings, tmp_path, capsys):
     assert run(weights, tmp_path / "a.voice", *recordings) == 0
     said = capsys.readouterr().err
-    assert "note: 8 clips with speech may not help; 16 varied ones and more do" in said
+    assert "note: 8 clips with speech may not help; 16 or more varied ones help on average" in said
     assert "a.voice (8 recordings, " in said
     more = ["--weights", weights, "--device", "cpu", "--json", str(recordings[0])]
     assert predict.main(more) == 0

@@ -44,7 +44,7 @@ class _Job(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and write timelines."""
-    about = "The emotions of recordings over time. Without --format and --out: a bar a minute."
+    about = "The emotions of recordings over time. Without --format and --out: a line of colours for each minute."
     parser = options.Parser(prog="ser-gpu timeline", description=about)
     options.add_recordings(parser, "audio of any rate and length, folders, patterns, or - for standard input")
     group = parser.add_argument_group("answers")

@@ -139,7 +139,7 @@ def notes(plan: Plan, answers: Sequence[str]) -> tuple[str, ...]:
     helpful = HELPFUL_NAMED_WINDOWS if len(plan.emotions) > 1 else HELPFUL_WINDOWS
     if plan.count < helpful:
         parts = f"{len(sounds)} {part}{'s' * (len(sounds) != 1)}"
-        found.append(f"{parts} with speech may not help; {helpful} varied ones and more do")
+        found.append(f"{parts} with speech may not help; {helpful} or more varied ones help on average")
     (heard, times), *_ = Counter(answers).most_common(1)
     if len(plan.emotions) == 1:
         found.append(f"all clips are {plan.emotions[0]}: so the model is adapted less")
