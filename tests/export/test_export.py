@@ -497,4 +497,8 @@ def test_the_program_in_javascript_answers_too(exported, tmp_path):
     shutil.copy(exported, tmp_path / "model.onnx")
     load(SAMPLE, SAMPLE_RATE).numpy().tofile(tmp_path / "clip.f32")
     done = subprocess.run(["node", "answer.mjs"], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout == f"{ser_gpu.load_model(device='cpu').predict(SAMPLE).emotion}\n"
+    emotion, probabilities = done.stdout.splitlines()
+    prediction = ser_gpu.load_model(device="cpu").predict(SAMPLE)
+    assert emotion == prediction.emotion
+    printed = {label: float(value) for label, value in (pair.split() for pair in probabilities.split(", "))}
+    assert printed == pytest.approx(prediction.probabilities, abs=0.002)  # as above
