@@ -30,6 +30,7 @@ SHOWN = {
     ("labelled", 16): "16 clips, with labels",
 }
 GAP, _GAP = "confidence minus accuracy", "confidence_above_accuracy"  # in a table, and in the JSON
+DYNAMIC_RANGES = {80: "cross-corpus-voices", 35: "cross-corpus-voices-35-db"}  # of that recipe, in dB
 # the recipes that were compared on validation speakers, and what each is
 RECIPES = {
     "voices-grouped": "all batches by speaker groups, 20 epochs",
@@ -232,6 +233,21 @@ def new_corpora_coverage() -> str:
             for least in rows[0]
         ]
     )
+
+
+def dynamic_range() -> str:
+    """The recipe of `ser_voices`, and the same with a smaller dynamic range, on corpora that were held out."""
+    table = []
+    for top_db, name in DYNAMIC_RANGES.items():
+        rows = sorted(read(study_file(name))["rows"], key=lambda row: row["tested_on"].lower())
+        row = {"`mel.top_db`": top_db} | {each["tested_on"]: f"{each['uar']:.3f}" for each in rows}
+        row["mean"] = _mean_of([each["uar"] for each in rows])
+        for kind, count in (("unlabelled", 8), ("labelled", 8), ("labelled", 16)):
+            key = (kind, count)
+            found = [each["uar"] for one in rows for each in one["enrolled"] if (each["kind"], each["count"]) == key]
+            row[f"mean, {count} clips, {kind}"] = _mean_of(found)
+        table.append(row | {GAP: f"{fmean(each['calibrated'][_GAP] for each in rows):+.3f}"})
+    return markdown.table(table)
 
 
 def _mean_of(values: list[float | None]) -> str:

@@ -64,6 +64,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "new-corpora": enrolment_tables.new_corpora,
     "new-corpora-enrolled": enrolment_tables.new_corpora_enrolled,
     "new-corpora-coverage": enrolment_tables.new_corpora_coverage,
+    "dynamic-range": enrolment_tables.dynamic_range,
     "recipes": enrolment_tables.recipes,
     "tta-copies": enrolment_tables.tta_copies,
     "shrinkage": enrolment_tables.shrinkage,

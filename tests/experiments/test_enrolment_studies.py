@@ -241,6 +241,8 @@ def test_new_corpora_are_a_table(stored):
         "| 0.3 | 0.800 | 0.500 | 2 |",
         "| 0.9 | 0.000 |  | 0 |",
     ]
+    _, _, *ranges = enrolment_tables.dynamic_range().splitlines()
+    assert ranges == [f"| {top_db} | 0.300 | 0.500 | 0.400 | 0.500 | 0.500 |  | +0.020 |" for top_db in (80, 35)]
 
 
 def test_the_curve_is_drawn(stored, tmp_path, capsys):
