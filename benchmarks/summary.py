@@ -26,7 +26,8 @@ def rows(result: dict) -> list[dict]:
 
 
 def _log_mel(tables: dict) -> list[dict]:
-    whole = tables.get("whole", [])  # with one thread it is another race than with all; a GPU has the first alone
+    # all cores, not one thread; on a GPU that table has only librosa's processes beside ser_gpu
+    whole = tables.get("whole", [])
     table = whole if any(row["competitor"] == "torchaudio" for row in whole) else tables["n_fft"]
     table = [row for row in table if row["n_fft"] == 1024]
     compiled = [row for row in table if row["competitor"].endswith(", compiled")]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments import enrolment, study
-from experiments.enrolment_tables import eight
+from experiments.enrolment_tables import with_clips
 from ser_gpu import checkpoint, corpora
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.checkpoint import Provenance
@@ -137,7 +137,7 @@ def show(result: dict) -> None:
     columns = ("tested on", "trained on", "clips", "emotions", "UAR", "UAR, 8 clips", "without", "gap")
     shown = console.table("Other corpora", columns)
     for row in result["rows"]:
-        enrolled = eight(row)
+        enrolled = with_clips(row)
         cells = [f"{enrolled[key]:.3f}" if enrolled else "" for key in ("uar", "without")]
         counts = (str(row["clips"]), str(row["emotions"]))
         gap = f"{row['calibrated']['confidence_above_accuracy']:+.3f}"

@@ -66,8 +66,8 @@ def results() -> str:
     rows = read(study_file("cross-corpus-voices"))["rows"]
     for speaker, found in (
         ("new, another corpus", rows),
-        ("new, 8 clips enrolled", [each for row in rows if (each := eight(row))]),
-        ("new, 8 labelled clips enrolled", [each for row in rows if (each := eight(row, "labelled"))]),
+        ("new, 8 clips enrolled", [each for row in rows if (each := with_clips(row))]),
+        ("new, 8 labelled clips enrolled", [each for row in rows if (each := with_clips(row, "labelled"))]),
     ):
         uar = f"{fmean(each['uar'] for each in found):.3f}"
         table.append(_row(speaker, f"{len(rows)} corpora, none in training", {"UAR": uar}))
@@ -151,7 +151,7 @@ def cross_corpus(name: str) -> str:
 def _held_out(trained_on: str, tested_on: str, rows: list[dict]) -> dict[str, object]:
     """A row of the table; no scores with enrolled clips where the speakers have too few."""
     first = rows[0]
-    enrolled = [each for row in rows if (each := eight(row))]
+    enrolled = [each for row in rows if (each := with_clips(row))]
     return {
         "trained on": trained_on or corpora.get(corpora.names()[0]).title,  # of files that do not say it
         "tested on": tested_on,
@@ -171,7 +171,7 @@ def new_corpora() -> str:
     table = []
     for row in sorted(read(study_file("cross-corpus-voices"))["rows"], key=lambda row: row["tested_on"].lower()):
         low, high = row["interval95"]
-        alone, enrolled = of_ravdess.get(row["tested_on"]), eight(row)
+        alone, enrolled = of_ravdess.get(row["tested_on"]), with_clips(row)
         table.append(
             {"tested on": row["tested_on"], "trained on": row["trained_on"], "chance": f"{1 / row['emotions']:.3f}"}
             | {"RAVDESS alone: UAR": alone and alone["uar"], f"RAVDESS alone: {GAP}": alone and alone[_GAP]}
@@ -183,9 +183,9 @@ def new_corpora() -> str:
     return markdown.table([{name: _shown(name, value) for name, value in row.items()} for row in [*table, *means]])
 
 
-def eight(row: dict, kind: str = "unlabelled") -> dict | None:
-    """The scores with 8 enrolled clips of a row of `experiments.cross_corpus`, if it has them."""
-    return next((each for each in row["enrolled"] if (each["kind"], each["count"]) == (kind, 8)), None)
+def with_clips(row: dict, kind: str = "unlabelled", count: int = 8) -> dict | None:
+    """The scores with enrolled clips of a row of `experiments.cross_corpus`, if it has them."""
+    return next((each for each in row["enrolled"] if (each["kind"], each["count"]) == (kind, count)), None)
 
 
 def new_corpora_enrolled() -> str:
@@ -243,8 +243,7 @@ def dynamic_range() -> str:
         row = {"`mel.top_db`": top_db} | {each["tested_on"]: f"{each['uar']:.3f}" for each in rows}
         row["mean"] = _mean_of([each["uar"] for each in rows])
         for kind, count in (("unlabelled", 8), ("labelled", 8), ("labelled", 16)):
-            key = (kind, count)
-            found = [each["uar"] for one in rows for each in one["enrolled"] if (each["kind"], each["count"]) == key]
+            found = [each["uar"] for one in rows if (each := with_clips(one, kind, count))]
             row[f"mean, {count} clips, {kind}"] = _mean_of(found)
         table.append(row | {GAP: f"{fmean(each['calibrated'][_GAP] for each in rows):+.3f}"})
     return markdown.table(table)

@@ -205,6 +205,11 @@ def test_the_summary_takes_the_fastest_of_the_others_and_says_ties():
     (row,) = summary.rows({"log-mel": {"tables": {"n_fft": rows}}})
     assert (row["ours"], row["theirs"]) == ("100 clips/s (10%)", "torchaudio: 50")
     assert (row["ours_against"], row["tie"]) == (2.0, False)
+    others = [{**row, "clips_per_second": 30.0} for row in rows if row["competitor"] in ("ser_gpu", "torchaudio")]
+    (row,) = summary.rows({"log-mel": {"tables": {"n_fft": rows, "whole": others}}})
+    assert (row["ours"], row["theirs"]) == ("30 clips/s (10%)", "torchaudio: 30"), "of all cores, where they were timed"
+    (row,) = summary.rows({"log-mel": {"tables": {"n_fft": rows, "whole": others[:1]}}})
+    assert row["ours"] == "100 clips/s (10%)", "not where nothing else was"
     rows[4] |= {"fastest_round": 95.0}
     (row,) = summary.rows({"log-mel": {"tables": {"n_fft": rows}}})
     assert row["tie"]
