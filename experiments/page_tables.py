@@ -103,7 +103,7 @@ def cross_validations() -> str:
 
 
 def unchosen(name: str) -> dict[str, object]:
-    """The scores on the speakers by whom nothing was chosen."""
+    """The scores on the speakers on whom no setting was chosen."""
     answers = predictions.read(weights_file(f"crossvalidation/{name}.predictions.csv.gz"))
     rows = np.array([clip.speaker not in CHOSEN_BY for clip in answers.clips])
     truth, predicted = answers.truth[rows], answers.predicted[rows]
@@ -114,7 +114,7 @@ def unchosen(name: str) -> dict[str, object]:
     return (
         {
             "protocol": "",
-            "tested on": f"of these, the {len({*speakers})} speakers by whom nothing was chosen",
+            "tested on": f"of these, the {len({*speakers})} speakers on whom no setting was chosen",
             "trainings": "",
         }
         | {label: f"{scores[key]:.3f}" for label, key in HEADLINE.items()}

@@ -60,7 +60,10 @@ def results(tables):
     corpora = page_tables.study_file("cross-corpus-voices")
     corpora.parent.mkdir(parents=True)
     eight = [{"kind": kind, "count": 8, "uar": uar} for kind, uar in (("unlabelled", 0.5), ("labelled", 0.6))]
-    rows = [{"uar": 0.3, "enrolled": eight}, {"uar": 0.4, "enrolled": []}]
+    rows = [
+        {"tested_on": "SAVEE", "emotions": 2, "uar": 0.3, "enrolled": eight},
+        {"tested_on": "URDU", "emotions": 4, "uar": 0.4, "enrolled": []},
+    ]
     corpora.write_text(json.dumps({"rows": rows}))
     return enrolment_tables.results()
 
@@ -68,11 +71,14 @@ def results(tables):
 def test_the_readme_has_known_voices_new_ones_enrolled_ones_and_new_languages(results):
     title, _, *rows = results.splitlines()
     assert title == "| speaker | test | accuracy | UAR | macro F1 |"
-    _, _, new, unchosen, enrolled, language, *with_clips = ([cell.strip() for cell in row.split("|")] for row in rows)
+    _, _, new, unchosen, enrolled, corpus, language, *with_clips = (
+        [cell.strip() for cell in row.split("|")] for row in rows
+    )
     assert new[3:6] == ["0.750 ± 0.020", "0.740 ± 0.030", "0.730"]
-    assert unchosen[2:6] == ["of these, the 2 speakers by whom nothing was chosen", "0.500", "0.500", "0.333"]
+    assert unchosen[2:6] == ["of these, the 2 speakers on whom no setting was chosen", "0.500", "0.500", "0.333"]
     assert enrolled[3:6] == ["0.779 ± 0.010"] * 3
-    assert language[2:6] == ["2 corpora, none in training", "", "0.350", ""]
+    assert corpus[2:6] == ["2 corpora, none in training; chance: 0.375", "", "0.350", ""]
+    assert language[2:6] == ["1 of these; chance: 0.250", "", "0.400", ""]
     assert [row[4] for row in with_clips] == ["0.500", "0.600"]
 
 
