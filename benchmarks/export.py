@@ -18,7 +18,7 @@ from ser_gpu.model import SpeechEmotionModel
 
 TABLES = {
     "runtime": TableForm(
-        "Clips of 3 s to probabilities, with test-time augmentation, one core of the processor",
+        "Clips of 3 s to probabilities, the default model as it is exported, one core of the processor",
         (
             ("competitor", "", "{}"),
             ("batch", "batch", "{:,}"),

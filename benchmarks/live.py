@@ -21,7 +21,7 @@ TABLES = {
             ("median_ms", "median", "{:,.1f}"),
             ("p95_ms", "95th percentile", "{:,.1f}"),
             ("slowest_ms", "slowest", "{:,.1f}"),
-            ("real_time_ratio", "of the sound's own time", "{:.3f}"),
+            ("real_time_ratio", "real-time factor", "{:.3f}"),
         ),
     )
 }

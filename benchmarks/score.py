@@ -32,12 +32,12 @@ _COLUMNS = (
     ("files", "files", "{:,}"),
     ("seconds", "seconds", "{:,.0f}"),
     ("files_per_second", "files/s", "{:,.1f}"),
-    ("early_megabytes", "MB early", "{:,.0f}"),
-    ("late_megabytes", "MB late", "{:,.0f}"),
-    ("failed", "bad files said", "{:,}"),
+    ("early_megabytes", "most MB, second third", "{:,.0f}"),
+    ("late_megabytes", "most MB, last third", "{:,.0f}"),
+    ("failed", "bad files reported", "{:,}"),
 )
 TABLES = {
-    "workers": TableForm("A folder of files to answers", (*_COLUMNS, ("against", "predict.py = 1", "{:.2f}"))),
+    "workers": TableForm("A folder of files to answers", (*_COLUMNS, ("against", "speed, predict.py = 1", "{:.2f}"))),
     "growth": TableForm("How it grows with the number of files, two workers", _COLUMNS),
     "killed": TableForm(
         "Workers killed with -9 in the middle",
@@ -45,7 +45,7 @@ TABLES = {
     ),
     "a_million_hours": TableForm(
         "From the last rate, not run: 10^6 hours of such recordings",
-        (("where", "", "{}"), ("hours", "hours of it", "{:,.0f}")),
+        (("where", "", "{}"), ("hours", "hours", "{:,.0f}")),
     ),
 }
 

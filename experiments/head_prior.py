@@ -18,7 +18,7 @@ from ser_gpu.cli import console, options
 from ser_gpu.evaluation.report import environment
 from ser_gpu.voices import plan
 
-PRIORS = (None, 20.0, 10.0, 5.0)  # None: no head
+PRIORS = (None, 20.0, 10.0, 5.0)  # None: the last layer is not adapted
 COUNTS = (2, 4, 8, 16)
 SCORES = ("uar", "log_loss")
 
@@ -64,7 +64,7 @@ def show(result: dict) -> None:
     """A row a prior and number of clips."""
     shown = console.table("Prior of the head of a voice", ("prior", "clips", "UAR", "log loss"))
     for row in result["rows"]:
-        prior = "no head" if row["prior"] is None else f"{row['prior']:g}"
+        prior = "last layer not adapted" if row["prior"] is None else f"{row['prior']:g}"
         shown.add_row(prior, str(row["clips"]), *(f"{row[name]:.3f}" for name in SCORES))
     console.out.print(shown)
 

@@ -19,10 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent
 CROSS_VALIDATIONS = {
     "stratified": "a tenth of the clips",
     "grouped": "a tenth of the clips, with their repetitions",
-    "actors5": "five speakers (one fold: four)",
+    "actors5": "five speakers a fold (one fold: four)",
     "actors5-refit": "the same; validation speakers in training too",
-    "actors5-pretrained-refit": "the same; begun with seven other corpora, by speaker groups",
-    "actors5-voices": "the same; begun with six other corpora, by the recipe of `ser_voices`; one copy of a clip",
+    "actors5-pretrained-refit": "the same; pretrained on seven other corpora, by speaker groups",
+    "actors5-voices": "the same; pretrained on six other corpora, by the recipe of `ser_voices`; without TTA",
     "actors5-voices-grouped": "the same, all batches by speaker groups",
     "actors6": "four speakers",
 }
@@ -30,7 +30,7 @@ ABLATIONS = ("ablation", "ablation-full-length", "ablation-spectrograms")
 SEEN = ("stratified", "grouped")
 HEADLINE = {"accuracy": "accuracy", "UAR": "uar", "macro F1": "macro_f1"}
 _LEAST = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-_TOGETHER = "the same; a fold's seeds as one model"
+_TOGETHER = "the same; ensemble of a fold's seeds"
 # validation speakers of `search` and `actors5`, by whom the settings were chosen; each is a test speaker of some fold
 CHOSEN_BY = {"01", "02", "03", "05", "06", "08", "10", "11", "14", "17"}
 
@@ -114,7 +114,7 @@ def unchosen(name: str) -> dict[str, object]:
     return (
         {
             "protocol": "",
-            "tested on": f"of these, the {len({*speakers})} speakers on whom no setting was chosen",
+            "tested on": f"its {len({*speakers})} speakers on whom no setting was chosen",
             "trainings": "",
         }
         | {label: f"{scores[key]:.3f}" for label, key in HEADLINE.items()}

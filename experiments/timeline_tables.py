@@ -36,7 +36,7 @@ def vad() -> str:
     """In how many of the sounds each detector finds a voice, and how sure silero is of one."""
     result = read(study_file("vad"))
     cuts = "cuts of the timeline"
-    named = {"periodicity": "periodicity", "silero": cuts, "cuts": cuts, "third frame": "third frame"}
+    named = {"periodicity": "periodicity", "silero": cuts, "cuts": cuts, "third frame": "three frames"}
     titles = {key: title for key, title in named.items() if key in result["milliseconds"]}
     prefixes = {"voices": "voice: ", "no_words": "no words: ", "other_sounds": ""}
     rows = []
@@ -45,7 +45,7 @@ def vad() -> str:
             shares = {title: f"{row[key]:.1%}" for key, title in titles.items()}
             sure = row.get("silero_probability")
             if sure:
-                shares["silero's probability: least, median, most"] = ", ".join(f"{p:.2f}" for p in sure.values())
+                shares["third-highest probability: least, median, most"] = ", ".join(f"{p:.2f}" for p in sure.values())
             rows.append({"sound": f"{prefix}{name}"} | shares)
     for shown, key in (("a minute takes", "milliseconds"), ("the first clip takes", "milliseconds_first_clip")):
         if key in result:

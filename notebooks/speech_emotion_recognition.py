@@ -15,8 +15,8 @@
 #
 # Say "Kids are talking by the door" calmly, then angrily. The words are the same. Loudness, pitch, tempo and the
 # frequencies that carry the energy are not. This notebook follows that difference from the microphone to a neural
-# network that names the emotion. It takes about twenty minutes to read. It answers an assignment: section 13 lists each
-# line of it, with the section and the number that answer.
+# network that names the emotion. It takes about twenty minutes to read. It answers an assignment: section 13
+# lists each line of the assignment, with the section and the result that answer it.
 #
 # 1. The data
 # 2. Cleaning
@@ -237,8 +237,8 @@ title = "Bright (within 40 dB of the peak) above 2 kHz: {angry:.0%} of angry, {s
 figures.spectrograms(pair, window_seconds, hertz, title)
 
 # %% [markdown]
-# One clip proves little. The next figure averages over all clips of all speakers. For each speaker we take the mean
-# level of every band when angry, and subtract that when sad. The line is the mean of these differences, the shaded band
+# One clip proves little. The next figure averages over all clips of all speakers. For each speaker and band we take the
+# mean level of the angry clips minus that of the sad clips. The line is the mean of these differences, the shaded band
 # its 95% confidence interval over speakers. Levels are relative to the whole clip, so loudness does not count: the
 # figure shows which *share* of the energy lies at which frequency.
 
@@ -381,7 +381,7 @@ table(rows, f"Of {len(clips):,} clips. In samples; then channel, mel bands and f
 # The data set is small, and a large network could memorise it. So each training step changes every clip at random:
 # noise, pitch, tempo, position in time, gain of bands, and masks that hide parts of the spectrogram. The label stays,
 # so the network has to learn what does not change. *Noise injection*, *pitch shifting* and *time stretching* are those
-# of the assignment. So many clips get each:
+# of the assignment. The table shows which share of the clips gets each change:
 
 # %%
 from dataclasses import replace
@@ -908,8 +908,8 @@ lines(
 )
 
 # %% [markdown]
-# Phase 3. The weights that come with the repository are those of one of the five splits, the best of them: expect the
-# mean, not this figure.
+# Phase 3. `weights/ser_ravdess.pth` is from the best of the five splits. Expect the mean of the five, not the accuracy
+# in this table.
 
 # %%
 own = result("weights/ser_ravdess.evaluation.json")

@@ -1,5 +1,6 @@
 """Checkpoints: `.pth` files of plain data, loaded with `weights_only=True`, written whole or not at all.
-Where a setting is new or renamed, or a tensor renamed, a new version and function in `_STEPS` convert older files."""
+Where a setting or tensor is renamed or removed, a new format version and a function in `_STEPS` convert older files;
+what an older file means for a new setting is in `ser_gpu.config._LATER`."""
 
 import io
 import math
@@ -30,7 +31,7 @@ class CheckpointError(InputError):
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where weights come from: plain data in a checkpoint that nothing here interprets."""
+    """Where weights come from: plain data, which this module stores but does not interpret."""
 
     protocol: dict  # name, fold and test speakers, as `ser_gpu.corpora.splits.Protocol.as_dict` gives them
     manifest_hash: str  # of the split that they were trained on

@@ -122,7 +122,7 @@ class CnnConfig(Settings):
     block_dropout: float = setting(0.0, PROBABILITY)
     head_dropout: float = setting(0.2, PROBABILITY)
     # "gap": global average pooling; "flatten": a linear layer on every cell
-    head: str = setting("gap", choices=HEADS, help="how the last feature maps are pooled")
+    head: str = setting("gap", choices=HEADS, help="the last feature maps: averaged, or all cells")
 
 
 @dataclass(frozen=True)

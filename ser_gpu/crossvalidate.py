@@ -60,7 +60,7 @@ def add_run_options(parser: argparse.ArgumentParser, protocol: str | None = None
     add("--json", action="store_true", help="print the JSON instead of the table")
     add = parser.add_argument_group("trainings").add_argument
     options.add_protocol_choice(add, protocol or "actors5 of RAVDESS, else speakers", protocol)
-    help = "folds to train (default: all; of a random split, whose folds are seeds, the first five)"
+    help = "folds to train (default: all; of stratified and grouped, where K is a seed, 0 to 4)"
     add("--folds", type=int, nargs="+", metavar="K", help=help)
     add("--seeds", type=int, nargs="+", default=[0], metavar="N", help="seeds of the trainings (default: 0)")
     add("--jobs", type=options.positive_int, default=1, metavar="N", help="trainings at a time (default: %(default)s)")

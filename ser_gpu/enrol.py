@@ -15,7 +15,7 @@ SUFFIX = ".voice"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and enrol."""
     about = "Learn a speaker's voice from recordings of this speaker alone, so that the model answers that speaker "
-    about += "better. The recordings must be varied: a speaker who is angry in all of them is made neutral."
+    about += "better. The recordings must be varied: if the speaker is angry in all of them, that is taken for neutral."
     parser = options.Parser(prog="ser-gpu enrol", description=about)
     options.add_recordings(parser, f"recordings, folders or patterns; {HELPFUL_WINDOWS} varied recordings help")
     named = parser.add_argument_group("labels").add_mutually_exclusive_group()

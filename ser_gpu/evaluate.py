@@ -26,7 +26,7 @@ ALL = "all"
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Which clips of which recordings are scored."""
     options.add_data_options(parser)
-    add = options.add_protocol_options(parser, "that of the checkpoint's training")
+    add = options.add_protocol_options(parser, "that of the checkpoint's training", "the same; 0 with --protocol")
     default = "(default: test; all, if the model was trained on another corpus)"
     add("--part", choices=(*PARTS, ALL), help=f"part to score {default}")
     add("--allow-trained", action="store_true", help="also score clips that the model was trained on")

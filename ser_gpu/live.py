@@ -31,8 +31,10 @@ _NOTHING = {"emotion": None, "confidence": None, "probabilities": {}}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and listen."""
-    about = "Print the emotion of the last three seconds, twice a second: of a microphone, or of standard input: raw "
-    about += "samples, or an audio file. WAV is answered as it comes, others when they have ended: "
+    about = (
+        "Print the emotion of the last three seconds, twice a second. The source is a microphone, or standard input "
+    )
+    about += "with raw samples or an audio file. WAV is answered while it arrives, other formats when they have ended: "
     about += "ffmpeg -v error -i - -f wav - makes WAV of them. Ctrl-C ends it."
     parser = options.Parser(prog="ser-gpu live", description=about)
     group = parser.add_argument_group("source")
@@ -88,8 +90,8 @@ def _run(args: argparse.Namespace) -> int:
     if times:
         _, late, busy = 1_000 * np.quantile(times, 0.95, axis=0)
         heard, clock, _ = np.sum(times, axis=0)
-        delay = f"95 % of the answers within {late:.0f} ms ({busy:.0f} ms of processor time)"
-        said = f"{heard:.1f} s heard, real-time ratio {clock / heard:.3f}, {delay}"
+        delay = f"95 % of the answers within {late:.0f} ms ({busy:.0f} ms of CPU time)"
+        said = f"{heard:.1f} s heard, real-time factor {clock / heard:.3f}, {delay}"
         console.err.print(f"{said}, dropped {listener.dropped_seconds:.1f} s")
     return options.DONE
 

@@ -132,7 +132,7 @@ class SpeechEmotionModel(nn.Module, Recognizer):
             return self.gain(self.warp(self.mel.decibels(self.augment(window))))
 
     def spectrogram_of_window(self, window: Tensor, tta: bool = True) -> Tensor:
-        """The same of windows, which are trimmed already. Shape: [B, L] -> [V B, 1, M, F] float32."""
+        """As `spectrogram`, of windows that `window` has made. Shape: [B, L] -> [V B, 1, M, F] float32."""
         decibels = self.decibels(window)
         return self.mask(self.mel.normalised(self.tta(decibels) if tta else decibels))
 

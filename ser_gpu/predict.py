@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add = parser.add_argument_group("output").add_argument
     add("--top", type=options.positive_int, metavar="N", help="show the N most likely emotions (default: all)")
     add("--json", action="store_true", help="print a JSON object a line for each file, with the key error if it failed")
-    few = f"cuda if there is one and {FEW_FILES} files or more, else cpu: CUDA takes seconds to start, an estimate"
+    few = f"cuda if there is one and {FEW_FILES} files or more, else cpu, since CUDA takes seconds to start"
     options.add_model(parser, device=f"cpu, cuda, cuda:1, ... (default: {few})")
     return options.run(lambda: run(parser.parse_args(arguments)))
 

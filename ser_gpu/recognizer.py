@@ -135,8 +135,8 @@ class Recognizer(ABC):
 
         Args:
             recordings: of this speaker alone, or one; 16 varied ones or more help.
-            emotions: of each recording, where they are known. Each emotion then weighs the same; one emotion alone
-                weighs less against the population, and from two on the last layer is adapted too.
+            emotions: of each recording, where they are known. Each emotion then has the same total weight. With two
+                or more the last layer is adapted too; with one alone, the speaker's statistics count less.
 
         Raises AudioError as `predict`; ValueError for no recording, unknown emotions, another number of emotions than
         recordings, a network without batch normalisation, or a file that takes no voice.

@@ -35,7 +35,7 @@ DEVICE = "cpu, cuda, cuda:1, ... (default: cuda if there is one, else cpu)"
 VOICE = "the speaker's voice: a file that ser-gpu enrol wrote with the same model"
 CHANNELS = "mixed: one answer for the mean of all channels; apart: an answer for each channel (default: mixed)"
 # their terms: weights/LICENSE
-SHIPPED = "ser_voices (default: any voice) or ser_ravdess (like RAVDESS), for non-commercial research; or"
+SHIPPED = "ser_voices (default: any voice) or ser_ravdess (like RAVDESS), for non-commercial research only; or"
 MODEL_FILE = "a checkpoint, or .onnx file of ser-gpu export"
 
 
@@ -295,11 +295,11 @@ def corpora_of(texts: "Sequence[str] | None") -> Folders | None:
     return folders
 
 
-def add_protocol_options(parser: ArgumentParser, default: str) -> Callable:
+def add_protocol_options(parser: ArgumentParser, default: str, fold: str = "0") -> Callable:
     """Add the options that choose who is in train, validation and test; gives the adder of more of them."""
     add = parser.add_argument_group("split").add_argument
     add_protocol_choice(add, default)
-    add("--fold", type=int, metavar="K", help="fold of the protocol, or number of a random split (default: 0)")
+    add("--fold", type=int, metavar="K", help=f"fold of the protocol, or seed of a random split (default: {fold})")
     what = "test these speakers, instead of --protocol"
     add("--test-speakers", "--test-actors", nargs="+", metavar="SPEAKER", help=what)
     return add
@@ -310,7 +310,7 @@ def add_protocol_choice(add: Callable, shown: str, default: str | None = None) -
     from ser_gpu.corpora.splits import ALIASES, protocol_names
 
     named = [name for name in protocol_names() if ALIASES.get(name, name) not in ("test-speakers", "test-corpora")]
-    what = f"how the clips are split: {', '.join(named)} (default: {shown})"
+    what = f"how the clips are split, as docs/protocols.md says: {', '.join(named)} (default: {shown})"
     add("--protocol", choices=named, default=default, metavar="NAME", help=what)
 
 

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = "a folder if it exists, if it ends in / or if there are several recordings"
     add("--out", metavar="FILE", help=f"file to write; {folder} (default, or -: standard output)")
     add("--plot", metavar="PICTURE", help=f"also draw the timeline to this file; {folder}")
-    add("--skip-done", action="store_true", help="skip recordings whose outputs are newer, by whatever options")
+    add("--skip-done", action="store_true", help="skip recordings with newer outputs, whatever options wrote them")
     options.add_model(parser)
     return options.run(lambda: _run(parser.parse_args(arguments)))
 

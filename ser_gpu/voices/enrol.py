@@ -1,6 +1,6 @@
 """Enrolment: a `Voice` has a speaker's batch normalisation statistics, shrunk towards those of the training.
 
-No label is needed, but speech must be varied: a speaker who is angry in every enrolled clip is made neutral.
+No label is needed, but speech must be varied: if the speaker is angry in every clip, that is taken for neutral.
 """
 
 from collections.abc import Iterable, Sequence

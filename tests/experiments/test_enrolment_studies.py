@@ -69,7 +69,7 @@ def test_the_prior_of_a_head_is_varied_and_left_as_it_was(tiny_ravdess, tmp_path
     path = saved(tmp_path / "a.pth", Protocol("speakers"), corpora.load(tiny_ravdess).clips)
     more = ["--data", str(tiny_ravdess), "--device", "cpu", "--draws", "1", "--out", str(tmp_path / "found")]
     assert head_prior.main([path, *more]) == 0
-    assert "no head" in capsys.readouterr().out
+    assert "last layer not adapted" in capsys.readouterr().out
     rows = json.loads((tmp_path / "found.json").read_text())["rows"]
     loss = {(row["prior"], row["clips"]): row["log_loss"] for row in rows}
     assert len(loss) == 4
@@ -176,7 +176,8 @@ def test_the_tables_are_those_of_the_stored_scores(stored):
     lines = enrolment_tables.new_speakers().splitlines()
     assert "| RAVDESS alone: 3 a fold | none | 0.690 ± 0.020 | 0.700 | 0.030 | -0.100 |" in lines
     assert any(
-        "other corpora first, groups | 8 clips, any | 0.780 ± 0.010 | 0.780 ± 0.010 | 0.020 | -0.110" in line
+        "pretrained on other corpora, speaker groups | 8 clips, any | 0.780 ± 0.010 | 0.780 ± 0.010 | 0.020 | -0.110"
+        in line
         for line in lines
     )
     assert len(lines) == 2 + 1 + len(enrolment_tables.SHOWN)

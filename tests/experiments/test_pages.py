@@ -75,9 +75,9 @@ def test_the_readme_has_known_voices_new_ones_enrolled_ones_and_new_languages(re
         [cell.strip() for cell in row.split("|")] for row in rows
     )
     assert new[3:6] == ["0.750 ± 0.020", "0.740 ± 0.030", "0.730"]
-    assert unchosen[2:6] == ["of these, the 2 speakers on whom no setting was chosen", "0.500", "0.500", "0.333"]
+    assert unchosen[2:6] == ["its 2 speakers on whom no setting was chosen", "0.500", "0.500", "0.333"]
     assert enrolled[3:6] == ["0.779 ± 0.010"] * 3
-    assert corpus[2:6] == ["2 corpora, none in training; chance: 0.375", "", "0.350", ""]
+    assert corpus[2:6] == ["2 corpora, each left out; chance: 0.375", "", "0.350", ""]
     assert language[2:6] == ["1 of these; chance: 0.250", "", "0.400", ""]
     assert [row[4] for row in with_clips] == ["0.500", "0.600"]
 

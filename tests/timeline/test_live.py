@@ -39,7 +39,7 @@ def test_raw_samples_are_answered_twice_a_second(named, said):
     assert len(lines) == 10
     assert lines[-1]["time"] == 5.0, "the last part of a second, too"
     assert any(line["speech"] and line["emotion"] in line["probabilities"] for line in lines)
-    for words in ("real-time ratio", "dropped 0.0 s", "ms of processor time"):
+    for words in ("real-time factor", "dropped 0.0 s", "ms of CPU time"):
         assert words in last
 
 
