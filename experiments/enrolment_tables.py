@@ -255,8 +255,8 @@ def enrolment_gains() -> str:
             gains = [row[name] for row in rows if name in row]
             table.append(
                 {"enrolled": f"{count} clips, {words}"}
-                | {"RAVDESS, `actors5`": f"{known['uar']['mean'] - known['without']['uar']:+.3f}"}
-                | {f"a corpus that was not in training, mean of {len(rows)}": f"{fmean(gains):+.3f}"}
+                | {"new speakers of RAVDESS": f"{known['uar']['mean'] - known['without']['uar']:+.3f}"}
+                | {"corpora that were not in training, mean": f"{fmean(gains):+.3f}"}
             )
     return markdown.table(table)
 

@@ -1,6 +1,7 @@
 """ser-gpu enrol --out alice.voice FILES...: learn a speaker's voice, for ser-gpu predict --voice alice.voice."""
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,15 +20,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = options.Parser(prog="ser-gpu enrol", description=about)
     options.add_recordings(parser, f"recordings, folders or patterns; {HELPFUL_WINDOWS} varied recordings help")
     named = parser.add_argument_group("labels").add_mutually_exclusive_group()
+    help = "instead of FILE, a folder for each emotion in this folder, or a CSV with columns file and emotion"
     named.add_argument("--emotion", help="the emotion of all FILEs, such as neutral")
-    named.add_argument("--emotions", metavar="CSV", help="instead of FILE, a list with columns file and emotion")
+    named.add_argument("--emotions", metavar="DATA", help=help)
     add = parser.add_argument_group("output").add_argument
     add("--out", required=True, metavar="NAME.voice", help="file to write")
     add("--json", action="store_true", help="print what was enrolled as JSON")
     options.add_model(parser, f"{options.MODEL_FILE} --speaker")
     args = parser.parse_args(arguments)
     if bool(args.files or args.list) == bool(args.emotions):
-        parser.error("name the speaker's recordings, or a CSV of them with --emotions")
+        parser.error("name the speaker's recordings, or a folder or CSV of them with --emotions")
     return options.run(lambda: run(args))
 
 
@@ -35,10 +37,10 @@ def run(args: argparse.Namespace) -> int:
     """Enrol the recordings, write the voice, and say how much speech it is made of."""
     check(args.out.endswith(SUFFIX), f"--out {args.out}: the name must end in {SUFFIX}")
     if args.emotions:
-        from ser_gpu.corpora.manifest import read
-
-        clips, left_out = read(args.emotions)
-        options.say_left_out(left_out)
+        clips = options.find_clips(args.emotions)
+        part = next((clip.id for clip in clips if clip.start or clip.end < math.inf), None)
+        said = "is a part of its file; start and end are read by train and evaluate alone"
+        check(not part, f"{args.emotions}: {part} {said}")
         paths, emotions = zip(*((clip.path, clip.emotion) for clip in clips), strict=True)
     else:
         paths, emotions = options.recordings(args.files, args.list).paths, args.emotion

@@ -55,6 +55,22 @@ def test_emotions_come_from_a_list(weights, recordings, tmp_path, capsys):
     assert Voice.load(tmp_path / "a.voice").emotions == ("angry", "sad")
 
 
+def test_emotions_come_from_folders(weights, recordings, tmp_path, capsys):
+    for number, (emotion, path) in enumerate(zip(("anger", "sad", "sad"), recordings[:3], strict=True)):
+        (tmp_path / "clips" / emotion).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / "clips" / emotion / f"{number}.wav")
+    assert run(weights, tmp_path / "a.voice", "--emotions", tmp_path / "clips") == 0
+    assert "a folder per emotion" in capsys.readouterr().err
+    voice = Voice.load(tmp_path / "a.voice")
+    assert (voice.recordings, voice.emotions) == (3, ("angry", "sad"))
+
+
+def test_a_part_of_a_file_is_not_enrolled(weights, recordings, tmp_path, capsys):
+    (tmp_path / "list.csv").write_text(f"file,emotion,start,end\n{recordings[0]},sad,0,1\n{recordings[0]},happy,1,2\n")
+    assert run(weights, tmp_path / "a.voice", "--emotions", tmp_path / "list.csv") == 2
+    assert "is a part of its file" in error_line(capsys.readouterr().err)
+
+
 def test_wrong_use_is_one_line(weights, recordings, tmp_path, capsys):
     for files in ([], ["a.wav", "--emotions", "list.csv"]):
         with pytest.raises(SystemExit, match="2"):

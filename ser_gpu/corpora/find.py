@@ -42,7 +42,7 @@ def load(data: str | Path | None = None, corpus: str | None = None, progress: ob
     data = Path(data)
     known = get(corpus) if corpus not in (None, OWN) else None
     if data.is_file():
-        clips, left_out = manifest.read(data, stretches=True)
+        clips, left_out = manifest.read(data)
         unused = ", ".join(dict.fromkeys(name for clip in clips for name, _ in clip.extra))
         notice = f"columns not used: {unused}" if unused else None
         return Loaded(clips, _described(f"the list {data.name}", clips, own=True), left_out, notice)

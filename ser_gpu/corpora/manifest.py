@@ -36,11 +36,10 @@ _TIME = re.compile(r"((?:start|end)(?:time)?|begin|stop|onset|offset|duration)(?
 _BEFORE_HEADER = re.compile(r'[\r\n]*(?:"?sep=(.)"?[ \t,;]*(?:\r\n?|\n))?', re.IGNORECASE)  # Excel names the separator
 
 
-def read(path: str | Path, stretches: bool = False) -> tuple[tuple[Clip, ...], dict[str, int]]:
+def read(path: str | Path) -> tuple[tuple[Clip, ...], dict[str, int]]:
     """The clips of a CSV or TSV file, and reason -> number of rows that are left out; ids are the given paths, without
     suffix where that is unique, and with start and end where a file has several clips.
 
-    stretches: whether a clip may be a stretch of its file.
     Raises InputError, with the line where a column or a field is missing or wrong, or a clip is there twice.
     """
     path = Path(path)
@@ -55,8 +54,6 @@ def read(path: str | Path, stretches: bool = False) -> tuple[tuple[Clip, ...], d
             continue
         try:
             clip = _clip(row, path.parent)
-            if not stretches and (clip.start or clip.end < math.inf):
-                raise InputError("start, end and duration are read for training and evaluation alone")
             first = line_of.setdefault((os.path.realpath(clip.path), clip.start, clip.end), line)
             check(first == line, f"{clip.id} is already in line {first}")
         except InputError as error:
