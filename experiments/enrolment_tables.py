@@ -23,8 +23,13 @@ ALONE = "actors5-refit"
 PRETRAINED = "actors5-pretrained-refit"
 ORDINARY = "actors5-ordinary-refit"  # as `ALONE`, one seed, three copies of a clip instead of nine
 OTHER_CORPORA_FIRST = "pretrained on other corpora, speaker groups"
-# the recipe of `ser_voices`, and how many of its batches are speaker groups
-OF_VOICES = {"actors5-voices": "speaker groups in half of the batches", "actors5-voices-grouped": "in all batches"}
+# without test-time augmentation: by the recipe of `ser_voices`, by how many of its batches are speaker groups, and by
+# the recipe of `PRETRAINED`
+ONE_COPY = {
+    "actors5-voices": "recipe of `ser_voices`, speaker groups in half of the batches",
+    "actors5-voices-grouped": "in all batches",
+    "actors5-pretrained-one-copy": "seven other corpora first",
+}
 OF_EACH_CORPUS = "speakers-voices"  # that recipe, tested on new speakers of each corpus
 FOLDS = range(5)  # of actors5
 ENGLISH = ("RAVDESS speech", "SAVEE", "TESS")
@@ -106,7 +111,7 @@ def new_speakers() -> str:
 def new_speakers_voices() -> str:
     """The same for one network that answers in one pass, by the recipe of `ser_voices`."""
     rows = [{"enrolled": words} for words in (*SHOWN.values(), "none: men's UAR minus women's")]
-    for name, share in OF_VOICES.items():
+    for name, share in ONE_COPY.items():
         table = read(weights_file(f"crossvalidation/{name}.json"))
         enrolled, of = _enrolled(table, "all answers"), table["pooled"]["all answers"]["by"]["gender"]
         uars = [*map(_uar, map(enrolled.get, SHOWN)), f"{of['male']['uar'] - of['female']['uar']:+.3f}"]

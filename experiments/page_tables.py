@@ -24,6 +24,7 @@ CROSS_VALIDATIONS = {
     "actors5-pretrained-refit": "the same; pretrained on seven other corpora, by speaker groups",
     "actors5-voices": "the same; pretrained on six other corpora, by the recipe of `ser_voices`; without TTA",
     "actors5-voices-grouped": "the same, all batches by speaker groups",
+    "actors5-pretrained-one-copy": "as `actors5-pretrained-refit`, one seed; without TTA",
     "actors6": "four speakers",
 }
 ABLATIONS = ("ablation", "ablation-full-length", "ablation-spectrograms")

@@ -182,9 +182,9 @@ def test_the_tables_are_those_of_the_stored_scores(stored):
     )
     assert len(lines) == 2 + 1 + len(enrolment_tables.SHOWN)
     lines = enrolment_tables.new_speakers_voices().splitlines()
-    assert lines[2] == "| none | 0.700 | 0.020 | 0.700 | 0.020 |"
-    assert "| 16 clips, with labels | 0.860 ± 0.010 | 0.020 | 0.860 ± 0.010 | 0.020 |" in lines
-    assert lines[-1] == "| none: men's UAR minus women's | -0.100 |  | -0.100 |  |"
+    assert lines[2] == "| none |" + 3 * " 0.700 | 0.020 |"
+    assert "| 16 clips, with labels |" + 3 * " 0.860 ± 0.010 | 0.020 |" in lines
+    assert lines[-1] == "| none: men's UAR minus women's |" + 3 * " -0.100 |  |"
     assert len(lines) == 2 + len(enrolment_tables.SHOWN) + 1
     curve = enrolment_tables.enrolment().splitlines()
     assert len(curve) == 2 + 9
