@@ -224,7 +224,7 @@ def new_speakers_of_each_corpus() -> str:
         )
     means: dict[str, object] = dict.fromkeys(table[0], "") | {"tested on": "mean"}
     for name in ("chance", "UAR", GAP, "UAR, the corpus left out"):
-        means[name] = fmean(row[name] for row in table)
+        means[name] = fmean(row[name] for row in table if row[name] is not None)
     return markdown.table([{name: _shown(name, value) for name, value in row.items()} for row in [*table, means]])
 
 

@@ -64,6 +64,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **{name: partial(enrolment_tables.cross_corpus, name) for name in ("cross-corpus", "cross-corpus-loco")},
     "any-voice": page_tables.any_voice,
     "new-corpora": enrolment_tables.new_corpora,
+    "new-speakers-of-each-corpus": enrolment_tables.new_speakers_of_each_corpus,
     "new-corpora-enrolled": enrolment_tables.new_corpora_enrolled,
     "new-corpora-coverage": enrolment_tables.new_corpora_coverage,
     "dynamic-range": enrolment_tables.dynamic_range,

@@ -282,7 +282,7 @@ def corpora_of(texts: "Sequence[str] | None") -> Folders | None:
     """The corpora of --corpora and their folders; None where the corpus' variable names the folder."""
     if not texts:
         return None
-    from ser_gpu.corpora import names, registered_name
+    from ser_gpu.corpora.known import names, registered_name, usual_name
 
     folders: Folders = {}
     for text in texts:
@@ -290,6 +290,7 @@ def corpora_of(texts: "Sequence[str] | None") -> Folders | None:
         if not folder and registered_name(name) is None:
             known = ", ".join(names())
             raise InputError(f"--corpora {text}: no such corpus, so name its folder: {name}=DIR; known are {known}")
+        name = usual_name(name)
         check(name not in folders, f"--corpora {text}: {name} is named twice")
         folders[name] = str(Path(folder).resolve()) if folder else None
     return folders

@@ -11,7 +11,7 @@ from ser_gpu.audio.folder import HIDDEN, AudioFolder, audio_files
 from ser_gpu.audio.formats import LOSSY_SUFFIXES
 from ser_gpu.corpora import manifest
 from ser_gpu.corpora.clip import OWN, PART_ALIASES, PARTS, UNKNOWN, Clip, by_id, canonical, gender, is_emotion, ordered
-from ser_gpu.corpora.known import CORPORA, Corpus, get, names, registered_name
+from ser_gpu.corpora.known import CORPORA, Corpus, get, names, registered_name, usual_name
 from ser_gpu.errors import InputError, check, require
 
 _OF_CORPUS = ("id", "speaker", "group")  # unique within a corpus alone
@@ -70,7 +70,8 @@ def load_many(places: Mapping[str, str | Path | None]) -> Loaded:
     """
     if len({registered_name(name) or name for name in places}) < len(places):
         raise InputError(f"a corpus is named twice: {', '.join(places)}")
-    parts = {name: load(folder, registered_name(name)) for name, folder in places.items()}
+    # ids and their order, and so the splits, do not depend on how a user spells a name
+    parts = {usual_name(name): load(folder, registered_name(name)) for name, folder in places.items()}
     if len(parts) == 1:
         return next(iter(parts.values()))
 

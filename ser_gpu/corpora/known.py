@@ -219,6 +219,12 @@ def registered_name(name: str) -> str | None:
     return next((known for known in CORPORA if known.replace("_", "") == letters), None)
 
 
+def usual_name(name: str) -> str:
+    """The usual spelling of a registered corpus' name, such as nEMO for nemo; another name as it is."""
+    registered = registered_name(name)
+    return CORPORA[registered].title.removesuffix(" speech") if registered else name
+
+
 def get(name: str) -> Corpus:
     """The corpus of that name, however it is spelt. Raises InputError where it is not registered."""
     if (registered := registered_name(name)) is None:

@@ -162,8 +162,9 @@ def test_several_corpora_together(ours, tmp_path):
     assert (len(of), of["TESS/OAF_back_angry"], of["mine/happy/a"]) == (26, ("TESS/OAF", "tess"), (None, "mine"))
     assert found.left_out == {"foreign": 1}
     assert "1 of the 2,800 TESS clips found" in found.notice
-    said = "3 corpora (TESS, ours, mine): 26 clips, 5 speakers, 2 emotions, the speaker of 1 clip unknown"
+    said = "3 corpora (TESS, Ours, mine): 26 clips, 5 speakers, 2 emotions, the speaker of 1 clip unknown"
     assert found.description == said
+    assert corpora.load_many({"tess": tmp_path / "tess", "ours": ours, "mine": tmp_path / "mine"}) == found
 
 
 def test_one_corpus_alone_keeps_its_ids_and_none_or_one_twice_is_refused(ours):

@@ -1,5 +1,6 @@
 """The studies of enrolment and of other corpora on synthetic data, and the tables and the figure made of them."""
 
+import gzip
 import hashlib
 import json
 
@@ -244,6 +245,28 @@ def test_new_corpora_are_a_table(stored):
     ]
     _, _, *ranges = enrolment_tables.dynamic_range().splitlines()
     assert ranges == [f"| {top_db} | 0.300 | 0.500 | 0.400 | 0.500 | 0.500 |  | +0.020 |" for top_db in (80, 35)]
+
+
+def test_new_speakers_of_each_corpus_are_a_table(tmp_path, monkeypatch):
+    rows = [
+        ("savee", "savee/DC", "male", "sad", 0.2, 0.3, 0.5),  # right among sad and angry, and with 0.6
+        ("savee", "savee/DC", "male", "angry", 0.0, 1.0, 0.0),
+        ("tess", "tess/OAF", "female", "happy", 0.9, 0.1, 0.0),
+        ("tess", "tess/YAF", "female", "sad", 0.9, 0.1, 0.0),
+    ]
+    lines = ["part,clip,corpus,speaker,gender,emotion,predicted,angry,sad,happy"]
+    for number, (corpus, speaker, gender, emotion, *shares) in enumerate(rows):
+        angry, sad, happy = shares
+        lines.append(f"test,{number},{corpus},{speaker},{gender},{emotion},sad,{angry},{sad},{happy}")
+    (tmp_path / "answers.csv.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    (tmp_path / "left out").write_text(json.dumps({"rows": [{"tested_on": "SAVEE", "uar": 0.2}]}))
+    monkeypatch.setattr(enrolment_tables, "weights_file", lambda name: tmp_path / "answers.csv.gz")
+    monkeypatch.setattr(enrolment_tables, "study_file", lambda name: tmp_path / "left out")
+    lines = enrolment_tables.new_speakers_of_each_corpus().splitlines()
+    # of SAVEE one of two is right, with confidences of 0.6 and 1.0
+    assert lines[2] == "| SAVEE | 1 | 2 | 0.500 | 0.500 | 0.500 to 0.500 | 0.500 |  | +0.300 | 0.200 |"
+    assert lines[3].startswith("| TESS | 2 | 2 | 0.500 | 0.500 |")
+    assert lines[-1].startswith("| mean |  |  | 0.500 | 0.500 |")
 
 
 def test_the_curve_is_drawn(stored, tmp_path, capsys):
