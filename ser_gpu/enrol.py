@@ -41,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
         part = next((clip.id for clip in clips if clip.start or clip.end < math.inf), None)
         said = "is a part of its file; start and end are read by train and evaluate alone"
         check(not part, f"{args.emotions}: {part} {said}")
+        speakers = {clip.speaker for clip in clips} - {None}
+        check(len(speakers) < 2, f"{args.emotions}: recordings of {len(speakers)} speakers, and a voice is that of one")
         paths, emotions = zip(*((clip.path, clip.emotion) for clip in clips), strict=True)
     else:
         paths, emotions = options.recordings(args.files, args.list).paths, args.emotion

@@ -65,6 +65,11 @@ def test_emotions_come_from_folders(weights, recordings, tmp_path, capsys):
     assert (voice.recordings, voice.emotions) == (3, ("angry", "sad"))
 
 
+def test_several_speakers_are_not_one_voice(weights, tiny_ravdess, tmp_path, capsys):
+    assert run(weights, tmp_path / "a.voice", "--emotions", tiny_ravdess) == 2
+    assert "speakers, and a voice is that of one" in error_line(capsys.readouterr().err)
+
+
 def test_a_part_of_a_file_is_not_enrolled(weights, recordings, tmp_path, capsys):
     (tmp_path / "list.csv").write_text(f"file,emotion,start,end\n{recordings[0]},sad,0,1\n{recordings[0]},happy,1,2\n")
     assert run(weights, tmp_path / "a.voice", "--emotions", tmp_path / "list.csv") == 2
