@@ -30,7 +30,7 @@ ONE_COPY = {
     "actors5-voices-grouped": "in all batches",
     "actors5-pretrained-one-copy": "seven other corpora first",
 }
-OF_EACH_CORPUS = "speakers-voices"  # that recipe, tested on new speakers of each corpus
+OF_EACH_CORPUS = "speakers-voices"  # the recipe of `ser_voices`, tested on new speakers of each corpus
 FOLDS = range(5)  # of actors5
 ENGLISH = ("RAVDESS speech", "SAVEE", "TESS")
 SHOWN = {
@@ -40,7 +40,7 @@ SHOWN = {
     ("labelled", 16): "16 clips, with labels",
 }
 GAP, _GAP = "confidence minus accuracy", "confidence_above_accuracy"  # in a table, and in the JSON
-DYNAMIC_RANGES = {80: "cross-corpus-voices", 35: "cross-corpus-voices-35-db"}  # of that recipe, in dB
+DYNAMIC_RANGES = {80: "cross-corpus-voices", 35: "cross-corpus-voices-35-db"}  # of that of `ser_voices`, in dB
 # the recipes that were compared on validation speakers, and what each is
 RECIPES = {
     "voices-grouped": "all batches by speaker groups, 20 epochs",
@@ -72,7 +72,7 @@ def results() -> str:
     table.append(_row("", str(scores["tested on"]), scores))
     enrolled = _enrolled(cross_validation(ORDINARY), "all answers")["labelled", 8]
     scores = {label: with_spread(enrolled[key], "sd") for label, key in HEADLINE.items()}
-    table.append(_row("new, 8 labelled clips enrolled", "`actors5-refit`, one seed, less TTA", scores))
+    table.append(_row("new, 8 labelled clips enrolled", "`actors5-refit`, one seed", scores))
     rows = read(study_file("cross-corpus-voices"))["rows"]
     others = [row for row in rows if row["tested_on"] not in ENGLISH]
     every = f"{len(rows)} corpora, each left out"
@@ -109,7 +109,7 @@ def new_speakers() -> str:
 
 
 def new_speakers_voices() -> str:
-    """The same for one network that answers in one pass, by the recipe of `ser_voices`."""
+    """The same without test-time augmentation, for one training a fold of each recipe of `ONE_COPY`."""
     rows = [{"enrolled": words} for words in (*SHOWN.values(), "none: men's UAR minus women's")]
     for name, share in ONE_COPY.items():
         table = read(weights_file(f"crossvalidation/{name}.json"))

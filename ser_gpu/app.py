@@ -67,12 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--weights", metavar="NAME|FILE", help=f"{options.SHIPPED} a checkpoint")
     add("--port", type=int, default=8_000, help="port on localhost, 0 for a free one (default: %(default)s)")
     add("--out", metavar="DIR", help="write the page for any static host instead of serving it")
-    add(
-        "--tta",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="test-time augmentation, if the model has it (default: yes; ser_voices has none)",
-    )
+    add("--tta", action=argparse.BooleanOptionalAction, default=True, help=options.TTA)
     return options.run(lambda: run(parser.parse_args(arguments)))
 
 

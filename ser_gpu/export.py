@@ -25,8 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     help = "write a folder for the Hugging Face Hub: model.safetensors, config.json, README.md"
     add("--hub", metavar="DIR", help=help)
     add = parser.add_argument_group("model").add_argument
-    help = "test-time augmentation, if the model has it; ser_voices has none (default: yes)"
-    add("--tta", action=argparse.BooleanOptionalAction, default=True, help=help)
+    add("--tta", action=argparse.BooleanOptionalAction, default=True, help=options.TTA)
     add("--half", action="store_true", help="weights in 16 bits: half the size, probabilities differ by at most 2e-3")
     add("--speaker", action="store_true", help="a file that can enrol speakers, and answers with their voices")
     add("--licence", help="licence of the weights, for the metadata; that of what they learnt from is added")

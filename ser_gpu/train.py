@@ -46,10 +46,8 @@ def parser() -> ArgumentParser:
     add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="any setting, such as cnn.width=48")
     again = "train again on the training and validation parts, with settings and temperature of this finished training"
     add("--refit", metavar="RUN", help=again)
-    begin = (
-        "begin with the weights and settings of this model, such as ser_voices or a file; of its last layer only the "
-    )
-    add("--init", type=_weights, metavar="CHECKPOINT", help=begin + "emotions of the same name")
+    begin = "begin with weights and settings of this model, such as ser_voices or a file; of its last layer, the rows "
+    add("--init", type=_weights, metavar="CHECKPOINT", help=begin + "of emotions with the same name")
     alone = "fit the last layer alone, to the features of --init: seconds instead of minutes, for a few dozen clips"
     add("--head-only", action="store_true", help=alone)
     fitted = "number that the logits are divided by (default: fitted on the validation part)"

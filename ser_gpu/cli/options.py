@@ -36,6 +36,7 @@ VOICE = "the speaker's voice: a file that ser-gpu enrol wrote with the same mode
 CHANNELS = "mixed: one answer for the mean of all channels; apart: an answer for each channel (default: mixed)"
 # their terms: weights/LICENSE
 SHIPPED = "ser_voices (default: any voice) or ser_ravdess (like RAVDESS), for non-commercial research only; or"
+TTA = "test-time augmentation, if the model has it; ser_voices has none (default: yes)"
 MODEL_FILE = "a checkpoint, or .onnx file of ser-gpu export"
 
 
