@@ -40,7 +40,11 @@ SHOWN = {
     ("labelled", 16): "16 clips, with labels",
 }
 GAP, _GAP = "confidence minus accuracy", "confidence_above_accuracy"  # in a table, and in the JSON
-DYNAMIC_RANGES = {80: "cross-corpus-voices", 35: "cross-corpus-voices-35-db"}  # of that of `ser_voices`, in dB
+# the recipe of `ser_voices` and variants of it, on corpora that were held out
+VARIANTS = {
+    "as shipped": "cross-corpus-voices",
+    "`mel.top_db=35`": "cross-corpus-voices-35-db",
+}
 # the recipes that were compared on validation speakers, and what each is
 RECIPES = {
     "voices-grouped": "all batches by speaker groups, 20 epochs",
@@ -73,7 +77,7 @@ def results() -> str:
     enrolled = _enrolled(cross_validation(ORDINARY), "all answers")["labelled", 8]
     scores = {label: with_spread(enrolled[key], "sd") for label, key in HEADLINE.items()}
     table.append(_row("new, 8 labelled clips enrolled", "`actors5-refit`, one seed", scores))
-    rows = read(study_file("cross-corpus-voices"))["rows"]
+    rows = _left_out()
     others = [row for row in rows if row["tested_on"] not in ENGLISH]
     every = f"{len(rows)} corpora, each left out"
     chance = lambda rows: f"chance: {fmean(1 / row['emotions'] for row in rows):.3f}"  # noqa: E731
@@ -182,7 +186,7 @@ def new_corpora() -> str:
     """New corpora, of which nothing was in the training: `ser_ravdess.pth`, and networks of the other recipe."""
     of_ravdess = {row["tested_on"]: row for row in read(study_file("cross-corpus-ravdess"))["rows"]}
     table = []
-    for row in sorted(read(study_file("cross-corpus-voices"))["rows"], key=lambda row: row["tested_on"].lower()):
+    for row in _left_out():
         low, high = row["interval95"]
         alone, enrolled = of_ravdess.get(row["tested_on"]), with_clips(row)
         table.append(
@@ -199,7 +203,7 @@ def new_corpora() -> str:
 def new_speakers_of_each_corpus() -> str:
     """New speakers of corpora that were in training, among the emotions of each, beside corpora that were not."""
     answers = predictions.read(weights_file(f"crossvalidation/{OF_EACH_CORPUS}.predictions.csv.gz"))
-    left_out = {row["tested_on"]: row["uar"] for row in read(study_file("cross-corpus-voices"))["rows"]}
+    left_out = {row["tested_on"]: row["uar"] for row in _left_out()}
     genders, of = (np.array([getattr(clip, name) for clip in answers.clips]) for name in ("gender", "corpus"))
     table = []
     for title, name in sorted((corpora.get(name).title, name) for name in {*of.tolist()}):
@@ -235,10 +239,7 @@ def with_clips(row: dict, kind: str = "unlabelled", count: int = 8) -> dict | No
 
 def new_corpora_enrolled() -> str:
     """What enrolment gives on such corpora: the difference of UAR on the clips that are not enrolled."""
-    rows = read(study_file("cross-corpus-voices"))["rows"]
-    table = [
-        {"tested on": row["tested_on"]} | _gains(row) for row in sorted(rows, key=lambda row: row["tested_on"].lower())
-    ]
+    table = [{"tested on": row["tested_on"]} | _gains(row) for row in _left_out()]
     names = dict.fromkeys(name for row in table for name in row if name != "tested on")
     mean = {name: fmean(row[name] for row in table if name in row) for name in names}
     return markdown.table(
@@ -252,7 +253,7 @@ def new_corpora_enrolled() -> str:
 def enrolment_gains() -> str:
     """The same as a mean, beside new speakers of a corpus that was in training."""
     ordinary = _enrolled(cross_validation(ORDINARY), "all answers")
-    rows = [_gains(row) for row in read(study_file("cross-corpus-voices"))["rows"]]
+    rows = [_gains(row) for row in _left_out()]
     table = []
     for kind, words in (("unlabelled", "emotions not named"), ("labelled", "emotions named")):
         for count in (8, 16):
@@ -283,7 +284,7 @@ def _shown(name: str, value: object) -> object:
 
 def new_corpora_coverage() -> str:
     """What `--least` is worth on such corpora: the mean over them of the share answered, and of the share right."""
-    rows = [row["calibrated"]["answered"] for row in read(study_file("cross-corpus-voices"))["rows"]]
+    rows = [row["calibrated"]["answered"] for row in _left_out()]
     return markdown.table(
         [
             {
@@ -297,18 +298,28 @@ def new_corpora_coverage() -> str:
     )
 
 
-def dynamic_range() -> str:
-    """The recipe of `ser_voices`, and the same with a smaller dynamic range, on corpora that were held out."""
-    table = []
-    for top_db, name in DYNAMIC_RANGES.items():
-        rows = sorted(read(study_file(name))["rows"], key=lambda row: row["tested_on"].lower())
-        row = {"`mel.top_db`": top_db} | {each["tested_on"]: f"{each['uar']:.3f}" for each in rows}
-        row["mean"] = _mean_of([each["uar"] for each in rows])
+def variants() -> str:
+    """The recipe of `ser_voices` and variants of it; in brackets its mean over the corpora that a variant has."""
+    own, table = _left_out(), []
+    for variant, name in VARIANTS.items():
+        rows = _left_out(name)
+        uar = {row["tested_on"]: f"{row['uar']:.3f}" for row in rows}
+        same = [row for row in own if row["tested_on"] in uar] if len(rows) < len(own) else []
+        row = {"variant": variant} | {each["tested_on"]: uar.get(each["tested_on"], "") for each in own}
+        row["mean"] = _beside(*([each["uar"] for each in of] for of in (rows, same)))
         for kind, count in (("unlabelled", 8), ("labelled", 8), ("labelled", 16)):
-            found = [each["uar"] for one in rows if (each := with_clips(one, kind, count))]
-            row[f"mean, {count} clips, {kind}"] = _mean_of(found)
+            found = ([each["uar"] for one in of if (each := with_clips(one, kind, count))] for of in (rows, same))
+            row[f"mean, {count} clips, {kind}"] = _beside(*found)
         table.append(row | {GAP: f"{fmean(each['calibrated'][_GAP] for each in rows):+.3f}"})
     return markdown.table(table)
+
+
+def _left_out(name: str = VARIANTS["as shipped"]) -> list[dict]:
+    return sorted(read(study_file(name))["rows"], key=lambda row: row["tested_on"].lower())
+
+
+def _beside(values: list[float], same: list[float]) -> str:
+    return _mean_of(values) + (f" ({_mean_of(same)})" if same else "")
 
 
 def _mean_of(values: list[float | None]) -> str:

@@ -67,7 +67,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "new-speakers-of-each-corpus": enrolment_tables.new_speakers_of_each_corpus,
     "new-corpora-enrolled": enrolment_tables.new_corpora_enrolled,
     "new-corpora-coverage": enrolment_tables.new_corpora_coverage,
-    "dynamic-range": enrolment_tables.dynamic_range,
+    "any-voice-variants": enrolment_tables.variants,
     "recipes": enrolment_tables.recipes,
     "tta-copies": enrolment_tables.tta_copies,
     "shrinkage": enrolment_tables.shrinkage,
