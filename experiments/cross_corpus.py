@@ -1,7 +1,8 @@
 """python -m experiments.cross_corpus CHECKPOINTS: how a model does on corpora of which nothing was in its training.
 
 A checkpoint of a training that held whole corpora out is scored on these; any other checkpoint on each corpus that it
-was not trained on. Answers are among the emotions that the corpus has. They are kept beside the checkpoint in files
+was not trained on. Trainings of the same corpora, whichever of them were held out, are of one recipe: the temperature
+of a corpus is fitted on the others that its recipe was scored on. Answers are among the emotions that the corpus has. They are kept beside the checkpoint in files
 that end in .answers, so that a study that was stopped goes on: delete them after a change of the code.
 """
 
@@ -54,12 +55,11 @@ def _measure(args: argparse.Namespace) -> int:
             content = checkpoint.read(kept)
             row = scores(content, _titles(trained_on), name) | {"seed": provenance.seed}
             logits = content["without"].clamp(min=1e-12).log() * model.temperature.item()
-            recipe = logits_of.setdefault((row["trained_on"], row["seed"]), {})
-            recipe[row["tested_on"]] = logits.numpy(), np.array(content["truth"])
-            rows.append(row)
+            recipe = Protocol.from_dict(provenance.protocol).corpus, provenance.seed
+            logits_of.setdefault(recipe, {})[row["tested_on"]] = logits.numpy(), np.array(content["truth"])
+            rows.append((recipe, row))
     calibrated = {recipe: study.on_new_corpora(own) for recipe, own in logits_of.items()}
-    for row in rows:
-        row["calibrated"] = calibrated[row["trained_on"], row["seed"]][1][row["tested_on"]]
+    rows = [row | {"calibrated": calibrated[recipe][1][row["tested_on"]]} for recipe, row in rows]
     temperature = float(np.exp(np.mean([np.log(each) for each, _ in calibrated.values()])))
     result = {"draws": args.draws, "environment": environment(device), "temperature": temperature, "rows": rows}
     study.publish(args, result, show)
@@ -75,13 +75,15 @@ def held_out(provenance: Provenance, found: Sequence[Clip]) -> Iterator[tuple[st
     protocol = Protocol.from_dict(provenance.protocol)
     # older files do not say it: they are of the first registered corpus
     trained = {*(protocol.corpus or corpora.names()[0]).split(", ")}
+    asked = {clip.corpus for clip in found} - trained
     if protocol.name in ("loco", "test-corpora"):
         own = [clip for clip in found if clip.corpus in trained]
         split = protocol.split(own)
         if split.manifest_hash != provenance.manifest_hash:
             raise InputError("a checkpoint was trained on other clips than these corpora have")
-        trained -= {clip.corpus for clip in own if split.part_of[clip.id] == "test"}
-    for name in sorted({clip.corpus for clip in found} - trained):
+        asked = {clip.corpus for clip in own if split.part_of[clip.id] == "test"}
+        trained -= asked
+    for name in sorted(asked):
         yield name, [clip for clip in found if clip.corpus == name], trained
 
 
