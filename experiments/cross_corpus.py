@@ -2,8 +2,9 @@
 
 A checkpoint of a training that held whole corpora out is scored on these; any other checkpoint on each corpus that it
 was not trained on. Trainings of the same corpora, whichever of them were held out, are of one recipe: the temperature
-of a corpus is fitted on the others that its recipe was scored on. Answers are among the emotions that the corpus has. They are kept beside the checkpoint in files
-that end in .answers, so that a study that was stopped goes on: delete them after a change of the code.
+of a corpus is fitted on the others that its recipe was scored on. Answers are among the emotions that the corpus has.
+They are kept beside the checkpoint in files that end in .answers, so that a study that was stopped goes on: delete them
+after a change of the code.
 """
 
 import argparse
