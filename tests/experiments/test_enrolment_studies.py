@@ -143,6 +143,17 @@ def test_a_corpus_that_was_held_out_is_scored(two_corpora, tmp_path, capsys, mon
     assert "--corpora names the corpora" in capsys.readouterr().err
 
 
+def test_corpora_that_several_trainings_held_out_are_calibrated_together(two_corpora, tmp_path):
+    found = corpora.load_many(dict(text.split("=") for text in two_corpora))
+    protocols = {name: Protocol("test-corpora", test_corpora=(name,)) for name in ("one", "two")}
+    paths = [saved(tmp_path / f"{name}.pth", protocol, found.clips) for name, protocol in protocols.items()]
+    more = ["--corpora", *two_corpora, "--device", "cpu", "--draws", "0", "--out", str(tmp_path / "cross")]
+    assert cross_corpus.main([*paths, *more]) == 0
+    rows = json.loads((tmp_path / "cross.json").read_text())["rows"]
+    assert [(row["trained_on"], row["tested_on"]) for row in rows] == [("two", "one"), ("one", "two")]
+    assert all(row["calibrated"]["temperature"] != 1.0 for row in rows), "each by the other one"
+
+
 def enrolment_rows():
     def row(kind, count, uar, sd):
         scores = {"uar": {"mean": uar, "sd": sd}, "ece": {"mean": 0.02, "sd": sd}}
