@@ -29,28 +29,35 @@ function decodeAt(rate, bytes) {
 
 /** The same in little memory, part by part; null of what is short, throws where the parts do not fit. */
 async function decodeParts(file, rate) {
-  const decoding = [];
+  const decoding = []; // two at once, on two cores
+  let whole = new Float32Array(0); // with room for parts to come
+  let before = null;
+  let end = 0;
+  let shift = 0; // of where a part is, from where the container says
+  const place = async ({ second, size, decoded }) => {
+    const samples = await decoded;
+    const expected = Math.round(second * rate);
+    const at = before ? startOf(samples, expected + shift, before, rate) : expected;
+    shift = at - expected;
+    end = at + samples.length;
+    if (end > whole.length) {
+      const larger = new Float32Array(before ? 1.5 * end : Math.max(end, (end * file.size) / size)); // what is not written takes no memory
+      larger.set(whole);
+      whole = larger;
+    }
+    const heard = before ? rate : 0; // before its first second the resampler heard silence, as after the end of the part before
+    whole.set(samples.subarray(heard), at + heard);
+    if (before) release(before.samples);
+    before = { samples, at };
+  };
   const wav = await wavOf(file);
   for await (const { bytes, second } of wav ? partsOfWav(file, wav) : partsOfPackets(file, rate)) {
-    await decoding.at(-2)?.samples; // two at once, on two cores
-    decoding.push({ second, samples: decodeAt(rate, bytes).then(mono, () => null) });
+    if (decoding.length === 2) await place(decoding.shift());
+    decoding.push({ second, size: bytes.byteLength, decoded: decodeAt(rate, bytes).then(mono, () => null) });
   }
-  const parts = [];
-  let shift = 0; // of where a part is, from where the container says
-  for (const { second, samples } of decoding) {
-    const expected = Math.round(second * rate);
-    const part = { samples: await samples, at: expected };
-    if (second) part.at = startOf(part.samples, expected + shift, parts.at(-1), rate);
-    shift = part.at - expected;
-    parts.push(part);
-  }
-  if (parts.length < 2) return null;
-  const whole = new Float32Array(parts.at(-1).at + parts.at(-1).samples.length);
-  for (const { samples, at } of parts) {
-    const heard = at && rate; // before its first second the resampler heard silence, as after the end of the part before
-    whole.set(samples.subarray(heard), at + heard);
-  }
-  return whole;
+  if (decoding.length < 2) return null;
+  for (const part of decoding) await place(part);
+  return whole.subarray(0, end);
 }
 
 /** Where a part begins: near a sample, where it sounds as the part before does, around the loudest sample of both. */
@@ -161,6 +168,14 @@ async function samplesBefore(file) {
   return header ? (bytes[header.index + 141] << 4) + (bytes[header.index + 142] >> 4) + 529 : 0;
 }
 
+/** Give the memory of an array back at once, not when the garbage collector comes to it: nobody gets what is sent here. */
+export function release(array) {
+  nobody.postMessage(null, [array.buffer]);
+}
+
+const { port1: nobody, port2: closed } = new MessageChannel();
+closed.close();
+
 /** All of them in one array. */
 export function joined(...parts) {
   const whole = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
@@ -202,6 +217,7 @@ function mono(buffer) {
     const isCancelled = [powers, heard].some((each) => each.at(-1) * parts.length < CANCELLED * sum(each.slice(0, -1)));
     mixed.set(isCancelled ? parts[heard.indexOf(Math.max(...heard.slice(0, -1)))] : mean, start);
   }
+  channels.forEach(release);
   return mixed;
 }
 

@@ -1,6 +1,6 @@
 // Where somebody speaks, and the emotions over time; the same steps as ser_gpu/timeline and ser_gpu/audio/silero.py.
 
-import { joined, level, resample } from "./audio.js";
+import { joined, level, release, resample } from "./audio.js";
 
 export const RATE = 16_000; // Hz that the detector of speech hears
 export const SHORT_SECONDS = 6; // up to here a recording is one segment
@@ -66,7 +66,9 @@ export class Timeline {
 
   async hear(samples) {
     const speech = await this.speech.next(samples);
-    this.kept = joined(this.kept, samples);
+    const before = this.kept;
+    this.kept = joined(before, samples);
+    release(before);
     for (let at = 0; at < samples.length; at += BLOCK) {
       const count = Math.min(BLOCK, samples.length - at);
       const found = this.cuts.take(speech.slice(at / FRAME, (at + BLOCK) / FRAME), count);
@@ -179,7 +181,9 @@ class Speech {
       const gain = Math.fround(LEVEL / loud);
       block.forEach((value, i) => (levelled[at + i] = value * gain));
     }
-    return this.of(levelled);
+    const speech = this.of(levelled);
+    release(levelled);
+    return speech;
   }
 
   /** Of whole frames as they are. */
@@ -192,6 +196,7 @@ class Speech {
       for (let i = 0; i < CONTEXT; i++) rows[row + 4 * WINDOW - CONTEXT + i] = heard[end - 2 - i]; // reflected
     }
     this.context = heard.slice(-CONTEXT);
+    release(heard);
     const { speech, state } = await this.model.call("speech", { rows, state: this.state }, [rows.buffer]);
     this.state = state;
     return speech;

@@ -1,6 +1,7 @@
 // Runs the model beside the page, so that the page never freezes.
 
 import * as ort from "./ort/ort.wasm.bundle.min.mjs";
+import { release } from "./audio.js";
 import { logMel } from "./spectrogram.js";
 
 ort.env.logLevel = "error";
@@ -47,6 +48,7 @@ const calls = {
     const given = isOfNobody ? population : voice;
     const waveform = tensor(samples, [1, samples.length]);
     const { probabilities } = await session.run(given ? { waveform, ...given, weight: tensor([0]) } : { waveform });
+    release(samples);
     return sharpened(Array.from(probabilities.data), isOfNobody ? 1 : sharpness);
   },
 
@@ -60,6 +62,7 @@ const calls = {
   async speech({ rows, state }) {
     const [h, c] = (state ?? [0, 0].map(() => new Float32Array(HIDDEN))).map((values) => tensor(values, [1, 1, HIDDEN]));
     const { speech, hn, cn } = await detector.run({ rows: tensor(rows, [rows.length / 256, 256]), h, c });
+    release(rows);
     return { speech: Array.from(speech.data), state: [hn.data, cn.data] };
   },
 

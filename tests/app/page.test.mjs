@@ -25,8 +25,12 @@ const MICROPHONE = [
 
 const SPEAKER = [...MICROPHONE.slice(0, 2), `--use-file-for-fake-audio-capture=${given.files.sample}`];
 
-const launch = (args = []) =>
-  chromium.launch({ executablePath: given.chromium, args: ["--no-sandbox", "--disable-gpu", ...args] });
+const browsers = [];
+async function launch(args = []) {
+  const launched = await chromium.launch({ executablePath: given.chromium, args: ["--no-sandbox", "--disable-gpu", ...args] });
+  browsers.push(launched);
+  return launched;
+}
 
 // where other programs take the processor, a minute of work takes many
 const test = (name, ...rest) => nodeTest(name, { timeout: 1_200_000, ...(rest.length > 1 && rest[0]) }, rest.at(-1));
@@ -38,7 +42,7 @@ const problems = [];
 before(async () => {
   browser = await launch();
 });
-after(() => browser.close());
+after(() => Promise.all(browsers.map((each) => each.close()))); // those of tests that failed, too: node waits for them
 afterEach(() => {
   assert.deepEqual(requests.filter((url) => !/^(blob:|data:)/.test(url) && new URL(url).hostname !== "localhost"), []);
   assert.deepEqual(problems.splice(0), []);
