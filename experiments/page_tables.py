@@ -22,7 +22,7 @@ CROSS_VALIDATIONS = {
     "actors5": "five speakers a fold (one fold: four)",
     "actors5-refit": "the same; validation speakers in training too",
     "actors5-pretrained-refit": "the same; pretrained on seven other corpora, by speaker groups",
-    "actors5-voices": "the same; pretrained on six other corpora, by the recipe of `ser_voices`; without TTA",
+    "actors5-voices": "the same; pretrained on six other corpora, by the recipe for eight corpora; without TTA",
     "actors5-voices-grouped": "the same, all batches by speaker groups",
     "actors5-pretrained-one-copy": "as `actors5-pretrained-refit`, one seed; without TTA",
     "actors6": "four speakers",

@@ -793,7 +793,7 @@ figures.occlusion(shown, window_seconds, hertz, title)
 #
 # `predict.py` names the emotion of a file that the model has never heard, with its confidence. Any format, sample rate
 # and length will do. Here is the synthetic voice that comes with the repository. The README shows another answer to it:
-# there the default model answers, `ser_voices`, which was trained on eight corpora.
+# there the default model answers, `ser_voices`, which was trained for any voice.
 
 # %%
 import subprocess

@@ -117,7 +117,7 @@ def test_the_readme_has_code_that_runs(monkeypatch, capsys):
     names = {"waveform": torch.zeros(2, 48_000)}
     third = re.sub(r'"\w+\.wav"', '"examples/sample.wav"', third)
     exec(first + second.replace("model(waveform)", "model(waveform.to(model.device))") + third, names)
-    assert capsys.readouterr().out.startswith("neutral 0.")
+    assert capsys.readouterr().out.startswith("happy 0.")
     assert names["voice"].recordings == 3
     assert names["probabilities"].sum(dim=1).tolist() == pytest.approx([1, 1])
 

@@ -35,7 +35,7 @@ DEVICE = "cpu, cuda, cuda:1, ... (default: cuda if there is one, else cpu)"
 VOICE = "the speaker's voice: a file that ser-gpu enrol wrote with the same model"
 CHANNELS = "mixed: one answer for the mean of all channels; apart: an answer for each channel (default: mixed)"
 # their terms: weights/LICENSE
-SHIPPED = "ser_voices (default: any voice) or ser_ravdess (like RAVDESS), for non-commercial research only; or"
+SHIPPED = "ser_voices (default: any voice) or ser_ravdess (like RAVDESS), both CC BY-NC-SA 4.0, non-commercial; or"
 TTA = "test-time augmentation, if the model has it; ser_voices has none (default: yes)"
 MODEL_FILE = "a checkpoint, or .onnx file of ser-gpu export"
 
