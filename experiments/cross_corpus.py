@@ -9,7 +9,7 @@ after a change of the code.
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from experiments import enrolment, study
 from experiments.enrolment_tables import with_clips
 from ser_gpu import checkpoint, corpora
 from ser_gpu.audio.clip_bank import ClipBank
-from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli import console, options
 from ser_gpu.corpora.clip import Clip
 from ser_gpu.corpora.splits import Protocol
@@ -47,7 +46,7 @@ def _measure(args: argparse.Namespace) -> int:
     rows, logits_of = [], {}
     for path in args.checkpoints:
         model, provenance = checkpoint.load(path, device)
-        for name, clips, trained_on in held_out(provenance, found):
+        for name, clips, trained_on in study.held_out(provenance, found):
             kept = Path(path).with_name(f"{name}-{args.draws}-{sha256(path)[:16]}.answers")
             if not kept.exists():
                 known = [clip for clip in clips if clip.emotion in model.labels]
@@ -65,27 +64,6 @@ def _measure(args: argparse.Namespace) -> int:
     result = {"draws": args.draws, "environment": environment(device), "temperature": temperature, "rows": rows}
     study.publish(args, result, show)
     return options.DONE
-
-
-def held_out(provenance: Provenance, found: Sequence[Clip]) -> Iterator[tuple[str, list[Clip], set[str]]]:
-    """The corpora of which no clip was in a training, their clips, and the corpora of the training.
-
-    Raises:
-        ValueError: a training that held out a corpus of other clips than these.
-    """
-    protocol = Protocol.from_dict(provenance.protocol)
-    # older files do not say it: they are of the first registered corpus
-    trained = {*(protocol.corpus or corpora.names()[0]).split(", ")}
-    asked = {clip.corpus for clip in found} - trained
-    if protocol.name in ("loco", "test-corpora"):
-        own = [clip for clip in found if clip.corpus in trained]
-        split = protocol.split(own)
-        if split.manifest_hash != provenance.manifest_hash:
-            raise InputError("a checkpoint was trained on other clips than these corpora have")
-        asked = {clip.corpus for clip in own if split.part_of[clip.id] == "test"}
-        trained -= asked
-    for name in sorted(asked):
-        yield name, [clip for clip in found if clip.corpus == name], trained
 
 
 def answers(model: SpeechEmotionModel, bank: ClipBank, clips: Sequence[Clip], draws: int) -> dict:

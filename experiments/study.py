@@ -1,7 +1,7 @@
 """What the studies share: the test part of a checkpoint, and where results go."""
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from scipy.special import softmax
 
 from benchmarks.command import commit, processor
-from ser_gpu import checkpoint
+from ser_gpu import checkpoint, corpora
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.checkpoint import Provenance
 from ser_gpu.cli import console, options
@@ -36,18 +36,48 @@ def load(
 ) -> tuple[SpeechEmotionModel, Provenance, list[Clip]]:
     """A model, its provenance, and the clips of a part of its split, from the data that `args` name.
 
+    The test part of a model that was trained on all clips of its corpora is the other corpora.
+
     Raises:
         InputError: the clips found are not those of its training, so its parts are not known, or the part is empty.
     """
     model, provenance = checkpoint.load(path, device)
     found = clips_of(args)
-    split = Protocol.from_dict(provenance.protocol).split(found)
+    protocol = Protocol.from_dict(provenance.protocol)
+    if (protocol.name, part) == ("all", "test"):
+        known = {*model.labels}
+        clips = [clip for _, own, _ in held_out(provenance, found) for clip in own if clip.emotion in known]
+        if not clips:
+            raise InputError(f"{path}: was trained on all clips of its corpora, and --corpora names no other")
+        return model, provenance, clips
+    split = protocol.split(found)
     if split.manifest_hash != provenance.manifest_hash:
         raise InputError(f"{path}: was trained on another set of clips than the {len(found):,} found")
     clips = [clip for clip in found if split.part_of[clip.id] == part]
     if not clips:
         raise InputError(f"{path}: its protocol has no {part} clips")
     return model, provenance, clips
+
+
+def held_out(provenance: Provenance, found: Sequence[Clip]) -> Iterator[tuple[str, list[Clip], set[str]]]:
+    """The corpora of which no clip was in a training, their clips, and the corpora of the training.
+
+    Raises:
+        ValueError: a training that held out a corpus of other clips than these.
+    """
+    protocol = Protocol.from_dict(provenance.protocol)
+    # older files do not say it: they are of the first registered corpus
+    trained = {*(protocol.corpus or corpora.names()[0]).split(", ")}
+    asked = {clip.corpus for clip in found} - trained
+    if protocol.name in ("loco", "test-corpora"):
+        own = [clip for clip in found if clip.corpus in trained]
+        split = protocol.split(own)
+        if split.manifest_hash != provenance.manifest_hash:
+            raise InputError("a checkpoint was trained on other clips than these corpora have")
+        asked = {clip.corpus for clip in own if split.part_of[clip.id] == "test"}
+        trained -= asked
+    for name in sorted(asked):
+        yield name, [clip for clip in found if clip.corpus == name], trained
 
 
 def load_validation(

@@ -34,7 +34,7 @@ def pipeline(
     panels = figure.subplots(1, 5, width_ratios=[1, 1, 1, 1.15, 0.8])
     peak = max(np.abs(wave).max() for wave in (raw, trimmed)) * 1.05
     seconds = len(trimmed) / sample_rate
-    waves = {"waveform in": raw, f"trimmed, centred in {seconds:g} s": trimmed}
+    waves = {"waveform in": raw, f"trimmed, filled to {seconds:g} s": trimmed}
     for axes, (title, wave) in zip(panels[:2], waves.items(), strict=True):
         axes.plot(np.arange(len(wave)) / sample_rate, wave, color=BLUE, linewidth=0.5)
         axes.set(title=title, ylim=(-peak, peak), yticks=[])

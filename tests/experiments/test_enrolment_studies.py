@@ -1,5 +1,6 @@
 """The studies of enrolment and of other corpora on synthetic data, and the tables and the figure made of them."""
 
+import argparse
 import gzip
 import hashlib
 import json
@@ -24,6 +25,7 @@ from experiments import enrolment as enrolment_scores
 from ser_gpu import checkpoint, corpora
 from ser_gpu.audio.clip_bank import ClipBank
 from ser_gpu.corpora.splits import Protocol
+from ser_gpu.errors import InputError
 from ser_gpu.voices import plan
 from tests.experiments.conftest import saved
 
@@ -141,6 +143,17 @@ def test_a_corpus_that_was_held_out_is_scored(two_corpora, tmp_path, capsys, mon
     assert json.loads((tmp_path / "cross.json").read_text())["rows"] == [row]
     assert cross_corpus.main([path, "--device", "cpu"]) == 2
     assert "--corpora names the corpora" in capsys.readouterr().err
+
+
+def test_other_corpora_test_a_model_that_learnt_from_all_clips(two_corpora, tmp_path):
+    found = corpora.load_many(dict(text.split("=") for text in two_corpora)).clips
+    path = saved(tmp_path / "a.pth", Protocol("all"), [clip for clip in found if clip.corpus == "one"])
+    load = lambda names: study.load(
+        path, argparse.Namespace(data=None, corpus=None, corpora=names), torch.device("cpu")
+    )  # noqa: E731
+    assert {clip.corpus for clip in load(two_corpora)[2]} == {"two"}
+    with pytest.raises(InputError, match="names no other"):
+        load(two_corpora[:1])
 
 
 def test_corpora_that_several_trainings_held_out_are_calibrated_together(two_corpora, tmp_path):
