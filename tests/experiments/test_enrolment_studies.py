@@ -147,13 +147,12 @@ def test_a_corpus_that_was_held_out_is_scored(two_corpora, tmp_path, capsys, mon
 
 def test_other_corpora_test_a_model_that_learnt_from_all_clips(two_corpora, tmp_path):
     found = corpora.load_many(dict(text.split("=") for text in two_corpora)).clips
-    path = saved(tmp_path / "a.pth", Protocol("all"), [clip for clip in found if clip.corpus == "one"])
-    load = lambda names: study.load(
-        path, argparse.Namespace(data=None, corpus=None, corpora=names), torch.device("cpu")
-    )  # noqa: E731
-    assert {clip.corpus for clip in load(two_corpora)[2]} == {"two"}
+    one = saved(tmp_path / "one.pth", Protocol("all"), [clip for clip in found if clip.corpus == "one"])
+    both = saved(tmp_path / "both.pth", Protocol("all"), found)
+    options = argparse.Namespace(data=None, corpus=None, corpora=two_corpora)
+    assert {clip.corpus for clip in study.load(one, options, torch.device("cpu"))[2]} == {"two"}
     with pytest.raises(InputError, match="names no other"):
-        load(two_corpora[:1])
+        study.load(both, options, torch.device("cpu"))
 
 
 def test_corpora_that_several_trainings_held_out_are_calibrated_together(two_corpora, tmp_path):
