@@ -44,6 +44,7 @@ GAP, _GAP = "confidence minus accuracy", "confidence_above_accuracy"  # in a tab
 VOICES, EIGHT = "cross-corpus-voices", "cross-corpus-eight"
 VARIANTS = {
     "RAVDESS and nEMO, 35 dB (shipped)": VOICES,
+    "the same, another seed": f"{VOICES}-seed1",
     "RAVDESS and nEMO, 80 dB": f"{VOICES}-80-db",
     "all eight corpora, 35 dB": f"{EIGHT}-35-db",
     "all eight corpora, 80 dB": EIGHT,
