@@ -170,7 +170,11 @@ async function samplesBefore(file) {
 
 /** Give the memory of an array back at once, not when the garbage collector comes to it: nobody gets what is sent here. */
 export function release(array) {
-  nobody.postMessage(null, [array.buffer]);
+  try {
+    nobody.postMessage(null, [array.buffer]);
+  } catch {
+    // Safari does not give away the channels of an AudioBuffer
+  }
 }
 
 const { port1: nobody, port2: closed } = new MessageChannel();
