@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CROSS_VALIDATIONS = {
     "stratified": "a tenth of the clips",
     "grouped": "a tenth of the clips, with their repetitions",
+    "stratified-voices": "a tenth of the clips of RAVDESS and nEMO, by the recipe of `ser_voices`; without TTA",
     "actors5": "five speakers a fold (one fold: four)",
     "actors5-refit": "the same; validation speakers in training too",
     "actors5-pretrained-refit": "the same; pretrained on seven other corpora, by speaker groups",
